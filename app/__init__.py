@@ -1,0 +1,1 @@
+"""Forwards Microshare building readings to Azure Event Hubs."""

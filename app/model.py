@@ -1,0 +1,261 @@
+"""The words of this forwarder as frozen data: slices, readings, events, checkpoints, gaps.
+
+A position always means the exclusive end of what is done. All instants are
+timezone-aware UTC. Nothing here has an effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.instants import hour_of
+
+JsonObject = Mapping[str, Any]
+
+# Ids by the hour under which they are remembered.
+Ids = Mapping[datetime, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A half-open UTC window `[start, end)` of one feed at one location."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardQuery:
+    """One question to a dashboard view.
+
+    `window` is half-open; the API's ends are inclusive, so its end is asked less a millisecond.
+    `parameters` are the view's other placeholders, texts as they go on the wire before encoding.
+    """
+
+    view_id: str
+    rec_type: str
+    data_context: tuple[str, ...]
+    loc1: str
+    window: Slice
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardAnswer:
+    """A complete answer, all pages in the order they came."""
+
+    objs: tuple[JsonObject, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One line entry of an answer.
+
+    `data` is the object that held the entry, as it came; `time` is None and `flaw` says
+    why where the entry cannot be forwarded: it goes to quarantine.
+    """
+
+    id: str
+    time: datetime | None
+    tags: tuple[str, ...]
+    entry: Any
+    data: JsonObject = field(repr=False, compare=False)
+    flaw: str | None = None
+
+    def remembered_under(self, window: Slice) -> datetime:
+        """Give the hour under which the id is kept: a time outside the slice counts as its end."""
+        instant = self.time if self.time is not None and self.time in window else window.end
+        return hour_of(instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What goes to a hub: a JSON body with the readings it stands for.
+
+    `properties` are the AMQP application properties; the partition key is made of `location`.
+    """
+
+    message_id: str
+    location: str
+    body: bytes = field(repr=False)
+    properties: Mapping[str, str | int | bool]
+    readings: tuple[Reading, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What one hub has of one location: done up to `delivered_until`, ids complete from `known_from`."""
+
+    delivered_until: datetime
+    known_from: datetime
+    ids: Ids = field(default_factory=dict, repr=False)
+
+    def knows(self, reading_id: str) -> bool:
+        return any(reading_id in ids for ids in self.ids.values())
+
+    def knows_hour(self, hour: datetime) -> bool:
+        return bool(self.ids.get(hour))
+
+    def newest_hour(self) -> datetime | None:
+        """Give the newest hour that has readings; None where no id is held."""
+        return max((hour for hour, ids in self.ids.items() if ids), default=None)
+
+    def with_ids(self, found: Iterable[tuple[datetime, str]]) -> Checkpoint:
+        """Give the checkpoint with (hour, id) pairs added."""
+        added: dict[datetime, set[str]] = {}
+        for hour, reading_id in found:
+            added.setdefault(hour, set()).add(reading_id)
+        if not added:
+            return self
+        ids = dict(self.ids)
+        for hour, new in added.items():
+            ids[hour] = ids.get(hour, frozenset()) | new
+        return replace(self, ids=ids)
+
+    def done_until(self, end: datetime, *, reach: timedelta) -> Checkpoint:
+        """Give the checkpoint moved on to `end`, never back, with ids older than `reach` dropped.
+
+        What is dropped raises `known_from`, so that it is never read again.
+        """
+        position = max(self.delivered_until, end)
+        oldest = hour_of(position - reach)
+        if oldest <= self.known_from:
+            return replace(self, delivered_until=position)
+        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}
+        return Checkpoint(position, oldest, ids)
+
+    def set_back_to(self, horizon: datetime) -> Checkpoint:
+        return replace(self, delivered_until=horizon, known_from=min(self.known_from, horizon))
+
+
+@dataclass(frozen=True, slots=True)
+class HubRecord:
+    """What is told of one hub at one location: totals since the beginning, and how it fares."""
+
+    events: int = 0
+    readings: int = 0
+    duplicates: int = 0
+    last_success: datetime | None = None
+    error: str | None = None
+    since: datetime | None = None
+
+    def plus(self, *, events: int = 0, readings: int = 0, duplicates: int = 0) -> HubRecord:
+        return replace(
+            self,
+            events=self.events + events,
+            readings=self.readings + readings,
+            duplicates=self.duplicates + duplicates,
+        )
+
+    def succeeded(self, at: datetime) -> HubRecord:
+        return replace(self, last_success=at, error=None, since=None)
+
+    def failed(self, error: str, at: datetime) -> HubRecord:
+        return replace(self, error=error, since=self.since if self.error else at)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch that may lack readings, kept until it is repaired or dismissed.
+
+    `cause` is `saturated`, `missed` or `left behind`; no `hubs` means all of them.
+    """
+
+    window: Slice
+    cause: str
+    found: datetime
+    hubs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocationState:
+    """One document of the state: everything known of one location in one feed.
+
+    `last_listed` is when discovery last listed it (None: configured, or never);
+    `newest` the time of the newest reading seen; `error` what its query failed with, and since when.
+    """
+
+    last_listed: datetime | None = None
+    newest: datetime | None = None
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+    hubs: Mapping[str, HubRecord] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    error: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A location as discovery found it: its name, the organisation that owns it, its devices."""
+
+    name: str
+    owner: str
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What discovery found, and when; `of` tells the settings it was asked with from others."""
+
+    at: datetime
+    places: tuple[Place, ...]
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The earlier forwarder's position, found in `source`; taken over by the run at `at`, once."""
+
+    position: datetime
+    source: str
+    events: int = 0
+    duplicates: int = 0
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """The whole state of one feed."""
+
+    locations: Mapping[str, LocationState] = field(default_factory=dict)
+    discovery: Discovery | None = None
+    takeover: Takeover | None = None
+    last_run: JsonObject | None = None
+
+    def least_position(self) -> datetime | None:
+        positions = [
+            checkpoint.delivered_until
+            for location in self.locations.values()
+            for checkpoint in location.checkpoints.values()
+        ]
+        return min(positions, default=None)
+
+    def total_events(self) -> int:
+        sent = sum(hub.events for location in self.locations.values() for hub in location.hubs.values())
+        return sent + (self.takeover.events if self.takeover else 0)
+
+    def total_duplicates(self) -> int:
+        skipped = sum(
+            hub.duplicates for location in self.locations.values() for hub in location.hubs.values()
+        )
+        return skipped + (self.takeover.duplicates if self.takeover else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedReading:
+    """A reading that hubs cannot take, in full: `text` is its JSON with its tags, flaws named in it."""
+
+    feed: str
+    location: str
+    hubs: Sequence[str]
+    id: str
+    reason: str
+    at: datetime
+    text: bytes = field(repr=False)
