@@ -1,0 +1,148 @@
+"""What every feed is made of: its query, its readings with their ids, its events.
+
+The id of a reading is 16 base64url characters: 6 bytes of the SHA-256 of its key
+(recType, location, tags, and `record`, or else time, category and metric) and 6
+bytes of the SHA-256 of its content. The same reading always has the same id; a
+correction shares the first half only. Golden tests hold ids across versions:
+changing one repeats every reading inside the look-back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from app import strict_json
+from app.errors import BadResponse, SettingsError
+from app.instants import EPOCH, parse_time
+from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
+from app.settings import FeedSettings
+
+SOURCE = "microshare-forwarder"
+
+AskDashboard = Callable[[DashboardQuery], DashboardAnswer]
+
+
+class Feed(Protocol):
+    """One recType and its way to the hubs. `title` is what people call it."""
+
+    title: str
+    rec_type: str
+    state_name: str
+
+    def ask(self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice) -> Any:
+        """Ask the feed's view for one location and window; give the DashboardAnswer."""
+
+    def events(
+        self,
+        location: str,
+        fresh: Sequence[Reading],
+        answer: Sequence[Reading],
+        checkpoint: Checkpoint,
+        settings: FeedSettings,
+    ) -> list[Event]:
+        """Turn the readings a hub has not had into events, by time.
+
+        `fresh` are those readings, sorted; `answer` all readings of the answer; `checkpoint` what
+        the hub had before.
+        """
+
+    def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+        """Split an event that is too large into several that fit, and the readings that never will."""
+
+
+def load_feed(name: str) -> Feed:
+    """Give the feed that `app/feeds/<name>.py` defines. Raises SettingsError where there is none."""
+    try:
+        feed: Feed = importlib.import_module(f"app.feeds.{name}").FEED
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise SettingsError(
+            [f"feeds.{name}: no module app/feeds/{name}.py that defines FEED; add it, or remove the entry"],
+            source="config.yaml",
+        ) from error
+    return feed
+
+
+def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[Reading]:
+    """Give the readings of an answer, each once, sorted by time and id.
+
+    A reading that cannot be forwarded (no time, no JSON) has a `flaw` and comes first.
+    Raises BadResponse where an object holds no `data` with a list `line`.
+    """
+    readings: dict[str, Reading] = {}
+    for position, obj in enumerate(answer.objs):
+        data = obj.get("data")
+        lines = data.get("line") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or not isinstance(lines, list):
+            raise BadResponse(f"answer for {location}: objs[{position}] has no data with a list of lines")
+        for entry in lines:
+            reading = _reading(rec_type, location, data, entry)
+            readings[reading.id] = reading
+    return sorted(readings.values(), key=lambda reading: (reading.time or EPOCH, reading.id))
+
+
+def count_lines(answer: DashboardAnswer) -> int:
+    """Count the line entries of an answer: what a view's record limit is about."""
+    lines = (
+        obj.get("data", {}).get("line", ()) for obj in answer.objs if isinstance(obj.get("data"), Mapping)
+    )
+    return sum(len(found) for found in lines if isinstance(found, list))
+
+
+def joint_id(ids: Sequence[str]) -> str:
+    """Give the message id of an event with several readings: the hash of their sorted ids."""
+    digest = hashlib.sha256("".join(sorted(ids)).encode()).digest()
+    return base64.urlsafe_b64encode(digest[:12]).decode()
+
+
+def _reading(rec_type: str, location: str, data: JsonObject, entry: Any) -> Reading:
+    tags, tags_flaw = _tags(data)
+    time, time_flaw = _time(entry)
+    reading_id, content_flaw = _reading_id(rec_type, location, tags, entry)
+    return Reading(reading_id, time, tags, entry, data, content_flaw or tags_flaw or time_flaw)
+
+
+def _tags(data: JsonObject) -> tuple[tuple[str, ...], str | None]:
+    found = data.get("_id")
+    tags = found.get("tags") if isinstance(found, Mapping) else None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        return (), "its object has no list of tags"
+    return tuple(tags), None
+
+
+def _time(entry: Any) -> tuple[datetime | None, str | None]:
+    if not isinstance(entry, Mapping):
+        return None, "it is no JSON object"
+    written = entry.get("time")
+    # Older envelopes use MongoDB's extended JSON.
+    if isinstance(written, Mapping) and "$date" in written:
+        written = written["$date"]
+    try:
+        if isinstance(written, int):
+            return EPOCH + timedelta(milliseconds=written), None
+        if isinstance(written, str):
+            return parse_time(written), None
+    except (ValueError, OverflowError):
+        return None, f"its time {str(written)[:40]!r} is no ISO time"
+    return None, "it has no time"
+
+
+def _reading_id(rec_type: str, location: str, tags: tuple[str, ...], entry: Any) -> tuple[str, str | None]:
+    flaw = None
+    try:
+        content = strict_json.dumps(entry, sort_keys=True)
+    except strict_json.NotJson as error:
+        content, flaw = strict_json.dumps_with_flaws(entry), str(error)
+    fields = entry if isinstance(entry, Mapping) else {}
+    named = ["record"] if fields.get("record") else ["time", "category", "metric"]
+    key = [rec_type, location, list(tags), *(fields.get(name) for name in named)]
+    halves = _digest(strict_json.dumps_with_flaws(key)) + _digest(content)
+    return base64.urlsafe_b64encode(halves).decode(), flaw
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()[:6]

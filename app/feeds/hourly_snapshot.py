@@ -1,0 +1,153 @@
+"""The hourly snapshot feed: occupancy of rooms, one event a location and hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app import strict_json
+from app.feeds.feed import SOURCE, AskDashboard, joint_id
+from app.instants import format_time, hour_of
+from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
+from app.settings import FeedSettings
+
+REC_TYPE = "io.microshare.lake.snapshot.hourly"
+PARAMETERS = {
+    "field1": "current",
+    "field2": "field2",
+    "field3": "field3",
+    "field4": "field4",
+    "field5": "field5",
+    "field6": "field6",
+    # Pasted as text into the view's pipeline, so the double quotes are part of the value.
+    "ownerOrg": '"[a-zA-Z]"',
+}
+# Larger than any real number of parts, so that numbering never makes a part outgrow its limit.
+_ANY_PART = 99_999
+
+
+def get_snapshot_full_coverage(
+    dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
+) -> DashboardAnswer:
+    """Ask for all snapshots of one building in a window, pages merged.
+
+    Buildings may have another name in snapshots than in device clusters: a mapped one, or one
+    that lacks a prefix. A wrong name is answered with 200 and nothing.
+    """
+    return dashboard(
+        DashboardQuery(
+            view_id=settings.view_id,
+            rec_type=REC_TYPE,
+            data_context=settings.data_context,
+            loc1=snapshot_name(location, settings),
+            window=window,
+            parameters=PARAMETERS | dict(settings.parameters),
+        )
+    )
+
+
+def snapshot_name(location: str, settings: FeedSettings) -> str:
+    """Give the name under which snapshots know a discovered location."""
+    mapped = settings.location_names.get(location)
+    if mapped is not None:
+        return mapped
+    prefix = settings.location_prefix
+    if not prefix or not location.startswith(prefix):
+        return location
+    return location.removeprefix(prefix).lstrip() or location
+
+
+@dataclass(frozen=True, slots=True)
+class HourlySnapshotFeed:
+    """Snapshots in the shape of a complete answer, the readings of one location and hour an event."""
+
+    title: str = "hourly snapshot"
+    rec_type: str = REC_TYPE
+    state_name: str = "snapshotstate"
+
+    def ask(
+        self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
+    ) -> DashboardAnswer:
+        return get_snapshot_full_coverage(dashboard, settings, location, window)
+
+    def events(
+        self,
+        location: str,
+        fresh: Sequence[Reading],
+        answer: Sequence[Reading],
+        checkpoint: Checkpoint,
+        settings: FeedSettings,
+    ) -> list[Event]:
+        """Give one event an hour with fresh readings: those, or with `late: hour` the whole hour."""
+        by_hour = _by_hour(fresh)
+        whole = _by_hour([reading for reading in answer if reading.flaw is None])
+        return [
+            _event(
+                location,
+                hour,
+                whole[hour] if settings.late == "hour" else readings,
+                {"update": True} if checkpoint.knows_hour(hour) else {},
+            )
+            for hour, readings in by_hour.items()
+        ]
+
+    def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+        chunks, oversize = _chunks(event, event.readings, fits)
+        return [_part(event, chunk, number, len(chunks)) for number, chunk in enumerate(chunks, 1)], oversize
+
+
+def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:
+    hours: dict[datetime, list[Reading]] = {}
+    for reading in readings:
+        if reading.time is not None:
+            hours.setdefault(hour_of(reading.time), []).append(reading)
+    return dict(sorted(hours.items()))
+
+
+def _event(
+    location: str, hour: datetime, readings: Sequence[Reading], more: dict[str, str | int | bool]
+) -> Event:
+    properties = {"recType": REC_TYPE, "location": location, "source": SOURCE, "hour": format_time(hour)}
+    ids = [reading.id for reading in readings]
+    return Event(joint_id(ids), location, _body(readings), properties | more, tuple(readings))
+
+
+def _body(readings: Sequence[Reading]) -> bytes:
+    objs: dict[tuple[str, ...], dict[str, Any]] = {}
+    for reading in readings:
+        obj = objs.setdefault(reading.tags, {"data": dict(reading.data) | {"line": []}})
+        obj["data"]["line"].append(reading.entry)
+    count = len(objs)
+    meta = {
+        "currentCount": count,
+        "currentPage": 1,
+        "perPage": count,
+        "source": "db",
+        "totalCount": count,
+        "totalPages": 1,
+    }
+    return strict_json.dumps({"recType": REC_TYPE, "meta": meta, "objs": list(objs.values())})
+
+
+def _part(event: Event, readings: Sequence[Reading], part: int, parts: int) -> Event:
+    ids = [reading.id for reading in readings]
+    numbered = dict(event.properties) | ({"part": part, "parts": parts} if parts > 1 else {})
+    return Event(joint_id(ids), event.location, _body(readings), numbered, tuple(readings))
+
+
+def _chunks(
+    event: Event, readings: Sequence[Reading], fits: Callable[[Event], bool]
+) -> tuple[list[Sequence[Reading]], list[Reading]]:
+    if fits(_part(event, readings, _ANY_PART, _ANY_PART)):
+        return [readings], []
+    if len(readings) == 1:
+        return [], list(readings)
+    middle = len(readings) // 2
+    left, too_large_left = _chunks(event, readings[:middle], fits)
+    right, too_large_right = _chunks(event, readings[middle:], fits)
+    return left + right, too_large_left + too_large_right
+
+
+FEED = HourlySnapshotFeed()
