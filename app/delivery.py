@@ -1,0 +1,117 @@
+"""From a fetched slice to what each hub's lane has to do. Pure but for the encoding of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.eventhub.broadcaster import Delivery
+from app.eventhub.hub import Batch, Packed, pack
+from app.feeds.feed import Feed
+from app.fetching import Fetched
+from app.model import Event, Ids, Reading, Slice
+from app.planning import Group
+from app.settings import FeedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Readings that some hubs cannot take, and why."""
+
+    readings: tuple[Reading, ...]
+    hubs: tuple[str, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What a slice means for a group: deliveries for each hub, in order, and what goes to quarantine.
+
+    `ids` are those of all readings that the group has not had, quarantined ones too.
+    """
+
+    deliveries: Mapping[str, Sequence[Delivery]]
+    refused: Sequence[Refused]
+    ids: Ids
+
+
+def dispatch(
+    feed: Feed,
+    settings: FeedSettings,
+    group: Group,
+    fetched: Fetched,
+    done_until: datetime,
+    limits: Mapping[str, int],
+) -> Dispatch:
+    """Turn what was fetched for a group into deliveries for its hubs.
+
+    `limits` gives the largest message of each hub that takes part, in bytes. A last delivery of
+    each hub closes the slice at `done_until`.
+    """
+    window = Slice(fetched.window.start, max(done_until, fetched.window.start))
+    fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
+    sound = [reading for reading in fresh if reading.flaw is None]
+    flawed = tuple(reading for reading in fresh if reading.flaw is not None)
+    events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
+
+    refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
+    deliveries: dict[str, Sequence[Delivery]] = {}
+    duplicates = fetched.lines - len(fresh)
+    for hubs, packed in _pack_for(events, feed, limits):
+        if packed.oversize:
+            largest = limits[hubs[0]]
+            reason = f"it is larger than a message of the hub ({largest:,} bytes)"
+            refused.append(Refused(packed.oversize, hubs, reason))
+        set_aside = _pairs((*flawed, *packed.oversize), window)
+        queue = _queue(group.location, packed.batches, set_aside, window)
+        queue[-1] = replace(queue[-1], closes=done_until, duplicates=duplicates)
+        deliveries |= dict.fromkeys(hubs, queue)
+    return Dispatch(deliveries, refused, _by_hour(fresh, window))
+
+
+def _pack_for(
+    events: Sequence[Event], feed: Feed, limits: Mapping[str, int]
+) -> list[tuple[tuple[str, ...], Packed]]:
+    """Encode once for all hubs; for each limit apart only where the smallest is too small for an event."""
+    smallest = min(limits.values())
+    packed = pack(events, smallest, feed.parts)
+    if not packed.oversize or set(limits.values()) == {smallest}:
+        return [(tuple(limits), packed)]
+    by_limit: dict[int, list[str]] = {}
+    for hub, limit in limits.items():
+        by_limit.setdefault(limit, []).append(hub)
+    return [
+        (tuple(hubs), packed if limit == smallest else pack(events, limit, feed.parts))
+        for limit, hubs in by_limit.items()
+    ]
+
+
+def _queue(
+    location: str,
+    batches: Sequence[Batch],
+    set_aside: tuple[tuple[datetime, str], ...],
+    window: Slice,
+) -> list[Delivery]:
+    queue = [
+        Delivery(
+            location,
+            batch,
+            _pairs([reading for event in batch.events for reading in event.readings], window),
+        )
+        for batch in batches
+    ]
+    if set_aside or not queue:
+        queue.append(Delivery(location, None, set_aside))
+    return queue
+
+
+def _pairs(readings: Sequence[Reading], window: Slice) -> tuple[tuple[datetime, str], ...]:
+    return tuple((reading.remembered_under(window), reading.id) for reading in readings)
+
+
+def _by_hour(readings: Sequence[Reading], window: Slice) -> Ids:
+    ids: dict[datetime, set[str]] = {}
+    for hour, reading_id in _pairs(readings, window):
+        ids.setdefault(hour, set()).add(reading_id)
+    return {hour: frozenset(found) for hour, found in ids.items()}

@@ -1,0 +1,268 @@
+"""One Event Hub through the SDK: batches, deadlines, and its errors by what to do about them.
+
+The asyncio client is used because only it can be cancelled: a stall at connect, sign-in,
+attach or outcome hangs the SDK for ever, whatever timeouts it is given (seen with
+azure-eventhub 5.15.1). A call past its deadline is cancelled and its connection closed,
+so that nothing is sent later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from app.errors import (
+    BatchRejected,
+    HubBusy,
+    HubError,
+    HubRefused,
+    HubUnreachable,
+    MessageTooLarge,
+)
+from app.model import Event, Reading
+from app.settings import HubSettings
+
+if TYPE_CHECKING:
+    from azure.eventhub import EventDataBatch
+
+_LONGEST_PARTITION_KEY = 128
+_CLOSE_TIMEOUT_S = 3.0
+# Conditions that stay until someone acts, as the service names them after the colon.
+_REFUSALS = {
+    "unauthorized-access": "the key or identity may not send here; grant the Send right, or renew the key",
+    "not-found": "there is no such event hub; check EntityPath and the namespace",
+    "entity-disabled": "the event hub is disabled; enable it",
+}
+_BUSY = ("server-busy", "resource-limit-exceeded", "50002")
+_TOO_LARGE = "message-size-exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events of one location, encoded once; any number of hubs may send it."""
+
+    events: tuple[Event, ...]
+    size_bytes: int
+    encoded: EventDataBatch = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What became of events under a size limit: batches in order, and readings that fit no message."""
+
+    batches: tuple[Batch, ...]
+    oversize: tuple[Reading, ...]
+
+
+def partition_key(location: str) -> str:
+    """Give a location's partition key: itself, or where it is too long its start and a stable hash."""
+    key = _wire_text(location)
+    if len(key) <= _LONGEST_PARTITION_KEY:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()[:24]
+    return f"{key[: _LONGEST_PARTITION_KEY - len(digest) - 1]}-{digest}"
+
+
+def pack(
+    events: Sequence[Event],
+    largest_bytes: int,
+    split: Callable[[Event, Callable[[Event], bool]], tuple[list[Event], list[Reading]]],
+) -> Packed:
+    """Encode events of one location into batches of at most `largest_bytes`, keeping their order.
+
+    An event that alone is larger is split by `split`; what still does not fit is oversize.
+    """
+    packer = _Packer(largest_bytes)
+    oversize: list[Reading] = []
+    for event in events:
+        if packer.add(event):
+            continue
+        parts, too_large = split(event, packer.fits)
+        oversize += too_large
+        for part in parts:
+            packer.add(part)
+    return Packed(packer.finish(), tuple(oversize))
+
+
+class _Packer:
+    def __init__(self, largest_bytes: int) -> None:
+        self._largest = largest_bytes
+        self._batches: list[Batch] = []
+        self._open: EventDataBatch | None = None
+        self._events: list[Event] = []
+
+    def fits(self, event: Event) -> bool:
+        """Whether the event alone fits a message."""
+        return _try_add(self._empty(event), event)
+
+    def add(self, event: Event) -> bool:
+        """Add the event to the batch that is open, or to a new one. False: it is too large for any."""
+        if self._open is not None and _try_add(self._open, event):
+            self._events.append(event)
+            return True
+        fresh = self._empty(event)
+        if not _try_add(fresh, event):
+            return False
+        self._close()
+        self._open, self._events = fresh, [event]
+        return True
+
+    def finish(self) -> tuple[Batch, ...]:
+        self._close()
+        return tuple(self._batches)
+
+    def _empty(self, event: Event) -> EventDataBatch:
+        from azure.eventhub import EventDataBatch
+
+        return EventDataBatch(max_size_in_bytes=self._largest, partition_key=partition_key(event.location))
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._batches.append(Batch(tuple(self._events), self._open.size_in_bytes, self._open))
+        self._open, self._events = None, []
+
+
+class Hub:
+    """One producer of one hub, kept open for a run. Used from one event loop only.
+
+    Every method ends within its deadline, in seconds, whatever the service does.
+    """
+
+    def __init__(self, settings: HubSettings) -> None:
+        self.settings = settings
+        self._client: Any = None
+        self._credential: Any = None
+
+    async def open(self, deadline_s: float) -> int:
+        """Connect; give the largest message that the hub takes, in bytes. Raises HubError."""
+        return int(await self._within(deadline_s, "open", self._open()))
+
+    async def send(self, batch: Batch, deadline_s: float) -> None:
+        """Send and wait for the acknowledgement.
+
+        Raises HubError; after a deadline, or a lost connection, whether the hub has it is unknown.
+        """
+        # The SDK's own timeout would repeat the send; only the deadline may end it.
+        sending = self._client.send_batch(batch.encoded, timeout=max(deadline_s * 2, 60))
+        await self._within(deadline_s, "send", sending)
+
+    async def properties(self, deadline_s: float) -> dict[str, Any]:
+        """Ask the hub for its name and partitions. Raises HubError."""
+        self._client = self._client or self._producer()
+        found = await self._within(deadline_s, "properties", self._client.get_eventhub_properties())
+        return dict(found)
+
+    async def close(self) -> None:
+        """Close the connection; give up after a few seconds."""
+        for closable in (self._client, self._credential):
+            if closable is not None:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(closable.close(), _CLOSE_TIMEOUT_S)
+        self._client = self._credential = None
+
+    async def _open(self) -> int:
+        self._client = self._producer()
+        empty = await self._client.create_batch()
+        return int(empty.max_size_in_bytes)
+
+    def _producer(self) -> Any:
+        from azure.eventhub.aio import EventHubProducerClient
+
+        options, self._credential = client_options(self.settings)
+        if self.settings.connection_string is not None:
+            return EventHubProducerClient.from_connection_string(
+                self.settings.connection_string, eventhub_name=self.settings.entity, **options
+            )
+        return EventHubProducerClient(
+            fully_qualified_namespace=self.settings.host,
+            eventhub_name=self.settings.entity,
+            credential=self._credential,
+            **options,
+        )
+
+    async def _within(self, deadline_s: float, doing: str, call: Any) -> Any:
+        try:
+            return await asyncio.wait_for(call, deadline_s)
+        except TimeoutError as error:
+            await self.close()
+            raise HubUnreachable(
+                f"hub {self.settings.name}: no answer to {doing} within {deadline_s:.0f} s; "
+                "the connection was closed, and what was under way is sent again by the next run"
+            ) from error
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        except Exception as error:  # the SDK raises its own, OSError, ValueError and azure.core's
+            raise translate(self.settings, error) from error
+
+
+def client_options(settings: HubSettings) -> tuple[dict[str, Any], Any]:
+    """Give the SDK clients' options, and the credential of managed identity, where it is used.
+
+    The SDK's own retries are kept down: each send is tried twice as it is.
+    """
+    from azure.eventhub import TransportType
+
+    transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
+    options: dict[str, Any] = {"retry_total": 0, "transport_type": transport, "logging_enable": False}
+    if settings.connection_string is not None:
+        return options, None
+    from azure.identity.aio import DefaultAzureCredential
+
+    return options, DefaultAzureCredential()
+
+
+def translate(settings: HubSettings, error: Exception) -> HubError:
+    """Give what the SDK raised as one of ours, by what the caller should do."""
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
+
+    where = f"hub {settings.name}"
+    condition = str(getattr(error, "error", None) or "")
+    text = _one_line(error)
+    if any(mark in condition or mark in text for mark in _BUSY):
+        return HubBusy(f"{where}: busy: {text}")
+    for refusal, advice in _REFUSALS.items():
+        if refusal in condition or refusal in text:
+            return HubRefused(f"{where}: {refusal}: {advice} ({text})")
+    if isinstance(error, AuthenticationError | ClientAuthenticationError):
+        return HubRefused(f"{where}: sign-in refused: {_REFUSALS['unauthorized-access']} ({text})")
+    if _TOO_LARGE in condition or isinstance(error, ValueError):
+        return MessageTooLarge(f"{where}: message refused as too large: {text}")
+    if isinstance(error, EventDataSendError):
+        return BatchRejected(f"{where}: batch rejected: {condition or text}")
+    advice = "check the network"
+    if settings.transport == "amqp":
+        advice += "; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"
+    return HubUnreachable(f"{where}: no connection: {text}; {advice}")
+
+
+def _try_add(batch: EventDataBatch, event: Event) -> bool:
+    from azure.eventhub import EventData
+
+    data = EventData(event.body)
+    data.message_id = event.message_id
+    data.content_type = "application/json"
+    data.properties = {name: _wire_value(value) for name, value in event.properties.items()}
+    try:
+        batch.add(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _wire_value(value: str | int | bool) -> str | int | bool:
+    return _wire_text(value) if isinstance(value, str) else value
+
+
+def _wire_text(text: str) -> str:
+    """AMQP texts are UTF-8, which has no lone surrogates: write those as their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{error}".split())[:300] or type(error).__name__
