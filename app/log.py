@@ -9,7 +9,8 @@ closed list:
     hub.failing     run, feed, hub, error: logged once, when it begins
     hub.recovered   run, feed, hub
     location.failing, location.recovered   run, feed, location, error
-    settings.refused  problems
+    settings.refused  feed, problems
+    timer.late      feed: the timer fired after its time
     error.unexpected  run, feed, location, traceback: a bug; please report it
 """
 

@@ -1,0 +1,552 @@
+"""One pass over a feed: the only place that knows the order of things."""
+
+from __future__ import annotations
+
+import queue
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from app import strict_json
+from app.budget import Budget
+from app.delivery import Refused, dispatch
+from app.errors import (
+    AuthError,
+    FeedOff,
+    ForwarderError,
+    Interrupted,
+    LockHeld,
+    StateConflict,
+    StateError,
+    StateTooLarge,
+)
+from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.feeds.feed import Feed, load_feed, read_answer
+from app.fetching import Fetched, fetch_slice
+from app.instants import MILLISECOND, floor_to, format_time, utc_now
+from app.ledger import Ledger
+from app.locations import begin_checkpoints, find_locations
+from app.log import get_log
+from app.microshare.client import MicroshareClient
+from app.model import FeedState, Gap, QuarantinedReading, Slice
+from app.planning import Group, Limits, plan_slice
+from app.report import Draft, Quarantined, Report, RunFailed
+from app.schedule import Schedule, Task
+from app.settings import FeedSettings, HubSettings, Settings
+from app.state.store import RunLock, StateStore
+
+_SKEW_TOLERATED = timedelta(minutes=5)
+# The API's Date header is cut to the second.
+_DATE_RESOLUTION = timedelta(seconds=1)
+# How long a run waits for its hubs to connect before it fetches for those that have.
+_OPENING_GRACE_S = 5.0
+# The share of the budget after which what is behind comes before what is near.
+_NEAR_SHARE = 0.8
+# How soon a run notices that its time is over or that it was told to stop.
+_LONGEST_WAIT_S = 0.5
+_SAVES_APART_S = 1.0
+_SAVES_APART_TIMES = 10.0
+# A reading so far outside the window asked is worth a word.
+_ABSURD = timedelta(hours=1)
+
+Progress = Callable[[float, float], None]
+
+
+class Lanes(Protocol):
+    """What a run asks of its broadcaster; see `app.eventhub.broadcaster`."""
+
+    def start(self) -> None: ...
+    def has_room(self, hub: str) -> bool: ...
+    def put(self, hub: str, delivery: Delivery) -> None: ...
+    def stop_location(self, location: str) -> None: ...
+    def close(self) -> None: ...
+
+
+# Hubs, the run's time, where to tell news, and what gives the reason why nothing may be sent, or None.
+MakeLanes = Callable[[Sequence[HubSettings], Budget, Callable[[News], None], Callable[[], str | None]], Lanes]
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The parts of a run, put together by `app.wiring`. A dry run sends nothing and saves nothing."""
+
+    settings: Settings
+    store: StateStore
+    make_client: Callable[[Budget], MicroshareClient]
+    make_lanes: MakeLanes
+    dry_run: bool = False
+    now: Callable[[], datetime] = utc_now
+
+
+def run_forwarder(
+    feed_name: str,
+    wiring: Wiring,
+    *,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run a feed once: all that the source shows and a hub has not had goes to that hub.
+
+    1. Take the feed's run lock and load its state.
+    2. Connect to all hubs, and log in.
+    3. Find the horizon and the locations; write down first checkpoints before anything is sent.
+    4. Fetch slices, and hand each to the lanes of its group; save as acknowledgements come in.
+    5. Close the lanes, save, and report.
+
+    `progress` is told how many seconds of the backlog are fetched, and of how many.
+    Gives the report of a run in which nothing failed; raises RunFailed, which carries the report,
+    after everything else was tried. Raises FeedOff and LockHeld before anything is asked or sent.
+    """
+    settings = wiring.settings.feeds.get(feed_name)
+    if settings is None or not settings.view_id:
+        raise FeedOff([f"feeds.{feed_name}: the feed is off; set its view id to run it"])
+    feed = load_feed(feed_name)
+    run = _Run(feed, settings, wiring, budget or Budget(wiring.settings.run.budget), progress)
+    try:
+        lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(feed.state_name, owner=run.id)
+        with lock as held:
+            report = run.execute(held)
+    except LockHeld:
+        raise
+    except StateError as error:
+        report = run.refuse(error)
+    if not report.ok:
+        raise RunFailed(report)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _FetchEnded:
+    group: Group
+    result: Fetched | Exception
+
+
+class _Run:
+    """A run under way. Its own thread decides and changes everything; others only send it news."""
+
+    def __init__(
+        self, feed: Feed, settings: FeedSettings, wiring: Wiring, budget: Budget, progress: Progress | None
+    ) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self._feed = feed
+        self._settings = settings
+        self._wiring = wiring
+        self._budget = budget
+        self._progress = progress
+        self._log = get_log(run=self.id, feed=settings.name)
+        self._limits = Limits(settings.look_back, settings.slice_length, settings.record_limit)
+        self._draft = Draft(wiring.settings.hubs, wiring.settings.warnings)
+        self._client = wiring.make_client(budget)
+        self._inbox: queue.SimpleQueue[News | _FetchEnded] = queue.SimpleQueue()
+        self._ledger = Ledger(FeedState(), self._limits)
+        self._loaded = False
+        self._lanes: Lanes | None = None
+        self._schedule = Schedule()
+        self._started = wiring.now()
+        self._horizon = self._started
+        self._names: list[str] = []
+        self._hubs_failing_before: frozenset[str] = frozenset()
+        self._locations_failing_before: set[str] = set()
+        # What may be done still: hubs that are connected, with the largest message each takes.
+        self._connecting = {hub.key for hub in wiring.settings.hubs if hub.enabled}
+        self._connected: dict[str, int] = {}
+        self._stopped: set[tuple[str, str]] = set()
+        self._stopped_locations: set[str] = set()
+        self._opens_no_more = False
+        self._unsaved: str | None = None
+        # What is under way.
+        self._fetching: set[tuple[str, str]] = set()
+        self._fetches = 0
+        self._undelivered: Counter[str] = Counter()
+        self._earliest: dict[str, datetime] = {}
+        self._save_due = time.monotonic()
+        self._fetched_s = self._backlog_s = 0.0
+
+    def execute(self, lock: RunLock | None) -> Report:
+        """Do steps 2 to 5; whatever fails is in the report."""
+        self._log.info("run.started")
+        try:
+            self._prepare(lock)
+            self._forward()
+        except ForwarderError as error:
+            self._failed(error)
+        finally:
+            self._finish()
+        return self._tell()
+
+    def refuse(self, error: ForwarderError) -> Report:
+        """Give the report of a run that could not begin."""
+        self._draft.fail(None, None, str(error))
+        self._client.close()
+        return self._tell()
+
+    def _failed(self, error: ForwarderError) -> None:
+        if isinstance(error, Interrupted) and self._budget.left() <= 0:
+            self._draft.warn(str(error))
+        else:
+            self._draft.fail(None, None, str(error))
+
+    def _tell(self) -> Report:
+        report = self._report()
+        said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
+        (self._log.info if report.ok else self._log.error)("run.finished", **said)
+        return report
+
+    # --- before anything is sent --------------------------------------------------------------------
+
+    def _prepare(self, lock: RunLock | None) -> None:
+        state = self._wiring.store.load(self._feed.state_name)
+        self._ledger = Ledger(state, self._limits)
+        self._loaded = True
+        self._hubs_failing_before = frozenset(
+            key for location in state.locations.values() for key, hub in location.hubs.items() if hub.error
+        )
+        self._locations_failing_before = {name for name, found in state.locations.items() if found.error}
+        self._open_lanes(lock)
+        self._client.login()
+        self._find_horizon()
+        self._names = find_locations(
+            self._client, self._ledger, self._wiring.settings, self._settings, self._horizon, self._draft
+        )
+        if not self._names:
+            self._draft.warn("there is no location to ask for; see `locations`")
+        place = self._wiring.store.place
+        begin_checkpoints(self._ledger, self._wiring.settings, self._names, self._horizon, place, self._draft)
+        if self._ledger.changed:
+            self._save()
+        self._await_lanes()
+
+    def _open_lanes(self, lock: RunLock | None) -> None:
+        def may_send() -> str | None:
+            return "the run lock was lost" if lock is not None and not lock.held() else self._unsaved
+
+        hubs = [hub for hub in self._wiring.settings.hubs if hub.enabled]
+        self._lanes = self._wiring.make_lanes(hubs, self._budget, self._inbox.put, may_send)
+        self._lanes.start()
+
+    def _find_horizon(self) -> None:
+        host, api = self._wiring.now(), self._client.api_time()
+        if api is not None and abs(host - api) > _SKEW_TOLERATED:
+            self._draft.warn(
+                f"the host's clock is {(host - api).total_seconds():.0f} s ahead of the API's; "
+                "the earlier of the two counts; set the host's clock right"
+            )
+        earlier = host if api is None else min(host, api)
+        self._horizon = floor_to(earlier - self._settings.settle, MILLISECOND)
+
+    def _await_lanes(self) -> None:
+        """Wait until every hub is connected or known to fail, so that they share what is fetched."""
+        until = time.monotonic() + min(_OPENING_GRACE_S, self._budget.left())
+        while self._connecting and (left := until - time.monotonic()) > 0:
+            try:
+                self._handle(self._inbox.get(timeout=left))
+            except queue.Empty:
+                return
+
+    # --- fetching and delivering --------------------------------------------------------------------
+
+    def _forward(self) -> None:
+        workers = ThreadPoolExecutor(self._wiring.settings.run.concurrency, thread_name_prefix="fetch")
+        try:
+            for name in self._names:
+                self._backlog_s += self._consider(name)
+            while self._goes_on(workers):
+                self._handle_next()
+                self._save_if_due()
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+
+    def _goes_on(self, workers: ThreadPoolExecutor) -> bool:
+        """Open what can be opened. False where nothing is under way then, or the time is over."""
+        self._open_slices(workers)
+        if self._budget.remaining() <= 0:
+            self._draft.warn("the run's hard end came before its lanes were empty; the next run goes on")
+            return False
+        under_way = self._fetches > 0 or self._undelivered.total() > 0
+        return under_way or (bool(self._connecting) and not self._is_closing())
+
+    def _is_closing(self) -> bool:
+        return self._opens_no_more or self._budget.left() <= 0
+
+    def _consider(self, name: str) -> float:
+        """Offer the next slice of every hub of a location that has none under way.
+
+        Gives how many seconds the location is behind the horizon, the part read again included.
+        """
+        if name in self._stopped_locations:
+            return 0.0
+        known = self._ledger.location(name).checkpoints
+        free = [hub for hub in self._connected if hub in known and self._is_free(name, hub)]
+        behind = [timedelta(0)]
+        for group in self._ledger.groups(name, free):
+            window = plan_slice(group, self._horizon, self._limits)
+            if window is not None:
+                failing = name in self._locations_failing_before
+                near = window.end >= self._horizon
+                self._schedule.offer(group, window, near=near, failed_before=failing)
+                behind.append(self._horizon - group.cursor)
+        return max(behind).total_seconds()
+
+    def _is_free(self, name: str, hub: str) -> bool:
+        return (name, hub) not in self._fetching and self._is_usable(name, hub)
+
+    def _is_usable(self, name: str, hub: str) -> bool:
+        stopped = name in self._stopped_locations or (name, hub) in self._stopped
+        return hub in self._connected and not stopped
+
+    def _open_slices(self, workers: ThreadPoolExecutor) -> None:
+        while not self._is_closing() and self._fetches < self._wiring.settings.run.concurrency:
+            behind_first = self._budget.used() >= _NEAR_SHARE
+            task = self._schedule.take(behind_first=behind_first, usable=self._is_usable)
+            if task is None:
+                return
+            with_room = tuple(hub for hub in task.group.hubs if self._has_room(hub))
+            if with_room:
+                self._open_slice(workers, replace(task, group=replace(task.group, hubs=with_room)))
+            else:
+                self._schedule.wait_for_room(task)
+
+    def _open_slice(self, workers: ThreadPoolExecutor, task: Task) -> None:
+        self._fetching |= {(task.group.location, hub) for hub in task.group.hubs}
+        self._fetches += 1
+        earliest = self._earliest.get(task.group.location, task.group.checkpoint.known_from)
+        workers.submit(self._fetch, task, max(earliest, task.group.checkpoint.known_from))
+
+    def _has_room(self, hub: str) -> bool:
+        return self._lanes is not None and self._lanes.has_room(hub)
+
+    def _fetch(self, task: Task, earliest: datetime) -> None:
+        """Fetch one slice, in a worker's thread; whatever comes of it goes to the inbox."""
+        location = task.group.location
+        try:
+            result: Fetched | Exception = fetch_slice(
+                lambda part: self._feed.ask(self._client.query_dashboard, self._settings, location, part),
+                lambda answer: read_answer(self._feed.rec_type, location, answer),
+                task.window,
+                earliest,
+                self._settings.record_limit,
+            )
+        except Exception as error:  # noqa: BLE001 - one location's trouble must not stop the others
+            result = error
+        self._inbox.put(_FetchEnded(task.group, result))
+
+    def _handle_next(self) -> None:
+        wait_s = min(self._budget.remaining(), _LONGEST_WAIT_S)
+        if self._ledger.changed:
+            wait_s = min(wait_s, max(0.0, self._save_due - time.monotonic()))
+        try:
+            self._handle(self._inbox.get(timeout=wait_s))
+        except queue.Empty:
+            return
+
+    def _handle(self, news: News | _FetchEnded) -> None:
+        match news:
+            case _FetchEnded(group, result):
+                self._fetches -= 1
+                self._fetching -= {(group.location, hub) for hub in group.hubs}
+                if isinstance(result, Exception):
+                    self._fetch_failed(group.location, result)
+                else:
+                    self._fetched(group, result)
+                    self._consider(group.location)
+            case Opened(hub, largest):
+                self._connecting.discard(hub)
+                self._connected[hub] = largest
+                for name in self._names:
+                    self._consider(name)
+            case Delivered(hub, delivery):
+                self._delivered(hub, delivery)
+            case Dropped(hub, _):
+                self._settled(hub)
+            case Rejected(hub, delivery, error):
+                self._settled(hub)
+                self._stop(delivery.location, hub, str(error))
+            case LaneClosed(hub, error):
+                self._lane_closed(hub, error)
+
+    def _settled(self, hub: str) -> None:
+        self._undelivered[hub] -= 1
+        self._schedule.room_came()
+
+    def _fetch_failed(self, name: str, error: Exception) -> None:
+        if isinstance(error, Interrupted) and self._budget.left() <= 0:
+            return
+        if isinstance(error, AuthError | Interrupted):
+            self._opens_no_more = True
+        if not isinstance(error, ForwarderError):
+            trace = "".join(traceback.format_exception(error))[-4000:]
+            self._log.error("error.unexpected", location=name, traceback=trace)
+            error = ForwarderError(f"location {name}: unexpected {type(error).__name__}: {error}")
+        if name not in self._locations_failing_before and name not in self._stopped_locations:
+            self._log.warning("location.failing", location=name, error=str(error))
+        self._stopped_locations.add(name)
+        self._ledger.query_failed(name, str(error), self._wiring.now())
+        self._draft.fail(name, None, str(error))
+
+    def _fetched(self, group: Group, fetched: Fetched) -> None:
+        """Hand what was fetched to the lanes of its group."""
+        name = group.location
+        self._lower_horizon()
+        self._note_fetched(name, fetched)
+        limits = {hub: self._connected[hub] for hub in group.hubs if self._is_usable(name, hub)}
+        if not limits or self._lanes is None:
+            return
+        done_until = min(fetched.window.end, self._horizon)
+        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits)
+        if not all(self._quarantine(name, refused) for refused in todo.refused):
+            return
+        for hub, deliveries in todo.deliveries.items():
+            self._ledger.planned(name, hub, todo.ids, fetched.window, done_until)
+            for delivery in deliveries:
+                self._undelivered[hub] += 1
+                self._lanes.put(hub, delivery)
+
+    def _lower_horizon(self) -> None:
+        """Follow an API clock that turns out to be behind the one the horizon was taken from."""
+        api = self._client.api_time()
+        if api is not None and api - self._settings.settle < self._horizon - _DATE_RESOLUTION:
+            self._horizon = floor_to(api - self._settings.settle, MILLISECOND)
+
+    def _note_fetched(self, name: str, fetched: Fetched) -> None:
+        self._draft.slices += 1
+        self._fetched_s += (fetched.window.end - fetched.window.start).total_seconds()
+        if self._progress is not None:
+            self._progress(min(self._fetched_s, self._backlog_s), self._backlog_s)
+        for text in fetched.warnings:
+            self._draft.warn(text)
+        if name in self._locations_failing_before:
+            self._locations_failing_before.discard(name)
+            self._log.info("location.recovered", location=name)
+        times = [reading.time for reading in fetched.readings if reading.time is not None]
+        self._ledger.query_succeeded(name, max((at for at in times if at <= self._horizon), default=None))
+        end = max(fetched.window.end, self._horizon) + _ABSURD
+        absurd = [at for at in times if at not in Slice(fetched.window.start - _ABSURD, end)]
+        if absurd:
+            first = format_time(absurd[0])
+            self._draft.warn(
+                f"{name}: {len(absurd)} readings lie far outside the window asked, one at {first}"
+            )
+        if fetched.saturated is not None:
+            self._earliest[name] = fetched.saturated.end
+            gap = Gap(fetched.saturated, "saturated", self._horizon)
+            if self._ledger.found_gap(name, gap):
+                self._draft.found_gap(name, gap)
+
+    def _quarantine(self, name: str, refused: Refused) -> bool:
+        """Set readings aside. False where that failed: no position may move past them then."""
+        for reading in refused.readings:
+            reason = refused.reason or "it cannot be forwarded"
+            text = strict_json.dumps_with_flaws({"tags": list(reading.tags), "entry": reading.entry})
+            item = QuarantinedReading(
+                self._settings.name, name, refused.hubs, reading.id, reason, self._wiring.now(), text
+            )
+            try:
+                place = self._wiring.store.quarantine(self._feed.state_name, item)
+            except StateError as error:
+                for hub in refused.hubs:
+                    self._stop(name, hub, f"a reading could not be quarantined: {error}")
+                return False
+            self._draft.quarantined(Quarantined(name, refused.hubs, reading.id, reason, place))
+        return True
+
+    def _delivered(self, hub: str, delivery: Delivery) -> None:
+        self._settled(hub)
+        self._ledger.delivered(hub, delivery, self._wiring.now())
+        events = delivery.batch.events if delivery.batch is not None else ()
+        readings = sum(len(event.readings) for event in events)
+        self._draft.delivered(hub, events=len(events), readings=readings, duplicates=delivery.duplicates)
+
+    def _stop(self, name: str, hub: str, error: str) -> None:
+        """Leave one hub alone for one location; its position stays where acknowledgements brought it."""
+        self._stopped.add((name, hub))
+        self._ledger.hub_failed(name, hub, error, self._wiring.now())
+        self._draft.fail(name, hub, error)
+
+    def _lane_closed(self, hub: str, error: ForwarderError | None) -> None:
+        """Leave a hub alone for the rest of the run."""
+        self._connecting.discard(hub)
+        self._connected.pop(hub, None)
+        self._undelivered[hub] = 0
+        self._schedule.room_came()
+        if error is None:
+            return
+        if hub not in self._hubs_failing_before:
+            self._log.warning("hub.failing", hub=hub, error=str(error))
+        self._draft.hub_failed(hub, str(error))
+        for name in self._names:
+            self._ledger.hub_failed(name, hub, str(error), self._wiring.now())
+
+    # --- state --------------------------------------------------------------------------------------
+
+    def _save_if_due(self) -> None:
+        if self._ledger.changed and time.monotonic() >= self._save_due and self._unsaved is None:
+            self._save()
+
+    def _save(self) -> None:
+        """Save what changed. After a failure nothing more is sent in this run."""
+        changed = frozenset(self._ledger.changed)
+        began = time.monotonic()
+        try:
+            self._wiring.store.save(self._feed.state_name, self._ledger.state(), changed)
+        except (StateConflict, StateTooLarge) as error:
+            self._lose_locations(error)
+        except StateError as error:
+            self._unsaved = str(error)
+            self._opens_no_more = True
+            self._draft.fail(None, None, str(error))
+            return
+        self._ledger.changed -= changed
+        self._unsaved = None
+        took = time.monotonic() - began
+        self._save_due = time.monotonic() + max(_SAVES_APART_S, took * _SAVES_APART_TIMES)
+
+    def _lose_locations(self, error: StateConflict | StateTooLarge) -> None:
+        """Stop the locations that could not be saved; whoever has them goes on from what it knows."""
+        for name in error.locations:
+            self._stopped_locations.add(name)
+            self._draft.fail(name, None, str(error))
+            if self._lanes is not None:
+                self._lanes.stop_location(name)
+
+    def _finish(self) -> None:
+        """Close the lanes, take in what they still acknowledged, and save."""
+        if self._lanes is not None:
+            self._lanes.close()
+        self._client.close()
+        while not self._inbox.empty():
+            news = self._inbox.get()
+            if not isinstance(news, _FetchEnded):
+                self._handle(news)
+        for hub in sorted(self._hubs_failing_before & self._connected.keys()):
+            self._log.info("hub.recovered", hub=hub)
+        if self._loaded:
+            self._ledger.update(last_run=self._last_run())
+            self._save()
+
+    def _last_run(self) -> dict[str, object]:
+        ended = self._wiring.now()
+        return {
+            "run": self.id,
+            "started": format_time(self._started),
+            "ended": format_time(ended),
+            "ok": not self._draft.failed,
+        }
+
+    def _report(self) -> Report:
+        return self._draft.finish(
+            run=self.id,
+            feed=self._settings.name,
+            started=self._started,
+            until=self._horizon if self._names else None,
+            took_s=self._budget.elapsed(),
+            api_calls=self._client.api_calls,
+            locations={name: self._ledger.location(name) for name in self._names},
+            dry_run=self._wiring.dry_run,
+        )

@@ -1,0 +1,137 @@
+"""What every hub has of every location during a run: acknowledged, and planned.
+
+Acknowledged is what may be saved. Planned is what will be acknowledged once the
+hub's lane has done all that was put into it; the next slice is planned from
+there, so that fetching does not wait for the slowest hub. Used from the
+forwarder's thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.eventhub.broadcaster import Delivery
+from app.model import Checkpoint, FeedState, Gap, HubRecord, Ids, LocationState, Slice
+from app.planning import Group, Limits, group_hubs, read_floor
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    checkpoint: Checkpoint
+    cursor: datetime
+
+
+class Ledger:
+    """The state of a feed while a run changes it. `changed` names the locations not yet saved."""
+
+    def __init__(self, state: FeedState, limits: Limits) -> None:
+        self._state = state
+        self._limits = limits
+        self._locations = dict(state.locations)
+        self._plans: dict[tuple[str, str], _Plan] = {}
+        self.changed: set[str] = set()
+
+    def state(self) -> FeedState:
+        return replace(self._state, locations=dict(self._locations))
+
+    def update(self, **fields: object) -> None:
+        """Change what is said of the whole feed: `discovery`, `takeover`, `last_run`."""
+        self._state = replace(self._state, **fields)  # type: ignore[arg-type]  # names as in FeedState
+
+    def location(self, name: str) -> LocationState:
+        return self._locations.get(name, LocationState())
+
+    def locations(self) -> Mapping[str, LocationState]:
+        return self._locations
+
+    # --- before anything is sent --------------------------------------------------------------------
+
+    def listed(self, name: str, at: datetime) -> None:
+        self._set(name, replace(self.location(name), last_listed=at))
+
+    def begin(self, name: str, hub: str, start: datetime) -> None:
+        """Give a hub its first checkpoint of a location: nothing before `start` is ever read."""
+        self._set_checkpoint(name, hub, Checkpoint(start, start))
+
+    def set_back(self, name: str, hub: str, horizon: datetime) -> None:
+        self._set_checkpoint(name, hub, self.location(name).checkpoints[hub].set_back_to(horizon))
+
+    # --- planning -----------------------------------------------------------------------------------
+
+    def groups(self, name: str, hubs: Iterable[str]) -> list[Group]:
+        """Give the groups of a location among `hubs`, by what is planned for them."""
+        plans = {hub: self._plan(name, hub) for hub in hubs}
+        checkpoints = {hub: plan.checkpoint for hub, plan in plans.items()}
+        return group_hubs(name, checkpoints, {hub: plan.cursor for hub, plan in plans.items()})
+
+    def planned(self, name: str, hub: str, ids: Ids, window: Slice, done_until: datetime) -> None:
+        """Note that a slice is in the hub's lane: it will have `ids`, and be done up to `done_until`."""
+        before = self._plan(name, hub).checkpoint
+        pairs = ((hour, reading_id) for hour, found in ids.items() for reading_id in found)
+        after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach)
+        self._plans[name, hub] = _Plan(after, window.end)
+
+    # --- what came of it ----------------------------------------------------------------------------
+
+    def delivered(self, hub: str, delivery: Delivery, at: datetime) -> None:
+        """Note that the hub has a delivery; its position moves when that closes a slice."""
+        name = delivery.location
+        location = self.location(name)
+        checkpoint = location.checkpoints[hub].with_ids(delivery.ids)
+        record = location.hubs.get(hub, HubRecord())
+        if delivery.batch is not None:
+            events = delivery.batch.events
+            readings = sum(len(event.readings) for event in events)
+            record = record.plus(events=len(events), readings=readings).succeeded(at)
+        if delivery.closes is not None:
+            checkpoint = checkpoint.done_until(delivery.closes, reach=self._limits.reach)
+            record = record.plus(duplicates=delivery.duplicates).succeeded(at)
+        self._set(
+            name,
+            replace(
+                location,
+                checkpoints={**location.checkpoints, hub: checkpoint},
+                hubs={**location.hubs, hub: record},
+            ),
+        )
+
+    def hub_failed(self, name: str, hub: str, error: str, at: datetime) -> None:
+        location = self.location(name)
+        record = location.hubs.get(hub, HubRecord()).failed(error, at)
+        self._set(name, replace(location, hubs={**location.hubs, hub: record}))
+
+    def query_failed(self, name: str, error: str, at: datetime) -> None:
+        location = self.location(name)
+        since = location.since if location.error else at
+        self._set(name, replace(location, error=error, since=since))
+
+    def query_succeeded(self, name: str, newest: datetime | None) -> None:
+        location = self.location(name)
+        seen = [instant for instant in (location.newest, newest) if instant is not None]
+        self._set(name, replace(location, newest=max(seen, default=None), error=None, since=None))
+
+    def found_gap(self, name: str, gap: Gap) -> bool:
+        """Keep a gap. False where it is known."""
+        location = self.location(name)
+        if any(known.window == gap.window and known.cause == gap.cause for known in location.gaps):
+            return False
+        self._set(name, replace(location, gaps=(*location.gaps, gap)))
+        return True
+
+    def _plan(self, name: str, hub: str) -> _Plan:
+        plan = self._plans.get((name, hub))
+        if plan is None:
+            checkpoint = self.location(name).checkpoints[hub]
+            plan = self._plans[name, hub] = _Plan(checkpoint, read_floor(checkpoint, self._limits))
+        return plan
+
+    def _set_checkpoint(self, name: str, hub: str, checkpoint: Checkpoint) -> None:
+        location = self.location(name)
+        self._set(name, replace(location, checkpoints={**location.checkpoints, hub: checkpoint}))
+
+    def _set(self, name: str, location: LocationState) -> None:
+        if self._locations.get(name) != location:
+            self._locations[name] = location
+            self.changed.add(name)

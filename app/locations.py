@@ -1,0 +1,132 @@
+"""Where a run begins: its locations, and the first checkpoint of each hub at each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.errors import AuthError, NoPermission, SourceError, SourceRefused
+from app.instants import MILLISECOND, floor_to, format_time
+from app.ledger import Ledger
+from app.microshare.client import MicroshareClient
+from app.model import Discovery, Takeover
+from app.report import Draft
+from app.settings import FeedSettings, Settings
+
+# A cold start within the hour does not ask again.
+_DISCOVERY_KEPT = timedelta(hours=1)
+# A location is asked for this long after discovery last listed it: a renamed building has a tail.
+_LOCATION_KEPT = timedelta(hours=48)
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def find_locations(
+    client: MicroshareClient,
+    ledger: Ledger,
+    settings: Settings,
+    feed: FeedSettings,
+    horizon: datetime,
+    draft: Draft,
+) -> list[str]:
+    """Give the names of a run's locations: discovered, configured, and lately listed.
+
+    Where discovery fails, the last known list is used and the report says so. Raises SourceError
+    only where there is none.
+    """
+    asked_with = f"{settings.microshare.api_url} {settings.microshare.identity} {feed.cluster_ids}"
+    discovery = ledger.state().discovery
+    refused: tuple[str, ...] = ()
+    if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
+        try:
+            found = client.discover_locations(feed.cluster_ids)
+        except AuthError:
+            raise
+        except SourceError as error:
+            if discovery is None and not feed.locations:
+                raise
+            _discovery_failed(error, draft)
+        else:
+            discovery = Discovery(horizon, found.places, asked_with)
+            ledger.update(discovery=discovery)
+            refused = found.collisions
+            for text in found.warnings:
+                draft.warn(text)
+    for name in refused:
+        draft.fail(
+            name, None, f"location {name!r} is owned by two organisations; set MICROSHARE_IDENTITY to one"
+        )
+    return _names(ledger, discovery, feed, horizon, frozenset(refused))
+
+
+def begin_checkpoints(
+    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+) -> None:
+    """Give every hub without a checkpoint its first one, and set back what is ahead of the horizon.
+
+    The first is at START_FROM, or at the earlier forwarder's position where that is taken over now.
+    `place` is where the state is kept, for the report.
+    """
+    start = min(_start(ledger, settings, names, horizon, place, draft), horizon)
+    for name in names:
+        for hub in settings.hubs:
+            checkpoint = ledger.location(name).checkpoints.get(hub.key)
+            if checkpoint is None:
+                ledger.begin(name, hub.key, floor_to(start, MILLISECOND))
+            elif checkpoint.delivered_until > horizon:
+                draft.warn(
+                    f"{name}: the position of hub {hub.name}, {format_time(checkpoint.delivered_until)}, is "
+                    f"ahead of the clock; it was set back to {format_time(horizon)}"
+                )
+                ledger.set_back(name, hub.key, horizon)
+
+
+def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -> bool:
+    if discovery is None or discovery.of != asked_with:
+        return False
+    return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT
+
+
+def _discovery_failed(error: SourceError, draft: Draft) -> None:
+    text = f"discovery failed, the last known list of locations is used: {error}"
+    if isinstance(error, NoPermission | SourceRefused):
+        draft.fail(None, None, text)
+    else:
+        draft.warn(text)
+
+
+def _names(
+    ledger: Ledger,
+    discovery: Discovery | None,
+    feed: FeedSettings,
+    horizon: datetime,
+    refused: frozenset[str],
+) -> list[str]:
+    names = set(feed.locations)
+    if discovery is not None:
+        for place in discovery.places:
+            names.add(place.name)
+            ledger.listed(place.name, discovery.at)
+    for name, location in ledger.locations().items():
+        if location.last_listed is not None and horizon - location.last_listed <= _LOCATION_KEPT:
+            names.add(name)
+    return sorted(names - refused)
+
+
+def _start(
+    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+) -> datetime:
+    takeover = ledger.state().takeover
+    if takeover is not None and takeover.at is None and names:
+        return _take_over(ledger, takeover, horizon, draft)
+    start_from = settings.run.start_from
+    start = start_from if isinstance(start_from, datetime) else horizon - start_from
+    if names and not any(location.checkpoints for location in ledger.locations().values()):
+        draft.warn(f"no state at {place}: a new installation, begins at {format_time(min(start, horizon))}")
+    return start
+
+
+def _take_over(ledger: Ledger, takeover: Takeover, horizon: datetime, draft: Draft) -> datetime:
+    ledger.update(takeover=replace(takeover, at=horizon))
+    position = format_time(takeover.position)
+    draft.warn(f"the earlier forwarder's position {position} was taken over from {takeover.source}")
+    return takeover.position

@@ -1,0 +1,248 @@
+"""The report of a run: what was done, for whom, and what was not. Its JSON form is a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from app.errors import ForwarderError
+from app.instants import format_time
+from app.model import Gap, LocationState
+from app.redaction import redact
+from app.settings import HubSettings
+
+
+@dataclass(frozen=True, slots=True)
+class HubReport:
+    """What one hub got in a run; `delivered_until` is the least over its locations.
+
+    `behind_s` is how far that is from the horizon, in seconds; None where it has no location yet.
+    """
+
+    events: int = 0
+    readings: int = 0
+    duplicates: int = 0
+    delivered_until: datetime | None = None
+    behind_s: float | None = None
+    error: str | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that was not delivered: of a location, to a hub, or, where both are None, at all."""
+
+    location: str | None
+    hub: str | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A reading that was set aside for some hubs; `place` is where it is kept."""
+
+    location: str
+    hubs: tuple[str, ...]
+    id: str
+    reason: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run of one feed. `until` is the horizon; `left` counts locations that are still behind it."""
+
+    run: str
+    feed: str
+    started: datetime
+    until: datetime | None
+    took_s: float
+    locations: int
+    slices: int
+    api_calls: int
+    hubs: Mapping[str, HubReport]
+    left: int = 0
+    dry_run: bool = False
+    quarantined: Sequence[Quarantined] = ()
+    gaps: Sequence[tuple[str, Gap]] = ()
+    warnings: Sequence[str] = ()
+    failures: Sequence[Failure] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the documented JSON object; fields are only ever added."""
+        return {
+            "run": self.run,
+            "feed": self.feed,
+            "ok": self.ok,
+            "dry_run": self.dry_run,
+            "started": format_time(self.started),
+            "until": self.until and format_time(self.until),
+            "took_s": round(self.took_s, 3),
+            "locations": self.locations,
+            "slices": self.slices,
+            "api_calls": self.api_calls,
+            "left": self.left,
+            "hubs": {key: _hub_json(hub) for key, hub in self.hubs.items()},
+            "quarantined": [
+                {
+                    "location": reading.location,
+                    "hubs": list(reading.hubs),
+                    "id": reading.id,
+                    "reason": reading.reason,
+                    "place": reading.place,
+                }
+                for reading in self.quarantined
+            ],
+            "gaps": [gap_json(location, gap) for location, gap in self.gaps],
+            "warnings": list(self.warnings),
+            "failures": [
+                {"location": failure.location, "hub": failure.hub, "error": failure.error}
+                for failure in self.failures
+            ],
+        }
+
+    def summary(self) -> str:
+        """Say in one line what failed, for an exception's text."""
+        first = self.failures[0].error if self.failures else "nothing failed"
+        more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+        return f"{self.feed}: {first}{more}"
+
+
+class Draft:
+    """What a run has to tell, gathered while it goes on; each warning and failure once."""
+
+    def __init__(self, hubs: Sequence[HubSettings], warnings: Sequence[str] = ()) -> None:
+        self._hubs = hubs
+        self._got: dict[str, HubReport] = {hub.key: HubReport(paused=not hub.enabled) for hub in hubs}
+        self.slices = 0
+        self._quarantined: list[Quarantined] = []
+        self._gaps: list[tuple[str, Gap]] = []
+        self._warnings: list[str] = list(warnings)
+        self._failures: list[Failure] = []
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
+
+    def warn(self, text: str) -> None:
+        text = redact(text)
+        if text not in self._warnings:
+            self._warnings.append(text)
+
+    def fail(self, location: str | None, hub: str | None, error: str) -> None:
+        failure = Failure(location, hub, redact(error))
+        if failure not in self._failures:
+            self._failures.append(failure)
+
+    def hub_failed(self, hub: str, error: str) -> None:
+        self._got[hub] = replace(self._got[hub], error=redact(error))
+        self.fail(None, hub, error)
+
+    def quarantined(self, reading: Quarantined) -> None:
+        self._quarantined.append(reading)
+
+    def found_gap(self, location: str, gap: Gap) -> None:
+        self._gaps.append((location, gap))
+
+    def delivered(self, hub: str, *, events: int, readings: int, duplicates: int) -> None:
+        got = self._got[hub]
+        self._got[hub] = replace(
+            got,
+            events=got.events + events,
+            readings=got.readings + readings,
+            duplicates=got.duplicates + duplicates,
+        )
+
+    def finish(
+        self,
+        *,
+        run: str,
+        feed: str,
+        started: datetime,
+        until: datetime | None,
+        took_s: float,
+        api_calls: int,
+        locations: Mapping[str, LocationState],
+        dry_run: bool,
+    ) -> Report:
+        """Give the report; `locations` are those of the run, as they are now."""
+        left = {
+            name
+            for name, location in locations.items()
+            for hub in self._hubs
+            if hub.enabled and until and _position(location, hub.key, until) < until
+        }
+        return Report(
+            run=run,
+            feed=feed,
+            started=started,
+            until=until,
+            took_s=took_s,
+            locations=len(locations),
+            slices=self.slices,
+            api_calls=api_calls,
+            hubs={key: _with_position(got, key, locations, until) for key, got in self._got.items()},
+            left=len(left),
+            dry_run=dry_run,
+            quarantined=tuple(self._quarantined),
+            gaps=tuple(self._gaps),
+            warnings=tuple(self._warnings),
+            failures=tuple(self._failures),
+        )
+
+
+def _position(location: LocationState, hub: str, otherwise: datetime) -> datetime:
+    checkpoint = location.checkpoints.get(hub)
+    return checkpoint.delivered_until if checkpoint else otherwise
+
+
+def _with_position(
+    got: HubReport, hub: str, locations: Mapping[str, LocationState], until: datetime | None
+) -> HubReport:
+    positions = [
+        location.checkpoints[hub].delivered_until
+        for location in locations.values()
+        if hub in location.checkpoints
+    ]
+    if not positions or until is None:
+        return got
+    least = min(positions)
+    return replace(got, delivered_until=least, behind_s=round(max(0.0, (until - least).total_seconds()), 3))
+
+
+def gap_json(location: str, gap: Gap) -> dict[str, Any]:
+    """Give a gap as reports and `status` show it."""
+    return {
+        "location": location,
+        "from": format_time(gap.window.start),
+        "to": format_time(gap.window.end),
+        "cause": gap.cause,
+        "found": format_time(gap.found),
+        "hubs": list(gap.hubs),
+    }
+
+
+def _hub_json(hub: HubReport) -> dict[str, Any]:
+    return {
+        "events": hub.events,
+        "readings": hub.readings,
+        "duplicates": hub.duplicates,
+        "delivered_until": hub.delivered_until and format_time(hub.delivered_until),
+        "behind_s": hub.behind_s,
+        "error": hub.error,
+        "paused": hub.paused,
+    }
+
+
+class RunFailed(ForwarderError):
+    """Something was not delivered; everything else was tried first. The report says what."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"run {report.run} of {report.summary()}")
+        self.report = report

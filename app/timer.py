@@ -1,0 +1,42 @@
+"""What surrounds a run in the Functions host: settings, log, and which endings are failures.
+
+A run logs from the invocation's own thread only, so that every line carries the
+invocation's id in Application Insights without anything being done for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.config import load_settings
+from app.errors import FeedOff, LockHeld, SettingsError
+from app.forwarder import Wiring
+from app.log import configure_logging, get_log
+from app.wiring import wire
+
+
+@contextmanager
+def wired_for_timer(feed: str, *, past_due: bool) -> Iterator[Wiring]:
+    """Give the parts of a run of `feed`, and judge how it ends.
+
+    A feed that is off, and one that another run works on, is no failure. Raises SettingsError
+    with every problem, and lets RunFailed pass where something was not delivered: the host then
+    shows the invocation as failed. Their texts hold no secret.
+    """
+    configure_logging("INFO", to_stderr=False)
+    log = get_log(feed=feed)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        log.error("settings.refused", problems=list(error.problems))
+        raise
+    configure_logging(settings.log_level, to_stderr=False)
+    if past_due:
+        log.info("timer.late")
+    try:
+        yield wire(settings)
+    except FeedOff:
+        log.info("run.skipped", reason="the feed has no view id, so it is off")
+    except LockHeld as error:
+        log.warning("run.skipped", reason=str(error))

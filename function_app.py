@@ -1,0 +1,27 @@
+"""The two timer functions; everything they do is in `run_forwarder`."""
+
+import azure.functions as func
+
+from app.config import schedule
+from app.forwarder import run_forwarder
+from app.timer import wired_for_timer
+
+app = func.FunctionApp()
+
+
+@app.timer_trigger(
+    arg_name="timer", schedule=schedule("people_counter"), run_on_startup=False, use_monitor=True
+)
+def people_counter_forwarder(timer: func.TimerRequest) -> None:
+    """Forward people counts."""
+    with wired_for_timer("people_counter", past_due=timer.past_due) as wiring:
+        run_forwarder("people_counter", wiring)
+
+
+@app.timer_trigger(
+    arg_name="timer", schedule=schedule("hourly_snapshot"), run_on_startup=False, use_monitor=True
+)
+def hourly_snapshot_forwarder(timer: func.TimerRequest) -> None:
+    """Forward hourly occupancy snapshots."""
+    with wired_for_timer("hourly_snapshot", past_due=timer.past_due) as wiring:
+        run_forwarder("hourly_snapshot", wiring)
