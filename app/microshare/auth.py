@@ -1,0 +1,268 @@
+"""The login, and the token it gives: kept in memory, shared, and renewed ahead of its end."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Protocol
+from urllib.parse import unquote, urlencode
+
+from app import strict_json
+from app.errors import AuthError
+from app.microshare.http import HttpAnswer
+from app.microshare.retries import PassingTrouble, asked_pause, http_date
+from app.microshare.verdict import one_line, quote_body, redirect_target, searchable
+from app.redaction import register_secret
+from app.settings import MicroshareSettings
+
+# What the platform documents; said by neither form of login in a way to rely on.
+LIFETIME = timedelta(hours=48)
+_RENEWED_AHEAD = timedelta(minutes=5)
+_COOKIE = "PLAY_SESSION"
+# RFC 6749, section 5.2: errors that another form of the same request would meet again.
+_OAUTH2_REFUSALS = frozenset(
+    ["invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "access_denied"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token; `renew_at` is when it should be replaced, by the API's clock."""
+
+    value: str = field(repr=False)
+    renew_at: datetime
+
+
+class SendForm(Protocol):
+    """Posts a form (no form: an empty body) and gives the answer, whatever its status."""
+
+    def __call__(self, url: str, form: Mapping[str, str] | None) -> HttpAnswer: ...
+
+
+class TokenCache:
+    """What a process remembers between runs: a token for each login, and the API's clock.
+
+    Thread-safe; logins are made one at a time. Nothing is written anywhere.
+    """
+
+    def __init__(self) -> None:
+        self._logging_in = threading.Lock()
+        self._tokens: dict[tuple[str, ...], Token] = {}
+        self._seen: tuple[datetime, float, datetime] | None = None
+
+    def obtain(
+        self, settings: MicroshareSettings, usable: Callable[[Token], bool], log_in: Callable[[], Token]
+    ) -> Token:
+        """Give the token that is there if it is `usable`, or else the one that `log_in` gives.
+
+        Whoever comes while a login is under way waits for it and gets its token.
+        """
+        login = _login_of(settings)
+        with self._logging_in:
+            token = self._tokens.get(login)
+            if token is None or not usable(token):
+                self._tokens.pop(login, None)
+                token = self._tokens[login] = log_in()
+            return token
+
+    def drop(self, settings: MicroshareSettings, token: Token) -> None:
+        """Forget `token`; another that has taken its place stays."""
+        with self._logging_in:
+            if self._tokens.get(_login_of(settings)) == token:
+                del self._tokens[_login_of(settings)]
+
+    def saw_time(self, headers: Mapping[str, str], at: float, host: datetime) -> None:
+        """Remember the Date of an answer that came at the monotonic second `at`, and `host` by our clock."""
+        date = http_date(headers.get("Date"))
+        if date is not None:
+            self._seen = (date, at, host)
+
+    def api_time(self, monotonic: float, host: datetime) -> datetime | None:
+        """Give the API's clock at the monotonic second `monotonic`; None before its first answer.
+
+        A Date of 10:00:00 was written somewhere in that second: this is up to a second early. It is
+        late only where our own clock was moved ahead since. A monotonic clock stands while its
+        machine sleeps, so the time that passed by our clock counts where that is more.
+        """
+        if self._seen is None:
+            return None
+        date, at, host_then = self._seen
+        return date + max(timedelta(0), timedelta(seconds=monotonic - at), host - host_then)
+
+
+def log_in(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
+    """Log in once and give the token. `now` gives the API's clock, or the host's before it is known.
+
+    Raises AuthError where the login is rejected, which must not be tried again, and
+    PassingTrouble where trying again may help.
+    """
+    if settings.auth == "web":
+        return _web_login(settings, send, now)
+    return _password_grant(settings, send, now)
+
+
+# --- web login --------------------------------------------------------------------------------------
+
+
+def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
+    """Log in as the web page does. The csrf token is not checked by the server, only demanded.
+
+    A login that succeeds is a 303 with a Play session cookie that holds a token; each of
+    the three can be missing when it fails.
+    """
+    form = {"csrfToken": "forwarder", "username": settings.username, "password": settings.password}
+    answer = send(f"{settings.app_url}/login", form)
+    _check_passing(answer, now())
+    if answer.status != 303:
+        raise _rejected(settings, answer, "MICROSHARE_APP_URL")
+    session = _play_session(answer)
+    if session is None:
+        raise _refused(
+            settings, f"303 without a {_COOKIE} cookie", "MICROSHARE_USERNAME and MICROSHARE_PASSWORD"
+        )
+    claims = _claims(session)
+    data = claims.get("data")
+    value = _token_text(data.get("access_token")) if isinstance(data, Mapping) else None
+    if value is None:
+        raise _refused(
+            settings,
+            f"303 with a {_COOKIE} cookie that holds no access token",
+            "MICROSHARE_USERNAME and MICROSHARE_PASSWORD",
+        )
+    _register(value, session, data.get("refresh_token") if isinstance(data, Mapping) else None)
+    return _token(value, _instant(claims.get("exp")), now())
+
+
+def _play_session(answer: HttpAnswer) -> str | None:
+    for header in answer.set_cookies:
+        try:
+            cookie = SimpleCookie(header).get(_COOKIE)
+        except CookieError:
+            continue
+        # Some versions of Play write the value URL-escaped; a JWT itself has nothing to escape.
+        if cookie is not None and cookie.value:
+            return unquote(cookie.value)
+    return None
+
+
+def _claims(jwt: str) -> Mapping[str, Any]:
+    """Read the payload of a JWT: base64url without padding. Its signature cannot be checked here."""
+    parts = jwt.split(".")
+    if len(parts) < 2:
+        return {}
+    try:
+        found = strict_json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+# --- OAuth2 -----------------------------------------------------------------------------------------
+
+
+def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
+    """Ask for a token with a form in the body, which keeps the password out of access logs.
+
+    The documented form, everything in the query, is tried once where a server does not take that.
+    """
+    form = {
+        "username": settings.username,
+        "password": settings.password,
+        "client_id": settings.api_key,
+        "grant_type": "password",
+        "scope": "ALL:ALL",
+    }
+    url = f"{settings.auth_url}/oauth2/token"
+    answer = send(url, form)
+    if answer.status == 415 or (answer.status == 400 and not _refuses_the_account(answer)):
+        answer = send(f"{url}?{urlencode(form)}", None)
+    _check_passing(answer, now())
+    if answer.status != 200:
+        raise _rejected(settings, answer, "MICROSHARE_AUTH_URL")
+    found = _json_object(answer)
+    value = _token_text(found.get("access_token"))
+    if value is None:
+        raise _refused(settings, "200 without an access token", _names_of(settings))
+    _register(value, found.get("refresh_token"))
+    seconds = found.get("expires_in")
+    lasts = seconds if isinstance(seconds, int) and 0 < seconds < 10**9 else LIFETIME.total_seconds()
+    return _token(value, now() + timedelta(seconds=lasts), now())
+
+
+def _refuses_the_account(answer: HttpAnswer) -> bool:
+    error = _json_object(answer).get("error")
+    return isinstance(error, str) and error in _OAUTH2_REFUSALS
+
+
+def _json_object(answer: HttpAnswer) -> Mapping[str, Any]:
+    try:
+        found = strict_json.loads(answer.body)
+    except strict_json.NotJson:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+# --- both -------------------------------------------------------------------------------------------
+
+
+def _check_passing(answer: HttpAnswer, now: datetime) -> None:
+    if answer.status == 429:
+        raise PassingTrouble("login: 429", busy=True, pause=asked_pause(answer.headers, now))
+    if answer.status >= 500 or answer.status == 408:
+        raise PassingTrouble(f"login: {answer.status}, {quote_body(answer.body)}")
+
+
+def _rejected(settings: MicroshareSettings, answer: HttpAnswer, url_name: str) -> AuthError:
+    if 300 <= answer.status < 400:
+        return _refused(settings, f"{answer.status}, redirect to {redirect_target(answer)}", url_name)
+    if answer.status in (404, 405):
+        return _refused(settings, str(answer.status), url_name)
+    kind = "a form" if "<form" in searchable(answer.body).lower() else None
+    return _refused(settings, f"{answer.status}, {kind}" if kind else str(answer.status), _names_of(settings))
+
+
+def _names_of(settings: MicroshareSettings) -> str:
+    if settings.auth == "web":
+        return "MICROSHARE_USERNAME and MICROSHARE_PASSWORD"
+    return "MICROSHARE_USERNAME, MICROSHARE_PASSWORD and MICROSHARE_API_KEY"
+
+
+def _refused(settings: MicroshareSettings, seen: str, check: str) -> AuthError:
+    return AuthError(
+        f"microshare: login refused for user {one_line(settings.username)} ({seen}); check {check}"
+    )
+
+
+def _token_text(found: Any) -> str | None:
+    """Give a token that can stand in a header; its length and alphabet differ between environments."""
+    fits = isinstance(found, str) and found.isascii() and found.isprintable() and " " not in found
+    return found if fits and found else None
+
+
+def _register(*secrets: Any) -> None:
+    for secret in secrets:
+        if isinstance(secret, str):
+            register_secret(secret)
+
+
+def _instant(seconds: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _token(value: str, expires: datetime | None, now: datetime) -> Token:
+    # An end that is not after the login is a clock gone wrong: the token counts until a 401 ends it.
+    lasts = expires - now if expires is not None and expires > now else LIFETIME
+    return Token(value, now + lasts - min(_RENEWED_AHEAD, lasts / 2))
+
+
+def _login_of(settings: MicroshareSettings) -> tuple[str, ...]:
+    login_url = settings.app_url if settings.auth == "web" else settings.auth_url
+    return (settings.auth, login_url, settings.username, settings.password, settings.api_key)

@@ -1,0 +1,305 @@
+"""The client of one run: discovery and dashboard queries, with login, retries and paging in one place."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote, quote_plus
+
+from app import strict_json
+from app.budget import Budget
+from app.errors import AuthError, BadResponse, Interrupted, SourceError, WindowTooWide
+from app.instants import MILLISECOND, format_time, utc_now
+from app.microshare import auth
+from app.microshare.auth import Token, TokenCache
+from app.microshare.discovery import Found, find_places
+from app.microshare.http import Http, HttpAnswer
+from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
+from app.microshare.retries import PassingTrouble, with_retries
+from app.microshare.verdict import Question, check_status, is_json_typed, one_line, quote_body, read_json
+from app.model import DashboardAnswer, DashboardQuery, JsonObject
+from app.redaction import register_secret
+from app.settings import MicroshareSettings
+
+VIEW_REC_TYPE = "io.microshare.fm.master.agg"
+CLUSTER_REC_TYPE = "io.microshare.peoplecounter.packed"
+# A query that is slow for less than this is slow for another reason than its length.
+_NARROW = timedelta(minutes=15)
+_LOGIN_ATTEMPTS = 3
+_MOST_LOGINS = 2
+_OVER = "the run's time is over; the next run goes on"
+
+
+class MicroshareClient:
+    """Asks the Microshare API, for one run. Thread-safe: the workers of a run share one.
+
+    Passing trouble (5xx, 429, connection) is tried again, `settings.attempts` times a request,
+    after waits that go through `wait` (the budget's own unless given) and are shared where the API
+    asks for them (429). The token is shared with other runs through `tokens`. A login that
+    failed is not tried again: every later call fails at once with the same error.
+
+    Every method raises a SourceError that names the call, or Interrupted where the run's time is over.
+    """
+
+    def __init__(
+        self,
+        settings: MicroshareSettings,
+        budget: Budget,
+        *,
+        tokens: TokenCache | None = None,
+        now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+        wait: Callable[[float], None] | None = None,
+    ) -> None:
+        register_secret(settings.password)
+        register_secret(settings.api_key)
+        self._settings = settings
+        self._budget = budget
+        self._tokens = tokens or TokenCache()
+        self._now = now
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._wait = wait or budget.sleep
+        self._http = Http(largest_body=settings.largest_answer_bytes, monotonic=monotonic)
+        self._lock = threading.Lock()
+        self._api_calls = 0
+        self._logins = 0
+        self._failure: SourceError | None = None
+        self._paused_until = monotonic()
+
+    @property
+    def api_calls(self) -> int:
+        """HTTP requests made, logins included."""
+        return self._api_calls
+
+    @property
+    def logins(self) -> int:
+        """Logins begun; the repeats of one that met passing trouble are part of it."""
+        return self._logins
+
+    def api_time(self) -> datetime | None:
+        """Give the API's clock now, up to a second early; None before any answer.
+
+        It is the Date of the last answer, of this run or an earlier one of this process, moved on.
+        """
+        return self._tokens.api_time(self._monotonic(), self._now())
+
+    def login(self) -> None:
+        """Make sure that there is a token that should last; nothing is asked where one is at hand."""
+        self._token()
+
+    def discover_locations(self, cluster_ids: Sequence[str]) -> Found:
+        """Give the buildings in these device clusters that the configured identity owns.
+
+        Raises SourceRefused naming a cluster that does not exist, NoPermission where nothing is
+        shown or owned.
+        """
+        clusters: list[JsonObject] = []
+        warnings: list[str] = []
+        for cluster_id in dict.fromkeys(cluster_ids):
+            question = Question(
+                name=f"discovery of cluster {one_line(cluster_id)}",
+                id=f"cluster {one_line(cluster_id)}",
+                url=f"{self._settings.api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
+                f"?details=true",
+            )
+            # The first page is asked as it is known to work, without a word on pages.
+            pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "")
+            if pages.flaw:
+                raise BadResponse(
+                    f"microshare: {question.name}: {pages.flaw}, twice; clusters changed meanwhile, try again"
+                )
+            clusters += pages.objs
+            warnings += (f"{question.name}: {warning}" for warning in pages.warnings)
+        found = find_places(clusters, self._settings.identity)
+        return Found(found.places, (*warnings, *found.warnings), found.collisions)
+
+    def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:
+        """Give the complete answer to a query, all pages.
+
+        Raises WindowTooWide where a shorter window should be asked instead: a gateway time-out over
+        15 minutes or more, or pages that do not add up in two readings.
+        """
+        question = _question_of(query, self._settings.api_url)
+        pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}")
+        if pages.flaw:
+            raise WindowTooWide(f"microshare: {question.name}: {pages.flaw}, twice; ask for a shorter window")
+        warnings = tuple(f"{question.name}: {warning}" for warning in pages.warnings)
+        return DashboardAnswer(pages.objs, warnings)
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- one question -----------------------------------------------------------------------------
+
+    def _read(self, question: Question, paging: Callable[[int], str]) -> Pages:
+        def fetch(number: int) -> Page:
+            answer = self._ask_patiently(question, question.url + paging(number))
+            found = read_json(question, answer)
+            kind = answer.headers.get("Content-Type") or "no content type"
+            odd = () if is_json_typed(answer) else (f"JSON that is sent as {one_line(kind)[:80]}",)
+            return read_page(question, found, len(answer.body), odd)
+
+        return read_all_pages(question, fetch, largest_bytes=self._settings.largest_answer_bytes)
+
+    def _ask_patiently(self, question: Question, url: str) -> HttpAnswer:
+        return with_retries(
+            lambda: self._ask(question, url),
+            attempts=self._settings.attempts,
+            wait=self._wait,
+            jitter=self._jitter,
+            on_retry=self._share_pause,
+        )
+
+    def _ask(self, question: Question, url: str) -> HttpAnswer:
+        """Ask once; with a refused token, once more with another."""
+        token = self._token()
+        try:
+            answer = self._send("GET", url, token=token.value)
+            if answer.status == 401:
+                token = self._token(refused=token)
+                answer = self._send("GET", url, token=token.value)
+        except PassingTrouble as trouble:
+            if trouble.timed_out and question.wide:
+                raise WindowTooWide(
+                    f"microshare: {question.name}: {trouble}; ask for a shorter window"
+                ) from trouble
+            raise PassingTrouble(f"{question.name}: {trouble}", timed_out=trouble.timed_out) from trouble
+        if answer.status == 401:
+            self._tokens.drop(self._settings, token)
+            raise self._fail(
+                AuthError(
+                    f"microshare: {question.name}: 401 with a fresh token, {quote_body(answer.body)}; check "
+                    f"the rights of {one_line(self._settings.username)}, and MICROSHARE_API_URL"
+                )
+            )
+        check_status(question, answer, self._clock())
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        token: str | None = None,
+        form: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+    ) -> HttpAnswer:
+        """Make one request, once nobody is asked to pause, within the run's time."""
+        pause = self._paused_until - self._monotonic()
+        if pause > 0:
+            self._wait(pause)
+        if self._budget.remaining() <= 0:
+            raise Interrupted(_OVER)
+        with self._lock:
+            self._api_calls += 1
+        try:
+            answer = self._http.send(
+                method,
+                url,
+                seconds=self._settings.timeout.total_seconds(),
+                remaining=self._budget.remaining,
+                accept=accept,
+                token=token,
+                form=form,
+            )
+        except PassingTrouble as trouble:
+            if self._budget.remaining() <= 0:
+                raise Interrupted(_OVER) from trouble
+            raise
+        self._tokens.saw_time(answer.headers, answer.at, self._now())
+        return answer
+
+    def _share_pause(self, trouble: PassingTrouble, seconds: float) -> None:
+        if trouble.busy:
+            with self._lock:
+                self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+
+    def _clock(self) -> datetime:
+        """Give the API's clock, or the host's before it is known."""
+        return self.api_time() or self._now()
+
+    # --- the token --------------------------------------------------------------------------------
+
+    def _token(self, refused: Token | None = None) -> Token:
+        """Give a token other than the `refused` one, logging in where there is none.
+
+        One that this run got itself is used until it is refused, however soon it ends.
+        """
+        self._raise_failure()
+
+        def usable(token: Token) -> bool:
+            return token != refused and (self._logins > 0 or token.renew_at > self._clock())
+
+        return self._tokens.obtain(self._settings, usable, self._log_in)
+
+    def _log_in(self) -> Token:
+        self._raise_failure()
+        if self._logins >= _MOST_LOGINS:
+            raise self._fail(
+                AuthError(
+                    f"microshare: {_MOST_LOGINS} tokens were refused in one run; check the rights of "
+                    f"{one_line(self._settings.username)}, and whether its tokens are being revoked"
+                )
+            )
+        self._logins += 1
+        try:
+            return with_retries(
+                lambda: auth.log_in(self._settings, self._post, self._clock),
+                attempts=_LOGIN_ATTEMPTS,
+                wait=self._wait,
+                jitter=self._jitter,
+                on_retry=self._share_pause,
+            )
+        except SourceError as error:
+            raise self._fail(error) from None
+
+    def _post(self, url: str, form: Mapping[str, str] | None) -> HttpAnswer:
+        try:
+            return self._send("POST", url, form=form, accept="*/*")
+        except PassingTrouble as trouble:
+            raise PassingTrouble(f"login: {trouble}") from trouble
+
+    def _fail(self, error: SourceError) -> SourceError:
+        """Remember what ends this client."""
+        self._failure = error
+        return error
+
+    def _raise_failure(self) -> None:
+        # A new exception each time: several threads raising one object would mix their tracebacks.
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
+
+
+def _question_of(query: DashboardQuery, api_url: str) -> Question:
+    """Write a query as the API wants it, everything percent-encoded once, spaces as `+`.
+
+    `dataContext` is one parameter, a JSON array as text: the view pastes it as it is. The path
+    keeps its trailing slash: without one some deployments answer 403.
+    """
+    start, end = format_time(query.window.start), format_time(query.window.end - MILLISECOND)
+    pairs = [
+        ("id", query.view_id),
+        ("recType", query.rec_type),
+        ("from", start),
+        ("to", end),
+        ("dataContext", strict_json.dumps(list(query.data_context)).decode()),
+        *query.parameters.items(),
+        ("loc1", query.loc1),
+    ]
+    parameters = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in pairs)
+    return Question(
+        name=f"query of view {one_line(query.view_id)} for {query.loc1!r}, {start} to {end}",
+        id=f"view {one_line(query.view_id)}",
+        url=f"{api_url}/share/{VIEW_REC_TYPE}/?{parameters}",
+        parameters=parameters,
+        wide=query.window.end - query.window.start > _NARROW,
+    )
+
+
+def _encode(text: str) -> str:
+    return quote_plus(text, safe=":", errors="surrogatepass")

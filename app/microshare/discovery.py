@@ -1,0 +1,111 @@
+"""Which buildings the configured organisations own: device clusters turned into places. Pure.
+
+Clusters carry secrets (readAuth, writeAuth, LoRa keys): only the fields named here are
+looked at, and nothing of a cluster is kept or quoted but owners, names and locations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import NoPermission
+from app.microshare.verdict import one_line
+from app.model import JsonObject, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What discovery found.
+
+    `places` are sorted by name. `collisions` are names that two organisations own: readings do
+    not say whose they are, so these are no places; a location can still be configured by name.
+    """
+
+    places: tuple[Place, ...]
+    warnings: tuple[str, ...] = ()
+    collisions: tuple[str, ...] = ()
+
+
+def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Found:
+    """Give the buildings of the clusters that `identity` owns, each object judged for itself.
+
+    A building is the first level of a device's location, without spaces around it. A device's
+    status says nothing: whole sites are `pending` and produce data. Raises NoPermission, naming
+    the organisations seen, where none of them is meant by `identity`.
+    """
+    owned = [cluster for cluster in clusters if is_owned(_owner(cluster), identity)]
+    if not owned:
+        seen = ", ".join(sorted({one_line(_owner(cluster)) or "no owner" for cluster in clusters}))
+        raise NoPermission(
+            f"microshare: discovery: no cluster of {', '.join(identity)}, only of {seen or 'nobody'}; check "
+            f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
+        )
+    warnings: list[str] = []
+    owners: dict[str, dict[str, str]] = {}
+    devices: dict[str, set[str]] = {}
+    for position, cluster in enumerate(clusters):
+        owner = _owner(cluster)
+        ours = is_owned(owner, identity)
+        flawed = 0
+        for number, device in enumerate(_devices(cluster)):
+            name = _building(device)
+            if name is None:
+                flawed += 1
+            elif name:
+                owners.setdefault(name, {}).setdefault(owner.casefold(), owner)
+                if ours:
+                    devices.setdefault(name, set()).add(_guid(device) or f"{position}/{number}")
+        if ours and flawed:
+            warnings.append(
+                f"cluster {_text(cluster.get('name'))!r}: {flawed} devices have a location that is "
+                f"no list of levels; they were left out"
+            )
+    places = tuple(
+        Place(name, next(iter(owners[name].values())), len(devices[name]))
+        for name in sorted(devices)
+        if len(owners[name]) == 1
+    )
+    return Found(places, tuple(warnings), tuple(name for name in sorted(devices) if len(owners[name]) > 1))
+
+
+def is_owned(owner: str, identity: Sequence[str]) -> bool:
+    """Whether an organisation is meant: named in full, or by its trailing dot-segments; case ignored.
+
+    `NORTH` and `example.NORTH` mean com.example.NORTH, `RTH` does not.
+    """
+    dotted = f".{owner.casefold()}"
+    return any(meant and dotted.endswith(f".{meant.casefold()}") for meant in identity)
+
+
+def _owner(cluster: JsonObject) -> str:
+    owner = cluster.get("owner")
+    return _text(owner.get("org")).strip() if isinstance(owner, Mapping) else ""
+
+
+def _devices(cluster: JsonObject) -> list[JsonObject]:
+    data = cluster.get("data")
+    devices = data.get("devices") if isinstance(data, Mapping) else None
+    return [device for device in devices if isinstance(device, Mapping)] if isinstance(devices, list) else []
+
+
+def _building(device: JsonObject) -> str | None:
+    """Give the first level of a device's location: "" where it has none, None where it cannot be read."""
+    meta = device.get("meta")
+    location = meta.get("location") if isinstance(meta, Mapping) else None
+    if location is None or location == []:
+        return ""
+    if not isinstance(location, list):
+        return None
+    level = location[0]
+    return "" if level is None else level.strip() if isinstance(level, str) else None
+
+
+def _guid(device: JsonObject) -> str:
+    # The device's `id` is a placeholder, all zeros, for many devices at once.
+    return _text(device.get("guid"))
+
+
+def _text(found: Any) -> str:
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,345 @@
+"""HTTP as the source needs it: a total deadline for every call, bounded bodies, nothing followed.
+
+The only module that knows requests (and urllib3 beneath it). TLS certificates are always
+verified; REQUESTS_CA_BUNDLE names other authorities, HTTPS_PROXY a proxy, as requests has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.connection import create_connection
+
+from app.errors import BadResponse, SourceRefused
+from app.microshare.retries import PassingTrouble
+
+USER_AGENT = "microshare-forwarder"
+_PIECE_BYTES = 64 * 1024
+# A run that is told to stop shortens the deadlines of calls under way: looked at this often.
+_WATCH_SECONDS = 1.0
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A complete answer. `headers` ignore case; `at` is the monotonic second at which they came."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    set_cookies: tuple[str, ...] = field(default=(), repr=False)
+    at: float = 0.0
+
+
+class Http:
+    """Calls over HTTP for several threads: each has connections of its own. Close it when done.
+
+    `largest_body` limits a body in bytes, after inflation.
+    """
+
+    def __init__(self, *, largest_body: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._largest_body = largest_body
+        self._monotonic = monotonic
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+        # urllib3 logs whole URLs, and one form of the login has the password in its URL.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        seconds: float,
+        remaining: Callable[[], float],
+        accept: str = "application/json",
+        token: str | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        """Make one call and read its answer in full, whatever its status. Nothing is repeated or followed.
+
+        It ends after `seconds`, or when `remaining()` reaches zero: looking up the host's name,
+        which has the resolver's own limits, is all that can outlast that.
+
+        Raises PassingTrouble where the connection or the time did not last for the whole answer,
+        BadResponse for one over the size limit, SourceRefused where the certificate is not trusted.
+        """
+        deadline = time.monotonic() + seconds
+        with _Call(lambda: min(deadline - time.monotonic(), remaining())) as call:
+            try:
+                answer = self._exchange(call, method, url, accept=accept, token=token, form=form)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
+                failure: Exception | None = error
+            else:
+                failure = None
+        # Raised out here, without the cause: its text can hold a URL with credentials.
+        if failure is None and not call.expired:
+            return answer
+        raise _translate(failure, call, url, seconds)
+
+    def close(self) -> None:
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+        self._own = threading.local()
+
+    def _exchange(
+        self,
+        call: _Call,
+        method: str,
+        url: str,
+        *,
+        accept: str,
+        token: str | None,
+        form: Mapping[str, str] | None,
+    ) -> HttpAnswer:
+        with self._session().request(
+            method,
+            url,
+            data=form,
+            headers={"Accept": accept},
+            auth=_Authorization(token),
+            timeout=max(call.left(), 0.001),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            at = self._monotonic()
+            body = _read_body(response, self._largest_body)
+            cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
+            return HttpAnswer(response.status_code, response.headers, body, cookies, at)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._own, "session", None)
+        if session is None:
+            session = self._own.session = _Session()
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+
+class _Session(requests.Session):
+    """A session that keeps no cookies, so that none goes where it does not belong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = USER_AGENT
+        self.headers["Accept-Encoding"] = "gzip"
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _WatchedAdapter()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' signature
+        # Even unfollowed, requests would read a redirect's body without limit and prepare the next call.
+        return None
+
+
+class _Authorization(requests.auth.AuthBase):
+    """Sets the bearer token, or nothing. Having one at all keeps requests from asking a ~/.netrc."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _read_body(response: requests.Response, largest: int) -> bytes:
+    """Read and inflate the whole body, never more than `largest` bytes of it."""
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > largest):
+        raise _too_large(response, largest)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise BadResponse(
+            f"microshare: {response.url.partition('?')[0]} answers in the encoding {encoding[:40]!r}, "
+            f"which was not asked for; see what stands between this host and the API"
+        )
+    gzip = zlib.decompressobj(_GZIP) if "gzip" in encoding else None
+    body = bytearray()
+    seen = False
+    # Inflated here, not by urllib3: it takes a gzip stream that ends early for a complete one.
+    while piece := response.raw.read(_PIECE_BYTES, decode_content=False):
+        seen = True
+        body += gzip.decompress(piece, largest + 1 - len(body)) if gzip else piece
+        if len(body) > largest:
+            raise _too_large(response, largest)
+    if gzip and seen and (not gzip.eof or gzip.unused_data):
+        raise zlib.error("the gzip stream does not end where the body does")
+    return bytes(body)
+
+
+def _too_large(response: requests.Response, largest: int) -> BadResponse:
+    return BadResponse(
+        f"microshare: the answer of {response.url.partition('?')[0]} is over {largest:,} bytes; "
+        f"ask for less at a time"
+    )
+
+
+def _translate(failure: Exception | None, call: _Call, url: str, seconds: float) -> Exception:
+    host = url.split("/")[2]
+    root = _root_of(failure)
+    late = requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError
+    if call.expired or isinstance(failure, late) or isinstance(root, TimeoutError):
+        asked = call.asked or isinstance(failure, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError)
+        did = "no complete answer" if asked else "no connection"
+        return PassingTrouble(f"{did} from {host} within {seconds:g} s", timed_out=asked)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return SourceRefused(
+            f"microshare: the certificate of {host} is not trusted ({root.verify_message}); if a proxy "
+            f"inspects TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
+        )
+    return PassingTrouble(f"connection to {host} failed ({type(root).__name__}: {root})")
+
+
+def _root_of(error: BaseException | None) -> BaseException | None:
+    """Give what an error began with. The layers above it repeat the URL, credentials included."""
+    while error is not None and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+# --- the watch ------------------------------------------------------------------------------------
+
+# The call under way in this thread: connections are made deep inside urllib3, which passes nothing on.
+_this_thread = threading.local()
+
+
+class _Call:
+    """One call on the wire. When `left()` reaches zero its connection is shut, whatever it waits for.
+
+    A time-out of the socket's own only limits the wait for the next byte: a server that sends
+    one now and then would never be given up. Shutting the socket ends a TLS handshake, headers
+    and body alike.
+    """
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        self.left = left
+        self.asked = False
+        self.expired = False
+        self._lock = threading.Lock()
+        self._wire: socket.socket | None = None
+        self._done = threading.Event()
+
+    def __enter__(self) -> Self:
+        _this_thread.call = self
+        threading.Thread(target=self._watch, name="microshare-deadline", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        _this_thread.call = None
+        with self._lock:
+            self._drop()
+
+    def runs_over(self, sock: socket.socket) -> None:
+        # A duplicate, because wrapping a socket in TLS takes its descriptor away from it.
+        wire = socket.fromfd(sock.fileno(), sock.family, sock.type, sock.proto)
+        with self._lock:
+            self._drop()
+            self._wire = wire
+            if self.expired:
+                self._shut()
+
+    def _watch(self) -> None:
+        while not self._done.wait(max(0.0, min(self.left(), _WATCH_SECONDS))):
+            if self.left() <= 0:
+                with self._lock:
+                    self.expired = True
+                    self._shut()
+                return
+
+    def _shut(self) -> None:
+        if self._wire is not None:
+            try:
+                self._wire.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # the other side was faster
+
+    def _drop(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Open a connection within what is left of the call, all addresses of the host together."""
+    call: _Call = _this_thread.call
+    failure = OSError(f"no address for {connection.host}")
+    host = connection._dns_host  # noqa: SLF001 - what HTTPConnection itself looks up
+    for *_, address in socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM):
+        if call.left() <= 0:
+            break
+        try:
+            sock = create_connection(
+                (str(address[0]), int(address[1])),
+                call.left(),
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            failure = error
+        else:
+            call.runs_over(sock)
+            return sock
+    raise failure
+
+
+class _WatchedHTTPConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            _this_thread.call.runs_over(self.sock)
+        super().request(*args, **kwargs)
+        _this_thread.call.asked = True
+
+
+class _WatchedHTTPSConnection(_WatchedHTTPConnection, HTTPSConnection):
+    pass
+
+
+class _WatchedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTPConnection
+
+
+class _WatchedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPSConnection
+
+
+class _WatchedAdapter(HTTPAdapter):
+    """An adapter whose connections tell the call under way which socket it runs over."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _watch_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(*args, **kwargs)
+        _watch_pools(manager)
+        return manager
+
+
+def _watch_pools(manager: urllib3.PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}

@@ -1,0 +1,102 @@
+"""Passing trouble, and trying again: bounded by attempts here and by the run's time in `wait`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from app.errors import SourceUnavailable
+
+T = TypeVar("T")
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+
+
+class PassingTrouble(SourceUnavailable):
+    """One attempt failed in a way that may pass.
+
+    `busy`: the API asks for fewer calls (429), of everybody; `pause` is how many seconds it wants.
+    `timed_out`: the question was sent, the answer did not come in time.
+    """
+
+    def __init__(
+        self, message: str, *, busy: bool = False, pause: float | None = None, timed_out: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.busy = busy
+        self.pause = pause
+        self.timed_out = timed_out
+
+
+def with_retries(
+    attempt: Callable[[], T],
+    *,
+    attempts: int,
+    wait: Callable[[float], None],
+    jitter: Callable[[], float],
+    on_retry: Callable[[PassingTrouble, float], None],
+) -> T:
+    """Give what `attempt` gives, trying at most `attempts` times while it raises PassingTrouble.
+
+    Waits the pause the API asks for, or else 1, 2, 4 ... s times 0.5 to 1.5 (`jitter` gives 0 to 1);
+    `on_retry` hears of each wait before it begins. Raises SourceUnavailable at the end, and whatever
+    `wait` raises.
+    """
+
+    def seconds(state: RetryCallState) -> float:
+        trouble = _trouble_of(state)
+        if trouble.pause is not None:
+            return trouble.pause
+        return float(2 ** (state.attempt_number - 1) * (0.5 + jitter()))
+
+    retrying = Retrying(
+        stop=stop_after_attempt(attempts),
+        wait=seconds,
+        retry=retry_if_exception_type(PassingTrouble),
+        before_sleep=lambda state: on_retry(_trouble_of(state), state.upcoming_sleep),
+        sleep=wait,
+        reraise=True,
+    )
+    try:
+        return retrying(attempt)
+    except PassingTrouble as trouble:
+        raise SourceUnavailable(f"microshare: {trouble}; given up after {attempts} attempts") from trouble
+
+
+def _trouble_of(state: RetryCallState) -> PassingTrouble:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, PassingTrouble):
+        raise TypeError("only PassingTrouble is tried again")
+    return error
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Read an HTTP date as UTC; None where there is none that can be read."""
+    if not text:
+        return None
+    try:
+        instant = parsedate_to_datetime(text)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def asked_pause(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Give the seconds that Retry-After asks to wait; None where it says nothing usable.
+
+    A date counts from the answer's own Date, so that a wrong clock here changes nothing; `now` is
+    for answers without one.
+    """
+    written = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(written):
+        return float(written) or None
+    until = http_date(written)
+    if until is None:
+        return None
+    pause = (until - (http_date(headers.get("Date")) or now)).total_seconds()
+    return pause if pause > 0 else None

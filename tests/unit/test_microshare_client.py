@@ -1,0 +1,1034 @@
+"""Dashboard queries and discovery: what goes on the wire, and what every kind of answer means."""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+import responses
+
+from app.budget import Budget
+from app.errors import (
+    AuthError,
+    BadResponse,
+    Interrupted,
+    NoPermission,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    WindowTooWide,
+)
+from app.feeds.feed import load_feed
+from app.microshare.auth import TokenCache
+from app.microshare.client import MicroshareClient
+from app.microshare.discovery import Found
+from app.model import DashboardAnswer, DashboardQuery, Place, Slice
+from app.settings import FeedSettings
+from tests.unit.microshare_fake import PASSWORD, Answer, FakeMicroshare, page, session
+
+DAY = Slice(datetime(2025, 11, 12, tzinfo=UTC), datetime(2025, 11, 13, tzinfo=UTC))
+QUARTER = Slice(DAY.start, DAY.start + timedelta(minutes=15))
+A, B, C, D = ({"data": {"_id": {"tags": [name]}, "line": []}} for name in "ABCD")
+NAME = "query of view view-1 for 'Example Beacon House', 2025-11-12T00:00:00.000Z to 2025-11-12T23:59:59.999Z"
+SENT = (
+    "id=view-1&recType=io.example.counts&from=2025-11-12T00:00:00.000Z&to=2025-11-12T23:59:59.999Z"
+    "&dataContext=%5B%22people%22%5D&field1=change&loc1=Example+Beacon+House"
+)
+
+
+@pytest.fixture
+def microshare() -> Iterator[FakeMicroshare]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield FakeMicroshare(mock)
+
+
+def query(
+    loc1: str = "Example Beacon House", window: Slice = DAY, context: tuple[str, ...] = ("people",)
+) -> DashboardQuery:
+    return DashboardQuery("view-1", "io.example.counts", context, loc1, window, {"field1": "change"})
+
+
+def failure_of(client: MicroshareClient, asked: DashboardQuery | None = None) -> tuple[type, str]:
+    with pytest.raises((SourceError, Interrupted)) as caught:
+        client.query_dashboard(asked or query())
+    return caught.type, str(caught.value)
+
+
+# --- on the wire ------------------------------------------------------------------------------------
+
+
+def test_the_people_counter_query_is_written_as_the_view_wants_it(microshare: FakeMicroshare) -> None:
+    settings = FeedSettings(
+        name="people_counter",
+        view_id="ffffffffffffffffffffff0a",
+        data_context=("people",),
+        schedule="",
+        look_back=timedelta(hours=1),
+    )
+
+    load_feed("people_counter").ask(
+        microshare.client().query_dashboard, settings, "Example Beacon House", DAY
+    )
+
+    assert microshare.asked == [
+        (
+            "/share/io.microshare.fm.master.agg/?id=ffffffffffffffffffffff0a"
+            "&recType=io.microshare.peoplecounter.unpacked.event.agg"
+            "&from=2025-11-12T00:00:00.000Z&to=2025-11-12T23:59:59.999Z&dataContext=%5B%22people%22%5D"
+            "&field1=daily_total&field2=meta&field3=change&field4=field4&field5=field5&field6=field6"
+            "&loc1=Example+Beacon+House&page=1&perPage=999"
+        )
+    ]
+
+
+def test_the_snapshot_query_is_written_as_the_view_wants_it(microshare: FakeMicroshare) -> None:
+    settings = FeedSettings(
+        name="hourly_snapshot",
+        view_id="ffffffffffffffffffffff0b",
+        data_context=("ctx1", "ctx2", "room"),
+        schedule="",
+        look_back=timedelta(hours=6),
+        parameters={"category": "space", "metric": "occupancy"},
+        location_prefix="Example",
+    )
+
+    load_feed("hourly_snapshot").ask(
+        microshare.client().query_dashboard, settings, "Example Beacon House", DAY
+    )
+
+    (asked,) = microshare.asked
+    assert urlsplit(asked).path == "/share/io.microshare.fm.master.agg/"
+    assert sorted(urlsplit(asked).query.split("&")) == sorted(
+        [
+            "id=ffffffffffffffffffffff0b",
+            "recType=io.microshare.lake.snapshot.hourly",
+            "from=2025-11-12T00:00:00.000Z",
+            "to=2025-11-12T23:59:59.999Z",
+            "dataContext=%5B%22ctx1%22%2C%22ctx2%22%2C%22room%22%5D",
+            "field1=current",
+            "field2=field2",
+            "field3=field3",
+            "field4=field4",
+            "field5=field5",
+            "field6=field6",
+            "category=space",
+            "metric=occupancy",
+            "ownerOrg=%22%5Ba-zA-Z%5D%22",
+            "loc1=Beacon+House",
+            "page=1",
+            "perPage=999",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Müller-Straße",
+        unicodedata.normalize("NFC", "Café"),
+        unicodedata.normalize("NFD", "Café"),
+        "1+1 & 50% #2 / a=b?;",
+        "100%25",
+        "Tower 🏢 東京",
+        " two  spaces ",
+        "line\nbreak\x00",
+        "../../x",
+        "a\ud800b",
+    ],
+    ids=[
+        "accents",
+        "NFC",
+        "NFD",
+        "reserved",
+        "looks encoded",
+        "emoji",
+        "spaces",
+        "control",
+        "dots",
+        "surrogate",
+    ],
+)
+def test_a_name_arrives_exactly_as_it_is(microshare: FakeMicroshare, name: str) -> None:
+    microshare.client().query_dashboard(query(name, context=(name, "people")))
+
+    (asked,) = microshare.asked
+    found = dict(parse_qsl(urlsplit(asked).query, keep_blank_values=True, errors="surrogatepass"))
+    said = [text.replace("\\ud800", "\ud800") for text in (found["loc1"], found["dataContext"])]
+    written = name.replace("\n", "\\n").replace("\x00", "\\u0000")
+    assert said == [name, f'["{written}","people"]']
+
+
+def test_every_call_carries_the_token(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([A], totalPages=2, totalCount=2), page([B], totalPages=2, totalCount=2)]
+    client = microshare.client()
+
+    client.query_dashboard(query())
+
+    assert microshare.tokens_used == ["Bearer token-1", "Bearer token-1"]
+    assert (client.api_calls, client.logins) == (3, 1)
+
+
+# --- pages ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_given_as_it_came(microshare: FakeMicroshare) -> None:
+    body = b'{"meta":{"totalPages":1},"objs":[{"n":0.10,"s":"\\ud83d\\ude00","deep":[[{"k":null}]]}]}'
+    microshare.answers = [Answer(body=b"\xef\xbb\xbf" + body)]
+
+    answer = microshare.client().query_dashboard(query())
+
+    assert [dict(obj) | {"n": str(obj["n"])} for obj in answer.objs] == [
+        {"n": "0.10", "s": "😀", "deep": [[{"k": None}]]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked", "objs"),
+    [
+        ([page([])], ["1"], []),
+        ([page([A, B])], ["1"], [A, B]),
+        (
+            [page([A, B], totalPages=2, totalCount=3), page([C], totalPages=2, totalCount=3)],
+            ["1", "2"],
+            [A, B, C],
+        ),
+        ([page([A], totalPages=0, perPage=0)], ["1"], [A]),
+        ([Answer(json={"objs": [A]})], ["1"], [A]),
+        (
+            [page([A], totalPages=0, totalCount=2), page([B], totalPages=0, totalCount=2)],
+            ["1", "2"],
+            [A, B],
+        ),
+        (
+            [
+                page([A], totalPages={"$numberLong": "2"}, totalCount={"$numberLong": "2"}),
+                page([B], totalPages="2", totalCount="2"),
+            ],
+            ["1", "2"],
+            [A, B],
+        ),
+        (
+            [page([A], totalPages=3, totalCount=2), page([B], totalPages=2, totalCount=2)],
+            ["1", "2"],
+            [A, B],
+        ),
+    ],
+    ids=[
+        "nothing",
+        "one page",
+        "two pages",
+        "no number of pages",
+        "no envelope",
+        "the count goes on",
+        "extended JSON",
+        "fewer pages than said at first",
+    ],
+)
+def test_pages_are_read_to_their_end(
+    microshare: FakeMicroshare, pages: list[Answer | Exception], asked: list[str], objs: list[Any]
+) -> None:
+    microshare.answers = pages
+
+    answer = microshare.client().query_dashboard(query())
+
+    assert (answer, microshare.pages_asked) == (DashboardAnswer(tuple(objs)), asked)
+
+
+def two_pages(first: list[Any], second: list[Any], count: int) -> list[Answer | Exception]:
+    return [page(first, totalPages=2, totalCount=count), page(second, totalPages=2, totalCount=count)]
+
+
+@pytest.mark.parametrize(
+    ("first_pass", "second_pass", "objs"),
+    [
+        (two_pages([A, B], [B], 3), two_pages([A, B], [C], 3), [A, B, C]),
+        (two_pages([A, B], [D], 4), two_pages([A, B], [C, D], 4), [A, B, C, D]),
+        (
+            [page([A, B], totalPages=2, totalCount=4), page([D], totalPages=2, totalCount=3)],
+            two_pages([A, B], [D], 3),
+            [A, B, D],
+        ),
+        (two_pages([A, B], [A, C], 4), two_pages([A, B], [A, C], 4), [A, B, A, C]),
+        (two_pages([A, B], [], 3), [page([A, B])], [A, B]),
+    ],
+    ids=[
+        "one came twice",
+        "one was skipped",
+        "the count fell meanwhile",
+        "the source repeats one itself",
+        "a page was empty",
+    ],
+)
+def test_pages_that_do_not_add_up_are_read_again(
+    microshare: FakeMicroshare,
+    first_pass: list[Answer | Exception],
+    second_pass: list[Answer | Exception],
+    objs: list[Any],
+) -> None:
+    microshare.answers = first_pass + second_pass
+
+    answer = microshare.client().query_dashboard(query())
+
+    assert (answer, microshare.pages_asked[:3]) == (DashboardAnswer(tuple(objs)), ["1", "2", "1"])
+
+
+@pytest.mark.parametrize(
+    ("second_pass", "flaw"),
+    [
+        (two_pages([A, B], [D], 4), "2 pages hold 3 different objects, and state a total of 4 then 4"),
+        (two_pages([B, A], [B, C], 4), "2 pages hold 3 different objects, and state a total of 4 then 4"),
+        (
+            [page([A, B], totalPages=3, totalCount=4), page([], totalPages=3, totalCount=4)],
+            "the pages end with 2 of 3",
+        ),
+    ],
+    ids=["skipped again", "repeated otherwise", "an empty page"],
+)
+def test_pages_that_never_add_up_ask_for_a_shorter_window(
+    microshare: FakeMicroshare, second_pass: list[Answer | Exception], flaw: str
+) -> None:
+    microshare.answers = two_pages([A, B], [A, C], 4) + second_pass
+
+    assert failure_of(microshare.client()) == (
+        WindowTooWide,
+        f"microshare: {NAME}: {flaw}, twice; ask for a shorter window",
+    )
+    assert microshare.pages_asked == ["1", "2", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("pages", "warning"),
+    [
+        (
+            [page([A], totalCount=5_000)],
+            (
+                "a totalCount of 5000 is more than 1 pages can hold; it is taken for a count of the whole "
+                "platform and ignored"
+            ),
+        ),
+        (
+            [
+                page([A], totalPages=2, perPage=1, totalCount=5_000),
+                page([B], totalPages=2, perPage=1, totalCount=5_001),
+            ],
+            (
+                "a totalCount of 5000 is more than 2 pages can hold; it is taken for a count of the whole "
+                "platform and ignored"
+            ),
+        ),
+        (
+            [page([A], totalCount=7)],
+            "a totalCount of 7 on one page of 1 objects; all were taken",
+        ),
+        (
+            [page([A], totalPages=0, totalCount=7), page([], totalPages=0, totalCount=7)],
+            "a totalCount of 7 on one page of 1 objects; all were taken",
+        ),
+        (
+            [page([A], totalPages=2, totalCount=None), page([B], totalPages=2, totalCount=None)],
+            "no totalCount on every one of 2 pages; nothing tells if they are whole",
+        ),
+        (
+            [
+                replace(page([A], totalPages=2, totalCount=2), headers={"Content-Type": "text/html"}),
+                replace(page([B], totalPages=2, totalCount=2), headers={"Content-Type": "text/html"}),
+            ],
+            "JSON that is sent as text/html",
+        ),
+    ],
+    ids=[
+        "platform-wide",
+        "platform-wide over pages",
+        "a count too high",
+        "and an empty page",
+        "no count",
+        "type",
+    ],
+)
+def test_what_is_odd_but_usable_is_taken_with_one_warning(
+    microshare: FakeMicroshare, pages: list[Answer], warning: str
+) -> None:
+    microshare.answers = list(pages)
+
+    answer = microshare.client().query_dashboard(query())
+
+    expected = tuple(obj for each in pages for obj in each.json["objs"])
+    assert answer == DashboardAnswer(expected, (f"{NAME}: {warning}",))
+
+
+def test_a_page_that_comes_again_is_an_error_not_half_an_answer(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([A, B], totalPages=9, totalCount=18)]
+
+    assert failure_of(microshare.client()) == (
+        BadResponse,
+        (
+            f"microshare: {NAME}: page 2 is the page before it again; "
+            "the API does not turn pages here, ask for less at a time"
+        ),
+    )
+    assert microshare.pages_asked == ["1", "2"]
+
+
+def test_pages_without_end_are_given_up(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([{"n": number}], totalPages=10**9) for number in range(1_001)]
+
+    assert failure_of(microshare.client()) == (
+        BadResponse,
+        f"microshare: {NAME}: more than 1,000 pages; ask for less at a time",
+    )
+
+
+def test_pages_over_the_limit_together_ask_for_a_shorter_window(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([{"n": number, "pad": "x" * 400}], totalPages=9) for number in range(9)]
+
+    assert failure_of(microshare.client(largest_answer_bytes=1_000)) == (
+        WindowTooWide,
+        f"microshare: {NAME}: its pages are over 1,000 bytes; ask for a shorter window",
+    )
+
+
+def test_objects_that_are_counted_and_not_shown_are_missing_rights(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([], totalCount=12)]
+
+    assert failure_of(microshare.client()) == (
+        NoPermission,
+        (
+            f"microshare: {NAME}: 12 objects are counted and none is shown; the account lacks read rights: "
+            "have them granted on view view-1, and check MICROSHARE_IDENTITY"
+        ),
+    )
+
+
+# --- answers that are none --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "an empty answer; if that lasts, ask Microshare about it"),
+        (b" \r\n", "an empty answer; if that lasts, ask Microshare about it"),
+        (b'{"objs": [{"a": 1}', None),
+        (b"<html>\n<b>Welcome</b>", None),
+        (b"[1, 2]", 'no JSON object but "[1, 2]"'),
+        (b"null", 'no JSON object but "null"'),
+        (b'{"meta": {}, "error": "x"}', "an answer without a list 'objs', but with 'error', 'meta'; "),
+        (b'{"objs": {"a": 1}}', "an answer without a list 'objs', but with 'objs'; "),
+        (b"{}", "an answer without a list 'objs', but with nothing; "),
+        (b'{"objs": [{}, 7]}', "objs[1] is no readable JSON object; "),
+        (b'{"objs": [{"a": 1, "a": 2}]}', "objs[0] is no readable JSON object; "),
+        (b'{"objs": [], "objs": []}', "no JSON object but"),
+        (b'{"objs": [' + b"[" * 70 + b"]" * 70 + b"]}", "JSON nested over 64 levels deep; it is not read"),
+        (b'{"objs": ' + b"[" * 200_000, "no readable JSON (nested too deeply)"),
+        (b'{"objs": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "no readable JSON (nested too deeply)"),
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "truncated",
+        "HTML",
+        "a list",
+        "null",
+        "an error object",
+        "objs no list",
+        "no member",
+        "a number among objs",
+        "a key twice in an object",
+        "a key twice",
+        "deep",
+        "a depth bomb",
+        "a closed depth bomb",
+    ],
+)
+def test_a_success_without_a_readable_answer_is_a_bad_response(
+    microshare: FakeMicroshare, body: bytes, said: str | None
+) -> None:
+    microshare.answers = [Answer(body=body)]
+
+    kind, message = failure_of(microshare.client())
+
+    start = f"microshare: {NAME}: {said or 'no readable JSON ('}"
+    assert (kind, message[: len(start)], len(microshare.asked)) == (BadResponse, start, 1)
+    assert len(message) < 1_000
+    assert "\n" not in message
+
+
+def test_nesting_as_deep_as_allowed_is_read(microshare: FakeMicroshare) -> None:
+    microshare.answers = [Answer(body=b'{"objs": [{"a": ' + b"[" * 61 + b"]" * 61 + b"}]}")]
+
+    assert len(microshare.client().query_dashboard(query()).objs) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (
+            Answer(400, body=b"bad data"),
+            SourceRefused,
+            f'400, "bad data"; sent {SENT}; check the settings it was made of',
+        ),
+        (
+            Answer(403, body=b"Access to this path is denied"),
+            NoPermission,
+            (
+                '403, "Access to this path is denied"; the account may not read this: have rights on '
+                "view view-1 "
+                "granted to it, and check MICROSHARE_IDENTITY"
+            ),
+        ),
+        (
+            Answer(404, body=b"io.microshare.utils.NotFoundException: Record not found or inaccessible."),
+            SourceRefused,
+            (
+                '404, "io.microshare.utils.NotFoundException: Record not found or inaccessible."; '
+                "view view-1 "
+                "does not exist or is no longer visible to this account: check the id, then the "
+                "account's rights"
+            ),
+        ),
+        (
+            Answer(302, headers={"Location": "http://elsewhere.test/share?token=x"}),
+            SourceRefused,
+            "redirect to elsewhere.test refused (302); check MICROSHARE_API_URL",
+        ),
+        (
+            Answer(308, headers={"Location": "/share/other"}),
+            SourceRefused,
+            "redirect to the same host refused (308); check MICROSHARE_API_URL",
+        ),
+        (
+            Answer(
+                503,
+                body=b"[Error: unresolvable property or identifier: ownerOrg]\n[Near : {... ownerOrg ....}]",
+            ),
+            SourceRefused,
+            (
+                'the view refuses its parameters (503, "[Error: unresolvable property or identifier: '
+                "ownerOrg]"
+                f"\\n[Near : {{... ownerOrg ....}}]\"); sent {SENT}; compare them with the view's "
+                f"placeholders, "
+                "the one it names is not always the faulty one"
+            ),
+        ),
+        (
+            Answer(503, body=b"com.mongodb: '$all needs an array'"),
+            SourceRefused,
+            (
+                f"the view refuses its parameters (503, \"com.mongodb: '$all needs an array'\"); sent "
+                f"{SENT}; "
+                "compare them with the view's placeholders, the one it names is not always the faulty one"
+            ),
+        ),
+    ],
+    ids=["400", "403", "404", "redirect elsewhere", "redirect at home", "template", "Mongo"],
+)
+def test_a_refusal_is_named_at_once_with_what_to_do(
+    microshare: FakeMicroshare, answer: Answer, kind: type, said: str
+) -> None:
+    microshare.answers = [answer]
+
+    assert failure_of(microshare.client()) == (kind, f"microshare: {NAME}: {said}")
+    assert (len(microshare.asked), microshare.clock.waited) == (1, [])
+
+
+# --- trying again -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
+def test_passing_trouble_is_tried_four_times(microshare: FakeMicroshare, status: int) -> None:
+    microshare.answers = [Answer(status, body=b"<html>\r\n\x00busy \xff</html>")]
+
+    assert failure_of(microshare.client(), query(window=QUARTER)) == (
+        SourceUnavailable,
+        (
+            "microshare: query of view view-1 for 'Example Beacon House', 2025-11-12T00:00:00.000Z to "
+            f'2025-11-12T00:14:59.999Z: {status}, "<html>\\r\\n\\x00busy \ufffd</html>"; '
+            "given up after 4 attempts"
+        ),
+    )
+    assert (len(microshare.asked), microshare.clock.waited) == (4, [1.0, 2.0, 4.0])
+
+
+def test_a_query_goes_on_after_passing_trouble(microshare: FakeMicroshare) -> None:
+    microshare.answers = [
+        Answer(502),
+        requests.ConnectionError("reset"),
+        requests.ConnectTimeout("slow"),
+        page([A]),
+    ]
+
+    answer = microshare.client().query_dashboard(query())
+
+    assert (answer, microshare.clock.waited) == (DashboardAnswer((A,)), [1.0, 2.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "trouble", [Answer(504, body=b"gateway"), requests.ReadTimeout("slow")], ids=["504", "time-out"]
+)
+@pytest.mark.parametrize(
+    ("window", "kind", "tries"),
+    [
+        (DAY, WindowTooWide, 1),
+        (Slice(DAY.start, QUARTER.end + timedelta(milliseconds=1)), WindowTooWide, 1),
+        (QUARTER, SourceUnavailable, 4),
+    ],
+    ids=["a day", "over a quarter of an hour", "a quarter of an hour"],
+)
+def test_a_long_window_that_times_out_is_not_tried_again_as_it_is(
+    microshare: FakeMicroshare, trouble: Answer | Exception, window: Slice, kind: type, tries: int
+) -> None:
+    microshare.answers = [trouble]
+
+    assert (failure_of(microshare.client(), query(window=window))[0], len(microshare.asked)) == (kind, tries)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "waited"),
+    [
+        ("17", [17.0]),
+        ("0.5", [0.5]),
+        ("Wed, 12 Nov 2025 10:00:42 GMT", [42.0]),
+        ("Wed, 12 Nov 2025 09:00:00 GMT", [1.0]),
+        ("-5", [1.0]),
+        ("0", [1.0]),
+        ("soon", [1.0]),
+        ("inf", [1.0]),
+        ("", [1.0]),
+    ],
+    ids=[
+        "seconds",
+        "half a second",
+        "date",
+        "date in the past",
+        "negative",
+        "zero",
+        "a word",
+        "infinite",
+        "none",
+    ],
+)
+def test_a_busy_api_is_left_alone_as_long_as_it_asks(
+    microshare: FakeMicroshare, retry_after: str, waited: list[float]
+) -> None:
+    """A date counts by the API's own clock: the host's is two hours ahead here."""
+    microshare.clock.seconds += 7_200
+    microshare.answers = [Answer(429, headers={"Retry-After": retry_after}), page([A])]
+
+    answer = microshare.client().query_dashboard(query())
+
+    assert (answer.objs, microshare.clock.waited) == ((A,), waited)
+
+
+def test_a_pause_that_the_api_asks_for_holds_for_every_worker(microshare: FakeMicroshare) -> None:
+    waited: list[tuple[str, float]] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(("the other" if waited else "the one", seconds))
+        if len(waited) == 1:
+            client.query_dashboard(query("Other House"))  # as another worker would meanwhile
+
+    client = microshare.client(wait=wait)
+    microshare.answers = [Answer(429, headers={"Retry-After": "30"}), page([A])]
+
+    client.query_dashboard(query())
+
+    assert waited[:2] == [("the one", 30.0), ("the other", 30.0)]
+
+
+def test_an_absurd_pause_ends_the_run_and_is_not_waited_for(microshare: FakeMicroshare) -> None:
+    microshare.answers = [Answer(429, headers={"Retry-After": "86400"})]
+    client = microshare.client(own_wait=False)
+
+    found = [failure_of(client)[0], failure_of(client, query("Other House"))[0]]
+
+    assert (found, len(microshare.asked)) == ([Interrupted, Interrupted], 1)
+
+
+def test_trouble_past_the_end_of_the_run_is_an_interruption_not_a_fault(microshare: FakeMicroshare) -> None:
+    budget = Budget(timedelta(minutes=1), monotonic=microshare.clock.monotonic)
+
+    def late(_: requests.PreparedRequest) -> Answer:
+        microshare.clock.seconds += 100
+        raise requests.ReadTimeout("slow")
+
+    client = microshare.client(budget=budget)
+    client.login()
+    microshare.on_answer = late
+
+    assert failure_of(client) == (Interrupted, "the run's time is over; the next run goes on")
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.999], ids=["least", "most"])
+def test_waits_are_spread_by_half_either_way(microshare: FakeMicroshare, jitter: float) -> None:
+    microshare.answers = [Answer(500)]
+
+    failure_of(microshare.client(jitter=lambda: jitter))
+
+    assert microshare.clock.waited == [pytest.approx(seconds * (0.5 + jitter)) for seconds in (1, 2, 4)]
+
+
+# --- the token refused ------------------------------------------------------------------------------
+
+
+def test_a_refused_token_is_replaced_and_the_request_repeated(microshare: FakeMicroshare) -> None:
+    microshare.answers = [Answer(401), page([A])]
+    client = microshare.client()
+
+    answer = client.query_dashboard(query())
+
+    assert (answer.objs, microshare.tokens_used, client.logins) == (
+        (A,),
+        ["Bearer token-1", "Bearer token-2"],
+        2,
+    )
+
+
+def test_a_token_kept_from_an_earlier_run_can_be_refused_too(microshare: FakeMicroshare) -> None:
+    tokens = TokenCache()
+    microshare.client(tokens=tokens).login()
+    microshare.answers = [Answer(401), page([A])]
+    client = microshare.client(tokens=tokens)
+
+    client.query_dashboard(query())
+
+    assert (microshare.tokens_used, client.logins) == (["Bearer token-1", "Bearer token-2"], 1)
+
+
+def test_a_storm_of_refusals_ends_after_two_logins(microshare: FakeMicroshare) -> None:
+    microshare.answers = [Answer(401, body=b"no")]
+    client = microshare.client()
+
+    found = [failure_of(client), failure_of(client, query("Other House"))]
+
+    message = (
+        f'microshare: {NAME}: 401 with a fresh token, "no"; check the rights of svc-forwarder, '
+        "and MICROSHARE_API_URL"
+    )
+    assert found == [(AuthError, message), (AuthError, message)]
+    assert (len(microshare.asked), client.logins) == (2, 2)
+
+
+def test_the_run_after_a_storm_logs_in_anew(microshare: FakeMicroshare) -> None:
+    tokens = TokenCache()
+    microshare.answers = [Answer(401), Answer(401), page([A])]
+
+    failure_of(microshare.client(tokens=tokens))
+    microshare.client(tokens=tokens).query_dashboard(query())
+
+    assert microshare.tokens_used == ["Bearer token-1", "Bearer token-2", "Bearer token-3"]
+
+
+def test_a_third_token_is_not_asked_for_in_one_run(microshare: FakeMicroshare) -> None:
+    microshare.answers = [Answer(401), page([A]), Answer(401)]
+    client = microshare.client()
+    client.query_dashboard(query())
+
+    assert failure_of(client) == (
+        AuthError,
+        (
+            "microshare: 2 tokens were refused in one run; check the rights of svc-forwarder, and whether "
+            "its tokens are being revoked"
+        ),
+    )
+    assert client.logins == 2
+
+
+def test_workers_whose_token_is_refused_at_once_share_one_login(microshare: FakeMicroshare) -> None:
+    together = threading.Barrier(4)
+
+    def revoke(request: requests.PreparedRequest) -> Answer:
+        if request.headers["Authorization"] == "Bearer token-1":
+            together.wait()
+            return Answer(401)
+        return page([A])
+
+    microshare.on_answer = revoke
+    client = microshare.client()
+    found: list[DashboardAnswer] = []
+    workers = [
+        threading.Thread(target=lambda: found.append(client.query_dashboard(query()))) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert (found, client.logins) == ([DashboardAnswer((A,))] * 4, 2)
+
+
+def test_a_login_that_is_refused_in_mid_run_stops_every_call(microshare: FakeMicroshare) -> None:
+    microshare.logins = [session("token-1"), Answer(401)]
+    microshare.answers = [Answer(401)]
+    client = microshare.client()
+
+    found = [failure_of(client)[0] for _ in range(3)]
+
+    assert (found, microshare.login_requests, len(microshare.asked)) == ([AuthError] * 3, 2, 1)
+
+
+# --- what is shown ----------------------------------------------------------------------------------
+
+
+def test_an_error_shows_no_secret_and_stays_short(microshare: FakeMicroshare) -> None:
+    echo = f"Authorization: Bearer token-1 password={PASSWORD} " + "x" * 5_000
+    microshare.answers = [Answer(500, body=echo.encode())]
+
+    _, message = failure_of(microshare.client())
+
+    assert not any(secret in message for secret in ("token-1", PASSWORD))
+    assert len(message) < 800
+
+
+def test_the_clock_of_the_api_is_known_from_any_answer(microshare: FakeMicroshare) -> None:
+    tokens = TokenCache()
+    first = microshare.client(tokens=tokens)
+
+    before = first.api_time()
+    first.login()
+    microshare.clock.seconds += 90
+    warm = microshare.client(tokens=tokens)
+    kept = warm.api_time()
+    microshare.answers = [Answer(404, headers={"Date": "Wed, 12 Nov 2025 11:30:00 GMT"})]
+    failure_of(warm)
+
+    assert (before, kept, warm.api_time()) == (
+        None,
+        datetime(2025, 11, 12, 10, 1, 30, tzinfo=UTC),
+        datetime(2025, 11, 12, 11, 30, tzinfo=UTC),
+    )
+
+
+# --- discovery --------------------------------------------------------------------------------------
+
+
+def device(*location: str | None, guid: str | None = None, **more: Any) -> dict[str, Any]:
+    found = {"id": "00-00-00-00-00-00-00-00", "status": "pending", "meta": {"location": list(location)}}
+    return found | ({"guid": guid} if guid else {}) | more
+
+
+def cluster(org: str | None, *devices: Any, name: str = "Counting") -> dict[str, Any]:
+    owner = {"owner": {"org": org, "user": "svc@example.test"}} if org is not None else {}
+    secrets = {"readAuth": "canary-read-auth", "writeAuth": "canary-write-auth"}
+    return {"name": name, "data": {"devices": list(devices), **secrets}} | owner
+
+
+def discover(microshare: FakeMicroshare, *clusters: Any, identity: tuple[str, ...] = ("NORTH",)) -> Found:
+    microshare.answers = [page(list(clusters))]
+    return microshare.client(identity=identity).discover_locations(["aaaaaaaaaaaaaaaaaaaaaa01"])
+
+
+def test_discovery_gives_the_buildings_of_every_cluster(microshare: FakeMicroshare) -> None:
+    microshare.answers = [
+        page(
+            [cluster("com.example.NORTH", device("Beacon House", "4"), device("Beacon House", "8", "Roof"))],
+            totalPages=2,
+            totalCount=2,
+        ),
+        page([cluster("com.example.NORTH", device("Annexe", "", ""))], totalPages=2, totalCount=2),
+        page([cluster("com.example.NORTH", device("Beacon House", "1"), device(" Café "))]),
+    ]
+
+    found = microshare.client().discover_locations(["cluster/1", "cluster-2", "cluster/1"])
+
+    owner = "com.example.NORTH"
+    assert found == Found(
+        (Place("Annexe", owner, 1), Place("Beacon House", owner, 3), Place("Café", owner, 1))
+    )
+    assert microshare.asked == [
+        "/device/io.microshare.peoplecounter.packed/cluster%2F1?details=true",
+        "/device/io.microshare.peoplecounter.packed/cluster%2F1?details=true&page=2&perPage=999",
+        "/device/io.microshare.peoplecounter.packed/cluster-2?details=true",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("identity", "owned"),
+    [
+        (("com.example.NORTH",), True),
+        (("COM.EXAMPLE.north",), True),
+        (("NORTH",), True),
+        (("example.NORTH",), True),
+        (("RTH",), False),
+        (("ample.NORTH",), False),
+        (("com.example",), False),
+        (("example",), False),
+        (("xcom.example.NORTH",), False),
+        (("",), False),
+        ((".",), False),
+        (("SOUTH", "NORTH"), True),
+    ],
+    ids=lambda value: "+".join(value) or "empty" if isinstance(value, tuple) else str(value),
+)
+def test_an_identity_is_an_organisation_or_its_trailing_segments(
+    microshare: FakeMicroshare, identity: tuple[str, ...], owned: bool
+) -> None:
+    def found() -> list[str]:
+        try:
+            clusters = [cluster("com.example.NORTH", device("Beacon House"))]
+            return [place.name for place in discover(microshare, *clusters, identity=identity).places]
+        except NoPermission:
+            return []
+
+    assert found() == (["Beacon House"] if owned else [])
+
+
+def test_each_object_is_judged_by_its_own_owner(microshare: FakeMicroshare) -> None:
+    found = discover(
+        microshare,
+        cluster("com.other.SOUTH", device("Other Place")),
+        cluster("com.example.NORTH", device("Beacon House")),
+        cluster(None, device("Nobody's Place")),
+    )
+
+    assert found == Found((Place("Beacon House", "com.example.NORTH", 1),))
+
+
+def test_devices_are_counted_whatever_their_status_and_placeholder_ids(microshare: FakeMicroshare) -> None:
+    found = discover(
+        microshare,
+        cluster(
+            "com.example.NORTH",
+            device("Beacon House", guid="g-1"),
+            device("Beacon House", guid="g-2", status="inactive"),
+            device("Beacon House"),
+            device("Beacon House"),
+        ),
+        cluster("com.example.NORTH", device("Beacon House", guid="g-1")),
+    )
+
+    assert found == Found((Place("Beacon House", "com.example.NORTH", 4),))
+
+
+def test_devices_without_a_usable_location_are_left_out(microshare: FakeMicroshare) -> None:
+    found = discover(
+        microshare,
+        cluster(
+            "com.example.NORTH",
+            device("Beacon House"),
+            device(),
+            device("", "4"),
+            device("  "),
+            device(None),
+            {"id": "no meta"},
+            {"meta": None},
+            "no device",
+            {"meta": {"location": "Beacon House, 4, Lobby"}},
+            {"meta": {"location": [4]}},
+            name="Counting\nhouse",
+        ),
+    )
+
+    assert found == Found(
+        (Place("Beacon House", "com.example.NORTH", 1),),
+        (
+            (
+                "cluster 'Counting\\nhouse': 2 devices have a location that is no list of levels; "
+                "they were left out"
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "other", ["com.other.NORTH", "com.other.SOUTH"], ids=["both meant by the identity", "one is a stranger"]
+)
+def test_a_name_that_two_organisations_own_is_refused(microshare: FakeMicroshare, other: str) -> None:
+    found = discover(
+        microshare,
+        cluster("com.example.NORTH", device("Beacon House"), device("Annexe")),
+        cluster("COM.example.north", device("Annexe")),
+        cluster(other, device("Beacon House ")),
+    )
+
+    assert found == Found((Place("Annexe", "com.example.NORTH", 2),), (), ("Beacon House",))
+
+
+@pytest.mark.parametrize(
+    ("clusters", "seen"),
+    [
+        (
+            [cluster("com.other.SOUTH"), cluster("com.other.EAST"), cluster(None)],
+            "com.other.EAST, com.other.SOUTH, no owner",
+        ),
+        ([], "nobody"),
+    ],
+    ids=["others", "nothing"],
+)
+def test_an_identity_that_owns_nothing_is_missing_permission(
+    microshare: FakeMicroshare, clusters: list[Any], seen: str
+) -> None:
+    with pytest.raises(NoPermission) as caught:
+        discover(microshare, *clusters)
+
+    assert str(caught.value) == (
+        f"microshare: discovery: no cluster of NORTH, only of {seen}; check MICROSHARE_IDENTITY and "
+        "MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (
+            Answer(404, body=b"gone"),
+            SourceRefused,
+            (
+                '404, "gone"; cluster aa01 does not exist or is no longer visible to this account: '
+                "check the id, "
+                "then the account's rights"
+            ),
+        ),
+        (
+            page([], totalCount=3),
+            NoPermission,
+            (
+                "3 objects are counted and none is shown; the account lacks read rights: have them "
+                "granted on "
+                "cluster aa01, and check MICROSHARE_IDENTITY"
+            ),
+        ),
+        (
+            Answer(504, body=b"slow"),
+            SourceUnavailable,
+            None,
+        ),
+    ],
+    ids=["unknown cluster", "counted, not shown", "slow"],
+)
+def test_a_cluster_that_cannot_be_read_is_named(
+    microshare: FakeMicroshare, answer: Answer, kind: type, said: str | None
+) -> None:
+    microshare.answers = [answer]
+
+    with pytest.raises(kind) as caught:
+        microshare.client().discover_locations(["aa01"])
+
+    assert str(caught.value) == (
+        f"microshare: discovery of cluster aa01: {said}"
+        if said
+        else 'microshare: discovery of cluster aa01: 504, "slow"; given up after 4 attempts'
+    )
+
+
+def test_clusters_that_change_while_they_are_read_are_a_bad_response(microshare: FakeMicroshare) -> None:
+    one, two = cluster("com.example.NORTH", device("A")), cluster("com.example.NORTH", device("B"))
+    microshare.answers = two_pages([one], [two], 3) * 2
+
+    with pytest.raises(BadResponse) as caught:
+        microshare.client().discover_locations(["aa01"])
+
+    assert str(caught.value).startswith(
+        "microshare: discovery of cluster aa01: 2 pages hold 2 different objects"
+    )
+
+
+def test_no_secret_of_a_cluster_is_kept(microshare: FakeMicroshare) -> None:
+    found = discover(microshare, cluster("com.example.NORTH", device("Beacon House"), device("x", name="y")))
+
+    assert "canary" not in repr(found)
