@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.errors import BadResponse, SettingsError
+from app.feeds import hourly_snapshot, people_counter
+from app.feeds.feed import count_lines, load_feed, read_answer
+from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
+from app.settings import FeedSettings
+from app.strict_json import loads
+
+LOCATION = "Example Beacon House"
+WINDOW = Slice(datetime(2025, 11, 12, 8, tzinfo=UTC), datetime(2025, 11, 12, 9, tzinfo=UTC))
+SETTINGS = FeedSettings(
+    name="people_counter",
+    view_id="ffffffffffffffffffffff0a",
+    data_context=("people",),
+    schedule="0 */15 * * * *",
+    look_back=timedelta(hours=1),
+)
+TAGS = ["Example Beacon House", "4", "North Lobby"]
+ENTRY = {
+    "time": "2025-11-12T08:14:29.822Z",
+    "record": "691441e70000000000000001",
+    "change": {"in": 5, "out": 3},
+    "meta": {"device": TAGS},
+}
+SNAPSHOT = {
+    "time": "2025-11-12T08:00:00.000Z",
+    "category": "space",
+    "metric": "occupancy",
+    "current": {"avg": 12.5, "count": 4},
+}
+NOTHING = Checkpoint(WINDOW.start, WINDOW.start)
+
+
+def answer(*lines: Any, tags: Any = TAGS) -> DashboardAnswer:
+    return DashboardAnswer(({"data": {"_id": {"tags": tags}, "line": list(lines)}},))
+
+
+def people(*lines: Any) -> list[Reading]:
+    return read_answer(people_counter.REC_TYPE, LOCATION, answer(*lines))
+
+
+def snapshots(*objs: tuple[list[str], list[dict[str, Any]]]) -> list[Reading]:
+    found = tuple(
+        {"name": "Derived Data", "data": {"_id": {"tags": tags}, "line": lines}} for tags, lines in objs
+    )
+    return read_answer(hourly_snapshot.REC_TYPE, LOCATION, DashboardAnswer(found))
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def test_ids_never_change_between_versions() -> None:
+    [reading] = people(ENTRY)
+    [snapshot] = snapshots((TAGS, [SNAPSHOT]))
+
+    assert (reading.id, snapshot.id) == ("0alevhu6WzRFJeXB", "XORNDjz9EfPtMV1t")
+
+
+def test_the_same_entry_written_in_another_order_has_the_same_id() -> None:
+    reordered = dict(reversed(list(ENTRY.items())))
+
+    assert people(reordered)[0].id == people(ENTRY)[0].id
+
+
+def test_a_correction_shares_the_first_half_of_the_id_only() -> None:
+    [before] = people(ENTRY)
+    [after] = people(ENTRY | {"change": {"in": 6, "out": 3}})
+
+    assert before.id[:8] == after.id[:8]
+    assert before.id[8:] != after.id[8:]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"time": "2025-11-12T08:29:00.000Z"}, {"category": "device"}, {"metric": "activity"}],
+    ids=["time", "category", "metric"],
+)
+def test_without_a_record_the_key_is_time_category_and_metric(other: dict[str, str]) -> None:
+    [first], [second] = snapshots((TAGS, [SNAPSHOT])), snapshots((TAGS, [SNAPSHOT | other]))
+
+    assert first.id[:8] != second.id[:8]
+
+
+def test_two_places_or_two_feeds_never_share_a_key() -> None:
+    keys = {
+        read_answer(rec_type, location, answer(ENTRY, tags=tags))[0].id[:8]
+        for rec_type in (people_counter.REC_TYPE, hourly_snapshot.REC_TYPE)
+        for location in ("A", "B")
+        for tags in (["A", "1"], ["A", "2"])
+    }
+
+    assert len(keys) == 8
+
+
+# --- from an answer to readings -------------------------------------------------------------------
+
+
+def test_readings_come_once_each_and_by_time() -> None:
+    later = ENTRY | {"time": "2025-11-12T08:29:30.104Z", "record": "691441e70000000000000002"}
+
+    readings = people(later, ENTRY, later)
+
+    assert [reading.entry for reading in readings] == [ENTRY, later]
+    assert [reading.tags for reading in readings] == [tuple(TAGS)] * 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "flaw"),
+    [
+        pytest.param({"record": "r1"}, "it has no time", id="no time"),
+        pytest.param({"time": "yesterday"}, "its time 'yesterday' is no ISO time", id="no ISO time"),
+        pytest.param("a text", "it is no JSON object", id="no object"),
+        pytest.param(
+            loads('{"time": "2025-11-12T08:00:00Z", "x": NaN}'),
+            "holds NaN, which is no JSON number",
+            id="NaN",
+        ),
+        pytest.param(
+            loads('{"time": "2025-11-12T08:00:00Z", "a": 1, "a": 2}'),
+            "holds the key 'a' twice",
+            id="key twice",
+        ),
+    ],
+)
+def test_an_entry_that_cannot_be_forwarded_is_flawed_and_blocks_nothing(entry: Any, flaw: str) -> None:
+    readings = people(entry, ENTRY)
+
+    assert {(reading.flaw, reading.entry == ENTRY) for reading in readings} >= {(None, True)}
+    assert [reading.flaw for reading in readings if reading.flaw] == [flaw]
+
+
+def test_a_flawed_entry_has_the_same_id_each_time() -> None:
+    bad = '{"time": "2025-11-12T08:00:00Z", "x": [Infinity, {"a": 1, "a": 2}]}'
+
+    assert people(loads(bad))[0].id == people(loads(bad))[0].id
+
+
+def test_an_object_without_tags_makes_its_readings_flawed() -> None:
+    [reading] = read_answer(people_counter.REC_TYPE, LOCATION, answer(ENTRY, tags=None))
+
+    assert reading.flaw == "its object has no list of tags"
+
+
+@pytest.mark.parametrize("obj", [{}, {"data": {"line": {}}}, {"data": []}], ids=["no data", "line", "list"])
+def test_an_object_that_could_hide_readings_is_no_answer(obj: dict[str, Any]) -> None:
+    with pytest.raises(BadResponse, match=r"objs\[0\] has no data with a list of lines"):
+        read_answer(people_counter.REC_TYPE, LOCATION, DashboardAnswer((obj,)))
+
+
+@pytest.mark.parametrize(
+    ("written", "instant"),
+    [
+        ("2025-11-12T08:14:29.822Z", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ("2025-11-12T09:14:29.822+01:00", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ("2025-11-12T08:14:29.822", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ({"$date": 1762935269822}, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+    ],
+    ids=["UTC", "offset", "no zone is UTC", "leap second", "extended JSON"],
+)
+def test_times_are_read_as_utc(written: Any, instant: datetime) -> None:
+    [reading] = people(ENTRY | {"time": written})
+
+    assert (reading.time, reading.flaw) == (instant, None)
+
+
+def test_lines_are_counted_as_they_came() -> None:
+    assert count_lines(answer(ENTRY, ENTRY, "x")) == 3
+
+
+# --- people counter -------------------------------------------------------------------------------
+
+
+def test_a_count_goes_out_as_it_came_with_rec_type_and_tags() -> None:
+    [event] = people_counter.FEED.events(LOCATION, people(ENTRY), [], NOTHING, SETTINGS)
+
+    assert json.loads(event.body) == ENTRY | {"recType": people_counter.REC_TYPE, "_location_tags": TAGS}
+    assert event.properties == {
+        "recType": people_counter.REC_TYPE,
+        "location": LOCATION,
+        "source": "microshare-forwarder",
+    }
+    assert event.message_id == event.readings[0].id
+
+
+def test_numbers_and_accents_survive_as_they_came() -> None:
+    written = '{"time":"2025-11-12T08:00:00Z","n":12345678901234567890123,"f":0.10,"t":"Été \\ud83d\\ude00"}'
+    [event] = people_counter.FEED.events(LOCATION, people(loads(written)), [], NOTHING, SETTINGS)
+
+    assert b'"n":12345678901234567890123,"f":0.10,"t":"\xc3\x89t\xc3\xa9 \xf0\x9f\x98\x80"' in event.body
+
+
+def test_a_lone_surrogate_is_sent_as_its_escape() -> None:
+    [event] = people_counter.FEED.events(
+        LOCATION, people(loads('{"time":"2025-11-12T08:00:00Z","t":"\\ud800"}')), [], NOTHING, SETTINGS
+    )
+
+    assert b'"t":"\\ud800"' in event.body
+
+
+def test_the_people_query_has_every_placeholder_of_the_view() -> None:
+    asked: list[DashboardQuery] = []
+
+    def dashboard(query: DashboardQuery) -> DashboardAnswer:
+        asked.append(query)
+        return answer()
+
+    people_counter.FEED.ask(dashboard, SETTINGS, LOCATION, WINDOW)
+
+    assert asked == [
+        DashboardQuery(
+            view_id="ffffffffffffffffffffff0a",
+            rec_type="io.microshare.peoplecounter.unpacked.event.agg",
+            data_context=("people",),
+            loc1=LOCATION,
+            window=WINDOW,
+            parameters={
+                "field1": "daily_total",
+                "field2": "meta",
+                "field3": "change",
+                "field4": "field4",
+                "field5": "field5",
+                "field6": "field6",
+            },
+        )
+    ]
+
+
+# --- hourly snapshot ------------------------------------------------------------------------------
+
+
+def test_an_hour_of_a_location_is_one_event_in_the_shape_of_a_complete_answer() -> None:
+    other = ["Beacon House", "Floor-01", "Room-02"]
+    readings = snapshots((TAGS, [SNAPSHOT]), (other, [SNAPSHOT]))
+
+    [event] = hourly_snapshot.FEED.events(LOCATION, readings, readings, NOTHING, SETTINGS)
+
+    body = json.loads(event.body)
+    assert sorted(body["objs"], key=str) == sorted(
+        [{"data": {"_id": {"tags": tags}, "line": [SNAPSHOT]}} for tags in (TAGS, other)], key=str
+    )
+    assert (body["recType"], body["meta"]["currentCount"], body["meta"]["totalPages"]) == (
+        "io.microshare.lake.snapshot.hourly",
+        2,
+        1,
+    )
+    assert event.properties == {
+        "recType": "io.microshare.lake.snapshot.hourly",
+        "location": LOCATION,
+        "source": "microshare-forwarder",
+        "hour": "2025-11-12T08:00:00.000Z",
+    }
+
+
+def test_the_message_id_of_an_hour_does_not_depend_on_the_order_of_its_readings() -> None:
+    readings = snapshots((TAGS, [SNAPSHOT]), (["B"], [SNAPSHOT]))
+
+    ids = {
+        hourly_snapshot.FEED.events(LOCATION, order, order, NOTHING, SETTINGS)[0].message_id
+        for order in (readings, readings[::-1])
+    }
+
+    assert len(ids) == 1
+
+
+def test_what_came_late_to_an_hour_goes_out_alone_as_an_update() -> None:
+    early, late = snapshots((TAGS, [SNAPSHOT]))[0], snapshots((["B"], [SNAPSHOT]))[0]
+    checkpoint = NOTHING.with_ids([(WINDOW.start, early.id)])
+
+    [event] = hourly_snapshot.FEED.events(LOCATION, [late], [early, late], checkpoint, SETTINGS)
+
+    assert [obj["data"]["_id"]["tags"] for obj in json.loads(event.body)["objs"]] == [["B"]]
+    assert event.properties["update"] is True
+
+
+def test_late_hour_sends_the_whole_hour_again() -> None:
+    early, late = snapshots((TAGS, [SNAPSHOT]))[0], snapshots((["B"], [SNAPSHOT]))[0]
+    checkpoint = NOTHING.with_ids([(WINDOW.start, early.id)])
+
+    [event] = hourly_snapshot.FEED.events(
+        LOCATION, [late], [early, late], checkpoint, replace(SETTINGS, late="hour")
+    )
+
+    assert [obj["data"]["_id"]["tags"] for obj in json.loads(event.body)["objs"]] == [TAGS, ["B"]]
+
+
+def test_an_hour_without_fresh_readings_is_not_sent() -> None:
+    readings = snapshots((TAGS, [SNAPSHOT]))
+
+    assert hourly_snapshot.FEED.events(LOCATION, [], readings, NOTHING, SETTINGS) == []
+
+
+def test_an_hour_too_large_for_a_message_is_split_into_numbered_parts_of_the_same_shape() -> None:
+    readings = snapshots(*[([f"Room {number}"], [SNAPSHOT]) for number in range(10)])
+    [whole] = hourly_snapshot.FEED.events(LOCATION, readings, readings, NOTHING, SETTINGS)
+
+    def fits(event: Event) -> bool:
+        return len(event.readings) <= 3
+
+    parts, oversize = hourly_snapshot.FEED.parts(whole, fits)
+
+    assert oversize == []
+    assert [(part.properties["part"], part.properties["parts"]) for part in parts] == [
+        (number, len(parts)) for number in range(1, len(parts) + 1)
+    ]
+    assert [reading for part in parts for reading in part.readings] == readings
+    assert len({part.message_id for part in parts}) == len(parts)
+    assert {tuple(json.loads(part.body)) for part in parts} == {("recType", "meta", "objs")}
+
+
+def test_a_reading_that_fits_no_message_is_named_and_the_others_are_kept() -> None:
+    readings = snapshots(*[([f"Room {number}"], [SNAPSHOT]) for number in range(4)])
+    [whole] = hourly_snapshot.FEED.events(LOCATION, readings, readings, NOTHING, SETTINGS)
+
+    def fits(event: Event) -> bool:
+        return len(event.readings) <= 2 and readings[1] not in event.readings
+
+    parts, oversize = hourly_snapshot.FEED.parts(whole, fits)
+
+    assert oversize == [readings[1]]
+    assert [reading for part in parts for reading in part.readings] == [readings[0], *readings[2:]]
+
+
+@pytest.mark.parametrize(
+    ("location", "settings", "asked"),
+    [
+        ("Example Beacon House", {"location_prefix": "Example"}, "Beacon House"),
+        ("Beacon Example House", {"location_prefix": "Example"}, "Beacon Example House"),
+        ("Example", {"location_prefix": "Example"}, "Example"),
+        ("A", {"location_prefix": "A", "location_names": {"A": "B"}}, "B"),
+    ],
+    ids=["prefix and the space after it", "at the start only", "never to nothing", "a mapped name wins"],
+)
+def test_snapshots_are_asked_by_their_own_name(location: str, settings: dict[str, Any], asked: str) -> None:
+    assert hourly_snapshot.snapshot_name(location, replace(SETTINGS, **settings)) == asked
+
+
+def test_owner_org_is_asked_with_its_quotes() -> None:
+    asked: list[DashboardQuery] = []
+
+    def dashboard(query: DashboardQuery) -> DashboardAnswer:
+        asked.append(query)
+        return answer()
+
+    settings = replace(SETTINGS, parameters={"category": "space", "metric": "occupancy"})
+    hourly_snapshot.FEED.ask(dashboard, settings, LOCATION, WINDOW)
+
+    assert asked[0].parameters == {
+        "field1": "current",
+        **{f"field{number}": f"field{number}" for number in range(2, 7)},
+        "ownerOrg": '"[a-zA-Z]"',
+        "category": "space",
+        "metric": "occupancy",
+    }
+
+
+def test_a_feed_without_a_module_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"feeds\.lifts: no module app/feeds/lifts\.py"):
+        load_feed("lifts")

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.errors import SourceUnavailable, WindowTooWide
+from app.feeds.feed import read_answer
+from app.fetching import Fetched, fetch_slice
+from app.instants import format_time
+from app.model import DashboardAnswer, Reading, Slice
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MILLISECOND = timedelta(milliseconds=1)
+LIMIT = 100
+
+
+class CappedView:
+    """A view that gives only the newest readings, up to its limit, and does not say so."""
+
+    def __init__(self, times: Sequence[datetime]) -> None:
+        self._times = sorted(times)
+        self.asked: list[Slice] = []
+
+    def ask(self, window: Slice) -> DashboardAnswer:
+        self.asked.append(window)
+        found = [(n, time) for n, time in enumerate(self._times) if time in window][-LIMIT:]
+        lines = [{"time": format_time(time), "record": f"r{n}"} for n, time in found]
+        return DashboardAnswer(({"data": {"_id": {"tags": ["A"]}, "line": lines}},))
+
+
+def read(answer: DashboardAnswer) -> Sequence[Reading]:
+    return read_answer("r", "A", answer)
+
+
+def fetch(view: CappedView, window: Slice, earliest: datetime = START - timedelta(days=1)) -> Fetched:
+    return fetch_slice(view.ask, read, window, earliest, LIMIT)
+
+
+def fetch_all(view: CappedView, window: Slice) -> list[Fetched]:
+    """Fetch as a run does: each slice begins where the one before ended."""
+    fetched = [fetch(view, window)]
+    while fetched[-1].window.end < window.end:
+        done = fetched[-1]
+        earliest = done.saturated.end if done.saturated else START - timedelta(days=1)
+        fetched.append(fetch(view, Slice(done.window.end, window.end), earliest))
+    return fetched
+
+
+def records(fetched: Sequence[Fetched]) -> set[str]:
+    return {reading.entry["record"] for part in fetched for reading in part.readings}
+
+
+def test_a_quiet_slice_is_one_question_with_a_second_of_overlap() -> None:
+    view = CappedView([START + SECOND])
+    window = Slice(START, START + timedelta(hours=1))
+
+    fetched = fetch(view, window)
+
+    assert view.asked == [Slice(START - SECOND, window.end)]
+    assert (fetched.window, fetched.lines, fetched.saturated) == (window, 1, None)
+
+
+def test_nothing_earlier_than_allowed_is_asked() -> None:
+    view = CappedView([])
+
+    fetch(view, Slice(START, START + SECOND), earliest=START)
+
+    assert view.asked == [Slice(START, START + SECOND)]
+
+
+def test_a_full_answer_is_not_complete_and_every_reading_is_had_in_halves() -> None:
+    view = CappedView([START + n * SECOND for n in range(1000)])
+
+    fetched = fetch_all(view, Slice(START, START + 1000 * SECOND))
+
+    assert records(fetched) == {f"r{n}" for n in range(1000)}
+    assert [part.saturated for part in fetched if part.saturated] == []
+
+
+def test_an_answer_just_below_the_limit_is_full_too() -> None:
+    view = CappedView([START + n * SECOND for n in range(95)])
+
+    fetched = fetch(view, Slice(START, START + 95 * SECOND))
+
+    assert len(view.asked) > 1
+    assert fetched.window.end < START + 95 * SECOND
+
+
+def test_a_full_millisecond_is_delivered_as_it_came_and_named() -> None:
+    burst = START + timedelta(minutes=10)
+    view = CappedView([START + SECOND, *[burst] * 150, burst + SECOND])
+
+    fetched = fetch_all(view, Slice(START, START + timedelta(hours=1)))
+
+    assert [part.saturated for part in fetched if part.saturated] == [Slice(burst, burst + MILLISECOND)]
+    assert records(fetched) >= {"r0", "r151"}
+    assert sum(part.lines for part in fetched if part.saturated) == LIMIT
+
+
+@pytest.mark.parametrize("count", [94, 150], ids=["not full alone", "full alone"])
+def test_snapshots_of_one_instant_take_few_questions(count: int) -> None:
+    hour = START + timedelta(hours=1)
+    view = CappedView([hour] * count)
+
+    fetch_all(view, Slice(START, START + timedelta(hours=2)))
+
+    assert len(view.asked) <= 6
+
+
+def test_a_full_overlap_is_given_up_rather_than_the_slice() -> None:
+    view = CappedView([*[START - MILLISECOND] * 150, START + SECOND])
+    window = Slice(START, START + timedelta(minutes=5))
+
+    fetched = fetch_all(view, window)
+
+    assert fetched[-1].window.end == window.end
+    assert records(fetched) >= {"r150"}
+
+
+def test_a_window_too_wide_for_the_source_is_halved() -> None:
+    view = CappedView([START + timedelta(hours=n) for n in range(24)])
+
+    def ask(window: Slice) -> DashboardAnswer:
+        if window.end - window.start > timedelta(hours=7):
+            raise WindowTooWide("microshare: 504")
+        return view.ask(window)
+
+    fetched = fetch_slice(ask, read, Slice(START, START + timedelta(hours=24)), START, LIMIT)
+
+    assert fetched.window == Slice(START, START + timedelta(hours=6))
+
+
+def test_a_source_that_answers_no_window_is_unavailable() -> None:
+    def ask(window: Slice) -> DashboardAnswer:
+        raise WindowTooWide("microshare: 504")
+
+    with pytest.raises(SourceUnavailable, match="504; no shorter window is tried"):
+        fetch_slice(ask, read, Slice(START, START + timedelta(hours=24)), START, LIMIT)
