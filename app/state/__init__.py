@@ -1,0 +1,1 @@
+"""Where positions and ids are kept: the document, the protocol, and two stores."""

@@ -1,0 +1,683 @@
+"""The table store: one Azure Storage table a feed, one row a location.
+
+    location / <escaped name>   `doc0..` the location's document as JSON, `ids0..` its ids, 12 bytes each
+    feed / feed                 `doc0..` what is said of the whole feed; its totals also as plain columns
+    lock / lock                 the lease of the run that works on the feed
+    forwarder / state           the earlier forwarder's position; read, never written
+
+Long values are cut into binary properties: the service takes 64 KiB a property and
+1 MiB a row, and counts a text twice. Rows of locations are written on condition that they
+are as they were loaded, or as this store last wrote them.
+
+Import this module only where a table is configured: its SDK is slow to load.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline.transport import RequestsTransport
+from azure.data.tables import (
+    EdmType,
+    EntityProperty,
+    TableClient,
+    TableEntity,
+    TableServiceClient,
+    UpdateMode,
+)
+
+from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
+from app.instants import format_time, utc_now
+from app.model import FeedState, LocationState, QuarantinedReading, Takeover
+from app.settings import StateSettings
+from app.state import store
+
+# Azure Table Storage's limits: 64 KiB a property, 1 MiB a row, 1 KiB (512 characters) a key.
+_PROPERTY_BYTES: Final = 64 * 1024
+_ROW_BYTES: Final = 1_000_000  # names and the row's own fields need the rest
+_KEY_CHARACTERS: Final = 400
+# Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
+_PROPERTIES_A_PART: Final = 11
+
+_PACKED_ID_BYTES: Final = store.ID_LENGTH * 3 // 4
+
+# Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
+_CONNECT_S: Final = 10
+_READ_S: Final = 20
+_OPERATION_S: Final = 30
+_LONGEST_WAIT_S: Final = 10.0
+_REPEATS: Final = 2
+
+_WRITERS: Final = 8
+
+_LEASE: Final = timedelta(seconds=60)
+_LEASE_MARGIN: Final = timedelta(seconds=5)
+_RENEW_EVERY_S: Final = 20.0
+_RENEW_AGAIN_S: Final = 2.0
+# A renewal has no time for the SDK's patience: a lost one is tried again by the loop.
+_RENEWAL: Final[Mapping[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
+
+_LOCATION: Final = "location"
+_FEED: Final = "feed"
+_LOCK: Final = "lock"
+_EARLIER: Final = ("forwarder", "state")
+_PROBE_TABLE: Final = "forwardercheck"
+
+_Result = TypeVar("_Result")
+
+
+class AzureTableStore:
+    """A `StateStore` in the tables of one storage account. Tables are made where they are missing.
+
+    One instance serves one run at a time: it remembers what each row was like. `monotonic` and
+    `now` are the clocks by which a run doubts its own lease; another's lease is judged by the
+    service's clock alone.
+    """
+
+    def __init__(
+        self,
+        service: TableServiceClient,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._service = service
+        self._clocks = _Clocks(monotonic, now)
+        endpoint = urlsplit(service.url)
+        self._host = f"{endpoint.netloc}{endpoint.path}".rstrip("/")
+        self.place = f"tables at {self._host}"
+        # Says of a row whether this store wrote it, when the answer to the write was lost.
+        self._writer = uuid.uuid4().hex
+        self._writes = itertools.count(1)
+        self._etags: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def connect(cls, settings: StateSettings) -> AzureTableStore:
+        """Make a store from settings; nothing is asked of the service yet.
+
+        With a connection string, or else with managed identity at the endpoint. Raises StateError
+        where neither can be used.
+        """
+        options: dict[str, Any] = {
+            "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S),
+            "retry_total": _REPEATS,
+            "retry_backoff_factor": 0.5,
+            "timeout": _OPERATION_S,
+            "permit_redirects": False,
+        }
+        try:
+            if settings.table_connection_string:
+                connection = settings.table_connection_string
+                return cls(TableServiceClient.from_connection_string(connection, **options))
+            # Slow to load, and needed with managed identity only.
+            from azure.identity import DefaultAzureCredential
+
+            credential = DefaultAzureCredential(managed_identity_client_id=settings.client_id)
+            return cls(TableServiceClient(settings.table_endpoint or "", credential=credential, **options))
+        except (ValueError, AttributeError, TypeError):
+            # The SDK's own text may quote the connection string.
+            raise StateError(
+                "state: AzureWebJobsStorage names no table service that can be used; write the storage "
+                "account's connection string with AccountName and AccountKey, or for managed identity "
+                "AzureWebJobsStorage__accountName"
+            ) from None
+
+    # --- the document -----------------------------------------------------------------------------
+
+    def load(self, name: str) -> FeedState:
+        etags: dict[str, str] = {}
+        locations: dict[str, LocationState] = {}
+        feed: TableEntity | None = None
+        earlier: TableEntity | None = None
+        with self._explained(name):
+            for row in self._rows(name):
+                keys = row["PartitionKey"], row["RowKey"]
+                if keys[0] == _LOCATION:
+                    with self._refused(name, row):
+                        location, state = _location_from(row)
+                    etags[location], locations[location] = _etag(row), state
+                elif keys == (_FEED, _FEED):
+                    feed = row
+                elif keys == _EARLIER:
+                    earlier = row
+        self._etags[name] = etags
+        if feed is not None:
+            with self._refused(name, feed):
+                return store.feed_from(store.decode(_joined(feed, "doc")), locations)
+        return FeedState(locations, takeover=self._takeover_from(name, earlier))
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+        # Locations go first: the feed's row says that a takeover is done, which each of them must know.
+        failures: dict[str, StateError] = {}
+        if changed:
+            failures = self._save_locations(name, state.locations, sorted(changed))
+        with self._explained(name):
+            self._in_table(name, lambda table: table.upsert_entity(_feed_row(state), mode=UpdateMode.REPLACE))
+        lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
+        if lost:
+            raise StateConflict(
+                f"state: {name}: another run changed {_named(lost)}; these locations stop for this run, "
+                "the next one goes on from there",
+                lost,
+            )
+        if failures:
+            raise StateTooLarge("; ".join(str(error) for error in failures.values()), list(failures))
+
+    def _save_locations(
+        self, name: str, locations: Mapping[str, LocationState], changed: Collection[str]
+    ) -> dict[str, StateError]:
+        """Write each location; give those that conflict or do not fit. The first other error ends it."""
+        stopped = threading.Event()
+
+        def save(location: str) -> StateError | None:
+            if stopped.is_set():
+                return None
+            try:
+                with self._explained(name):
+                    self._save_location(name, location, locations.get(location))
+            except (StateConflict, StateTooLarge) as error:
+                return error
+            except BaseException:
+                stopped.set()
+                raise
+            return None
+
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="state") as writers:
+            outcomes = list(writers.map(save, changed))
+        return {
+            location: error for location, error in zip(changed, outcomes, strict=True) if error is not None
+        }
+
+    def _save_location(self, name: str, location: str, state: LocationState | None) -> None:
+        etags = self._etags.setdefault(name, {})
+        etag = etags.get(location)
+        if state is not None:
+            row = _location_row(location, state)
+            try:
+                etags[location] = self._write(name, location, row, etag)
+            except HttpResponseError as error:
+                if "TooLarge" not in str(error):
+                    raise
+                size = sum(len(value) for value in row.values() if isinstance(value, bytes))
+                raise _too_large(location, size) from error
+        elif etag is not None:
+            self._remove(name, location, etag)
+            del etags[location]
+
+    def _write(self, name: str, location: str, row: dict[str, Any], etag: str | None) -> str:
+        """Write the row if it still is as `etag` says (None: if there is none); give its new ETag.
+
+        Where the answer was lost, or a repeat by the SDK met its own first try, the row itself
+        says who wrote it last. Raises StateConflict where that was somebody else.
+        """
+        row["writer"] = f"{self._writer}.{next(self._writes)}"
+        failure: AzureError | None = None
+        for _ in range(_REPEATS):
+            try:
+                return self._in_table(name, lambda table: _put(table, row, etag))  # noqa: B023 - used at once
+            except AzureError as error:
+                if not (_lost_race(error) or _ambiguous(error)):
+                    raise
+                failure = error
+            found = self._found(name, row)
+            if found is not None and found.get("writer") == row["writer"]:
+                return _etag(found)
+            if found is None and etag is not None:
+                raise self._conflict(name, location)
+            if found is not None and _etag(found) != etag:
+                if not str(found.get("writer")).startswith(self._writer):
+                    raise self._conflict(name, location)
+                # A write of ours that counted as failed was stored after all.
+                etag = _etag(found)
+        raise failure or AssertionError("a loop that did not run")
+
+    def _remove(self, name: str, location: str, etag: str) -> None:
+        table = self._service.get_table_client(name)
+        keys = _LOCATION, row_key(location)
+        try:
+            table.delete_entity(*keys, etag=etag, match_condition=MatchConditions.IfNotModified)
+        except HttpResponseError as error:
+            if not _lost_race(error):
+                raise
+            raise self._conflict(name, location) from error
+
+    def _conflict(self, name: str, location: str) -> StateConflict:
+        return StateConflict(f"state: {name}: another run changed {location!r}", [location])
+
+    def _takeover_from(self, name: str, row: TableEntity | None) -> Takeover | None:
+        if row is None:
+            return None
+        with self._refused(name, row):
+            document = {key: _plain(value) for key, value in row.items()}
+            return store.takeover_from(document, f"table {name} at {self._host}, row forwarder/state")
+
+    # --- the lock ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, name: str, owner: str) -> Iterator[TableRunLock]:
+        """Hold the feed's lease, renewed by a thread of its own for as long as the run lives."""
+        with self._explained(name):
+            lease = self._take_lease(name, owner)
+        stopped = threading.Event()
+        keeper = threading.Thread(target=lease.keep, args=(stopped,), name=f"lease-{name}", daemon=True)
+        keeper.start()
+        try:
+            yield lease
+        finally:
+            stopped.set()
+            keeper.join(_RENEWAL["connection_timeout"] + _RENEWAL["read_timeout"])
+            lease.release()
+
+    def _take_lease(self, name: str, owner: str) -> TableRunLock:
+        nonce = uuid.uuid4().hex
+        row = {
+            "PartitionKey": _LOCK,
+            "RowKey": _LOCK,
+            "owner": owner,
+            "nonce": nonce,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": format_time(self._clocks.now()),
+        }
+        found: TableEntity | None = None
+        failure: AzureError | None = None
+        for _ in range(_REPEATS + 1):
+            etag = None if found is None else _etag(found)
+            began = self._clocks.read()
+            try:
+                taken = self._in_table(name, lambda table: _put(table, row, etag))  # noqa: B023 - used at once
+                return TableRunLock(self._service.get_table_client(name), row, taken, began, self._clocks)
+            except AzureError as error:
+                if not (_lost_race(error) or _ambiguous(error)):
+                    raise
+                failure = error
+            found, service_time = self._found_with_time(name, row)
+            # A row with our own nonce is a write of ours whose answer was lost: it is written again,
+            # so that the lease counts from a time that is known.
+            if found is not None and found.get("nonce") != nonce and not _expired(found, service_time):
+                raise LockHeld(
+                    f"state: {name}: another run works on this feed ({_owner_in(found)}); nothing was done, "
+                    f"try again when it has ended; a run that was killed keeps its lease for "
+                    f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
+                )
+        raise failure or AssertionError("a loop that did not run")
+
+    # --- beside the state -------------------------------------------------------------------------
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:
+        table_name = f"{name}quarantine"
+        key = store.quarantine_key(item)
+        rows = _quarantine_rows(key, store.quarantine_document(item))
+        with self._explained(table_name):
+            # The first row names the number of parts, so it is written when they are all there.
+            for row in reversed(rows):
+                self._in_table(table_name, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))  # noqa: B023
+        return f"table {table_name} at {self._host}, partition {key}"
+
+    def probe(self) -> None:
+        row = {"PartitionKey": "check", "RowKey": uuid.uuid4().hex}
+        with self._explained(_PROBE_TABLE):
+            self._in_table(_PROBE_TABLE, lambda table: table.create_entity(row))
+            self._service.get_table_client(_PROBE_TABLE).delete_entity(row["PartitionKey"], row["RowKey"])
+
+    # --- the service ------------------------------------------------------------------------------
+
+    def _in_table(self, name: str, write: Callable[[TableClient], _Result]) -> _Result:
+        """Do `write`; where the table is missing, make it first."""
+        table = self._service.get_table_client(name)
+        try:
+            return write(table)
+        except ResourceNotFoundError:
+            self._service.create_table_if_not_exists(name)
+            return write(table)
+
+    def _rows(self, name: str) -> Iterator[TableEntity]:
+        try:
+            yield from self._service.get_table_client(name).list_entities()
+        except ResourceNotFoundError:
+            return
+
+    def _found(self, name: str, row: Mapping[str, Any]) -> TableEntity | None:
+        return self._found_with_time(name, row)[0]
+
+    def _found_with_time(
+        self, name: str, row: Mapping[str, Any]
+    ) -> tuple[TableEntity | None, datetime | None]:
+        """Give the row as it is stored now, and the service's clock at that time."""
+        times: list[str] = []
+        try:
+            found = self._service.get_table_client(name).get_entity(
+                row["PartitionKey"],
+                row["RowKey"],
+                raw_response_hook=lambda response: times.append(
+                    response.http_response.headers.get("Date", "")
+                ),
+            )
+        except ResourceNotFoundError:
+            return None, None
+        with suppress(ValueError, IndexError):
+            return found, parsedate_to_datetime(times[-1])
+        return found, None
+
+    @contextmanager
+    def _refused(self, name: str, row: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            keys = f"{row['PartitionKey']}/{row['RowKey']}"
+            raise StateDamaged(
+                f"state: table {name} at {self._host}, row {keys}: cannot be read as state: {error}; "
+                "restore it from a copy of yours, or delete the table to begin the feed anew at START_FROM"
+            ) from error
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Turn what the service or the way to it refuses into a StateError that says what to do."""
+        try:
+            yield
+        except AzureError as error:
+            raise StateError(f"state: table {name} at {self._host}: {_explanation(error)}") from error
+
+
+class TableRunLock:
+    """A lease on a feed: held while its last renewal began less than 55 s ago, by either clock.
+
+    The wall clock counts too because the monotonic one stands still in a suspended machine.
+    """
+
+    def __init__(
+        self, table: TableClient, row: dict[str, Any], etag: str, began: _Reading, clocks: _Clocks
+    ) -> None:
+        self._table = table
+        self._row = row
+        self._etag = etag
+        self._began = began
+        self._clocks = clocks
+        self._lost = False
+
+    def held(self) -> bool:
+        return not self._lost and self._clocks.since(self._began) < _LEASE - _LEASE_MARGIN
+
+    def renew(self) -> bool:
+        """Renew the lease once; False where it must be tried again soon, or where it is lost for good."""
+        began = self._clocks.read()
+        try:
+            self._etag = _put(self._table, self._row, self._etag, **_RENEWAL)
+        except AzureError as error:
+            if _lost_race(error):
+                self._find_again()
+            return False
+        self._began = began
+        return True
+
+    def keep(self, stopped: threading.Event) -> None:
+        """Renew the lease until told to stop, or until it is another's."""
+        wait = _RENEW_EVERY_S
+        while not (stopped.wait(wait) or self._lost):
+            wait = _RENEW_EVERY_S if self.renew() else _RENEW_AGAIN_S
+
+    def release(self) -> None:
+        """Give the lease back if it still is ours. Where that fails, it expires by itself."""
+        with suppress(AzureError):
+            try:
+                self._delete()
+            except HttpResponseError as error:
+                if not _lost_race(error):
+                    raise
+                self._find_again()
+                if not self._lost:
+                    self._delete()
+        self._lost = True
+
+    def _delete(self) -> None:
+        condition = MatchConditions.IfNotModified
+        self._table.delete_entity(_LOCK, _LOCK, etag=self._etag, match_condition=condition, **_RENEWAL)
+
+    def _find_again(self) -> None:
+        """Learn whether the row is another's, or ours after a renewal whose answer was lost."""
+        try:
+            found = self._table.get_entity(_LOCK, _LOCK, **_RENEWAL)
+        except ResourceNotFoundError:
+            self._lost = True
+        except AzureError:
+            return
+        else:
+            self._lost = found.get("nonce") != self._row["nonce"]
+            self._etag = _etag(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What both clocks showed at one time."""
+
+    monotonic: float
+    wall: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime]
+
+    def read(self) -> _Reading:
+        return _Reading(self.monotonic(), self.now())
+
+    def since(self, then: _Reading) -> timedelta:
+        """Give the time since then, by whichever clock says more."""
+        return max(timedelta(seconds=self.monotonic() - then.monotonic), self.now() - then.wall)
+
+
+class _PatientTransport(RequestsTransport):  # type: ignore[misc]  # the SDK exports it untyped
+    """The SDK's transport, but no wait that the service asks for may outlast a run."""
+
+    def sleep(self, duration: float) -> None:
+        super().sleep(min(duration, _LONGEST_WAIT_S))
+
+
+def row_key(location: str) -> str:
+    """Write a location's name as a key, distinct for distinct names.
+
+    Letters, digits and `-` stand for themselves, every other byte of its UTF-8 as `_` and two
+    hexadecimal digits. A key that gets too long ends in `__` and a hash instead.
+    """
+    raw = location.encode("utf-8", "surrogatepass")
+    escaped = re.sub(r"[^A-Za-z0-9-]", lambda found: f"_{ord(found[0]):02X}", raw.decode("latin-1"))
+    if len(escaped) <= _KEY_CHARACTERS:
+        return escaped
+    return f"{escaped[: _KEY_CHARACTERS // 2]}__{hashlib.sha256(raw).hexdigest()}"
+
+
+def _location_row(location: str, state: LocationState) -> dict[str, Any]:
+    """Write a location as a row. Raises StateTooLarge where the service would not take it."""
+    document = store.location_document(state)
+    packed = bytearray()
+    for group in document["groups"]:
+        counts = {}
+        for hour, text in group["ids"].items():
+            ids = base64.urlsafe_b64decode(text)
+            if len(ids) * 4 != len(text) * 3:
+                raise StateError(f"state: {location!r}: ids that are none of this forwarder's")
+            packed += ids
+            counts[hour] = len(ids) // _PACKED_ID_BYTES
+        group["ids"] = counts
+    text = store.encode({"version": store.VERSION, "name": location, **document})
+    if len(text) + len(packed) > _ROW_BYTES:
+        raise _too_large(location, len(text) + len(packed))
+    keys = {"PartitionKey": _LOCATION, "RowKey": row_key(location)}
+    return keys | _cut("doc", text) | _cut("ids", bytes(packed))
+
+
+def _too_large(location: str, size: int) -> StateTooLarge:
+    return StateTooLarge(
+        f"state: {location!r} needs {size:,} bytes, more than the 1 MiB that a table row takes; shorten the "
+        "look-back, or resume or remove hubs that are far behind the others",
+        [location],
+    )
+
+
+def _location_from(row: Mapping[str, Any]) -> tuple[str, LocationState]:
+    """Read a location's name and state. Raises ValueError, saying what cannot be read."""
+    document = store.decode(_joined(row, "doc"))
+    store.check_version(document)
+    location = document.get("name")
+    if not isinstance(location, str) or row_key(location) != row["RowKey"]:
+        raise ValueError(f"the row of {location!r} under another's key")
+    packed = memoryview(_joined(row, "ids"))
+    try:
+        for group in document["groups"]:
+            for hour, count in group["ids"].items():
+                size = count * _PACKED_ID_BYTES
+                group["ids"][hour] = base64.urlsafe_b64encode(packed[:size]).decode()
+                if len(packed) < size:
+                    raise ValueError("fewer ids than it says")
+                packed = packed[size:]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its groups have another shape ({error})") from error
+    if packed:
+        raise ValueError("more ids than it says")
+    return location, store.location_from(document)
+
+
+def _feed_row(state: FeedState) -> dict[str, Any]:
+    document = store.feed_document(state)
+    text = store.encode(document)
+    if len(text) > _ROW_BYTES:
+        raise StateTooLarge(
+            f"state: what discovery found needs {len(text):,} bytes of {_ROW_BYTES:,} that a table row "
+            "takes; narrow MICROSHARE_IDENTITY",
+            [],
+        )
+    columns = {
+        name: EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
+        for name, value in document.items()
+        if name in ("version", "last_fetch_timestamp", "total_events_sent", "total_duplicates_skipped")
+        and value is not None
+    }
+    return {"PartitionKey": _FEED, "RowKey": _FEED} | columns | _cut("doc", text)
+
+
+def _quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:
+    size = _PROPERTIES_A_PART * _PROPERTY_BYTES
+    parts = [content[at : at + size] for at in range(0, len(content), size)]
+    return [
+        {"PartitionKey": key, "RowKey": f"{number:04}", "parts": len(parts)} | _cut("doc", part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _cut(name: str, content: bytes) -> dict[str, bytes]:
+    starts = range(0, len(content), _PROPERTY_BYTES)
+    return {f"{name}{number}": content[at : at + _PROPERTY_BYTES] for number, at in enumerate(starts)}
+
+
+def _joined(row: Mapping[str, Any], name: str) -> bytes:
+    content = bytearray()
+    for number in itertools.count():
+        piece = row.get(f"{name}{number}", b"")
+        if not isinstance(piece, bytes):
+            raise ValueError(f"{name}{number} is no binary property")
+        if not piece:
+            return bytes(content)
+        content += piece
+    raise AssertionError("a count that ended")
+
+
+def _put(table: TableClient, row: Mapping[str, Any], etag: str | None, **options: Any) -> str:
+    """Write the row if it still is as `etag` says, or if there is none; give its new ETag."""
+    if etag is None:
+        return str(table.create_entity(row, **options)["etag"])
+    condition = MatchConditions.IfNotModified
+    written = table.update_entity(
+        row, mode=UpdateMode.REPLACE, etag=etag, match_condition=condition, **options
+    )
+    return str(written["etag"])
+
+
+def _etag(row: TableEntity) -> str:
+    return str(row.metadata["etag"])
+
+
+def _expired(row: TableEntity, service_time: datetime | None) -> bool:
+    """Whether the service's own clock is past the lease that was last written."""
+    written = row.metadata["timestamp"]
+    if written is None or service_time is None:
+        return False
+    return service_time - written > _LEASE + _LEASE_MARGIN
+
+
+def _owner_in(row: Mapping[str, Any]) -> str:
+    return f"{row.get('owner')} on {row.get('host')}, process {row.get('pid')}, since {row.get('since')}"
+
+
+def _named(locations: Collection[str]) -> str:
+    return ", ".join(repr(location) for location in locations)
+
+
+def _plain(value: Any) -> Any:
+    """Give a property as JSON would: the earlier forwarder's times came as dates or as texts."""
+    if isinstance(value, EntityProperty):
+        return value.value
+    if isinstance(value, datetime):
+        return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
+    return value
+
+
+def _status(error: AzureError) -> int | None:
+    return error.status_code if isinstance(error, HttpResponseError) else None
+
+
+def _lost_race(error: AzureError) -> bool:
+    return _status(error) in (404, 409, 412)
+
+
+def _ambiguous(error: AzureError) -> bool:
+    """Whether the service may have stored what was sent, and only its answer was lost."""
+    status = _status(error)
+    return isinstance(error, ServiceRequestError | ServiceResponseError) or (status or 0) >= 500
+
+
+def _explanation(error: AzureError) -> str:
+    status = _status(error)
+    code = getattr(error, "error_code", None)
+    said = f"{status} {getattr(code, 'value', code) or getattr(error, 'reason', None) or ''}".strip()
+    first_line = str(error.message).split("\n", 1)[0][:300]
+    if status in (401, 403):
+        return (
+            f"access refused ({said}); check the account's key in AzureWebJobsStorage, or give the managed "
+            "identity the role Storage Table Data Contributor, and look at the account's firewall"
+        )
+    if isinstance(error, ClientAuthenticationError):
+        return (
+            f"no credentials to ask with ({first_line}); check the AccountKey in AzureWebJobsStorage, or "
+            "that the managed identity is assigned to this app"
+        )
+    if status is not None and (status >= 500 or status == 429):
+        return f"throttled or out of order ({said}); nothing to do, the next run tries again"
+    if status is not None:
+        return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
+    return f"not reached ({first_line}); check the name of the account, and the network between"

@@ -1,0 +1,327 @@
+"""The JSON store: one file a feed in one folder, readable by a person.
+
+    <folder>/<name>.json                  the state
+    <folder>/<name>.json.bak              the state before the last completed save
+    <folder>/<name>.json.earlier          the earlier forwarder's file, as it was before the first save
+    <folder>/<name>.lock, .lock.owner     the run lock, and who took it last; alone they mean nothing
+    <folder>/quarantine/<feed>/<id>.json  readings that a hub cannot take
+
+Every file is written beside its place, flushed to disk and renamed, and the folder
+flushed after it: at each instant there is a whole state under the name or, for the
+state before, under its backup's.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from app.errors import LockHeld, StateDamaged, StateError
+from app.instants import format_time, utc_now
+from app.model import FeedState, LocationState, QuarantinedReading
+from app.state import store
+
+# What the earlier forwarder wrote for whichever feed it served.
+_EARLIER_FILE = "state.json"
+
+_NOT_OURS = "give the account that runs this the folder and its files, or set STATE_DIR to a folder it owns"
+_ADVICE = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space, or have the quota raised",
+    errno.EROFS: "set STATE_DIR to a folder that can be written",
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.ENOTDIR: "set STATE_DIR to a folder; a file stands in its way",
+    errno.EEXIST: "set STATE_DIR to a folder; a file stands in its way",
+    errno.ENOENT: "set STATE_DIR to a folder that can be made",
+    errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
+    errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
+}
+
+
+class JsonFileStore:
+    """A `StateStore` in a folder, which is made where it is missing (mode 0700; files 0600).
+
+    Every save writes the whole feed, so `changed` makes no difference; no location is ever in
+    conflict or too large. Meant for some 500 locations.
+    """
+
+    def __init__(self, directory: str | Path, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._directory = Path(directory)
+        self._now = now
+        self.place = str(self._directory)
+
+    def load(self, name: str) -> FeedState:
+        path = self._state_path(name)
+        with _explained(path):
+            text = _content(path)
+            if text is None:
+                if _backup_of(path).exists():
+                    raise StateDamaged(
+                        f"state: {path}: the file is gone, its backup is still there; {_advice(path)}"
+                    )
+                return self._state_of_the_earlier_file()
+        with _refused(path, _advice(path)):
+            document = store.decode(text)
+            if "version" not in document:
+                return FeedState(takeover=store.takeover_from(document, str(path)))
+            store.check_version(document)
+            return store.feed_from(document, _locations_from(document.get("locations")))
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
+        path = self._state_path(name)
+        document = store.feed_document(state)
+        document["locations"] = {
+            key: store.location_document(location) for key, location in sorted(state.locations.items())
+        }
+        with _explained(path):
+            self._make(self._directory)
+            with _written_beside(path, store.encode(document, indent=1)) as beside:
+                if state.takeover is not None and state.takeover.source == str(path):
+                    _keep_earlier(path)
+                _keep_backup(path)
+                beside.replace(path)
+            _flush_folder(self._directory)
+
+    @contextmanager
+    def lock(self, name: str, owner: str) -> Iterator[store.RunLock]:
+        """Hold the feed's file lock, which the operating system drops when the process ends."""
+        path = self._directory / f"{name}.lock"
+        sidecar = path.with_name(f"{path.name}.owner")
+        # Not thread-local: the lanes ask `held` from threads of their own.
+        lock = filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
+        with _explained(path):
+            self._make(self._directory)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise LockHeld(
+                    f"state: {path}: another run works on this feed ({_owner_in(sidecar)}); "
+                    "nothing was done, try again when it has ended"
+                ) from None
+        try:
+            self._remove_leftovers(name)
+            # The text is for people and no proof of anything, so a run goes on without it.
+            with suppress(OSError):
+                _write(sidecar, store.encode(self._owner_document(owner)))
+            yield _FileRunLock(lock, path)
+        finally:
+            with suppress(OSError):
+                sidecar.unlink(missing_ok=True)
+            with suppress(OSError):
+                lock.release()
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002 - the item names its feed
+        folder = self._directory / "quarantine" / item.feed
+        path = folder / f"{store.quarantine_key(item)}.json"
+        with _explained(path):
+            for made in (self._directory, folder.parent, folder):
+                self._make(made)
+            _write(path, store.quarantine_document(item))
+        return str(path)
+
+    def probe(self) -> None:
+        path = self._directory / "probe.json"
+        with _explained(path):
+            self._make(self._directory)
+            _write(path, store.encode({"probed": format_time(self._now())}))
+            path.unlink()
+            _flush_folder(self._directory)
+
+    def _state_path(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
+
+    def _state_of_the_earlier_file(self) -> FeedState:
+        path = self._directory / _EARLIER_FILE
+        text = _content(path)
+        if text is None:
+            return FeedState()
+        with _refused(path, f"repair it, or move it away to begin at START_FROM: {path}"):
+            return FeedState(takeover=store.takeover_from(store.decode(text), str(path)))
+
+    def _owner_document(self, owner: str) -> dict[str, Any]:
+        return {
+            "owner": owner,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": format_time(self._now()),
+        }
+
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
+        with suppress(OSError):
+            for path in self._directory.glob(f"{name}.json.*.tmp"):
+                path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _flush_folder(folder.parent)
+
+
+class _FileRunLock:
+    """A run lock that is held while the lock file under its name is the one that was locked."""
+
+    def __init__(self, lock: filelock.BaseFileLock, path: Path) -> None:
+        self._lock = lock
+        self._path = path
+        self._identity = _identity(path)
+
+    def held(self) -> bool:
+        # Somebody who removed the file lets another run lock a new one.
+        return self._lock.is_locked and self._identity is not None and _identity(self._path) == self._identity
+
+
+def _advice(path: Path) -> str:
+    backup = _backup_of(path)
+    begin = "to begin anew at START_FROM"
+    if backup.exists():
+        return f"copy {backup} to {path} to go on from the save before, or move both files away {begin}"
+    return f"restore {path} from a copy of yours, or move it away {begin}"
+
+
+def _backup_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.bak")
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _locations_from(documents: Any) -> dict[str, LocationState]:
+    if not isinstance(documents, dict):
+        raise ValueError("lacks its locations")
+    locations = {}
+    for name, document in documents.items():
+        try:
+            locations[name] = store.location_from(document)
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+    return locations
+
+
+def _keep_backup(path: Path) -> None:
+    """Let the backup's name stand for the file that is about to be replaced, which stays in its place."""
+    if path.exists():
+        _link_or_copy(path, _backup_of(path))
+
+
+def _keep_earlier(path: Path) -> None:
+    """Keep the earlier forwarder's file for good: the backup is overwritten by the save after this one."""
+    kept = path.with_name(f"{path.name}.earlier")
+    text = None if kept.exists() else _content(path)
+    with suppress(ValueError):
+        if text is not None and "version" not in store.decode(text):
+            _link_or_copy(path, kept)
+
+
+def _link_or_copy(path: Path, other: Path) -> None:
+    beside = other.with_name(f"{other.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(path, beside)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            # Links are refused by some network and FAT file systems.
+            beside.touch(mode=0o600)
+            shutil.copyfile(path, beside)
+            _flush(beside)
+        beside.replace(other)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    with _written_beside(path, content) as beside:
+        beside.replace(path)
+    _flush_folder(path.parent)
+
+
+@contextmanager
+def _written_beside(path: Path, content: bytes) -> Iterator[Path]:
+    """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
+    descriptor, beside = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(beside)
+    except OSError:
+        with suppress(OSError):
+            Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders, and writes renames through
+        return
+    try:
+        _flush(folder)
+    except OSError as error:
+        # Some network file systems refuse to flush a folder; they have written it already.
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _owner_in(sidecar: Path) -> str:
+    try:
+        found = store.decode(sidecar.read_bytes())
+        return f"{found['owner']} on {found['host']}, process {found['pid']}, since {found['since']}"
+    except (OSError, ValueError, KeyError):
+        return "it has not said which"
+
+
+@contextmanager
+def _refused(path: Path, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+        reason = f"empty, cut short or no JSON ({error})" if broken else str(error)
+        raise StateDamaged(f"state: {path}: cannot be read as state: {reason}; {advice}") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a StateError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "check that disk")
+        raise StateError(f"state: {path}: {error.strerror or error}; {advice}") from error

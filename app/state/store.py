@@ -1,0 +1,379 @@
+"""The state document, and the protocol that every store keeps.
+
+A document a (feed, location), JSON types only:
+
+    {"last_listed", "newest", "error", "since",
+     "groups": [{"hubs": [key], "delivered_until", "known_from", "ids": {hour: joined ids}}],
+     "hubs": {key: {"events", "readings", "duplicates", "last_success", "error", "since"}},
+     "gaps": [{"from", "to", "cause", "found", "hubs"}]}
+
+Hubs whose position and ids are equal share one entry of `groups`. Ids are 16
+characters each, sorted and joined into one text an hour; an hour without ids is
+left out. Times keep milliseconds. What cannot be read is a ValueError that says
+which part and why; a store makes a StateDamaged of it, with its place and advice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import simplejson
+
+from app import strict_json
+from app.instants import format_time, parse_time
+from app.model import (
+    Checkpoint,
+    Discovery,
+    FeedState,
+    Gap,
+    HubRecord,
+    Ids,
+    LocationState,
+    Place,
+    QuarantinedReading,
+    Slice,
+    Takeover,
+)
+
+VERSION = 1
+ID_LENGTH = 16
+
+# What the earlier forwarder called its one position and its total, the later name first.
+_EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
+_EARLIER_TOTALS = ("total_events_sent", "total_snapshots_sent")
+
+_JOINED_IDS = re.compile(r"[A-Za-z0-9_-]*")
+
+
+class RunLock(Protocol):
+    """The right to be the only run of a feed."""
+
+    def held(self) -> bool:
+        """Whether sending is still covered; False from the moment the lock could be another's."""
+
+
+class StateStore(Protocol):
+    """What the forwarder asks of a store. `name` is a feed's state name, `peoplecounterstate`.
+
+    `place` says where the state is, for messages; it never holds a secret.
+    Every method raises StateError, or a narrower one named here, and nothing else.
+    """
+
+    place: str
+
+    def load(self, name: str) -> FeedState:
+        """Give the saved state; an empty one if there never was any, the earlier forwarder's as a Takeover.
+
+        Raises StateDamaged for anything that is there and cannot be read, or is gone beside its backup.
+        """
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+        """Make the `changed` locations, and what is said of the feed, durable before returning.
+
+        A changed location that `state` does not hold is removed; one that is not named may or may
+        not be written. Raises StateConflict with the locations that another run changed since
+        `load` (the others are saved), StateTooLarge with those that do not fit (the others are
+        saved). After any other StateError each location is whole, as it was or as it was to be.
+        """
+
+    def lock(self, name: str, owner: str) -> AbstractContextManager[RunLock]:
+        """Hold the feed's run lock, or raise LockHeld at once, naming the owner where it is known."""
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:
+        """Write the reading in full, durably; give the place where it can be found.
+
+        Writing the same id for the same hubs again replaces the first.
+        """
+
+    def probe(self) -> None:
+        """Write something of another name and remove it, as a run would have to."""
+
+
+def pack_ids(ids: frozenset[str]) -> str:
+    return "".join(sorted(ids))
+
+
+def unpack_ids(text: str) -> frozenset[str]:
+    if len(text) % ID_LENGTH:
+        raise ValueError(f"{len(text)} characters of ids, no multiple of {ID_LENGTH}")
+    if not _JOINED_IDS.fullmatch(text):
+        raise ValueError("ids with characters that no id has")
+    return frozenset(text[at : at + ID_LENGTH] for at in range(0, len(text), ID_LENGTH))
+
+
+def location_document(location: LocationState) -> dict[str, Any]:
+    """Write a location as its JSON document."""
+    return {
+        "last_listed": _time_text(location.last_listed),
+        "newest": _time_text(location.newest),
+        "error": location.error,
+        "since": _time_text(location.since),
+        "groups": [_group_document(hubs, checkpoint) for hubs, checkpoint in _groups(location.checkpoints)],
+        "hubs": {key: _hub_document(hub) for key, hub in sorted(location.hubs.items())},
+        "gaps": [_gap_document(gap) for gap in location.gaps],
+    }
+
+
+def location_from(document: Mapping[str, Any]) -> LocationState:
+    """Read a location's document. Raises ValueError, saying which part cannot be read."""
+    with _reading("location"):
+        return LocationState(
+            last_listed=_time(document.get("last_listed")),
+            newest=_time(document.get("newest")),
+            checkpoints=_checkpoints_from(document["groups"]),
+            hubs={key: _hub_from(hub) for key, hub in document["hubs"].items()},
+            gaps=tuple(_gap_from(gap) for gap in _is(list, document["gaps"])),
+            error=_is(str, document["error"], optional=True),
+            since=_time(document.get("since")),
+        )
+
+
+def feed_document(state: FeedState) -> dict[str, Any]:
+    """Write what is said of the whole feed, locations left out."""
+    return {
+        "version": VERSION,
+        "last_fetch_timestamp": _time_text(state.least_position()),
+        "total_events_sent": state.total_events(),
+        "total_duplicates_skipped": state.total_duplicates(),
+        "discovery": _discovery_document(state.discovery),
+        "takeover": _takeover_document(state.takeover),
+        "last_run": state.last_run,
+    }
+
+
+def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState]) -> FeedState:
+    """Read what `feed_document` wrote. Raises ValueError, saying which part cannot be read."""
+    check_version(document)
+    with _reading("feed"):
+        return FeedState(
+            locations=locations,
+            discovery=_discovery_from(document["discovery"]),
+            takeover=_takeover_from(document["takeover"]),
+            last_run=_is(dict, document["last_run"], optional=True),
+        )
+
+
+def check_version(document: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the document is of the version that is read and written here."""
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"version {version!r} is none of this forwarder's")
+    if version > VERSION:
+        raise ValueError(f"version {version} was written by a newer forwarder, this one reads {VERSION}")
+
+
+def takeover_from(document: Mapping[str, Any], source: str) -> Takeover:
+    """Read a state of the earlier forwarder: no version, one position, totals under several names.
+
+    Times without a zone are UTC. Raises ValueError where it has no position.
+    """
+    position = next((document[name] for name in _EARLIER_POSITIONS if document.get(name)), None)
+    if not isinstance(position, str):
+        raise ValueError("no version, and no last_fetch_timestamp of the earlier forwarder")
+    with _reading("the earlier forwarder's state"):
+        sent = next((document[name] for name in _EARLIER_TOTALS if document.get(name)), 0)
+        skipped = document.get("total_duplicates_skipped") or 0
+        return Takeover(parse_time(position), source, int(sent), int(skipped))
+
+
+def encode(document: Any, *, indent: int | None = None) -> bytes:
+    """Write a document as UTF-8 JSON, readable by a person where `indent` is given."""
+    try:
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent).encode()
+    except UnicodeEncodeError:
+        # A lone surrogate is legal in JSON only as an escape.
+        return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent).encode()
+
+
+def decode(text: bytes) -> dict[str, Any]:
+    """Read one JSON object, each key once, a BOM skipped. Raises ValueError for anything else."""
+    try:
+        document = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ValueError(f"a {type(document).__name__}, no object")
+    return document
+
+
+def quarantine_key(item: QuarantinedReading) -> str:
+    """Name a quarantined reading by its id, and a hash of its feed, location and hubs.
+
+    The name has letters, digits, `_` and `-` only, whatever the id holds. The hash tells the
+    names apart where letter case does not.
+    """
+    whole = json.dumps([item.id, item.feed, item.location, sorted(item.hubs)])
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', item.id)[:64]}-{digest}"
+
+
+def quarantine_document(item: QuarantinedReading) -> bytes:
+    """Write a quarantined reading for a person to look at, its numbers as exact as they came."""
+    document = {
+        "feed": item.feed,
+        "location": item.location,
+        "hubs": list(item.hubs),
+        "id": item.id,
+        "reason": item.reason,
+        "at": format_time(item.at),
+    }
+    try:
+        reading = strict_json.loads(item.text)
+        return simplejson.dumps(document | {"reading": reading}, use_decimal=True, indent=1).encode()
+    except (strict_json.NotJson, TypeError, RecursionError):
+        return encode(document | {"reading": item.text.decode("utf-8", "backslashreplace")}, indent=1)
+
+
+def _groups(checkpoints: Mapping[str, Checkpoint]) -> list[tuple[list[str], Checkpoint]]:
+    groups: list[tuple[list[str], Checkpoint]] = []
+    for key, checkpoint in sorted(checkpoints.items()):
+        for hubs, known in groups:
+            if known == checkpoint:
+                hubs.append(key)
+                break
+        else:
+            groups.append(([key], checkpoint))
+    return groups
+
+
+def _group_document(hubs: list[str], checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "hubs": hubs,
+        "delivered_until": format_time(checkpoint.delivered_until),
+        "known_from": format_time(checkpoint.known_from),
+        "ids": {_hour_text(hour): pack_ids(ids) for hour, ids in sorted(checkpoint.ids.items()) if ids},
+    }
+
+
+def _checkpoints_from(groups: list[Mapping[str, Any]]) -> dict[str, Checkpoint]:
+    checkpoints: dict[str, Checkpoint] = {}
+    for group in _is(list, groups):
+        ids: Ids = {parse_time(f"{hour}:00Z"): unpack_ids(text) for hour, text in group["ids"].items()}
+        checkpoint = Checkpoint(parse_time(group["delivered_until"]), parse_time(group["known_from"]), ids)
+        for hub in _is(list, group["hubs"]):
+            if checkpoints.setdefault(_is(str, hub), checkpoint) is not checkpoint:
+                raise ValueError(f"the hub {hub!r} is in two groups")
+    return checkpoints
+
+
+def _hub_document(hub: HubRecord) -> dict[str, Any]:
+    return {
+        "events": hub.events,
+        "readings": hub.readings,
+        "duplicates": hub.duplicates,
+        "last_success": _time_text(hub.last_success),
+        "error": hub.error,
+        "since": _time_text(hub.since),
+    }
+
+
+def _hub_from(document: Mapping[str, Any]) -> HubRecord:
+    return HubRecord(
+        _is(int, document["events"]),
+        _is(int, document["readings"]),
+        _is(int, document["duplicates"]),
+        _time(document["last_success"]),
+        _is(str, document["error"], optional=True),
+        _time(document["since"]),
+    )
+
+
+def _gap_document(gap: Gap) -> dict[str, Any]:
+    return {
+        "from": format_time(gap.window.start),
+        "to": format_time(gap.window.end),
+        "cause": gap.cause,
+        "found": format_time(gap.found),
+        "hubs": list(gap.hubs),
+    }
+
+
+def _gap_from(document: Mapping[str, Any]) -> Gap:
+    window = Slice(parse_time(document["from"]), parse_time(document["to"]))
+    hubs = tuple(_is(str, hub) for hub in _is(list, document["hubs"]))
+    return Gap(window, _is(str, document["cause"]), parse_time(document["found"]), hubs)
+
+
+def _discovery_document(discovery: Discovery | None) -> dict[str, Any] | None:
+    if discovery is None:
+        return None
+    places = [
+        {"name": place.name, "owner": place.owner, "devices": place.devices} for place in discovery.places
+    ]
+    return {"at": format_time(discovery.at), "of": discovery.of, "places": places}
+
+
+def _discovery_from(document: Mapping[str, Any] | None) -> Discovery | None:
+    if document is None:
+        return None
+    places = tuple(
+        Place(_is(str, place["name"]), _is(str, place["owner"]), _is(int, place["devices"]))
+        for place in _is(list, document["places"])
+    )
+    return Discovery(parse_time(document["at"]), places, _is(str, document["of"]))
+
+
+def _takeover_document(takeover: Takeover | None) -> dict[str, Any] | None:
+    if takeover is None:
+        return None
+    return {
+        "position": format_time(takeover.position),
+        "source": takeover.source,
+        "events": takeover.events,
+        "duplicates": takeover.duplicates,
+        "at": _time_text(takeover.at),
+    }
+
+
+def _takeover_from(document: Mapping[str, Any] | None) -> Takeover | None:
+    if document is None:
+        return None
+    return Takeover(
+        parse_time(document["position"]),
+        _is(str, document["source"]),
+        _is(int, document["events"]),
+        _is(int, document["duplicates"]),
+        _time(document["at"]),
+    )
+
+
+@contextmanager
+def _reading(part: str) -> Iterator[None]:
+    """Make one kind of refusal of whatever a document of another shape leads to."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{part}: lacks {error}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{part}: {error}") from error
+
+
+def _is(kind: type, value: Any, *, optional: bool = False) -> Any:
+    if (optional and value is None) or type(value) is kind:
+        return value
+    raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object holds a key twice")
+    return found
+
+
+def _hour_text(hour: datetime) -> str:
+    return hour.strftime("%Y-%m-%dT%H")
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else parse_time(text)
+
+
+def _time_text(instant: datetime | None) -> str | None:
+    return None if instant is None else format_time(instant)

@@ -1,0 +1,178 @@
+"""Azurite, the real storage emulator, for tests; and a relay before it that can make faults."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from enum import Enum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# Azurite's documented account and key: the same everywhere, and no secret.
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+class AzuriteMissing(Exception):
+    """Azurite cannot be started here; the text says what to do."""
+
+
+def connection_string(port: int, *, key: str = ACCOUNT_KEY) -> str:
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};"
+        f"TableEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+    )
+
+
+@contextmanager
+def running_azurite(folder: Path) -> Iterator[int]:
+    """Run Azurite's table service with its files in `folder`; give its port.
+
+    The program is the one that the environment names as AZURITE, or else the one of `npm install`.
+    """
+    port = free_port()
+    options = ["--tableHost", "127.0.0.1", "--tablePort", str(port), "--location", str(folder)]
+    process = subprocess.Popen(
+        [*_program(), *options, "--silent", "--skipApiVersionCheck", "--disableTelemetry"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+    )
+    assert process.stdout is not None
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "successfully started" in line:
+                break
+        else:
+            raise AzuriteMissing(f"azurite ended at once: {''.join(said)[-500:]}")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _program() -> list[str]:
+    node = shutil.which("node")
+    named = os.environ.get("AZURITE")
+    program = Path(named) if named else ROOT / "node_modules" / ".bin" / "azurite-table"
+    if node is None:
+        raise AzuriteMissing("azurite needs node, which is not on the PATH")
+    if not program.exists():
+        raise AzuriteMissing(f"azurite is not at {program}; run npm install --no-package-lock")
+    return [node, str(program.resolve())]
+
+
+class Fault(Enum):
+    """What the relay does to a request."""
+
+    LOST_ANSWER = "stored, but the connection is cut before the answer"
+    CUT = "cut before anything was stored"
+    BUSY = "503 ServerBusy, nothing stored"
+
+
+class Relay:
+    """Passes requests on to Azurite, except for those that a fault was ordered for.
+
+    `clock_ahead` moves the service's clock, as its Date header shows it. `fired` holds the faults
+    that were made, so that a test can see that they were.
+    """
+
+    def __init__(self, azurite_port: int) -> None:
+        self.clock_ahead = timedelta(0)
+        self.fired: list[Fault] = []
+        self._orders: list[tuple[str, str, Fault]] = []
+        self._lock = threading.Lock()
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                fault = relay._fault_for(self.command, self.path)
+                if fault is Fault.CUT:
+                    self.close_connection = True
+                    return
+                if fault is Fault.BUSY:
+                    self._answer(503, {"x-ms-error-code": "ServerBusy"}, b"")
+                    return
+                upstream = http.client.HTTPConnection("127.0.0.1", azurite_port, timeout=20)
+                upstream.request(self.command, self.path, body, dict(self.headers.items()))
+                answer = upstream.getresponse()
+                content = answer.read()
+                upstream.close()
+                if fault is Fault.LOST_ANSWER:
+                    self.close_connection = True
+                    return
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                shown = parsedate_to_datetime(headers["date"]) + relay.clock_ahead
+                self._answer(answer.status, headers | {"date": format_datetime(shown, usegmt=True)}, content)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815 - the base class's names
+
+            def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    if name.lower() not in (
+                        "transfer-encoding",
+                        "connection",
+                        "keep-alive",
+                        "content-length",
+                    ):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def order(self, fault: Fault, method: str, path_part: str = "", *, times: int = 1) -> None:
+        """Make the fault for the next `times` requests of that method with that text in their path."""
+        with self._lock:
+            self._orders += [(method, path_part, fault)] * times
+
+    def forget_orders(self) -> None:
+        with self._lock:
+            self._orders.clear()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _fault_for(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for order in self._orders:
+                wanted, path_part, fault = order
+                if wanted == method and path_part in path:
+                    self._orders.remove(order)
+                    self.fired.append(fault)
+                    return fault
+        return None

@@ -1,0 +1,319 @@
+"""The state document: what is written comes back, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.model import (
+    Checkpoint,
+    Discovery,
+    FeedState,
+    Gap,
+    HubRecord,
+    LocationState,
+    Place,
+    QuarantinedReading,
+    Slice,
+    Takeover,
+)
+from app.state.store import (
+    check_version,
+    decode,
+    encode,
+    feed_document,
+    feed_from,
+    location_document,
+    location_from,
+    pack_ids,
+    quarantine_document,
+    quarantine_key,
+    takeover_from,
+    unpack_ids,
+)
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+HUB_A, HUB_B = "alpha.example.test/counts", "beta.example.test/counts"
+IDS = frozenset({"AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBB-"})
+
+milliseconds = st.integers(0, 4_000_000_000_000)
+instants = milliseconds.map(lambda ms: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
+hours = st.integers(0, 500_000).map(lambda number: datetime(2000, 1, 1, tzinfo=UTC) + number * HOUR)
+texts = st.text(max_size=20)
+counts = st.integers(0, 2**70)
+reading_ids = st.binary(min_size=12, max_size=12).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+ids = st.dictionaries(hours, st.frozensets(reading_ids, min_size=1, max_size=4), max_size=3)
+checkpoints = st.builds(Checkpoint, instants, instants, ids)
+hub_records = st.builds(
+    HubRecord, counts, counts, counts, st.none() | instants, st.none() | texts, st.none() | instants
+)
+gaps = st.builds(
+    Gap,
+    st.builds(Slice, instants, instants),
+    st.sampled_from(["saturated", "missed", "left behind"]),
+    instants,
+    st.lists(texts, max_size=2).map(tuple),
+)
+locations = st.builds(
+    LocationState,
+    st.none() | instants,
+    st.none() | instants,
+    # Drawn from few checkpoints, so that some hubs are equal.
+    st.lists(checkpoints, min_size=1, max_size=2).flatmap(
+        lambda few: st.dictionaries(texts, st.sampled_from(few), max_size=4)
+    ),
+    st.dictionaries(texts, hub_records, max_size=3),
+    st.lists(gaps, max_size=2).map(tuple),
+    st.none() | texts,
+    st.none() | instants,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(locations)
+def test_a_location_comes_back_as_it_was_written(location: LocationState) -> None:
+    assert location_from(decode(encode(location_document(location)))) == location
+
+
+@settings(max_examples=60, deadline=None)
+@given(locations)
+def test_hubs_share_a_group_exactly_when_they_are_equal(location: LocationState) -> None:
+    groups = location_document(location)["groups"]
+
+    distinct = [
+        known
+        for number, known in enumerate(location.checkpoints.values())
+        if known not in list(location.checkpoints.values())[:number]
+    ]
+    assert sorted(hub for group in groups for hub in group["hubs"]) == sorted(location.checkpoints)
+    assert len(groups) == len(distinct)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.text() | st.characters(categories=["Cs"]), texts | counts, max_size=4))
+def test_any_text_can_be_written_lone_surrogates_too(document: dict[str, Any]) -> None:
+    assert decode(encode(document)) == document
+
+
+def test_a_location_is_written_as_documented() -> None:
+    location = LocationState(
+        last_listed=NOON,
+        newest=NOON + timedelta(microseconds=123_456),
+        checkpoints={hub: Checkpoint(NOON, NOON - HOUR, {NOON - HOUR: IDS}) for hub in (HUB_B, HUB_A)},
+        hubs={HUB_A: HubRecord(1, 2, 3, NOON, "refused", NOON)},
+        gaps=(Gap(Slice(NOON - HOUR, NOON), "missed", NOON, (HUB_A,)),),
+    )
+
+    assert location_document(location) == {
+        "last_listed": "2026-03-02T12:00:00.000Z",
+        "newest": "2026-03-02T12:00:00.123Z",
+        "error": None,
+        "since": None,
+        "groups": [
+            {
+                "hubs": [HUB_A, HUB_B],
+                "delivered_until": "2026-03-02T12:00:00.000Z",
+                "known_from": "2026-03-02T11:00:00.000Z",
+                "ids": {"2026-03-02T11": "AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-"},
+            }
+        ],
+        "hubs": {
+            HUB_A: {
+                "events": 1,
+                "readings": 2,
+                "duplicates": 3,
+                "last_success": "2026-03-02T12:00:00.000Z",
+                "error": "refused",
+                "since": "2026-03-02T12:00:00.000Z",
+            }
+        },
+        "gaps": [
+            {
+                "from": "2026-03-02T11:00:00.000Z",
+                "to": "2026-03-02T12:00:00.000Z",
+                "cause": "missed",
+                "found": "2026-03-02T12:00:00.000Z",
+                "hubs": [HUB_A],
+            }
+        ],
+    }
+
+
+def test_a_feed_says_its_least_position_and_its_totals() -> None:
+    state = FeedState(
+        {
+            "A": LocationState(checkpoints={HUB_A: Checkpoint(NOON, NOON)}, hubs={HUB_A: HubRecord(5, 9, 1)}),
+            "B": LocationState(checkpoints={HUB_A: Checkpoint(NOON - HOUR, NOON - HOUR)}),
+        },
+        discovery=Discovery(NOON, (Place("A", "org.example", 2),), "a1b2"),
+        takeover=Takeover(NOON - HOUR, "state.json", 100, 10, NOON),
+        last_run={"run": "r1"},
+    )
+
+    assert feed_document(state) == {
+        "version": 1,
+        "last_fetch_timestamp": "2026-03-02T11:00:00.000Z",
+        "total_events_sent": 105,
+        "total_duplicates_skipped": 11,
+        "discovery": {
+            "at": "2026-03-02T12:00:00.000Z",
+            "of": "a1b2",
+            "places": [{"name": "A", "owner": "org.example", "devices": 2}],
+        },
+        "takeover": {
+            "position": "2026-03-02T11:00:00.000Z",
+            "source": "state.json",
+            "events": 100,
+            "duplicates": 10,
+            "at": "2026-03-02T12:00:00.000Z",
+        },
+        "last_run": {"run": "r1"},
+    }
+    assert feed_from(feed_document(state), state.locations) == state
+
+
+def test_a_feed_without_anything_comes_back() -> None:
+    assert feed_from(feed_document(FeedState()), {}) == FeedState()
+
+
+def test_ids_are_sorted_and_joined() -> None:
+    assert (pack_ids(IDS), unpack_ids(pack_ids(IDS))) == ("AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-", IDS)
+
+
+@pytest.mark.parametrize("text", ["A", "A" * 17, "A" * 15 + "=", "A" * 15 + "\n", "é" * 16])
+def test_a_text_that_is_no_ids_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="ids"):
+        unpack_ids(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (2, "version 2 was written by a newer forwarder, this one reads 1"),
+        (0, "version 0 is none of this forwarder's"),
+        (None, "version None is none of this forwarder's"),
+        (True, "version True is none of this forwarder's"),
+        ("1", "version '1' is none of this forwarder's"),
+    ],
+)
+def test_another_version_is_refused(version: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        check_version({"version": version})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": None}, "location: a NoneType where a list belongs"),
+        ({"groups": [None]}, "location: 'NoneType' object is not subscriptable"),
+        ({"gaps": [{}]}, "location: lacks 'from'"),
+        ({"hubs": []}, "location: 'list' object has no attribute 'items'"),
+        ({"hubs": {HUB_A: {}}}, "location: lacks 'events'"),
+        ({"newest": "0001-01-01T00:00:00+14:00"}, "location: date value out of range"),
+        ({"since": "yesterday"}, "location: Invalid isoformat string: 'yesterday'"),
+        ({"error": 5}, "location: a int where a str belongs"),
+    ],
+    ids=["no list", "no group", "no gap", "no hubs", "no hub", "before all time", "no time", "no text"],
+)
+def test_a_location_of_another_shape_is_refused_with_its_part(change: dict[str, Any], message: str) -> None:
+    document = location_document(LocationState()) | change
+
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        location_from(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"1", b'{"a":1,"a":1}', b'{"a":1', b"\xff", b"[" * 100_000],
+    ids=["empty", "a list", "a number", "a key twice", "cut short", "no UTF-8", "too deep"],
+)
+def test_a_text_that_is_no_document_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the parser's own words
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "no version, and no last_fetch_timestamp"),
+        ({"last_fetch_timestamp": 5}, "no version, and no last_fetch_timestamp"),
+        ({"last_fetch_timestamp": None, "last_fetch_time": ""}, "no version, and no last_fetch_timestamp"),
+        ({"last_fetch_time": "yesterday"}, "earlier forwarder's state: Invalid isoformat"),
+        ({"last_fetch_time": "2026-03-01T00:00:00", "total_events_sent": "x"}, "earlier forwarder's state"),
+        ({"last_fetch_time": "2026-03-01T00:00:00", "total_events_sent": [1]}, "earlier forwarder's state"),
+    ],
+    ids=["empty", "a number", "empty positions", "no time", "a total in words", "a total in a list"],
+)
+def test_an_earlier_state_that_cannot_be_read_is_refused(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        takeover_from(document, "state.json")
+
+
+def test_an_earlier_state_with_empty_fields_is_read_by_the_ones_that_are_filled() -> None:
+    document = {
+        "last_fetch_timestamp": None,
+        "last_fetch_time": "2026-03-02T12:00:00",
+        "total_events_sent": None,
+        "total_snapshots_sent": 4,
+        "total_duplicates_skipped": None,
+    }
+
+    assert takeover_from(document, "state.json") == Takeover(NOON, "state.json", 4, 0)
+
+
+READING = QuarantinedReading(
+    "people_counter", "A", [HUB_A], "AAAAAAAAAAAAAAAA", "no time", NOON, b'{"a":1.50}'
+)
+
+
+def test_a_quarantined_reading_is_written_in_full_with_its_reason() -> None:
+    expected = {
+        "feed": "people_counter",
+        "location": "A",
+        "hubs": [HUB_A],
+        "id": "AAAAAAAAAAAAAAAA",
+        "reason": "no time",
+        "at": "2026-03-02T12:00:00.000Z",
+        "reading": {"a": 1.5},
+    }
+
+    found = quarantine_document(READING)
+
+    assert (json.loads(found), b'"a": 1.50' in found) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(READING, id="aAAAAAAAAAAAAAAA"),
+        replace(READING, location="B"),
+        replace(READING, hubs=[HUB_B]),
+        replace(READING, feed="hourly_snapshot"),
+    ],
+    ids=["id, in case only", "location", "hubs", "feed"],
+)
+def test_quarantined_readings_that_differ_have_names_that_differ_without_case(
+    other: QuarantinedReading,
+) -> None:
+    assert quarantine_key(other).lower() != quarantine_key(READING).lower()
+
+
+def test_the_name_of_a_quarantined_reading_holds_nothing_from_outside() -> None:
+    hostile = replace(READING, id="../x\0é" * 50, location="\ud800/..")
+
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", quarantine_key(hostile))
+
+
+def test_the_order_of_hubs_does_not_matter_to_the_name_of_a_quarantined_reading() -> None:
+    names = {quarantine_key(replace(READING, hubs=hubs)) for hubs in ([HUB_A, HUB_B], [HUB_B, HUB_A])}
+
+    assert len(names) == 1
