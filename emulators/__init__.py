@@ -1,0 +1,1 @@
+"""Local stand-ins for Microshare and Azure Event Hubs. Never deployed; they import nothing from `app`."""

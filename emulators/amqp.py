@@ -1,0 +1,358 @@
+"""The AMQP 1.0 wire format, on the codec that the Event Hubs SDK brings.
+
+The only module that touches `azure.eventhub._pyamqp`. That package is private to the SDK; 5.12 to
+5.15 have it in this form. Its decoder gives bytes for text, symbols and binaries alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    from azure.eventhub._pyamqp._decode import decode_frame, decode_payload
+    from azure.eventhub._pyamqp._encode import encode_frame, encode_payload, encode_value
+    from azure.eventhub._pyamqp.endpoints import ApacheFilters, Source, Target
+    from azure.eventhub._pyamqp.error import AMQPError
+    from azure.eventhub._pyamqp.message import Message as WireMessage
+    from azure.eventhub._pyamqp.message import Properties
+    from azure.eventhub._pyamqp.outcomes import Accepted, Rejected, Released
+    from azure.eventhub._pyamqp.performatives import (
+        AttachFrame,
+        BeginFrame,
+        CloseFrame,
+        DetachFrame,
+        DispositionFrame,
+        EndFrame,
+        FlowFrame,
+        OpenFrame,
+        SASLInit,
+        SASLMechanism,
+        SASLOutcome,
+        TransferFrame,
+    )
+    from azure.eventhub._pyamqp.types import TYPE, VALUE, AMQPTypes
+except ImportError as missing:
+    raise ImportError(
+        f"the Event Hubs emulator needs the private AMQP codec of azure-eventhub 5.12 to 5.15 ({missing}); "
+        "install one of these versions to run it"
+    ) from missing
+
+__all__ = [
+    "AMQP_HEADER",
+    "BATCH_FORMAT",
+    "HEARTBEAT",
+    "SASL_HEADER",
+    "Accepted",
+    "AttachFrame",
+    "BeginFrame",
+    "CloseFrame",
+    "DetachFrame",
+    "DispositionFrame",
+    "EndFrame",
+    "FlowFrame",
+    "Frame",
+    "FrameBuffer",
+    "Malformed",
+    "Message",
+    "OpenFrame",
+    "Rejected",
+    "Released",
+    "SASLInit",
+    "SASLMechanism",
+    "SASLOutcome",
+    "TransferFrame",
+    "address_of",
+    "array_value",
+    "batched_messages",
+    "decode_annotations",
+    "decode_message",
+    "encode",
+    "encode_response",
+    "error",
+    "fill",
+    "long_value",
+    "selector_of",
+    "source",
+    "string_value",
+    "target",
+    "text",
+    "timestamp_value",
+    "with_annotations",
+]
+
+AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
+SASL_HEADER = b"AMQP\x03\x01\x00\x00"
+HEARTBEAT = b"\x00\x00\x00\x08\x02\x00\x00\x00"
+BATCH_FORMAT = 0x80013700  # every data section of such a message is an encoded message of its own
+SELECTOR: bytes = ApacheFilters.selector_filter
+
+_HEADER_SECTION, _ANNOTATIONS_SECTION, _DATA_SECTION = 0x70, 0x72, 0x75
+_PERFORMATIVES: dict[int, Any] = {
+    0x10: OpenFrame,
+    0x11: BeginFrame,
+    0x12: AttachFrame,
+    0x13: FlowFrame,
+    0x14: TransferFrame,
+    0x15: DispositionFrame,
+    0x16: DetachFrame,
+    0x17: EndFrame,
+    0x18: CloseFrame,
+    0x41: SASLInit,
+}
+# Bytes that follow a constructor, by its upper four bits; the others carry their size in 1 or 4 bytes.
+_FIXED_WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
+_SHORT_SIZES = {0xA, 0xC, 0xE}
+
+TypedValue = dict[str, Any]
+
+
+class Malformed(Exception):
+    """What came is not the AMQP that was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame: its channel and its performative; None for a heartbeat."""
+
+    channel: int
+    performative: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A decoded message. Text is text where it is UTF-8; `message_id` is as its sender typed it."""
+
+    message_id: object
+    content_type: str | None
+    annotations: Mapping[str, object]
+    properties: Mapping[str, object]
+    body: bytes
+    value: object
+
+
+class FrameBuffer:
+    """Cuts a stream of bytes into protocol headers (bytes) and frames."""
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes | Frame]:
+        """Give what is complete, oldest first. Raises Malformed where the peer broke the framing."""
+        self._bytes += data
+        while len(self._bytes) >= 8:
+            head = bytes(self._bytes[:8])
+            size = 8 if head.startswith(b"AMQP") else int.from_bytes(head[:4], "big")
+            if not 8 <= size <= self._max_frame_bytes:
+                raise Malformed(f"a frame of {size} bytes, where {self._max_frame_bytes} are allowed")
+            if len(self._bytes) < size:
+                return
+            whole = bytes(self._bytes[:size])
+            del self._bytes[:size]
+            yield head if head.startswith(b"AMQP") else _decode(whole)
+
+
+def _decode(whole: bytes) -> Frame:
+    channel = int.from_bytes(whole[6:8], "big")
+    if len(whole) == 8:
+        return Frame(channel, None)
+    try:
+        code, fields = decode_frame(memoryview(whole)[whole[4] * 4 :])
+        performative = _PERFORMATIVES[code]
+    except (IndexError, KeyError, TypeError, ValueError) as cause:
+        raise Malformed(f"a frame that cannot be decoded: {cause!r}") from cause
+    payload = [fields.pop()] if performative is TransferFrame else []
+    missing = len(performative._fields) - len(fields) - len(payload)
+    return Frame(channel, performative(*fields, *[None] * missing, *payload))
+
+
+def encode(channel: int, performative: Any, *, sasl: bool = False) -> bytes:
+    header, body = encode_frame(performative, b"\x01" if sasl else b"\x00")
+    return header + channel.to_bytes(2, "big") + (body or b"")
+
+
+def error(condition: str, description: str) -> Any:
+    return AMQPError(condition=condition, description=description, info=None)
+
+
+def fill(performative: Any, **known: Any) -> Any:
+    """Build a performative with null in every other field: the SDK indexes fields without counting them."""
+    return performative(**dict.fromkeys(performative._fields) | known)
+
+
+def source(address: str | None, selector: str | None = None) -> Any:
+    filters = {SELECTOR: (SELECTOR, string_value(selector))} if selector is not None else None
+    return fill(Source, address=address, filters=filters)
+
+
+def target(address: str | None) -> Any:
+    return fill(Target, address=address)
+
+
+def address_of(terminus: Any) -> str | None:
+    """Read the address of a source or a target as it was decoded."""
+    return text(terminus[0]) if terminus else None
+
+
+def selector_of(terminus: Any) -> str | None:
+    """Read the filter of a source as it was decoded; None where all is asked for."""
+    return text((terminus[7] or {}).get(SELECTOR)) if terminus and len(terminus) > 7 else None
+
+
+def text(value: object) -> str | None:
+    """Read what the decoder gives for text; None stays None. Raises Malformed for anything else."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    raise Malformed(f"{value!r} where text was expected")
+
+
+def string_value(value: str) -> TypedValue:
+    return {TYPE: AMQPTypes.string, VALUE: value}
+
+
+def long_value(value: int) -> TypedValue:
+    return {TYPE: AMQPTypes.long, VALUE: value}
+
+
+def timestamp_value(milliseconds: int) -> TypedValue:
+    return {TYPE: AMQPTypes.timestamp, VALUE: milliseconds}
+
+
+def array_value(values: Iterable[TypedValue]) -> TypedValue:
+    return {TYPE: AMQPTypes.array, VALUE: list(values)}
+
+
+def encode_response(request_id: object, properties: Mapping[str, str | int], value: object) -> bytes:
+    """Encode the answer to a request: the request's id as correlation id, and what was found."""
+    encoded = bytearray()
+    encode_payload(
+        encoded,
+        WireMessage(
+            properties=fill(Properties, correlation_id=request_id),
+            application_properties=dict(properties.items()),
+            value=value,
+        ),
+    )
+    return bytes(encoded)
+
+
+def decode_message(encoded: bytes) -> Message:
+    try:
+        message = decode_payload(memoryview(encoded))
+    except (IndexError, TypeError, ValueError) as cause:
+        raise Malformed(f"a message that cannot be decoded: {cause!r}") from cause
+    properties = message.properties
+    pieces: Any = message.data or ()  # a list, in what the decoder gives
+    return Message(
+        message_id=_readable(properties.message_id) if properties else None,
+        content_type=text(properties.content_type) if properties else None,
+        annotations=_readable_map(message.message_annotations),
+        properties=_readable_map(message.application_properties),
+        body=b"".join(pieces),
+        value=_readable(message.value),
+    )
+
+
+def _readable(value: object) -> object:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
+
+
+def _readable_map(pairs: Mapping[Any, object] | None) -> dict[str, object]:
+    return {str(_readable(key)): _readable(value) for key, value in (pairs or {}).items()}
+
+
+def decode_annotations(encoded: bytes) -> dict[str, object]:
+    """Read the annotations of a message, and nothing else of it."""
+    for descriptor, whole, _ in _sections(memoryview(encoded)):
+        if descriptor == _ANNOTATIONS_SECTION:
+            return dict(decode_message(bytes(whole)).annotations)
+    return {}
+
+
+def batched_messages(encoded: bytes) -> list[bytes]:
+    """Give the encoded messages inside a batch, in their order. Raises Malformed where one is none."""
+    sections = _sections(memoryview(encoded))
+    messages = [_binary(value) for descriptor, _, value in sections if descriptor == _DATA_SECTION]
+    for message in messages:
+        for _ in _sections(memoryview(message)):
+            pass
+    return messages
+
+
+def with_annotations(encoded: bytes, added: Mapping[str, TypedValue]) -> bytes:
+    """Splice annotations into an encoded message; all else stays byte for byte what its sender wrote."""
+    header, rest = bytearray(), bytearray()
+    annotations: dict[bytes, bytes] = {}
+    for descriptor, whole, value in _sections(memoryview(encoded)):
+        if descriptor == _HEADER_SECTION:
+            header += whole
+        elif descriptor == _ANNOTATIONS_SECTION:
+            annotations.update(_map_pairs(value))
+        else:
+            rest += whole
+    for name, typed in added.items():
+        annotations[name.encode()] = _encode_pair(name, typed)
+    body = b"".join(annotations.values())
+    size, count = len(body) + 4, 2 * len(annotations)
+    splice = b"\x00\x53\x72\xd1" + size.to_bytes(4, "big") + count.to_bytes(4, "big") + body
+    return bytes(header + splice + rest)
+
+
+def _encode_pair(name: str, typed: TypedValue) -> bytes:
+    pair = bytearray()
+    encode_value(pair, {TYPE: AMQPTypes.symbol, VALUE: name})
+    encode_value(pair, typed)
+    return bytes(pair)
+
+
+def _sections(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Yield the descriptor, the whole and the value of each section of an encoded message."""
+    while message:
+        if bytes(message[:2]) != b"\x00\x53":
+            raise Malformed("a section without its descriptor")
+        end = _end_of_value(message, 3)
+        yield message[2], message[:end], message[3:end]
+        message = message[end:]
+
+
+def _end_of_value(buffer: memoryview, start: int) -> int:
+    if start >= len(buffer):
+        raise Malformed("a message that ends too early")
+    constructor = buffer[start]
+    if constructor == 0:  # a described value: its descriptor, then the value
+        return _end_of_value(buffer, _end_of_value(buffer, start + 1))
+    end = start + 1
+    if constructor >> 4 in _FIXED_WIDTHS:
+        end += _FIXED_WIDTHS[constructor >> 4]
+    else:
+        prefix = 1 if constructor >> 4 in _SHORT_SIZES else 4
+        end += prefix + int.from_bytes(buffer[end : end + prefix], "big")
+    if end > len(buffer):
+        raise Malformed("a message that ends too early")
+    return end
+
+
+def _binary(value: memoryview) -> bytes:
+    """Take a binary, a text or a symbol out of its constructor and size."""
+    return bytes(value[2:] if value[0] >> 4 in _SHORT_SIZES else value[5:])
+
+
+def _map_pairs(value: memoryview) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each key of an encoded map with the bytes of its key and value."""
+    if value[0] >> 4 == 0x4:  # null
+        return
+    value = value[3:] if value[0] == 0xC1 else value[9:]
+    while value:
+        middle = _end_of_value(value, 0)
+        end = _end_of_value(value, middle)
+        yield _binary(value[:middle]), bytes(value[:end])
+        value = value[end:]
