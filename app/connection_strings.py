@@ -1,0 +1,183 @@
+"""Reads the connection strings of Event Hubs and storage accounts: `Key=value;Key=value`.
+
+Keys are read without regard to case, as the SDKs read them. No message holds a value that could
+be secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+
+_HUB_KEYS = (
+    "Endpoint",
+    "SharedAccessKeyName",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "EntityPath",
+    "UseDevelopmentEmulator",
+)
+# IPv6 addresses among them.
+_HOST = re.compile(r"[a-z0-9:]([a-z0-9.:_-]*[a-z0-9])?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
+_KEYS_IN_TEXT = re.compile(
+    r"(?i)(?:SharedAccessKey|AccountKey|SharedAccessSignature)\s*=\s*(?:SharedAccessSignature )?"
+    r"(?P<key>[^;\"'\\\s\]}]+)"
+)
+_SIGNATURES_IN_TEXT = re.compile(r"[?&;]sig=(?P<key>[^&;\"'\s]+)")
+
+
+class HubAddress(NamedTuple):
+    """Where an Event Hub is: `host` lower-case, with `:port` only where one was written."""
+
+    host: str
+    entity: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.host}/{self.entity}"
+
+
+def secrets_in(text: str) -> list[str]:
+    """Give the keys and signatures that stand in `text`, whether or not it can be read as a whole."""
+    found = [match["key"] for match in _KEYS_IN_TEXT.finditer(text)]
+    return found + [match["key"] for match in _SIGNATURES_IN_TEXT.finditer(text)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, without a port, is this machine: localhost, 127.0.0.0/8 or ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def hub_address(connection_string: str) -> HubAddress:
+    """Read where a connection string points to. Raises ValueError, saying what to write."""
+    parts = _parts(connection_string, _HUB_KEYS)
+    endpoint = parts.get("endpoint")
+    if endpoint is None:
+        raise ValueError("has no Endpoint; copy the whole connection string, it begins with Endpoint=sb://")
+    host = _endpoint_host(endpoint)
+    _require_credential(parts)
+    _require_real_or_loopback(parts, host)
+    entity = parts.get("entitypath")
+    if entity is None:
+        raise ValueError("has no EntityPath; append ;EntityPath=<name of the event hub>")
+    return HubAddress(host, _hub_name(entity, "EntityPath"))
+
+
+def identity_address(namespace: str, event_hub: str) -> HubAddress:
+    """Give the address of a hub reached with a managed identity. Raises ValueError."""
+    host = namespace.lower()
+    if not _HOST.fullmatch(host) or ":" in host:
+        raise ValueError(
+            f"namespace {namespace!r} is no host name; write 'example' or 'example.servicebus.windows.net'"
+        )
+    return HubAddress(
+        host if "." in host else f"{host}.servicebus.windows.net", _hub_name(event_hub, "event_hub")
+    )
+
+
+def table_connection(connection_string: str) -> str | None:
+    """Give a storage connection string with which tables can be reached; None without account and key.
+
+    Azurite at its default port is `DEVELOPMENT_STORAGE`, in exactly that form. Raises ValueError
+    where it cannot be read, or would send the key unencrypted over a network.
+    """
+    parts = _parts(connection_string, ())
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return DEVELOPMENT_STORAGE
+    if "accountname" not in parts or "accountkey" not in parts:
+        return None
+    _require_tls(parts)
+    return connection_string
+
+
+def _parts(connection_string: str, known: tuple[str, ...]) -> Mapping[str, str]:
+    parts: dict[str, str] = {}
+    for written in connection_string.rstrip(";").split(";"):
+        name, equals, value = written.partition("=")
+        if not equals or not name:
+            raise ValueError("is no connection string; write Key=value pairs with ; between them")
+        if not value:
+            raise ValueError(f"has nothing after {name}=; copy the whole connection string")
+        if name.lower() in parts:
+            raise ValueError(f"holds {name} twice; keep one of them")
+        parts[name.lower()] = value
+    for name in parts:
+        if known and name not in map(str.lower, known):
+            near = difflib.get_close_matches(name, map(str.lower, known), 1)
+            meant = next((f"; did you mean {key}?" for key in known if [key.lower()] == near), "; remove it")
+            raise ValueError(f"holds the unknown key {name[:40]!r}{meant}")
+    return parts
+
+
+def _endpoint_host(endpoint: str) -> str:
+    try:
+        url = urlsplit(endpoint)
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port, url = None, None, urlsplit("")
+    if (
+        url.scheme != "sb"
+        or not host
+        or not _HOST.fullmatch(host)
+        or url.path not in ("", "/")
+        or "@" in url.netloc
+        or url.query
+    ):
+        raise ValueError("has no usable Endpoint; write Endpoint=sb://<namespace>.servicebus.windows.net/")
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port is None else f"{bracketed}:{port}"
+
+
+def _require_credential(parts: Mapping[str, str]) -> None:
+    key, name = "sharedaccesskey" in parts, "sharedaccesskeyname" in parts
+    if "sharedaccesssignature" in parts:
+        if key or name:
+            raise ValueError("holds both SharedAccessSignature and SharedAccessKey; keep one of them")
+        return
+    if not name:
+        raise ValueError("has no SharedAccessKeyName; copy the whole connection string")
+    if not key:
+        raise ValueError("has no SharedAccessKey; copy the whole connection string")
+
+
+def _require_real_or_loopback(parts: Mapping[str, str], host: str) -> None:
+    emulated = parts.get("usedevelopmentemulator")
+    if emulated is None:
+        return
+    if emulated not in ("true", "false"):
+        raise ValueError("UseDevelopmentEmulator is neither true nor false, in small letters; remove it")
+    # With this flag the SDK speaks AMQP without TLS.
+    if emulated == "true" and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise ValueError(
+            f"UseDevelopmentEmulator=true would send unencrypted to {host}; it is for an emulator on this "
+            "machine (localhost), remove it"
+        )
+
+
+def _hub_name(entity: str, key: str) -> str:
+    if not _HUB_NAME.fullmatch(entity):
+        raise ValueError(f"{key} {entity[:60]!r} is no name of an event hub; write letters, digits and . _ -")
+    return entity
+
+
+def _require_tls(parts: Mapping[str, str]) -> None:
+    endpoint = parts.get("tableendpoint")
+    if endpoint is None:
+        if parts.get("defaultendpointsprotocol", "https").lower() != "https":
+            raise ValueError("would send unencrypted; write DefaultEndpointsProtocol=https")
+        return
+    url = urlsplit(endpoint)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+        raise ValueError("has a TableEndpoint that is not https; write https://")
