@@ -1,0 +1,205 @@
+"""`python -m emulators`: start both stand-ins, write the settings that point a forwarder at them, stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from emulators.estate import Estate, read_counts
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator, fault_names, switch_on
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    read = re.fullmatch(r"(\d+)([smhd])", text)
+    if read is None:
+        raise click.BadParameter(f"{text!r} is no duration; write 2s, 70m, 3h or 1d")
+    return timedelta(**{UNITS[read[2]]: int(read[1])})
+
+
+def _hub_faults(hub: EmulatedHub) -> dict[str, Callable[..., None]]:
+    def slow(seconds: float = 5.0) -> None:
+        """Let the first hub acknowledge each batch after some `seconds`."""
+        hub.delay(seconds)
+
+    def busy(times: int | None = None) -> None:
+        """Let the first hub answer server-busy."""
+        hub.throttle(times)
+
+    def down() -> None:
+        """Let the first hub drop every connection."""
+        hub.go_down()
+
+    def well() -> None:
+        """End every fault of the first hub."""
+        hub.clear_faults()
+
+    return {"slow-hub": slow, "busy-hub": busy, "hub-down": down, "hub-well": well}
+
+
+def _epilog() -> str:
+    hub_faults = _hub_faults(EventHubsEmulator(["first"]).hub("first"))
+    faults = fault_names() | {name: act.__doc__ for name, act in hub_faults.items()}
+    width = max(map(len, faults))
+    lines = [f"  {name:<{width}}  {does}" for name, does in faults.items()]
+    return "\n".join(
+        (
+            "\b",
+            "Faults, for --fault NAME or --fault NAME:TIMES:",
+            *lines,
+            "",
+            "\b",
+            "While it runs, GET /_control on the Microshare port lists faults, and POST switches:",
+            '  curl -d \'{"fault": "throttle", "retry_after": 5, "times": 2}\' URL/_control',
+            '  curl -d \'{"fault": "status", "code": 502, "location": "Quay+One"}\' URL/_control',
+            "  curl -d '{\"clear\": true}' URL/_control",
+        )
+    )
+
+
+@click.command(epilog=_epilog())
+@click.option("--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the settings here.")
+@click.option(
+    "--counts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV file of time, in, out in local half-hours; replayed as the first building's main door.",
+)
+@click.option("--seed", default=1, show_default=True, help="Another seed, other readings.")
+@click.option("--microshare-port", default=0, help="Port of the Microshare API; any free one if left out.")
+@click.option("--eventhubs-port", default=0, help="Port of Event Hubs; any free one if left out.")
+@click.option(
+    "--hubs", default="people,backup", show_default=True, help="Names of the hubs, the primary first."
+)
+@click.option(
+    "--people-lag", type=duration, default="2s", show_default=True, help="From reading to publication."
+)
+@click.option(
+    "--snapshot-lag", type=duration, default="70m", show_default=True, help="The same for snapshots."
+)
+@click.option(
+    "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Set STATE_DIR to this too."
+)
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME[:TIMES]", help="Begin with a fault; see below."
+)
+def main(
+    env_file: Path | None,
+    counts: Path | None,
+    seed: int,
+    microshare_port: int,
+    eventhubs_port: int,
+    hubs: str,
+    people_lag: timedelta,
+    snapshot_lag: timedelta,
+    state_dir: Path | None,
+    faults: tuple[str, ...],
+) -> None:
+    """Start a Microshare API and Event Hubs on this host, until SIGINT or SIGTERM.
+
+    Nothing they hold is real, and nothing is kept when they end.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    names = [name.strip() for name in hubs.split(",") if name.strip()]
+    if not names:
+        raise click.BadParameter("name at least one hub", param_hint="--hubs")
+    try:
+        rows = read_counts(counts) if counts else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--counts") from error
+    estate = Estate(seed, people_lag=people_lag, snapshot_lag=snapshot_lag, counts=rows)
+    microshare = MicroshareEmulator(estate, port=microshare_port)
+    event_hubs = EventHubsEmulator(names, port=eventhubs_port)
+    microshare.further_faults = _hub_faults(event_hubs.hub(names[0]))
+    try:
+        with event_hubs, microshare:
+            for fault in faults:
+                _begin_with(microshare, fault)
+            settings = microshare.environment() | _hub_settings(event_hubs, names)
+            if state_dir is not None:
+                settings["STATE_DIR"] = str(state_dir.resolve())
+            if env_file is not None:
+                write_env_file(env_file, settings)
+            click.echo(_started(microshare, event_hubs, names, env_file, settings))
+            ended.wait()
+    except OSError as error:
+        raise click.ClickException(f"cannot start: {error}") from error
+
+
+def write_env_file(path: Path, settings: Mapping[str, str]) -> None:
+    """Write settings so that a shell and python-dotenv read the same, for this user only.
+
+    Raises ClickException for a value with a quote or a line break, which they read differently.
+    """
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(env_text(settings))
+    beside.replace(path)
+
+
+def env_text(settings: Mapping[str, str]) -> str:
+    for name, value in settings.items():
+        if set(value) & set("'\\\r\n"):
+            raise click.ClickException(f"{name}: {value!r} has a quote, a backslash or a line break in it")
+    return "".join(f"{name}='{value}'\n" for name, value in settings.items())
+
+
+def _hub_settings(event_hubs: EventHubsEmulator, names: list[str]) -> dict[str, str]:
+    primary, *others = (event_hubs.connection_string(name) for name in names)
+    return {"EVENT_HUB_CONNECTION_STRING": primary, "EVENT_HUB_CONNECTION_STRINGS": json.dumps(others)}
+
+
+def _begin_with(microshare: MicroshareEmulator, fault: str) -> None:
+    name, _, times = fault.partition(":")
+    try:
+        switch_on(microshare, name, **({"times": int(times)} if times else {}))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fault") from error
+
+
+def _started(
+    microshare: MicroshareEmulator,
+    event_hubs: EventHubsEmulator,
+    names: list[str],
+    env_file: Path | None,
+    settings: Mapping[str, str],
+) -> str:
+    lines = [
+        f"Microshare  {microshare.url}  (faults: {microshare.url}/_control)",
+        f"Event Hubs  {event_hubs.host}:{event_hubs.port}  ({', '.join(names)})",
+    ]
+    if env_file is None:
+        return "\n".join((*lines, "", "Settings:", env_text(settings), "Ctrl-C ends it."))
+    return "\n".join(
+        (
+            *lines,
+            f"Settings    {env_file}",
+            "",
+            "In another terminal:",
+            f"  set -a; . {shlex.quote(str(env_file.resolve()))}; set +a",
+            "  python -m app check",
+            "  python -m app run all",
+            "  python -m app status",
+            "  python -m app tail --count 5",
+            "",
+            "Ctrl-C ends it.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m emulators")

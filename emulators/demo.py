@@ -1,0 +1,247 @@
+"""`make demo`: an example estate's readings into two hubs, with a failure on the way, and an account.
+
+The forwarder is the real command line in processes of its own; this only plays the
+world around it, and compares at the end what the source published with what each hub holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from emulators.estate import Estate, Expected, read_counts
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+
+ROOT = Path(__file__).parent.parent
+HUBS = ("people-live", "people-backup")
+# What the source publishes only after the first run.
+HELD_BACK = timedelta(minutes=50)
+FEEDS = ("people_counter", "hourly_snapshot")
+
+console = Console(width=100, highlight=False)
+
+
+class World:
+    """The source's clock stands still during the demo, so that both sides can be compared exactly."""
+
+    def __init__(self, counts: Path | None) -> None:
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        # Real counts are worth a week: it also shows a catch-up in slices.
+        self.span = timedelta(days=7) if counts else timedelta(days=1)
+        self.start = self.now - self.span
+        self._behind = HELD_BACK
+        estate = Estate(counts=read_counts(counts) if counts else None)
+        self.source = MicroshareEmulator(estate, clock=lambda: self.now - self._behind)
+        self.source.skew = HELD_BACK
+        self.hubs = EventHubsEmulator(HUBS)
+
+    def publish_the_rest(self) -> None:
+        self._behind = self.source.skew = timedelta(0)
+
+    def environment(self, state: Path) -> dict[str, str]:
+        """Give the forwarder's variables, nothing of the caller's own settings among them."""
+        ours = ("MICROSHARE_", "EVENT_HUB_", "STATE_", "FORWARDER_", "AzureWebJobsStorage", "START_FROM")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return (
+            inherited
+            | self.source.environment()
+            | {
+                "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string(HUBS[0]),
+                "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.hubs.connection_string(HUBS[1])]),
+                "STATE_STORE": "json",
+                "STATE_DIR": str(state),
+                "START_FROM": self.start.isoformat(),
+                "FORWARDER_CONFIG": str(ROOT / "config.yaml"),
+                "LOG_LEVEL": "CRITICAL",
+            }
+        )
+
+    def published(self, feed: str) -> list[Expected]:
+        if feed == "people_counter":
+            return self.source.estate.expected_people(self.start, self.now, self.now)
+        return self.source.estate.expected_snapshots(self.start, self.now, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One reading at a hub: its feed, location, tags and content."""
+
+    feed: str
+    location: str
+    tags: tuple[str, ...]
+    content: str
+
+
+def run_all(environment: Mapping[str, str]) -> tuple[int, list[dict[str, Any]]]:
+    """Run both feeds as a timer would; give the exit status and the reports."""
+    return call(environment, "run", "all", "--json")
+
+
+def call(environment: Mapping[str, str], *command: str) -> tuple[int, list[dict[str, Any]]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", *command],
+        cwd=ROOT,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"python -m app {' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def arrived_at(hub: EmulatedHub) -> list[Arrived]:
+    """Give every reading that a hub holds, snapshots taken apart."""
+    found = []
+    for event in hub.received():
+        body = json.loads(event.body)
+        location = str(event.properties["location"])
+        if "objs" in body:
+            for obj in body["objs"]:
+                tags = tuple(obj["data"]["_id"]["tags"])
+                found += [arrived("hourly_snapshot", location, tags, line) for line in obj["data"]["line"]]
+        else:
+            tags = tuple(body.pop("_location_tags"))
+            body.pop("recType")
+            found.append(arrived("people_counter", location, tags, body))
+    return found
+
+
+def arrived(feed: str, location: str, tags: tuple[str, ...], content: Mapping[str, Any]) -> Arrived:
+    return Arrived(feed, location, tags, json.dumps(content, sort_keys=True))
+
+
+def describe_runs(title: str, reports: Sequence[Mapping[str, Any]]) -> None:
+    console.print(f"\n[bold]{title}[/bold]")
+    for report in reports:
+        for key, hub in report["hubs"].items():
+            name = key.rpartition("/")[2]
+            said = "[red]down: left alone[/red]" if hub["error"] else "ok"
+            got = f"{hub['readings']:>6,} readings  {hub['events']:>6,} events"
+            known = f"{hub['duplicates']:>4,} known already"
+            console.print(f"  {report['feed']:15} {name:13} {got}  {known}  {said}")
+
+
+def compare(world: World) -> bool:
+    """Print what arrived by location, beside what was published. Whether both agree everywhere."""
+    table = Table(title="What arrived, by location", title_justify="left", header_style="bold")
+    for heading in ("feed", "location"):
+        table.add_column(heading)
+    for heading in ("published", *HUBS):
+        table.add_column(heading, justify="right")
+    agree = True
+    held = {name: Counter(arrived_at(world.hubs.hub(name))) for name in HUBS}
+    for feed in FEEDS:
+        published = Counter(
+            arrived(feed, location, tuple(tags), entry) for location, tags, _, entry in world.published(feed)
+        )
+        for location in sorted({reading.location for reading in published}):
+            here = Counter({reading: n for reading, n in published.items() if reading.location == location})
+            cells = []
+            for name in HUBS:
+                there = Counter(
+                    {
+                        reading: n
+                        for reading, n in held[name].items()
+                        if (reading.feed, reading.location) == (feed, location)
+                    }
+                )
+                agree = agree and there == here
+                cells.append(f"{there.total():,} {'=' if there == here else '[red]differs[/red]'}")
+            table.add_row(feed, location, f"{here.total():,}", *cells)
+        agree = agree and all(
+            there.keys() >= published.keys() and published.total() > 0 for there in held.values()
+        )
+    console.print()
+    console.print(table)
+    return agree
+
+
+def show_samples(world: World) -> None:
+    events = world.hubs.hub(HUBS[0]).received()
+    for rec_type in dict.fromkeys(event.properties["recType"] for event in events):
+        event = next(event for event in events if event.properties["recType"] == rec_type)
+        console.print(f"\n[bold]A sample event[/bold], message id {event.message_id}, properties:")
+        console.print(f"  {json.dumps(event.properties, ensure_ascii=False)}", markup=False)
+        body = event.body.decode()
+        console.print(f"  {body[:420]}{' …' if len(body) > 420 else ''}", markup=False)
+
+
+def show_positions(environment: Mapping[str, str]) -> None:
+    _, feeds = call(environment, "status", "--json")
+    console.print("\n[bold]Positions[/bold] (everything before them is done)")
+    for feed in feeds:
+        for key, hub in feed["hubs"].items():
+            console.print(f"  {feed['feed']:16} {key.rpartition('/')[2]:14} {hub['delivered_until']}")
+
+
+@click.command()
+@click.option(
+    "--counts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with time,in,out: real counts, replayed as those of the first building's door.",
+)
+def demo(counts: Path | None) -> None:
+    """Forward an example estate into two hubs; break one, and let it catch up."""
+    folder = Path(tempfile.mkdtemp(prefix="microshare-demo-"))
+    try:
+        world = World(counts)
+        with world.source, world.hubs:
+            agree = play(world, world.environment(folder / "state"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not agree:
+        console.print("\n[red]Source and hubs differ.[/red]")
+        sys.exit(1)
+    console.print(
+        "\n[green]Source and hubs agree, reading by reading.[/green] Where to go next:\n"
+        "  python -m emulators --env-file demo.env   the same world, to try the commands on by hand\n"
+        "  README.md, Install                        your own account and hubs\n"
+        "  python -m app --help                      what else there is"
+    )
+
+
+def play(world: World, environment: Mapping[str, str]) -> bool:
+    """Act the story; whether every step went as it should."""
+    console.print("Two Event Hubs and a Microshare account, all on this machine; nothing leaves it.")
+    backup = world.hubs.hub(HUBS[1])
+    first, reports = run_all(environment)
+    describe_runs(f"1. The first run brings the last {world.span.days * 24} hours to both hubs", reports)
+
+    world.publish_the_rest()
+    backup.go_down()
+    broken, reports = run_all(environment)
+    describe_runs("2. More was published, and one hub is down", reports)
+
+    backup.come_up()
+    caught_up, reports = run_all(environment)
+    describe_runs("3. It is back, and catches up alone", reports)
+
+    again, reports = run_all(environment)
+    describe_runs("4. Another run repeats nothing", reports)
+    repeated = sum(hub["events"] for report in reports for hub in report["hubs"].values())
+
+    agree = compare(world)
+    show_samples(world)
+    show_positions(environment)
+    return agree and (first, broken, caught_up, again, repeated) == (0, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    demo()
