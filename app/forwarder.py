@@ -21,6 +21,7 @@ from app.errors import (
     AuthError,
     FeedOff,
     ForwarderError,
+    HubUnreachable,
     Interrupted,
     LockHeld,
     StateConflict,
@@ -42,11 +43,13 @@ from app.schedule import Schedule, Task
 from app.settings import FeedSettings, HubSettings, Settings
 from app.state.store import RunLock, StateStore
 
+_MINUTE = timedelta(minutes=1)
 _SKEW_TOLERATED = timedelta(minutes=5)
 # The API's Date header is cut to the second.
 _DATE_RESOLUTION = timedelta(seconds=1)
 # How long a run waits for its hubs to connect before it fetches for those that have.
 _OPENING_GRACE_S = 5.0
+_OPENING_SHARE = 0.2
 # The share of the budget after which what is behind comes before what is near.
 _NEAR_SHARE = 0.8
 # How soon a run notices that its time is over or that it was told to stop.
@@ -233,17 +236,23 @@ class _Run:
 
     def _find_horizon(self) -> None:
         host, api = self._wiring.now(), self._client.api_time()
-        if api is not None and abs(host - api) > _SKEW_TOLERATED:
-            self._draft.warn(
-                f"the host's clock is {(host - api).total_seconds():.0f} s ahead of the API's; "
-                "the earlier of the two counts; set the host's clock right"
-            )
         earlier = host if api is None else min(host, api)
         self._horizon = floor_to(earlier - self._settings.settle, MILLISECOND)
+        self._warn_of_skew()
+
+    def _warn_of_skew(self) -> None:
+        host, api = self._wiring.now(), self._client.api_time()
+        if api is None or abs(host - api) <= _SKEW_TOLERATED:
+            return
+        order = "ahead of" if host > api else "behind"
+        self._draft.warn(
+            f"the host's clock is {abs(host - api) // _MINUTE} minutes {order} the API's; "
+            "the earlier of the two counts; set the host's clock right"
+        )
 
     def _await_lanes(self) -> None:
         """Wait until every hub is connected or known to fail, so that they share what is fetched."""
-        until = time.monotonic() + min(_OPENING_GRACE_S, self._budget.left())
+        until = time.monotonic() + min(_OPENING_GRACE_S, self._budget.left() * _OPENING_SHARE)
         while self._connecting and (left := until - time.monotonic()) > 0:
             try:
                 self._handle(self._inbox.get(timeout=left))
@@ -260,6 +269,7 @@ class _Run:
             while self._goes_on(workers):
                 self._handle_next()
                 self._save_if_due()
+            self._give_up_on_connecting()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
@@ -413,6 +423,7 @@ class _Run:
         api = self._client.api_time()
         if api is not None and api - self._settings.settle < self._horizon - _DATE_RESOLUTION:
             self._horizon = floor_to(api - self._settings.settle, MILLISECOND)
+            self._warn_of_skew()
 
     def _note_fetched(self, name: str, fetched: Fetched) -> None:
         self._draft.slices += 1
@@ -529,6 +540,16 @@ class _Run:
         if self._loaded:
             self._ledger.update(last_run=self._last_run())
             self._save()
+
+    def _give_up_on_connecting(self) -> None:
+        """Name the hubs that never answered, unless the run was told to stop before they could."""
+        if self._budget.stopped:
+            return
+        for hub in sorted(self._connecting):
+            waited_s = self._budget.elapsed()
+            self._lane_closed(
+                hub, HubUnreachable(f"hub {hub}: no connection within the run's {waited_s:.0f} s")
+            )
 
     def _last_run(self) -> dict[str, object]:
         ended = self._wiring.now()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _LONGEST_PARTITION_KEY = 128
 _CLOSE_TIMEOUT_S = 3.0
+_CANCELLATIONS = 5
+_CANCELLATION_S = 0.5
+# One repeat, on a new connection: enough for a link that was detached, or closed for being idle.
+_RETRIES = 1
 # Conditions that stay until someone acts, as the service names them after the colon.
 _REFUSALS = {
     "unauthorized-access": "the key or identity may not send here; grant the Send right, or renew the key",
@@ -158,11 +162,11 @@ class Hub:
 
     async def close(self) -> None:
         """Close the connection; give up after a few seconds."""
-        for closable in (self._client, self._credential):
-            if closable is not None:
-                with contextlib.suppress(Exception):
-                    await asyncio.wait_for(closable.close(), _CLOSE_TIMEOUT_S)
+        closables = [found for found in (self._client, self._credential) if found is not None]
         self._client = self._credential = None
+        for closable in closables:
+            with contextlib.suppress(Exception):
+                await _until(_CLOSE_TIMEOUT_S, closable.close())
 
     async def _open(self) -> int:
         self._client = self._producer()
@@ -186,7 +190,7 @@ class Hub:
 
     async def _within(self, deadline_s: float, doing: str, call: Any) -> Any:
         try:
-            return await asyncio.wait_for(call, deadline_s)
+            return await _until(deadline_s, call)
         except TimeoutError as error:
             await self.close()
             raise HubUnreachable(
@@ -200,15 +204,43 @@ class Hub:
             raise translate(self.settings, error) from error
 
 
+async def _until(deadline_s: float, call: Coroutine[Any, Any, Any]) -> Any:
+    """Await a call of the SDK, ended at the deadline. Raises TimeoutError.
+
+    Not `asyncio.wait_for`, which waits for ever where the cancelled call does not end: on
+    Python 3.11 the SDK now and then swallows a cancellation, so it is repeated.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=deadline_s)
+    except asyncio.CancelledError:
+        await _cancel(task)
+        raise
+    if not done:
+        await _cancel(task)
+        raise TimeoutError
+    return task.result()
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    for _ in range(_CANCELLATIONS):
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=_CANCELLATION_S)
+        if done:
+            # Looked at, so that the loop does not complain of an exception nobody saw.
+            _ = task.cancelled() or task.exception()
+            return
+
+
 def client_options(settings: HubSettings) -> tuple[dict[str, Any], Any]:
     """Give the SDK clients' options, and the credential of managed identity, where it is used.
 
-    The SDK's own retries are kept down: each send is tried twice as it is.
+    The SDK's own retries are kept down: each of them is two attempts as it is.
     """
     from azure.eventhub import TransportType
 
     transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
-    options: dict[str, Any] = {"retry_total": 0, "transport_type": transport, "logging_enable": False}
+    options: dict[str, Any] = {"retry_total": _RETRIES, "transport_type": transport, "logging_enable": False}
     if settings.connection_string is not None:
         return options, None
     from azure.identity.aio import DefaultAzureCredential

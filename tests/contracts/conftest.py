@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from app.settings import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.json_file import JsonFileStore
 from app.state.store import StateStore
-from tests.azurite import AzuriteMissing, Relay, connection_string, running_azurite
+from tests.azurite import Relay, connection_string
 
 
 class StatePlace(Protocol):
@@ -79,17 +78,6 @@ class TablePlace:
             content = b"".join(row[key] for key in pieces)
             found[row["PartitionKey"]] = found.get(row["PartitionKey"], b"") + content
         return sorted((json.loads(content) for content in found.values()), key=lambda item: item["id"])
-
-
-@pytest.fixture(scope="session")
-def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    try:
-        with running_azurite(tmp_path_factory.mktemp("azurite")) as port:
-            yield port
-    except AzuriteMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

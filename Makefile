@@ -1,0 +1,51 @@
+# make demo, make test: all a newcomer needs. Each makes what it uses: a virtual environment, and Azurite.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Half the tests wait for sockets.
+WORKERS ?= 4
+
+.PHONY: help demo test lint types check azurite runtime clean
+
+help:
+	@echo "make demo          forward an example estate into two hubs, on this machine alone"
+	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
+	@echo "make test          lint, types and all tests"
+	@echo "make clean         remove what these made"
+
+$(BIN)/.run: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(BIN)/.run
+	$(BIN)/python -m emulators.demo $(if $(COUNTS),--counts "$(COUNTS)")
+
+test: lint types azurite runtime
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(BIN)/.dev
+	$(BIN)/mypy
+
+# The real storage emulator; without node the table's tests say that they are skipped (never in CI).
+azurite: package.json
+	@if command -v npm >/dev/null; then \
+	  test node_modules/.installed -nt package.json || { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules/.installed; }; \
+	else echo "npm was not found: the tests of the table store will be skipped"; fi
+
+# Microsoft's own runtime of Python functions, which needs Python 3.13.
+runtime: $(BIN)/.dev
+	@$(BIN)/python -m tests.runtime_venv
+
+clean:
+	rm -rf $(VENV) .venvs node_modules .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,21 @@
+"""What tests of several kinds share: Azurite, once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.azurite import AzuriteMissing, running_azurite
+
+
+@pytest.fixture(scope="session")
+def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    try:
+        with running_azurite(tmp_path_factory.mktemp("azurite")) as port:
+            yield port
+    except AzuriteMissing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))

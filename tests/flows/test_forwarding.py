@@ -1,0 +1,207 @@
+"""The promise in ordinary days: complete, nothing twice, in order."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.site import START, Clock, Site, bodies, is_ordered, same
+
+DAY = timedelta(hours=24)
+
+
+def test_everything_the_source_shows_is_at_both_hubs_once_and_in_order(site: Site) -> None:
+    report = site.run()
+
+    expected = site.published(START - DAY)
+    assert report.ok, report.failures
+    assert len(expected) > 1000
+    assert same(bodies(site.a.received()), expected)
+    assert same(bodies(site.b.received()), expected)
+    assert is_ordered(site.a)
+    assert is_ordered(site.b)
+    assert report.as_json()["hubs"][site.key("a")]["readings"] == len(expected)
+
+
+def test_a_second_run_sends_nothing_again(site: Site) -> None:
+    site.run()
+    sent = len(site.a.received())
+
+    report = site.run()
+
+    assert report.ok
+    assert len(site.a.received()) == sent
+    assert report.hubs[site.key("a")].events == 0
+    assert report.hubs[site.key("a")].duplicates > 0
+
+
+def test_the_source_is_read_over_several_pages(site: Site) -> None:
+    site.source.faults.small_pages(1)
+
+    report = site.run()
+
+    assert report.ok, report.failures
+    assert site.source.faults.fired["small_pages"] > 0
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+
+
+@pytest.mark.parametrize("name", ["Tour Été", "Mill & Lane", "Quay+One", "50% Annex"])
+def test_names_that_are_hostile_to_urls_arrive_as_they_are(site: Site, name: str) -> None:
+    site.run()
+
+    arrived = [event for event in site.b.received() if event.properties["location"] == name]
+    shown = [tags for building, tags, _, _ in site.shown(START - DAY) if building == name]
+    assert len(shown) > 300
+    assert len(arrived) == len(shown)
+    assert {event.partition_key for event in arrived} == {name}
+
+
+def test_more_than_the_view_gives_in_one_answer_is_asked_in_parts(site: Site, clock: Clock) -> None:
+    building = site.estate.listed(clock.now)[0].name
+    burst = [START - timedelta(hours=3) + timedelta(seconds=n) for n in range(2500)]
+    for instant in burst:
+        site.estate.add_people(building, None, instant)
+
+    report = site.run()
+
+    assert report.ok, report.failures
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert is_ordered(site.a)
+
+
+def test_a_reading_published_fifty_minutes_late_arrives_once(site: Site, clock: Clock) -> None:
+    building = site.estate.listed(clock.now)[0].name
+    late = site.estate.add_people(
+        building, None, START - timedelta(minutes=5), visible_from=START + timedelta(minutes=45)
+    )
+    for _ in range(5):
+        site.run()
+        clock.move(minutes=15)
+    site.run()
+
+    records = [body["record"] for body in bodies(site.a.received())]
+    assert records.count(late["record"]) == 1
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+
+
+def test_a_correction_arrives_as_a_new_event_of_the_same_reading(site: Site, clock: Clock) -> None:
+    building = site.estate.listed(clock.now)[0]
+    instant = START - timedelta(minutes=10)
+    entry = site.estate.add_people(building.name, None, instant)
+    site.run()
+    clock.move(minutes=15)
+    site.estate.correct(building.name, building.groups[0], instant, at=clock.now, change={"in": 99})
+
+    site.run()
+
+    versions = [event for event in site.a.received() if entry["record"].encode() in event.body]
+    assert [json.loads(event.body)["change"]["in"] for event in versions] == [1, 99]
+    ids = [str(event.message_id) for event in versions]
+    assert ids[0][:8] == ids[1][:8]
+    assert ids[0][8:] != ids[1][8:]
+
+
+def test_a_source_that_is_silent_for_five_hours_and_then_publishes_all_loses_nothing(
+    site: Site, clock: Clock
+) -> None:
+    site.run()
+    for building in site.estate.listed(clock.now):
+        site.estate.silence(building.name, clock.now, START + timedelta(hours=5))
+    for _ in range(22):
+        clock.move(minutes=15)
+        assert site.run().ok
+
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert same(bodies(site.b.received()), site.published(START - DAY))
+
+
+def test_a_hub_that_was_down_when_a_silent_source_spoke_again_loses_nothing(site: Site, clock: Clock) -> None:
+    site.run()
+    for building in site.estate.listed(clock.now):
+        site.estate.silence(building.name, clock.now, START + timedelta(hours=5))
+    clock.move(hours=4, minutes=55)
+    site.run()
+    clock.move(minutes=15)
+    site.b.refuse_attach()
+    assert not site.run().ok
+    site.b.clear_faults()
+    clock.move(minutes=15)
+
+    assert site.run().ok
+    assert same(bodies(site.b.received()), site.published(START - DAY))
+
+
+def test_a_host_clock_hours_ahead_loses_nothing(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(minutes=15)
+    site.host_clock = Clock(clock.now + timedelta(hours=5))
+    site.restart()
+
+    report = site.run()
+
+    assert any("ahead of the API's" in warning for warning in report.warnings)
+    site.host_clock = clock
+    site.restart()
+    clock.move(minutes=15)
+    assert site.run().ok
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+
+
+def test_a_position_ahead_of_the_clock_is_set_back_with_a_warning(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(hours=-3)
+
+    report = site.run()
+
+    assert any("ahead of the clock" in warning for warning in report.warnings)
+    clock.move(hours=4)
+    site.run()
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+
+
+def test_each_location_costs_one_query_a_run_and_each_hub_one_connection(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(minutes=15)
+    queries, connections = len(site.source.queries()), site.a.connections
+
+    report = site.run()
+
+    assert report.locations == 5
+    assert len(site.source.queries()) - queries == 5
+    assert site.a.connections - connections == 1
+    assert report.api_calls == 5
+
+
+def test_discovery_is_asked_again_after_an_hour(site: Site, clock: Clock) -> None:
+    def asked() -> int:
+        return sum(request.path.startswith("/device/") for request in site.source.requests)
+
+    site.run()
+    first = asked()
+    clock.move(minutes=59)
+    site.run()
+    within = asked() - first
+    clock.move(minutes=1)
+    site.run()
+
+    assert (within, asked() - first) == (0, first)
+
+
+def test_hubs_have_the_same_message_ids(site: Site) -> None:
+    site.run()
+
+    ids = {event.message_id for event in site.a.received()}
+    assert ids == {event.message_id for event in site.b.received()}
+    assert len(ids) == len(site.a.received())
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(site: Site, tmp_path: Path) -> None:
+    report = site.run(dry_run=True)
+
+    assert report.hubs[site.key("a")].readings == len(site.published(START - DAY))
+    assert site.a.received() == []
+    assert site.a.connections == 0
+    assert not (tmp_path / "state").exists()

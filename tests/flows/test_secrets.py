@@ -1,0 +1,82 @@
+"""No secret in any output, log, state file or exception text, whatever goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from emulators.estate import Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.site import Clock, Site
+
+PASSWORD = "canary[pass]#word$&%+/="
+HUB_KEY = base64.b64encode(b"canary-hub-key-that-opens-nothing").decode()
+API_KEY = "CANARY00-0000-0000-0000-00000000CAFE"
+
+
+def forms(secret: str) -> set[str]:
+    encoded = base64.b64encode(secret.encode()).decode()
+    return {secret, quote(secret, safe=""), encoded, encoded.rstrip("="), repr(secret)[1:-1]}
+
+
+@pytest.fixture
+def canaries(tmp_path: Path, clock: Clock) -> Iterator[Site]:
+    source = MicroshareEmulator(Estate(), clock=clock, password=PASSWORD, api_key=API_KEY)
+    with source, EventHubsEmulator(["a", "b"], key=HUB_KEY) as hubs:
+        yield Site(source, hubs, clock, tmp_path)
+
+
+def echo_request(site: Site) -> None:
+    """Let the API repeat in an error what it was sent, as error pages do."""
+    token = next(iter(site.source._tokens))
+    site.source.faults.status(500, f"bad request: Authorization: Bearer {token} password={PASSWORD}")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "nothing",
+        "login refused",
+        "login form",
+        "token revoked",
+        "error body",
+        "hub refuses",
+        "hub token",
+        "wrong key",
+    ],
+)
+def test_no_secret_is_shown_or_stored(
+    canaries: Site, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    site = canaries
+    if fault == "error body":
+        site.run()
+        clock.move(minutes=15)
+    wrong_key = site.hubs.connection_string("b", key="canary-wrong-hub-key")
+    break_it = {
+        "nothing": lambda: None,
+        "login refused": site.source.faults.refuse_login,
+        "login form": lambda: site.source.faults.refuse_login("200"),
+        "token revoked": lambda: site.source.faults.revoke_after(1),
+        "error body": lambda: echo_request(site),
+        "hub refuses": site.b.refuse_attach,
+        "hub token": site.b.refuse_token,
+        "wrong key": lambda: site.environ.update(EVENT_HUB_CONNECTION_STRINGS=f'["{wrong_key}"]'),
+    }
+    break_it[fault]()
+
+    report = site.run()
+
+    assert report.ok == (fault in ("nothing", "token revoked"))
+    shown = str(report.as_json()) + caplog.text
+    shown += "".join(file.read_text() for file in (tmp_path / "state").rglob("*") if file.is_file())
+    secrets = [PASSWORD, HUB_KEY, API_KEY, "canary-wrong-hub-key", *site.source._tokens]
+    assert [form for secret in secrets for form in forms(secret) if form in shown] == []
+    assert not any(marker in shown for marker in ("readAuth", "AppKey", "PLAY_SESSION=ey"))

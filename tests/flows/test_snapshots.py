@@ -1,0 +1,116 @@
+"""Hourly snapshots: one event a location and hour, and updates for what comes late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.instants import parse_time
+from emulators.estate import Estate
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
+from emulators.microshare import MicroshareEmulator
+from tests.site import START, Clock, Site
+
+DAY = timedelta(hours=24)
+
+
+def readings_at(hub: EmulatedHub) -> list[tuple[object, tuple[str, ...], str]]:
+    """Give every reading that a hub got: location, tags, content."""
+    return sorted(
+        (event.properties["location"], tuple(obj["data"]["_id"]["tags"]), json.dumps(line, sort_keys=True))
+        for event in hub.received()
+        for obj in json.loads(event.body)["objs"]
+        for line in obj["data"]["line"]
+    )
+
+
+def published(site: Site) -> list[tuple[object, tuple[str, ...], str]]:
+    now = site.clock.now
+    return sorted(
+        (name, tuple(tags), json.dumps(entry, sort_keys=True))
+        for name, tags, _, entry in site.estate.expected_snapshots(START - DAY, now, now)
+    )
+
+
+def test_every_snapshot_is_at_both_hubs_once_hour_by_hour(site: Site) -> None:
+    report = site.run("hourly_snapshot")
+
+    assert report.ok, report.failures
+    assert len(published(site)) > 300
+    assert readings_at(site.a) == published(site)
+    assert readings_at(site.b) == published(site)
+    hours = [(event.properties["location"], event.properties["hour"]) for event in site.a.received()]
+    assert len(set(hours)) == len(hours)
+
+
+def test_a_building_whose_snapshots_lack_its_prefix_is_found(site: Site) -> None:
+    site.run("hourly_snapshot")
+
+    assert "Example Beacon House" in {event.properties["location"] for event in site.a.received()}
+
+
+def test_snapshots_that_come_late_arrive_as_updates_and_nothing_comes_twice(site: Site, clock: Clock) -> None:
+    site.run("hourly_snapshot")
+    first = len(site.a.received())
+    for _ in range(8):
+        clock.move(hours=1)
+        assert site.run("hourly_snapshot").ok
+
+    assert readings_at(site.a) == published(site)
+    seen: set[tuple[object, object]] = set()
+    for event in site.a.received():
+        key = (event.properties["location"], event.properties["hour"])
+        assert event.properties.get("update", False) is (key in seen)
+        seen.add(key)
+    assert len(site.a.received()) > first
+
+
+def test_hours_of_a_location_arrive_in_order(site: Site) -> None:
+    site.run("hourly_snapshot")
+
+    hours: dict[object, list[str]] = {}
+    for event in site.a.received():
+        hours.setdefault(event.properties["location"], []).append(str(event.properties["hour"]))
+    assert all(found == sorted(found) for found in hours.values())
+
+
+@pytest.fixture
+def crowded(tmp_path: Path, clock: Clock) -> Iterator[Site]:
+    """A site where one hour of one building is far larger than one hub's messages."""
+    estate = Estate(generated=False)
+    hour = START - timedelta(hours=3)
+    for room in range(40):
+        tags = ["Mill & Lane", "1", f"Room {room}"]
+        estate.add_snapshot("Mill & Lane", tags, hour, visible_from=hour, note="x" * 20_000)
+    hubs = EventHubsEmulator(["a", HubSpec("b", max_message_bytes=262_144)])
+    with MicroshareEmulator(estate, clock=clock) as source, hubs:
+        yield Site(source, hubs, clock, tmp_path)
+
+
+def test_an_hour_too_large_for_a_hub_is_split_for_it(crowded: Site) -> None:
+    report = crowded.run("hourly_snapshot")
+
+    assert report.ok, report.failures
+    assert len(readings_at(crowded.a)) == 40
+    assert readings_at(crowded.b) == readings_at(crowded.a)
+    parts = [event.properties for event in crowded.b.received()]
+    assert [part["part"] for part in parts] == list(range(1, len(parts) + 1))
+    assert {part["parts"] for part in parts} == {len(parts)}
+    assert len(parts) > 2
+
+
+def test_the_body_of_an_hour_says_what_it_holds(site: Site) -> None:
+    site.run("hourly_snapshot")
+
+    event = site.a.received()[0]
+    body: dict[str, Any] = json.loads(event.body)
+    hour = parse_time(str(event.properties["hour"]))
+    times = {parse_time(line["time"]) for obj in body["objs"] for line in obj["data"]["line"]}
+    assert times == {hour}
+    assert body["meta"]["currentCount"] == len(body["objs"])
+    assert event.content_type == "application/json"

@@ -1,0 +1,159 @@
+"""A whole site for flow tests: a source, two hubs, a state store, and the forwarder between them.
+
+Real SDKs and real HTTP on one side, the emulators on the other. The clock is the
+test's own: the source and the forwarder share it unless a test sets them apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from app.budget import Budget
+from app.config import load_settings
+from app.forwarder import run_forwarder
+from app.instants import parse_time
+from app.microshare.auth import TokenCache
+from app.microshare.client import MicroshareClient
+from app.model import FeedState
+from app.report import Report, RunFailed
+from app.settings import Settings
+from app.wiring import wire
+from emulators.estate import Estate, Expected
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
+from emulators.microshare import MicroshareEmulator
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+class Clock:
+    """An instant that stands until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class Site:
+    """What a flow test plays with. `a` is the primary hub, `b` the second one."""
+
+    def __init__(
+        self,
+        source: MicroshareEmulator,
+        hubs: EventHubsEmulator,
+        clock: Clock,
+        folder: Path,
+        environ: Mapping[str, str] = {},
+    ) -> None:
+        self.source = source
+        self.hubs = hubs
+        self.clock = clock
+        self.host_clock = clock
+        self.folder = folder
+        self.environ = {
+            **source.environment(),
+            "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([hubs.connection_string("b")]),
+            "STATE_DIR": str(folder / "state"),
+            **environ,
+        }
+        self.overrides: dict[str, Any] = {}
+        self.tokens = TokenCache()
+
+    @property
+    def a(self) -> EmulatedHub:
+        return self.hubs.hub("a")
+
+    @property
+    def b(self) -> EmulatedHub:
+        return self.hubs.hub("b")
+
+    @property
+    def estate(self) -> Estate:
+        return self.source.estate
+
+    def key(self, hub: str) -> str:
+        return next(found.key for found in self.settings().hubs if found.entity == hub)
+
+    def settings(self) -> Settings:
+        settings = load_settings(self.environ, dotenv=self.folder / "none")
+        feeds = {
+            name: replace(feed, **{key: value for key, value in self.overrides.items() if hasattr(feed, key)})
+            for name, feed in settings.feeds.items()
+        }
+        of_run = {key: value for key, value in self.overrides.items() if hasattr(settings.run, key)}
+        return replace(settings, feeds=feeds, run=replace(settings.run, **of_run))
+
+    def run(
+        self, feed: str = "people_counter", *, dry_run: bool = False, budget: Budget | None = None
+    ) -> Report:
+        """Run a feed once, at the clock's instant; give its report, failed or not."""
+        wiring = wire(self.settings(), dry_run=dry_run)
+        microshare = wiring.settings.microshare
+
+        def make_client(budget: Budget) -> MicroshareClient:
+            return MicroshareClient(microshare, budget, tokens=self.tokens, now=self.host_clock)
+
+        wiring = replace(wiring, make_client=make_client, now=self.host_clock)
+        try:
+            return run_forwarder(feed, wiring, budget=budget)
+        except RunFailed as failed:
+            return failed.report
+
+    def restart(self) -> None:
+        """Forget what a process keeps in memory."""
+        self.tokens = TokenCache()
+
+    def state(self, feed: str = "people_counter") -> FeedState:
+        name = {"people_counter": "peoplecounterstate", "hourly_snapshot": "snapshotstate"}[feed]
+        return wire(self.settings()).store.load(name)
+
+    def position(self, location: str, hub: str, feed: str = "people_counter") -> datetime:
+        return self.state(feed).locations[location].checkpoints[self.key(hub)].delivered_until
+
+    def shown(self, start: datetime) -> list[Expected]:
+        """Give what the source shows of people counts: building, tags, time, entry."""
+        return self.estate.expected_people(start, self.clock.now, self.clock.now)
+
+    def published(self, start: datetime) -> list[dict[str, Any]]:
+        """Give what the source shows of people counts, as the hubs should have it."""
+        return [
+            {
+                **entry,
+                "recType": "io.microshare.peoplecounter.unpacked.event.agg",
+                "_location_tags": list(tags),
+            }
+            for _, tags, _, entry in self.shown(start)
+        ]
+
+
+def bodies(events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+    return [json.loads(event.body) for event in events]
+
+
+def same(left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two collections hold the same readings, however ordered, each as often."""
+    return as_bag(left) == as_bag(right)
+
+
+def as_bag(readings: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    return Counter(json.dumps(reading, sort_keys=True) for reading in readings)
+
+
+def is_ordered(hub: EmulatedHub) -> bool:
+    """Whether every location's readings arrived by time."""
+    by_location: dict[object, list[datetime]] = {}
+    for event in hub.received():
+        location = event.properties["location"]
+        by_location.setdefault(location, []).append(parse_time(json.loads(event.body)["time"]))
+    return all(times == sorted(times) for times in by_location.values())

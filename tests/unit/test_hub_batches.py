@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDataSendError, EventHubError
+
+from app.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
+from app.eventhub.hub import Packed, pack, partition_key, translate
+from app.model import Event, Reading
+from app.settings import HubSettings
+
+HUB = HubSettings("h.example.test/e", "eu", "h.example.test", "e")
+
+
+def event(number: int, size: int = 100) -> Event:
+    reading = Reading(f"id{number}", None, (), {}, {})
+    return Event(f"id{number}", "A", b"x" * size, {"recType": "r"}, (reading,))
+
+
+def no_split(event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+    return [], list(event.readings)
+
+
+def ids(packed: Packed) -> list[list[str]]:
+    return [[event.message_id for event in batch.events] for batch in packed.batches]
+
+
+def test_events_fill_batches_in_order_up_to_the_limit() -> None:
+    packed = pack([event(n, 3_000) for n in range(10)], 10_000, no_split)
+
+    assert ids(packed) == [["id0", "id1", "id2"], ["id3", "id4", "id5"], ["id6", "id7", "id8"], ["id9"]]
+    assert max(batch.size_bytes for batch in packed.batches) <= 10_000
+
+
+def test_an_event_that_fits_no_message_is_oversize_and_the_others_keep_their_order() -> None:
+    packed = pack([event(0), event(1, 20_000), event(2)], 10_000, no_split)
+
+    assert ids(packed) == [["id0", "id2"]]
+    assert [reading.id for reading in packed.oversize] == ["id1"]
+
+
+def test_parts_of_a_split_event_stand_where_it_stood() -> None:
+    def halves(whole: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+        assert not fits(whole)
+        return [event(11, 6_000), event(12, 6_000)], []
+
+    packed = pack([event(0, 6_000), event(1, 20_000), event(2, 6_000)], 10_000, halves)
+
+    assert ids(packed) == [["id0"], ["id11"], ["id12"], ["id2"]]
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["Tour Été", "x" * 128, "É" * 128],
+    ids=["accents", "as long as may be", "characters count, not bytes"],
+)
+def test_a_location_is_its_own_partition_key(location: str) -> None:
+    assert partition_key(location) == location
+
+
+def test_a_long_location_has_a_short_stable_key_of_its_own() -> None:
+    one, other = partition_key("x" * 300), partition_key("x" * 299 + "y")
+
+    assert len(one) == 128
+    assert one == partition_key("x" * 300)
+    assert one != other
+    assert one.startswith("x" * 100)
+
+
+def test_a_lone_surrogate_in_a_name_is_sent_as_its_escape() -> None:
+    assert partition_key("A\ud800") == "A\\ud800"
+
+
+class Condition(Exception):
+    """What the SDK keeps as the reason of its errors."""
+
+    def __init__(self, condition: str, description: str = "said the service") -> None:
+        super().__init__(f"Error condition: {condition}")
+        self.condition = condition.encode()
+        self.description = description
+
+
+def sdk_error(kind: type[EventHubError], condition: str) -> EventHubError:
+    return kind("failed", Condition(condition))  # type: ignore[arg-type]  # as the SDK itself calls it
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "advice"),
+    [
+        (sdk_error(EventDataSendError, "com.microsoft:server-busy"), HubBusy, "busy"),
+        (sdk_error(EventDataSendError, "amqp:resource-limit-exceeded"), HubBusy, "busy"),
+        (sdk_error(ConnectError, "amqp:unauthorized-access"), HubRefused, "grant the Send right"),
+        (sdk_error(ConnectionLostError, "amqp:not-found"), HubRefused, "check EntityPath"),
+        (sdk_error(ConnectError, "com.microsoft:entity-disabled"), HubRefused, "enable it"),
+        (ClientAuthenticationError("no identity"), HubRefused, "grant the Send right"),
+        (sdk_error(EventDataSendError, "amqp:link:message-size-exceeded"), MessageTooLarge, "too large"),
+        (ValueError("EventDataBatch has reached its size limit"), MessageTooLarge, "too large"),
+        (sdk_error(EventDataSendError, "amqp:not-allowed"), BatchRejected, "not-allowed"),
+        (
+            sdk_error(ConnectionLostError, "amqp:link:detach-forced"),
+            HubUnreachable,
+            "EVENT_HUB_TRANSPORT=websockets",
+        ),
+        (OSError(111, "refused"), HubUnreachable, "EVENT_HUB_TRANSPORT=websockets"),
+    ],
+    ids=lambda value: getattr(value, "error", None) or getattr(value, "__name__", type(value).__name__),
+)
+def test_what_the_sdk_raises_is_told_by_what_to_do(
+    error: Exception, ours: type[HubError], advice: str
+) -> None:
+    translated = translate(HUB, error)
+
+    assert type(translated) is ours
+    assert str(translated).startswith("hub eu: ")
+    assert advice in str(translated)
