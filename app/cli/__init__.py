@@ -1,0 +1,97 @@
+"""The command line: one module a command, loaded when it is called.
+
+This module is the edge. What fails anywhere below becomes a message on standard error and an
+exit status here, and nowhere else; no user meets a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from app.cli.edge import complain, explain, show_traceback
+
+PROGRAM = "python -m app"
+_STOPPED_BY_CTRL_C = 130
+
+# The order of a first session. A command is `command` of the module of its name, with _ for -.
+COMMANDS = {
+    "check": "Say of settings, login, views, hubs and state what is right, or what to do.",
+    "locations": "List the locations that discovery finds now.",
+    "run": "Run a feed once, exactly as its timer would.",
+    "status": "Show how far every hub is, what failed last, and gaps.",
+    "tail": "Read a hub's events.",
+    "send-test": "Send marked test events to a hub, to see it work end to end.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"app.cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Forward Microshare building readings to Azure Event Hubs.
+
+    Every reading that a dashboard view shows reaches every hub, in order; a hub that is down
+    catches up by itself later. Settings come from config.yaml, the environment, and .env.
+
+    \b
+    A first session:
+      python -m app check --offline            are the settings complete?
+      python -m app check                      do login, views, hubs and state work?
+      python -m app locations                  which buildings are forwarded?
+      python -m app run people-counter --dry-run
+      python -m app run all                    forward what is new
+      python -m app status                     how far is every hub?
+      python -m app tail --count 5             what did the primary hub get?
+
+    \b
+    Exit status:
+      0  all well; also a run that its time or SIGTERM ended early with nothing failed
+      1  something was not delivered, or was found wanting
+      2  the settings or the command's words are refused; nothing was asked or sent
+      3  another run of the feed is under way
+
+    With --json, standard output holds JSON objects only, one a line; logs go to standard error.
+    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG.
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Do what `args` say, sys.argv unless given, and end with the exit status."""
+    sys.exit(_status_of(args))
+
+
+def _status_of(args: Sequence[str] | None) -> int:
+    try:
+        # Not standalone: a command's return value is the exit status.
+        status = commands.main(args, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _STOPPED_BY_CTRL_C
+    except Exception as error:  # noqa: BLE001 - the one place where nothing may escape
+        show_traceback(error)
+        failure = explain(error)
+        complain(failure.text)
+        return failure.status
+    return status or 0

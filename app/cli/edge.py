@@ -1,0 +1,100 @@
+"""What all commands share at their edges: settings and logs to begin with, errors to end with."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.output import printable
+from app.errors import ForwarderError, LockHeld, SettingsError
+from app.redaction import redact
+
+if TYPE_CHECKING:
+    from app.settings import HubSettings, Settings
+
+ALL_WELL = 0
+FOUND_WANTING = 1
+REFUSED = 2
+LOCKED = 3
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An error as a user meets it."""
+
+    text: str
+    status: int
+
+
+def begin(*, as_json: bool = False) -> Settings:
+    """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent."""
+    from app.config import load_settings
+    from app.log import configure_logging
+
+    settings = load_settings()
+    # What people read on a terminal says all that the log lines say.
+    told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
+    configure_logging("CRITICAL" if told_twice else settings.log_level, to_stderr=True)
+    return settings
+
+
+def explain(error: Exception) -> Explained:
+    """Give the message and the exit status of whatever was raised."""
+    if isinstance(error, SettingsError):
+        return Explained(str(error), REFUSED)
+    if isinstance(error, LockHeld):
+        return Explained(str(error), LOCKED)
+    if isinstance(error, ForwarderError):
+        return Explained(str(error), FOUND_WANTING)
+    text = f"unexpected {type(error).__name__}: {error}; please report it, with what LOG_LEVEL=DEBUG shows"
+    return Explained(redact(text), FOUND_WANTING)
+
+
+def said_and_advised(message: str) -> tuple[str, str | None]:
+    """Split an error's message into what is wrong and what to do, which follows the first semicolon."""
+    said, semicolon, advice = message.partition("; ")
+    return (said, advice) if semicolon else (message, None)
+
+
+def complain(text: str) -> None:
+    """Write to standard error, where nothing is read by a program."""
+    lines = redact(text).split("\n")
+    print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
+
+
+def show_traceback(error: Exception) -> None:
+    """Write where an unexpected error comes from, for LOG_LEVEL=DEBUG only."""
+    from app.log import LOGGER_NAME
+
+    if not isinstance(error, ForwarderError) and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.DEBUG):
+        complain("".join(traceback.format_exception(error)).rstrip())
+
+
+def dashed(feed: str) -> str:
+    """Give a feed's name as the command line writes it."""
+    return feed.replace("_", "-")
+
+
+def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
+    """Give the hub of that key or name, letter case ignored; the first one where none is named.
+
+    Raises UsageError, listing the hubs there are.
+    """
+    if wanted is None:
+        return settings.hubs[0]
+    for hub in settings.hubs:
+        if wanted.lower() in (hub.key.lower(), hub.name.lower()):
+            return hub
+    known = "".join(
+        f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
+    )
+    raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))

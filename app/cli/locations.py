@@ -1,0 +1,121 @@
+"""`locations`: what discovery finds now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from app.budget import Budget
+from app.cli import COMMANDS
+from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, complain, dashed, json_option
+from app.cli.output import Column, Output, table
+from app.feeds.hourly_snapshot import snapshot_name
+from app.microshare.client import MicroshareClient
+from app.settings import FeedSettings, Settings
+
+_BUDGET = timedelta(minutes=2)
+_SNAPSHOTS = "hourly_snapshot"
+
+
+@dataclass(slots=True)
+class _Row:
+    owner: str | None = None
+    devices: int | None = None
+    configured: bool = False
+    feeds: list[str] = field(default_factory=list)
+
+
+@click.command("locations", short_help=COMMANDS["locations"])
+@json_option
+def command(as_json: bool) -> int:
+    """List the locations that discovery finds now, and those that are configured beside them.
+
+    The name that snapshots are asked by is shown too: a wrong one is answered with nothing.
+    """
+    settings = begin(as_json=as_json)
+    rows, warnings, collisions = _find(settings)
+    snapshots = settings.feeds.get(_SNAPSHOTS)
+    out = Output(as_json=as_json)
+    if as_json:
+        for name, row in rows.items():
+            out.write_object(_row_json(name, row, snapshots))
+    else:
+        _show(rows, snapshots, out)
+    for warning in warnings:
+        complain(f"warning: {warning}")
+    for name in collisions:
+        complain(
+            f"refused: {name!r} is owned by two organisations, and readings do not say whose they are; "
+            "set MICROSHARE_IDENTITY to one of them"
+        )
+    return FOUND_WANTING if collisions else ALL_WELL
+
+
+def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
+    """Discover for each feed that is on, the same clusters once. Raises SourceError."""
+    feeds = {name: feed for name, feed in settings.feeds.items() if feed.view_id}
+    rows: dict[str, _Row] = {}
+    warnings: dict[str, None] = {}
+    collisions: dict[str, None] = {}
+    client = MicroshareClient(settings.microshare, Budget(_BUDGET))
+    try:
+        for clusters in dict.fromkeys(feed.cluster_ids for feed in feeds.values() if feed.cluster_ids):
+            found = client.discover_locations(clusters)
+            asking = [name for name, feed in feeds.items() if feed.cluster_ids == clusters]
+            for place in found.places:
+                row = rows.setdefault(place.name, _Row())
+                row.owner, row.devices = place.owner, max(place.devices, row.devices or 0)
+                row.feeds += asking
+            warnings |= dict.fromkeys(found.warnings)
+            collisions |= dict.fromkeys(found.collisions)
+    finally:
+        client.close()
+    for name, feed in feeds.items():
+        for location in feed.locations:
+            row = rows.setdefault(location, _Row())
+            row.configured = True
+            row.feeds += [] if name in row.feeds else [name]
+    return dict(sorted(rows.items())), list(warnings), list(collisions)
+
+
+def _row_json(name: str, row: _Row, snapshots: FeedSettings | None) -> dict[str, Any]:
+    return {
+        "location": name,
+        "owner": row.owner,
+        "devices": row.devices,
+        "configured": row.configured,
+        "feeds": row.feeds,
+        "snapshot_name": _snapshot_name(name, row, snapshots),
+    }
+
+
+def _snapshot_name(name: str, row: _Row, snapshots: FeedSettings | None) -> str | None:
+    return snapshot_name(name, snapshots) if snapshots and _SNAPSHOTS in row.feeds else None
+
+
+def _show(rows: Mapping[str, _Row], snapshots: FeedSettings | None, out: Output) -> None:
+    if not rows:
+        out.show("there is no location: set MICROSHARE_PC_DEVICE_CLUSTER_ID, or MICROSHARE_LOCATIONS")
+        return
+    columns = [
+        Column("location"),
+        Column("owner"),
+        Column("devices", number=True),
+        Column("in snapshots"),
+        Column("feeds"),
+    ]
+    shown = [
+        [
+            name,
+            row.owner or "configured",
+            row.devices,
+            _snapshot_name(name, row, snapshots),
+            ", ".join(dashed(feed) for feed in row.feeds),
+        ]
+        for name, row in rows.items()
+    ]
+    out.show(table(columns, shown))

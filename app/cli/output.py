@@ -1,0 +1,189 @@
+"""Standard output: JSON objects for programs, or text and tables for people; never both.
+
+Everything is redacted, and nothing that a name or an event holds can move the cursor or begin
+a line. Into a pipe, tables are as wide as what they hold and have no colour; on a terminal they
+fold to its width.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from app import strict_json
+from app.instants import format_time
+from app.redaction import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+# Wider than any table, so that nothing folds in a pipe.
+_PIPE_WIDTH = 10_000
+# Some readers of JSON lines take these for the end of a line; only strings can hold them.
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+_GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its head, and whether it holds numbers, or texts that must not fold."""
+
+    head: str
+    number: bool = False
+    whole: bool = False
+
+
+class Output:
+    """What a command writes. Each line is flushed, so that a pipe sees it at once."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        # Whoever read the pipe has gone; the work goes on, and its exit status stays true.
+        self.reader_gone = False
+        self._console: Console | None = None
+
+    def write_object(self, found: Mapping[str, Any]) -> None:
+        """Write one JSON object on a line of its own."""
+        line = strict_json.dumps(redacted(found)).decode()
+        self._write((line.translate(_LINE_ENDS) + "\n").encode())
+
+    def show(self, *parts: RenderableType) -> None:
+        """Write for people, each part on lines of its own."""
+        console = self._console or self._make_console()
+        with console.capture() as captured:
+            for part in parts:
+                console.print(text(part) if isinstance(part, str) else part)
+        self._write_text("\n".join(line.rstrip(" ") for line in captured.get().split("\n")))
+
+    def show_line(self, content: str) -> None:
+        """Write one line for people, cut where a terminal ends."""
+        console = self._console or self._make_console()
+        with console.capture() as captured:
+            console.print(text(content), no_wrap=True, overflow="ellipsis")
+        self._write_text(captured.get())
+
+    def _make_console(self) -> Console:
+        from rich.console import Console
+
+        console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        if not console.is_terminal:
+            console.width = _PIPE_WIDTH
+        self._console = console
+        return console
+
+    def _write_text(self, content: str) -> None:
+        self._write(content.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+
+    def _write(self, content: bytes) -> None:
+        if self.reader_gone:
+            return
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            self.reader_gone = True
+            # What is still buffered would fail again when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def text(content: object, style: str = "") -> Text:
+    """Give a text of one line that can be shown: no secret, no markup, no control character."""
+    from rich.text import Text
+
+    return Text(printable(redact(str(content))), style=style)
+
+
+def printable(content: str) -> str:
+    """Escape what is not printable, line ends and terminal commands among it."""
+    if content.isprintable():
+        return content
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in content
+    )
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Table:
+    """Lay rows out under heads; a None is a dash. Texts fold where a terminal is too narrow."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(
+            column.head,
+            justify="right" if column.number else "left",
+            no_wrap=column.number or column.whole,
+            overflow="fold",
+        )
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    return made
+
+
+def hanging(head: str, content: str, *, style: str = "", width: int = 0) -> Table:
+    """Lay out a head of at least `width` characters with a text beside it, which folds there."""
+    from rich.table import Table
+
+    made = Table.grid(padding=(0, _GAP, 0, 0))
+    made.add_column(no_wrap=True, min_width=width)
+    made.add_column(overflow="fold")
+    made.add_row(text(head, style), text(content))
+    return made
+
+
+def _cell(value: object) -> RenderableType:
+    from rich.text import Text
+
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, bool) or value is None:
+        return text("-" if value is None else value)
+    return text(f"{value:,}" if isinstance(value, int) else value)
+
+
+def minute(instant: datetime | None) -> str:
+    """Write an instant for people, in UTC, to the minute; a dash where there is none."""
+    return "-" if instant is None else format_time(instant)[:16].replace("T", " ")
+
+
+def moment(instant: datetime | None) -> str:
+    """Write an instant for people, in UTC, to the second."""
+    return "-" if instant is None else format_time(instant)[:19].replace("T", " ") + " UTC"
+
+
+def span(seconds: float | None) -> str:
+    """Write a duration for people in its two largest units: `40 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def redacted(value: Any) -> Any:
+    """Redact every text of a JSON value; the whole line could not stay JSON if a number were masked."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(name): redacted(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(member) for member in value]
+    return value

@@ -1,0 +1,269 @@
+"""`run`: one run of a feed, or of all feeds one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from app.budget import Budget
+from app.cli import COMMANDS
+from app.cli.edge import (
+    ALL_WELL,
+    FOUND_WANTING,
+    LOCKED,
+    REFUSED,
+    begin,
+    complain,
+    dashed,
+    explain,
+    json_option,
+    show_traceback,
+)
+from app.cli.output import Column, Output, counted, minute, moment, printable, span, table, text
+from app.errors import SettingsError
+from app.feeds.feed import load_feed
+from app.forwarder import Progress, Wiring, run_forwarder
+from app.report import Report, RunFailed
+from app.settings import Settings
+from app.wiring import wire
+
+_ALL = "all"
+# The worst comes last.
+_BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
+# A run that ends sooner needs no progress bar.
+_MOMENT_S = 1.0
+
+
+@click.command("run", short_help=COMMANDS["run"])
+@click.argument("feed", metavar="FEED")
+@click.option("--dry-run", is_flag=True, help="Fetch and show what would go where; send and save nothing.")
+@json_option
+def command(feed: str, dry_run: bool, as_json: bool) -> int:
+    """Run a feed once, exactly as its timer would: people-counter, hourly-snapshot, or all.
+
+    `all` runs the feeds that are on, one after the other; its exit status is the worst of theirs.
+    Ctrl-C or SIGTERM ends a run early and in order: what is under way is finished and saved, the
+    next run goes on from there. A second one ends it at once.
+
+    \b
+    python -m app run people-counter --dry-run
+    python -m app run all --json
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+    settings = begin(as_json=as_json)
+    names = _chosen(feed, settings)
+    out = Output(as_json=as_json)
+    stop = _Stop()
+    with stop.on_signals():
+        statuses = [
+            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
+            for name in names
+        ]
+    return max(statuses, key=_BY_SEVERITY.index)
+
+
+def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
+    """Give the names of the feeds to run; what cannot be run is refused before anything is asked.
+
+    Raises UsageError for a word that is no feed, SettingsError for a feed without a module.
+    """
+    if wanted.lower() == _ALL:
+        names = list(settings.feeds)
+    else:
+        names = [name for name in settings.feeds if dashed(name) == dashed(wanted.lower())]
+    if not names:
+        known = ", ".join([*map(dashed, settings.feeds), _ALL])
+        raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+    for name in names:
+        if settings.feeds[name].view_id:
+            load_feed(name)
+    return names
+
+
+def _run_one(name: str, settings: Settings, stop: _Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
+    """Run a feed and tell what came of it; gives its exit status."""
+    if of_all and not settings.feeds[name].view_id:
+        return _not_run(name, "off", "it is off; set its view id to run it", out)
+    if stop.asked:
+        return _not_run(name, "stopped", "not begun: the command was told to stop", out)
+    try:
+        report = _report(name, wire(settings, dry_run=dry_run), stop, out)
+    except SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one feed's trouble must not keep the next from running
+        show_traceback(error)
+        failure = explain(error)
+        if out.as_json:
+            out.write_object({"feed": name, "ok": False, "error": failure.text})
+        complain(f"{dashed(name)}: {failure.text}")
+        return failure.status
+    if out.as_json:
+        out.write_object(report.as_json())
+    else:
+        _show(report, settings, out)
+    return ALL_WELL if report.ok else FOUND_WANTING
+
+
+def _report(name: str, wiring: Wiring, stop: _Stop, out: Output) -> Report:
+    """Run the feed; give its report, whether or not something failed."""
+    budget = stop.watch(Budget(wiring.settings.run.budget))
+    try:
+        with _progress_bar(name, out) as progress:
+            return run_forwarder(name, wiring, budget=budget, progress=progress)
+    except RunFailed as failed:
+        return failed.report
+
+
+def _not_run(name: str, why: str, said: str, out: Output) -> int:
+    if out.as_json:
+        out.write_object({"feed": name, "ok": True, why: True})
+    else:
+        out.show(f"{dashed(name)}: {said}")
+    return ALL_WELL
+
+
+# --- being told to stop -----------------------------------------------------------------------------
+
+
+class _Stop:
+    """What Ctrl-C and SIGTERM do: the first ends the run in order, the second at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._budget: Budget | None = None
+
+    def watch(self, budget: Budget) -> Budget:
+        """Give the budget back, which the next signal is going to stop."""
+        self._budget = budget
+        if self.asked:
+            budget.stop()
+        return budget
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        # A handler interrupts code that may hold the lock of the stream or of the budget: it writes
+        # past the first, and leaves the second to a thread.
+        os.write(2, b"stopping: what is under way is finished and saved; once more ends at once\n")
+        if self._budget is not None:
+            threading.Thread(target=self._budget.stop, daemon=True).start()
+
+
+# --- for people -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress_bar(name: str, out: Output) -> Iterator[Progress | None]:
+    """Give what shows how far the run has fetched: a bar that comes after a moment, and goes in the end."""
+    if out.as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = TextColumn(f"{dashed(name)}: {{task.description}}"), BarColumn(), TimeElapsedColumn()
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("connecting", total=None)
+
+    def progress(fetched_s: float, backlog_s: float) -> None:
+        said = f"{span(fetched_s)} of {span(backlog_s)} fetched"
+        bar.update(task, description=said, completed=fetched_s, total=backlog_s)
+
+    later = threading.Timer(_MOMENT_S, bar.start)
+    later.daemon = True
+    later.start()
+    try:
+        yield progress
+    finally:
+        later.cancel()
+        bar.stop()
+
+
+def _show(report: Report, settings: Settings, out: Output) -> None:
+    """Give an account of a run: what every hub got, then whatever is worth a word."""
+    out.show(text(_headline(report), "bold" if report.ok else "bold red"))
+    names = {hub.key: hub.name for hub in settings.hubs}
+    got = "would get" if report.dry_run else "got"
+    columns = [
+        Column("hub"),
+        Column(f"{got} events", number=True),
+        Column("readings", number=True),
+        Column("duplicates", number=True),
+        Column("done until (UTC)", whole=True),
+        Column("behind", number=True),
+    ]
+    rows = [
+        [
+            names.get(key, key) + (" (paused)" if hub.paused else " (failed)" if hub.error else ""),
+            hub.events,
+            hub.readings,
+            hub.duplicates,
+            minute(hub.delivered_until),
+            span(hub.behind_s),
+        ]
+        for key, hub in report.hubs.items()
+    ]
+    out.show(table(columns, rows))
+    for style, said in _remarks(report, names):
+        out.show(text(said, style))
+
+
+def _headline(report: Report) -> str:
+    done = "ended well" if report.ok else f"ended with {counted(len(report.failures), 'failure')}"
+    if report.dry_run:
+        done = f"dry run, nothing sent or saved, {done}"
+    until = f", up to {moment(report.until)}" if report.until else ""
+    asked = ", ".join(
+        counted(number, noun)
+        for number, noun in (
+            (report.locations, "location"),
+            (report.slices, "slice"),
+            (report.api_calls, "API call"),
+        )
+    )
+    return f"{dashed(report.feed)}: {done} after {report.took_s:.1f} s{until} ({asked})"
+
+
+def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Give lines with their style: what is left, warnings, what was set aside, gaps, and failures last."""
+
+    def named(hubs: Sequence[str]) -> str:
+        return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
+
+    if report.left:
+        yield "", f"left for the next run: {counted(report.left, 'location')} not yet at the end"
+    for warning in report.warnings:
+        yield "yellow", f"warning: {warning}"
+    for reading in report.quarantined:
+        where = f"{reading.location}, {named(reading.hubs)}"
+        yield (
+            "yellow",
+            f"quarantined: a reading of {where}: {reading.reason}; it is kept at {reading.place}",
+        )
+    for location, gap in report.gaps:
+        window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
+        yield (
+            "yellow",
+            f"gap: {location}, {window}, {gap.cause}, {named(gap.hubs)}; readings may lack there",
+        )
+    for failure in report.failures:
+        concerned = (failure.location, names.get(failure.hub or "", failure.hub))
+        told = "".join(f"{part}: " for part in concerned if part and part not in failure.error)
+        yield "red", f"failed: {told}{failure.error}"

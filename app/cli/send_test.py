@@ -1,0 +1,88 @@
+"""`send-test`: marked test events, to see a hub work end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import click
+
+from app import strict_json
+from app.cli import COMMANDS, PROGRAM
+from app.cli.edge import ALL_WELL, begin, find_hub
+from app.cli.output import Output, counted
+from app.eventhub.hub import Hub, pack
+from app.feeds.feed import SOURCE
+from app.instants import format_time, utc_now
+from app.model import Event
+from app.settings import HubSettings
+
+_REC_TYPE = "test"
+# Also the partition key, so that test events arrive in their order.
+_LOCATION = "test"
+_MOST = 1_000
+_OPEN_S = 15.0
+_SEND_S = 30.0
+
+
+@click.command("send-test", short_help=COMMANDS["send-test"])
+@click.option("--hub", "wanted", metavar="KEY", help="The hub's key or name; the primary unless given.")
+@click.option(
+    "--count",
+    metavar="N",
+    type=click.IntRange(1, _MOST),
+    default=1,
+    show_default=True,
+    help=f"How many events, at most {_MOST}.",
+)
+def command(wanted: str | None, count: int) -> int:
+    """Send marked test events to a hub, to see it work end to end.
+
+    They carry the application property recType = test, by which consumers can leave them out, and
+    change nothing in the forwarder's state. A paused hub is sent to as well.
+
+    \b
+    python -m app tail --latest            in one terminal
+    python -m app send-test --count 3      in another
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+    settings = begin()
+    hub = find_hub(settings, wanted)
+    events = [_event(number) for number in range(1, count + 1)]
+    batches = asyncio.run(_send(hub, events))
+    option = "" if hub is settings.hubs[0] else f" --hub {hub.key}"
+    Output().show(
+        f"sent {counted(count, 'test event')} in {_batches(batches)} to {hub.name} ({hub.key})"
+        + (", which is paused" if not hub.enabled else ""),
+        f"partition key {_LOCATION}, {_message_ids(events)}",
+        f"to see the next ones arrive: {PROGRAM} tail{option} --latest",
+    )
+    return ALL_WELL
+
+
+async def _send(settings: HubSettings, events: list[Event]) -> int:
+    """Send, and give in how many batches. Raises HubError."""
+    hub = Hub(settings)
+    try:
+        largest = await hub.open(_OPEN_S)
+        batches = pack(events, largest, lambda _event, _fits: ([], [])).batches
+        for batch in batches:
+            await hub.send(batch, _SEND_S)
+        return len(batches)
+    finally:
+        await hub.close()
+
+
+def _event(number: int) -> Event:
+    body = {"recType": _REC_TYPE, "time": format_time(utc_now()), "number": number}
+    properties = {"recType": _REC_TYPE, "location": _LOCATION, "source": SOURCE}
+    # As long as a reading's id, and of the same characters.
+    return Event(secrets.token_urlsafe(12), _LOCATION, strict_json.dumps(body), properties, ())
+
+
+def _batches(number: int) -> str:
+    return "1 batch" if number == 1 else f"{number} batches"
+
+
+def _message_ids(events: list[Event]) -> str:
+    first, last = events[0].message_id, events[-1].message_id
+    return f"message id {first}" if first == last else f"message ids {first} to {last}"

@@ -1,0 +1,114 @@
+"""`tail`: read a hub's events."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import click
+
+from app import strict_json
+from app.cli import COMMANDS
+from app.cli.edge import ALL_WELL, begin, complain, find_hub, json_option
+from app.cli.output import Output, counted, moment, redacted
+from app.eventhub.reader import HubReader, Received
+from app.instants import format_time
+from app.settings import HubSettings
+
+# What is shown of a body in a pipe; a terminal cuts it at its own width.
+_SHOWN_CHARACTERS = 200
+
+
+@click.command("tail", short_help=COMMANDS["tail"])
+@click.option("--hub", "wanted", metavar="KEY", help="The hub's key or name; the primary unless given.")
+@click.option(
+    "--consumer-group", metavar="NAME", default="$Default", show_default=True, help="Read through this one."
+)
+@click.option("--latest", is_flag=True, help="Only what comes from now on, instead of all that is there.")
+@click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N events.")
+@click.option("--seconds", metavar="S", type=click.FloatRange(min=0), help="End after S seconds of reading.")
+@json_option
+def command(
+    wanted: str | None,
+    consumer_group: str,
+    latest: bool,
+    count: int | None,
+    seconds: float | None,
+    as_json: bool,
+) -> int:
+    """Read a hub's events, oldest first in each partition.
+
+    Reads on until Ctrl-C unless --count or --seconds ends it. It needs a key with the Listen right,
+    and leaves nothing behind in the hub.
+
+    \b
+    python -m app tail --count 5
+    python -m app tail --hub second --latest --json | jq .body
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+    settings = begin(as_json=as_json)
+    hub = find_hub(settings, wanted)
+    out = Output(as_json=as_json)
+    with contextlib.suppress(KeyboardInterrupt):
+        _tail(HubReader(hub, consumer_group), hub, out, latest=latest, count=count, seconds=seconds)
+    return ALL_WELL
+
+
+def _tail(
+    reader: HubReader,
+    hub: HubSettings,
+    out: Output,
+    *,
+    latest: bool,
+    count: int | None,
+    seconds: float | None,
+) -> None:
+    shown = 0
+
+    def take(event: Received) -> bool:
+        nonlocal shown
+        if out.as_json:
+            out.write_object(_event_json(event))
+        else:
+            out.show_line(_line(event))
+        shown += 1
+        return not out.reader_gone and shown != count
+
+    partitions = reader.open(latest=latest)
+    begins = "what comes from now on" if latest else "from the beginning"
+    complain(f"reading {hub.name} ({hub.key}), {counted(partitions, 'partition')}, {begins}")
+    reader.read(take, seconds)
+
+
+def _event_json(event: Received) -> dict[str, Any]:
+    return {
+        "partition": event.partition,
+        "sequence": event.sequence,
+        "offset": event.offset,
+        "enqueued": event.enqueued and format_time(event.enqueued),
+        "message_id": event.message_id,
+        "partition_key": event.partition_key,
+        "content_type": event.content_type,
+        "properties": dict(event.properties),
+        "body": _body_json(event.body),
+    }
+
+
+def _body_json(body: bytes) -> Any:
+    """Give a body as the JSON it is; as text where it is none, or none that can be written again."""
+    try:
+        found = redacted(strict_json.loads(body))
+        strict_json.dumps(found)
+    except (strict_json.NotJson, RecursionError):
+        return body.decode("utf-8", "backslashreplace")
+    return found
+
+
+def _line(event: Received) -> str:
+    """Say what an event is in one line; its recType is left out, which would fill it."""
+    location = event.properties.get("location") or event.partition_key or "-"
+    body = _body_json(event.body)
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name != "recType"}
+    said = body if isinstance(body, str) else strict_json.dumps(body).decode()
+    cut = said[:_SHOWN_CHARACTERS] + "…" if len(said) > _SHOWN_CHARACTERS else said
+    return f"{moment(event.enqueued)}  {event.partition}/{event.sequence}  {location}  {cut}"

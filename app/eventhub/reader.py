@@ -1,0 +1,238 @@
+"""Reads a hub's events, for people who want to see what arrived. The forwarder itself never does.
+
+The SDK's synchronous client is used, in threads that a deadline abandons: its asyncio client
+swallows what a refused receive link says, and tries again for ever. `receive_batch`, because
+`receive` hands out about five events a second over several partitions. Both seen with
+azure-eventhub 5.15.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.errors import HubError, HubRefused, HubUnreachable
+from app.eventhub.hub import translate
+from app.settings import HubSettings
+
+if TYPE_CHECKING:
+    from azure.eventhub import EventData
+
+T = TypeVar("T")
+
+# How long a hub may take to answer, and then to hand out the first of the events it holds.
+_ANSWER_S = 12.0
+_CLOSE_S = 1.0
+# A connection that lasted this long is opened again where it is lost.
+_STEADY_S = 30.0
+# Events that wait for a slow reader; the SDK's thread waits too then.
+_WAITING = 1_000
+_ADVICE = {
+    "unauthorized-access": "the key or identity may not read here; use one with the Listen right",
+    "not-found": "there is no such event hub or consumer group; check EntityPath and --consumer-group",
+    "link:stolen": "another reader owns this consumer group; name one of your own with --consumer-group",
+    "quota-exceeded": "the consumer group has too many readers; name one of your own with --consumer-group",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event as a hub holds it. `sequence` counts within the partition."""
+
+    partition: str
+    sequence: int | None
+    offset: str | None
+    enqueued: datetime | None
+    message_id: str | None
+    partition_key: str | None
+    content_type: str | None
+    properties: Mapping[str, Any]
+    body: bytes = field(repr=False)
+
+
+class HubReader:
+    """Reads one hub through one consumer group, and leaves nothing behind in it.
+
+    Methods raise HubError, at the latest when a hub that owes an answer has been silent for `answer_s`.
+    """
+
+    def __init__(self, settings: HubSettings, consumer_group: str, *, answer_s: float = _ANSWER_S) -> None:
+        self._settings = settings
+        self._answer_s = answer_s
+        self._group = consumer_group
+        # The sequence number after which each partition is read on.
+        self._after: dict[str, int] = {}
+        # Whether the hub has yet to hand out the first of the events it is known to hold.
+        self._owes_event = False
+
+    def open(self, *, latest: bool) -> int:
+        """Find the partitions, and where to begin: at what comes after now, or at what is oldest.
+
+        Gives how many partitions there are.
+        """
+        client = self._consumer()
+        until = time.monotonic() + self._answer_s
+        try:
+            partitions = _begun(client.get_partition_ids).result(self._answer_s)
+            # Each of these opens a connection of its own.
+            asked = [_begun(partial(client.get_partition_properties, name)) for name in partitions]
+            found = [properties.result(until - time.monotonic()) for properties in asked]
+        except TimeoutError as error:
+            raise self._silent("no answer") from error
+        except Exception as error:  # the SDK raises its own, OSError, ValueError and azure.core's
+            raise self._explained(error) from error
+        finally:
+            _close(client)
+        for known in found:
+            self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else -1
+        self._owes_event = not latest and any(not known["is_empty"] for known in found)
+        return len(found)
+
+    def read(self, take: Callable[[Received], bool], seconds: float | None = None) -> None:
+        """Hand every event to `take`, those of a partition in order, until it gives False or time is up.
+
+        `seconds` without an end where None. A lost connection is opened again, and reading goes on
+        after the last event handed out.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        while True:
+            began = time.monotonic()
+            try:
+                return self._read_until_lost(take, until)
+            except HubUnreachable:
+                if time.monotonic() - began < _STEADY_S:
+                    raise
+
+    def _read_until_lost(self, take: Callable[[Received], bool], until: float | None) -> None:
+        waiting: queue.Queue[Received | Exception] = queue.Queue(_WAITING)
+
+        def on_batch(context: Any, events: list[EventData]) -> None:
+            for event in events:
+                waiting.put(_received(context.partition_id, event))
+
+        def on_error(_context: Any, error: Exception) -> None:
+            waiting.put(error)
+
+        def on_end(ended: Future[None]) -> None:
+            error = ended.exception()
+            waiting.put(error if isinstance(error, Exception) else EOFError("the SDK ended receiving"))
+
+        client = self._consumer()
+        receiving = _begun(
+            lambda: client.receive_batch(on_batch, on_error=on_error, starting_position=dict(self._after))
+        )
+        receiving.add_done_callback(on_end)
+        try:
+            while (received := self._next(waiting, until)) is not None:
+                self._owes_event = False
+                if received.sequence is not None:
+                    self._after[received.partition] = received.sequence
+                if not take(received):
+                    return
+        finally:
+            _close(client)
+
+    def _next(self, waiting: queue.Queue[Received | Exception], until: float | None) -> Received | None:
+        """Wait for the next event; None when the time is up."""
+        left = None if until is None else max(0.0, until - time.monotonic())
+        patience = self._answer_s if self._owes_event and (left is None or left > self._answer_s) else left
+        try:
+            received = waiting.get(timeout=patience)
+        except queue.Empty:
+            if patience == left:
+                return None
+            raise self._silent("it holds events, and none came") from None
+        if isinstance(received, Exception):
+            raise self._explained(received) from received
+        return received
+
+    def _consumer(self) -> Any:
+        from azure.eventhub import EventHubConsumerClient, TransportType
+
+        websockets = self._settings.transport == "websockets"
+        options: dict[str, Any] = {
+            "consumer_group": self._group,
+            "eventhub_name": self._settings.entity,
+            "retry_total": 0,
+            "transport_type": TransportType.AmqpOverWebsocket if websockets else TransportType.Amqp,
+        }
+        if self._settings.connection_string is not None:
+            return EventHubConsumerClient.from_connection_string(self._settings.connection_string, **options)
+        from azure.identity import DefaultAzureCredential
+
+        return EventHubConsumerClient(
+            fully_qualified_namespace=self._settings.host, credential=DefaultAzureCredential(), **options
+        )
+
+    def _silent(self, what: str) -> HubUnreachable:
+        where = f"hub {self._settings.name}"
+        return HubUnreachable(f"{where}: {what} within {self._answer_s:.0f} s; check the network, try again")
+
+    def _explained(self, error: Exception) -> HubError:
+        from azure.eventhub.exceptions import AuthenticationError
+
+        # The SDK says the same again after this.
+        text = " ".join(f"{error}".split()).partition(" Error condition:")[0][:300]
+        whole = f"{getattr(error, 'error', '')} {error}"
+        for condition, advice in _ADVICE.items():
+            if condition in whole:
+                return HubRefused(f"hub {self._settings.name}: {condition}: {advice} ({text})")
+        if isinstance(error, AuthenticationError):
+            advice = _ADVICE["unauthorized-access"]
+            return HubRefused(f"hub {self._settings.name}: sign-in refused: {advice} ({text})")
+        return translate(self._settings, error)
+
+
+def _begun(call: Callable[[], T]) -> Future[T]:
+    """Begin a call that may never end, in a thread that does not keep the process alive."""
+    outcome: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="reader", daemon=True).start()
+    return outcome
+
+
+def _close(client: Any) -> None:
+    with contextlib.suppress(Exception):
+        _begun(client.close).result(_CLOSE_S)
+
+
+def _received(partition: str, event: EventData) -> Received:
+    return Received(
+        partition=partition,
+        sequence=event.sequence_number,
+        offset=event.offset,
+        enqueued=event.enqueued_time,
+        message_id=_plain(event.message_id),
+        partition_key=_plain(event.partition_key),
+        content_type=_plain(event.content_type),
+        properties={str(_plain(name)): _plain(value) for name, value in (event.properties or {}).items()},
+        body=_body(event),
+    )
+
+
+def _body(event: EventData) -> bytes:
+    body: Any = event.body
+    if isinstance(body, bytes | str):
+        return body.encode() if isinstance(body, str) else body
+    return b"".join(part if isinstance(part, bytes) else str(part).encode() for part in body)
+
+
+def _plain(value: Any) -> Any:
+    """Give an AMQP value as one that JSON has."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

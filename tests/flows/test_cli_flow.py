@@ -1,0 +1,456 @@
+"""The command line as people and timers use it: a process of its own, against the emulators."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config import APP_ROOT, load_settings
+from app.errors import HubRefused, HubUnreachable
+from app.eventhub.reader import HubReader, Received
+from app.state.json_file import JsonFileStore
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator, Request, Response
+
+_LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Desk:
+    """Somebody with a shell, settings in the environment, and a site to work on."""
+
+    def __init__(self, source: MicroshareEmulator, hubs: EventHubsEmulator, folder: Path) -> None:
+        self.source = source
+        self.hubs = hubs
+        self.folder = folder
+        shutil.copy(APP_ROOT / "config.yaml", folder)
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "FORWARDER_CONFIG": str(folder / "config.yaml"),
+            **source.environment(),
+            "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.second(hubs.connection_string("b"))]),
+            "STATE_DIR": str(folder / "state"),
+        }
+
+    @property
+    def a(self) -> EmulatedHub:
+        return self.hubs.hub("a")
+
+    @property
+    def b(self) -> EmulatedHub:
+        return self.hubs.hub("b")
+
+    @staticmethod
+    def second(connection_string: str) -> dict[str, str]:
+        return {"name": "second", "connection_string": connection_string}
+
+    def key(self, hub: str) -> str:
+        return f"127.0.0.1:{self.hubs.port}/{hub}"
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", *words],
+            cwd=APP_ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def call(self, *words: str, **variables: str) -> Ended:
+        self.environ |= variables
+        return finish(self.start(*words))
+
+
+def finish(process: subprocess.Popen[str]) -> Ended:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return Ended(process.returncode, out, err)
+
+
+def wait_for(said: str, process: subprocess.Popen[str]) -> None:
+    """Read standard error until a line says so."""
+    assert process.stderr is not None
+    assert any(said in line for line in process.stderr)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Desk(source, hubs, tmp_path)
+
+
+@pytest.fixture
+def held_queries(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Queries that wait: an event that says that one came, and one that lets them go on."""
+    came, go_on = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> Response | None:
+        if request.kind == "query":
+            came.set()
+            go_on.wait(30)
+        return None
+
+    desk.source.intercept = hold
+    yield came, go_on
+    go_on.set()
+
+
+# --- check, locations -------------------------------------------------------------------------------
+
+
+def test_check_says_of_each_thing_that_it_is_right(desk: Desk) -> None:
+    ended = desk.call("check", "--json")
+
+    assert [(found["check"], found["ok"], found["do"]) for found in ended.objects] == [
+        ("settings", True, None),
+        ("login", True, None),
+        ("clock", True, None),
+        ("discovery", True, None),
+        ("view of people-counter", True, None),
+        ("view of hourly-snapshot", True, None),
+        ("hub primary", True, None),
+        ("hub second", True, None),
+        ("state", True, None),
+        ("state of people-counter", True, None),
+        ("state of hourly-snapshot", True, None),
+    ]
+    assert ended.status == 0
+    assert desk.a.received() == desk.b.received() == []
+
+
+def test_check_goes_on_after_what_it_finds_wanting(desk: Desk) -> None:
+    desk.b.refuse_attach()
+
+    ended = desk.call("check", "--json", MICROSHARE_PASSWORD="obviously-false")
+
+    wanting = {found["check"]: found["do"] for found in ended.objects if not found["ok"]}
+    assert wanting == {
+        "login": "check MICROSHARE_USERNAME and MICROSHARE_PASSWORD",
+        "hub second": wanting["hub second"],
+    }
+    assert "grant the Send right" in wanting["hub second"]
+    assert {"hub primary", "state"} <= {found["check"] for found in ended.objects if found["ok"]}
+    assert ended.status == 1
+    assert "obviously-false" not in ended.out + ended.err
+
+
+def test_locations_lists_what_discovery_finds_and_what_is_configured(desk: Desk) -> None:
+    ended = desk.call(
+        "locations", "--json", MICROSHARE_LOCATIONS='["Example Shed"]', MICROSHARE_LOCATION_PREFIX="Example"
+    )
+
+    assert ended.status == 0
+    assert [found["location"] for found in ended.objects] == sorted([*_LOCATIONS, "Example Shed"])
+    by_name = {found["location"]: found for found in ended.objects}
+    assert by_name["Example Beacon House"] == {
+        "location": "Example Beacon House",
+        "owner": "com.example.NORTH",
+        "devices": by_name["Example Beacon House"]["devices"],
+        "configured": False,
+        "feeds": ["people_counter", "hourly_snapshot"],
+        "snapshot_name": "Beacon House",
+    }
+    assert by_name["Example Shed"] == {
+        "location": "Example Shed",
+        "owner": None,
+        "devices": None,
+        "configured": True,
+        "feeds": ["people_counter", "hourly_snapshot"],
+        "snapshot_name": "Shed",
+    }
+
+
+# --- run --------------------------------------------------------------------------------------------
+
+
+def test_a_run_forwards_to_every_hub_and_tells_it_a_line_a_feed(desk: Desk) -> None:
+    ended = desk.call("run", "all", "--json")
+
+    people, snapshots = ended.objects
+    assert (people["feed"], people["ok"], snapshots["feed"], snapshots["ok"]) == (
+        "people_counter",
+        True,
+        "hourly_snapshot",
+        True,
+    )
+    told = people["hubs"][desk.key("a")]["events"] + snapshots["hubs"][desk.key("a")]["events"]
+    assert told == len(desk.a.received()) == len(desk.b.received()) > 0
+    assert ended.status == 0
+    assert all(json.loads(line)["event"] for line in ended.err.splitlines())
+
+
+def test_a_dry_run_sends_nothing_and_saves_nothing(desk: Desk) -> None:
+    ended = desk.call("run", "people-counter", "--dry-run", "--json")
+
+    report = ended.objects[0]
+    assert (ended.status, report["dry_run"], report["ok"]) == (0, True, True)
+    assert report["hubs"][desk.key("a")]["events"] > 0
+    assert desk.a.received() == desk.b.received() == []
+    assert not (desk.folder / "state").exists()
+
+
+def test_a_run_that_failed_for_one_hub_ends_with_1_and_its_whole_report(desk: Desk) -> None:
+    desk.b.refuse_attach()
+
+    ended = desk.call("run", "people-counter", "--json")
+
+    report = ended.objects[0]
+    assert (ended.status, report["ok"]) == (1, False)
+    assert [failure["hub"] for failure in report["failures"]] == [desk.key("b")]
+    assert report["hubs"][desk.key("a")]["events"] == len(desk.a.received()) > 0
+
+
+def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(desk: Desk) -> None:
+    desk.b.refuse_attach()
+
+    ended = desk.call("run", "people-counter")
+
+    assert ended.status == 1
+    assert re.search(
+        r"^primary +[\d,]+ +[\d,]+ +0 +\d{4}-\d\d-\d\d \d\d:\d\d +\d+ s$", ended.out, re.MULTILINE
+    )
+    assert re.search(r"^second \(failed\) +0 +0 +0 ", ended.out, re.MULTILINE)
+    assert re.search(
+        r"^failed: hub second: unauthorized-access: .*grant the Send right", ended.out, re.MULTILINE
+    )
+
+
+def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(desk: Desk) -> None:
+    del desk.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
+
+    everything = desk.call("run", "all", "--json")
+    by_name = desk.call("run", "hourly-snapshot", "--json")
+
+    assert everything.objects[1] == {"feed": "hourly_snapshot", "ok": True, "off": True}
+    assert everything.status == 0
+    assert (by_name.status, by_name.out) == (2, "")
+    assert "the feed is off; set its view id" in by_name.err
+
+
+def test_a_run_beside_another_ends_with_3_at_once(desk: Desk) -> None:
+    store = JsonFileStore(desk.folder / "state")
+    with store.lock("peoplecounterstate", "another-run"):
+        alone = desk.call("run", "people-counter", "--json")
+        everything = desk.call("run", "all", "--json")
+
+    assert alone.status == everything.status == 3
+    assert [sorted(found) for found in alone.objects] == [["error", "feed", "ok"]]
+    assert "another run works on this feed (another-run" in alone.objects[0]["error"]
+    assert [found["ok"] for found in everything.objects] == [False, True]
+
+
+def test_sigterm_ends_a_run_early_in_order_and_with_0(
+    desk: Desk, held_queries: tuple[threading.Event, threading.Event]
+) -> None:
+    came, go_on = held_queries
+    process = desk.start("run", "all", "--json")
+    assert came.wait(30)
+
+    process.send_signal(signal.SIGTERM)
+    wait_for("once more ends at once", process)
+    go_on.set()
+    ended = finish(process)
+
+    assert ended.status == 0
+    report, not_begun = ended.objects
+    assert (report["ok"], report["left"] > 0) == (True, True)
+    assert not_begun == {"feed": "hourly_snapshot", "ok": True, "stopped": True}
+    assert desk.call("run", "all", "--json").objects[0]["left"] == 0
+
+
+def test_a_second_signal_ends_a_run_at_once(
+    desk: Desk, held_queries: tuple[threading.Event, threading.Event]
+) -> None:
+    process = desk.start("run", "people-counter", "--json")
+    assert held_queries[0].wait(30)
+
+    process.send_signal(signal.SIGINT)
+    wait_for("once more ends at once", process)
+    process.send_signal(signal.SIGTERM)
+
+    assert finish(process) == Ended(143, "", "")
+
+
+# --- status -----------------------------------------------------------------------------------------
+
+
+def test_status_of_a_new_installation_is_well(desk: Desk) -> None:
+    ended = desk.call("status", "--json")
+
+    assert ended.status == 0
+    assert [(found["feed"], found["ok"], found["locations"]) for found in ended.objects] == [
+        ("people_counter", True, []),
+        ("hourly_snapshot", True, []),
+    ]
+    assert "nothing was forwarded yet" in desk.call("status").out
+
+
+def test_status_tells_hubs_that_fail_are_paused_or_were_removed_apart(desk: Desk) -> None:
+    assert desk.call("run", "people-counter").status == 0
+    sent = len(desk.b.received())
+    desk.a.refuse_attach()
+    assert desk.call("run", "people-counter").status == 1
+    paused = {**desk.second(desk.hubs.connection_string("c")), "enabled": False}
+
+    ended = desk.call("status", "--json", EVENT_HUB_CONNECTION_STRINGS=json.dumps([paused]))
+
+    status = ended.objects[0]
+    assert (ended.status, status["ok"], status["last_run"]["ok"]) == (1, False, False)
+    assert {
+        key: (hub["name"], hub["paused"], hub["removed"], hub["error"] is not None)
+        for key, hub in status["hubs"].items()
+    } == {
+        desk.key("a"): ("primary", False, False, True),
+        desk.key("c"): ("second", True, False, False),
+        desk.key("b"): (desk.key("b"), False, True, False),
+    }
+    assert status["hubs"][desk.key("b")]["events"] >= sent
+    assert [found["location"] for found in status["locations"]] == _LOCATIONS
+    assert all(found["hubs"][desk.key("a")]["since"] for found in status["locations"])
+
+
+def test_status_of_a_damaged_state_says_what_to_do_and_goes_on(desk: Desk) -> None:
+    (desk.folder / "state").mkdir()
+    (desk.folder / "state" / "peoplecounterstate.json").write_text("{", encoding="utf-8")
+
+    ended = desk.call("status", "--json")
+
+    assert ended.status == 1
+    damaged, well = ended.objects
+    assert "cannot be read as state" in damaged.pop("error")
+    assert damaged == {"feed": "people_counter", "ok": False}
+    assert well["ok"] is True
+
+
+# --- tail, send-test --------------------------------------------------------------------------------
+
+
+def test_tail_gives_what_a_hub_holds_an_event_a_line(desk: Desk) -> None:
+    assert desk.call("run", "people-counter").status == 0
+    sent = {event.message_id: event for event in desk.b.received()}
+
+    ended = desk.call("tail", "--hub", "SECOND", "--count", str(len(sent)), "--json")
+
+    assert ended.status == 0
+    assert {found["message_id"] for found in ended.objects} == sent.keys()
+    found = ended.objects[0]
+    event = sent[found["message_id"]]
+    assert found == {
+        "partition": event.partition_id,
+        "sequence": event.sequence_number,
+        "offset": event.offset,
+        "enqueued": found["enqueued"],
+        "message_id": event.message_id,
+        "partition_key": event.partition_key,
+        "content_type": "application/json",
+        "properties": event.properties,
+        "body": json.loads(event.body),
+    }
+
+
+def test_tail_latest_gives_test_events_at_once_and_nothing_older(desk: Desk) -> None:
+    assert desk.call("send-test").status == 0
+    tail = desk.start("tail", "--latest", "--count", "3", "--json")
+    wait_for("reading primary", tail)
+
+    sent = desk.call("send-test", "--count", "3")
+
+    events = finish(tail).objects
+    assert sent.status == tail.returncode == 0
+    assert f"sent 3 test events in 1 batch to primary ({desk.key('a')})" in sent.out
+    assert [event["body"]["number"] for event in events] == [1, 2, 3]
+    assert {event["properties"]["recType"] for event in events} == {"test"}
+
+
+def test_tail_ends_after_its_time_and_with_ctrl_c(desk: Desk) -> None:
+    timed = desk.call("tail", "--seconds", "0.5", "--json")
+    tail = desk.start("tail")
+    wait_for("reading primary", tail)
+
+    tail.send_signal(signal.SIGINT)
+
+    assert (timed.status, timed.out) == (0, "")
+    assert finish(tail) == Ended(0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "status", "said"),
+    [
+        (["tail", "--consumer-group", "nix"], {}, 1, "consumer group; check EntityPath and --consumer-group"),
+        (["tail", "--hub", "nix"], {}, 2, "'nix' is none of the hubs; there are:\n  primary (127.0.0.1:"),
+        (["send-test", "--hub", "nix"], {}, 2, "'nix' is none of the hubs"),
+        (["send-test"], {"hub": "nowhere"}, 1, "there is no such event hub"),
+        (["tail"], {"key": "obviously-false"}, 1, "use one with the Listen right"),
+        (["send-test"], {"key": "obviously-false"}, 1, "grant the Send right"),
+    ],
+    ids=["no such group", "tail of no hub", "send to no hub", "hub gone", "tail wrong key", "send wrong key"],
+)
+def test_what_a_hub_refuses_is_a_message(
+    desk: Desk, words: list[str], variables: Mapping[str, str], status: int, said: str
+) -> None:
+    hub = {"hub": "a", **variables}
+
+    ended = desk.call(*words, EVENT_HUB_CONNECTION_STRING=desk.hubs.connection_string(**hub))
+
+    assert (ended.status, ended.out) == (status, "")
+    assert said in ended.err
+    assert "obviously-false" not in ended.err
+
+
+@pytest.mark.parametrize("stage", ["connect", "cbs", "attach"])
+def test_a_reader_gives_up_on_a_hub_that_falls_silent(desk: Desk, stage: Any) -> None:
+    assert desk.call("send-test").status == 0
+    desk.a.stall(stage)
+    began = time.monotonic()
+
+    with pytest.raises(HubUnreachable, match="check the network"):
+        _read_one(HubReader(load_settings(desk.environ).hubs[0], "$Default", answer_s=1.5))
+
+    assert time.monotonic() - began < 6
+
+
+def test_a_reader_without_the_listen_right_says_so(desk: Desk) -> None:
+    desk.a.refuse_attach(links=("receive",))
+
+    with pytest.raises(HubRefused, match="use one with the Listen right"):
+        _read_one(HubReader(load_settings(desk.environ).hubs[0], "$Default"))
+
+
+def _read_one(reader: HubReader) -> list[Received]:
+    taken: list[Received] = []
+
+    def take(event: Received) -> bool:
+        taken.append(event)
+        return False
+
+    reader.open(latest=False)
+    reader.read(take)
+    return taken
