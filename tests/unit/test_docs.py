@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from app.cli import COMMANDS, commands
+from app.config import APP_ROOT
+
+DOCS = {path.name: path.read_text() for path in (APP_ROOT / "docs").glob("*.md")}
+README = (APP_ROOT / "README.md").read_text()
+CONFIG = (APP_ROOT / "config.yaml").read_text()
+VARIABLES = sorted(set(re.findall(r"\$\{(\w+)", re.sub(r"(?m)^#.*", "", CONFIG))))
+
+
+def keys(document: dict[str, Any], *above: str) -> Iterator[str]:
+    for key, value in document.items():
+        path = (*above, "*" if above == ("feeds",) else key)
+        if isinstance(value, dict) and value and path[-1] != "parameters":
+            yield from keys(value, *path)
+        else:
+            yield ".".join(path)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_is_documented(variable: str) -> None:
+    assert f"`{variable}`" in DOCS["settings.md"]
+
+
+def test_no_variable_is_documented_that_does_not_exist() -> None:
+    rows = re.findall(r"(?m)^\| (`.+?) \|", DOCS["settings.md"].split("## config.yaml")[0])
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    assert documented - set(VARIABLES) == {"FORWARDER_CONFIG"}
+
+
+@pytest.mark.parametrize("key", sorted(set(keys(yaml.safe_load(CONFIG)))))
+def test_every_key_of_the_config_file_is_documented(key: str) -> None:
+    assert f"`{key}`" in DOCS["settings.md"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None
+    row = next(line for line in DOCS["commands.md"].splitlines() if line.startswith(f"| `{name}"))
+    options = {
+        option
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    }
+
+    assert set(re.findall(r"--[a-z-]+", row)) >= options
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{name}" for name in DOCS)])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    folder = (APP_ROOT / document).parent
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)", (APP_ROOT / document).read_text())
+
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_readme_names_every_command() -> None:
+    assert [name for name in COMMANDS if f"`{name}`" not in README] == []
+
+
+def test_nothing_that_is_deployed_needs_what_is_left_out() -> None:
+    ignored = (APP_ROOT / ".funcignore").read_text().split()
+    needed = ["function_app.py", "host.json", "requirements.txt", "config.yaml", "app"]
+
+    assert [name for name in needed if name in ignored] == []
+    assert {"tests", "emulators", ".env", "local.settings.json", ".venv"} <= set(ignored)
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    shared = Path("..") / "shared"
+    texts = [
+        path.read_text()
+        for pattern in ("*.md", "docs/*.md", "app/**/*.py", "emulators/*.py", "Makefile", "config.yaml")
+        for path in APP_ROOT.glob(pattern)
+    ]
+
+    assert [text[:80] for text in texts if str(shared) in text or "/work/" in text] == []
