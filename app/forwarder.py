@@ -558,6 +558,7 @@ class _Run:
             "started": format_time(self._started),
             "ended": format_time(ended),
             "ok": not self._draft.failed,
+            "error": self._draft.first_error,
         }
 
     def _report(self) -> Report:

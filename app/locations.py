@@ -9,14 +9,12 @@ from app.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.instants import MILLISECOND, floor_to, format_time
 from app.ledger import Ledger
 from app.microshare.client import MicroshareClient
-from app.model import Discovery, Takeover
+from app.model import LOCATION_KEPT, Discovery, Takeover
 from app.report import Draft
 from app.settings import FeedSettings, Settings
 
 # A cold start within the hour does not ask again.
 _DISCOVERY_KEPT = timedelta(hours=1)
-# A location is asked for this long after discovery last listed it: a renamed building has a tail.
-_LOCATION_KEPT = timedelta(hours=48)
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
@@ -35,7 +33,6 @@ def find_locations(
     """
     asked_with = f"{settings.microshare.api_url} {settings.microshare.identity} {feed.cluster_ids}"
     discovery = ledger.state().discovery
-    refused: tuple[str, ...] = ()
     if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
         try:
             found = client.discover_locations(feed.cluster_ids)
@@ -46,16 +43,19 @@ def find_locations(
                 raise
             _discovery_failed(error, draft)
         else:
-            discovery = Discovery(horizon, found.places, asked_with)
+            discovery = Discovery(horizon, found.places, asked_with, found.collisions)
             ledger.update(discovery=discovery)
-            refused = found.collisions
             for text in found.warnings:
                 draft.warn(text)
-    for name in refused:
-        draft.fail(
-            name, None, f"location {name!r} is owned by two organisations; set MICROSHARE_IDENTITY to one"
+    # Named in MICROSHARE_LOCATIONS, a building is asked for whoever else has one of that name.
+    refused = frozenset(discovery.collisions if discovery else ()) - set(feed.locations)
+    for name in sorted(refused):
+        text = (
+            f"location {name!r} is a name in two organisations, and readings do not say whose they are; "
+            "it is not forwarded unless MICROSHARE_LOCATIONS names it"
         )
-    return _names(ledger, discovery, feed, horizon, frozenset(refused))
+        draft.fail(name, None, text)
+    return _names(ledger, discovery, feed, horizon, refused)
 
 
 def begin_checkpoints(
@@ -107,7 +107,7 @@ def _names(
             names.add(place.name)
             ledger.listed(place.name, discovery.at)
     for name, location in ledger.locations().items():
-        if location.last_listed is not None and horizon - location.last_listed <= _LOCATION_KEPT:
+        if location.last_listed is not None and horizon - location.last_listed <= LOCATION_KEPT:
             names.add(name)
     return sorted(names - refused)
 

@@ -202,11 +202,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What discovery found, and when; `of` tells the settings it was asked with from others."""
+    """What discovery found, and when.
+
+    `of` tells the settings it was asked with from others; `collisions` are names that two
+    organisations own, which are refused.
+    """
 
     at: datetime
     places: tuple[Place, ...]
     of: str = ""
+    collisions: tuple[str, ...] = ()
+
+
+# A location is asked for this long after discovery last listed it: a renamed building has a tail.
+LOCATION_KEPT = timedelta(hours=48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +238,19 @@ class FeedState:
     takeover: Takeover | None = None
     last_run: JsonObject | None = None
 
+    def is_gone(self, location: LocationState) -> bool:
+        """Whether discovery last listed the location so long ago that it is no longer asked for."""
+        if self.discovery is None or location.last_listed is None:
+            return False
+        return self.discovery.at - location.last_listed > LOCATION_KEPT
+
     def least_position(self) -> datetime | None:
+        """Give the position of what is furthest behind, of the locations that are still asked for."""
         positions = [
             checkpoint.delivered_until
             for location in self.locations.values()
             for checkpoint in location.checkpoints.values()
+            if not self.is_gone(location)
         ]
         return min(positions, default=None)
 

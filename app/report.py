@@ -130,6 +130,10 @@ class Draft:
     def failed(self) -> bool:
         return bool(self._failures)
 
+    @property
+    def first_error(self) -> str | None:
+        return self._failures[0].error if self._failures else None
+
     def warn(self, text: str) -> None:
         text = redact(text)
         if text not in self._warnings:

@@ -50,17 +50,17 @@ def loads(body: bytes | str) -> Any:
         raise NotJson(str(error)) from error
 
 
-def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
-    """Write compact UTF-8 JSON.
+def dumps(value: Any, *, sort_keys: bool = False, indent: int | None = None) -> bytes:
+    """Write UTF-8 JSON, compact unless indented.
 
     Raises NotJson where the value holds a `Flaw` or cannot be written.
     """
     try:
-        text = _dumps(value, sort_keys=sort_keys, ensure_ascii=False)
+        text = _dumps(value, sort_keys=sort_keys, indent=indent, ensure_ascii=False)
         return text.encode()
     except UnicodeEncodeError:
         # A lone surrogate is legal in JSON only as an escape.
-        return _dumps(value, sort_keys=sort_keys, ensure_ascii=True).encode()
+        return _dumps(value, sort_keys=sort_keys, indent=indent, ensure_ascii=True).encode()
     except RecursionError:
         raise NotJson("nested too deeply") from None
     except (TypeError, ValueError) as error:
@@ -74,7 +74,8 @@ def dumps_with_flaws(value: Any) -> bytes:
 
 def _dumps(value: Any, **options: Any) -> str:
     options.setdefault("default", _refuse)
-    return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=(",", ":"), **options)
+    separators = (",", ": ") if options.get("indent") else (",", ":")
+    return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=separators, **options)
 
 
 def _refuse(value: Any) -> Any:

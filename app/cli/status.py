@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
@@ -19,9 +19,6 @@ from app.report import gap_json
 from app.settings import FeedSettings, Settings
 from app.state.store import StateStore
 from app.wiring import open_store
-
-# A run asks for a location this long after discovery last listed it.
-_LOCATION_KEPT = timedelta(hours=48)
 
 
 @click.command("status", short_help=COMMANDS["status"])
@@ -96,9 +93,7 @@ def _is_asked(name: str, location: LocationState, feed: FeedSettings, state: Fee
     """Whether a run still asks for the location: one that is gone stays where it is, and is not behind."""
     if name in feed.locations:
         return True
-    if location.last_listed is None or state.discovery is None:
-        return False
-    return state.discovery.at - location.last_listed <= _LOCATION_KEPT
+    return location.last_listed is not None and not state.is_gone(location)
 
 
 def _is_well(state: FeedState, asked: Sequence[LocationState], enabled: Sequence[str]) -> bool:

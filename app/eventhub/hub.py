@@ -255,11 +255,11 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
 
     where = f"hub {settings.name}"
     condition = str(getattr(error, "error", None) or "")
-    text = _one_line(error)
-    if any(mark in condition or mark in text for mark in _BUSY):
+    text, whole = one_line(error), f"{condition} {error}"
+    if any(mark in whole for mark in _BUSY):
         return HubBusy(f"{where}: busy: {text}")
     for refusal, advice in _REFUSALS.items():
-        if refusal in condition or refusal in text:
+        if refusal in whole:
             return HubRefused(f"{where}: {refusal}: {advice} ({text})")
     if isinstance(error, AuthenticationError | ClientAuthenticationError):
         return HubRefused(f"{where}: sign-in refused: {_REFUSALS['unauthorized-access']} ({text})")
@@ -296,5 +296,7 @@ def _wire_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{error}".split())[:300] or type(error).__name__
+def one_line(error: Exception) -> str:
+    """Give what the SDK says, which it says again after the condition."""
+    text = " ".join(f"{error}".split()).partition(" Error condition:")[0]
+    return text[:300] or type(error).__name__

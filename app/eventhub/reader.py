@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.errors import HubError, HubRefused, HubUnreachable
-from app.eventhub.hub import translate
+from app.eventhub.hub import one_line, translate
 from app.settings import HubSettings
 
 if TYPE_CHECKING:
@@ -179,8 +179,7 @@ class HubReader:
     def _explained(self, error: Exception) -> HubError:
         from azure.eventhub.exceptions import AuthenticationError
 
-        # The SDK says the same again after this.
-        text = " ".join(f"{error}".split()).partition(" Error condition:")[0][:300]
+        text = one_line(error)
         whole = f"{getattr(error, 'error', '')} {error}"
         for condition, advice in _ADVICE.items():
             if condition in whole:

@@ -23,8 +23,6 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
-import simplejson
-
 from app import strict_json
 from app.instants import format_time, parse_time
 from app.model import (
@@ -225,8 +223,8 @@ def quarantine_document(item: QuarantinedReading) -> bytes:
     }
     try:
         reading = strict_json.loads(item.text)
-        return simplejson.dumps(document | {"reading": reading}, use_decimal=True, indent=1).encode()
-    except (strict_json.NotJson, TypeError, RecursionError):
+        return strict_json.dumps(document | {"reading": reading}, indent=1)
+    except strict_json.NotJson:
         return encode(document | {"reading": item.text.decode("utf-8", "backslashreplace")}, indent=1)
 
 
@@ -306,7 +304,12 @@ def _discovery_document(discovery: Discovery | None) -> dict[str, Any] | None:
     places = [
         {"name": place.name, "owner": place.owner, "devices": place.devices} for place in discovery.places
     ]
-    return {"at": format_time(discovery.at), "of": discovery.of, "places": places}
+    return {
+        "at": format_time(discovery.at),
+        "of": discovery.of,
+        "collisions": list(discovery.collisions),
+        "places": places,
+    }
 
 
 def _discovery_from(document: Mapping[str, Any] | None) -> Discovery | None:
@@ -316,7 +319,8 @@ def _discovery_from(document: Mapping[str, Any] | None) -> Discovery | None:
         Place(_is(str, place["name"]), _is(str, place["owner"]), _is(int, place["devices"]))
         for place in _is(list, document["places"])
     )
-    return Discovery(parse_time(document["at"]), places, _is(str, document["of"]))
+    collisions = tuple(_is(str, name) for name in _is(list, document["collisions"]))
+    return Discovery(parse_time(document["at"]), places, _is(str, document["of"]), collisions)
 
 
 def _takeover_document(takeover: Takeover | None) -> dict[str, Any] | None:

@@ -167,6 +167,7 @@ def test_a_feed_says_its_least_position_and_its_totals() -> None:
         "discovery": {
             "at": "2026-03-02T12:00:00.000Z",
             "of": "a1b2",
+            "collisions": [],
             "places": [{"name": "A", "owner": "org.example", "devices": 2}],
         },
         "takeover": {
