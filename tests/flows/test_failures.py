@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from app.budget import Budget
 from app.errors import LockHeld
 from app.instants import parse_time
 from app.wiring import wire
-from emulators.estate import Estate
+from emulators.estate import DEFAULT, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator
 from tests.site import START, Clock, Site, bodies, is_ordered, same
@@ -267,7 +268,6 @@ def test_a_run_that_is_told_to_stop_keeps_what_it_did(site: Site) -> None:
 
 
 def test_a_paused_hub_keeps_its_place_and_catches_up(site: Site, clock: Clock) -> None:
-    import json
 
     site.run()
     connection_string = site.hubs.connection_string("b")
@@ -328,3 +328,21 @@ def test_a_backlog_of_days_is_caught_up_in_bounded_slices(site: Site, clock: Clo
         for request in site.source.queries()
     ]
     assert max(widths) <= DAY + timedelta(seconds=1)
+
+
+def test_a_name_in_two_organisations_is_refused_in_every_run_unless_it_is_configured(
+    tmp_path: Path, clock: Clock
+) -> None:
+    estate = Estate(buildings=(*DEFAULT, Building("Tour Été", cluster=2)))
+    with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        site = Site(source, hubs, clock, tmp_path)
+        clusters = [*source.cluster_ids, source.foreign_cluster_id]
+        site.environ["MICROSHARE_PC_DEVICE_CLUSTER_ID"] = json.dumps(clusters)
+
+        refused = [site.run(), site.run()]
+        site.environ["MICROSHARE_LOCATIONS"] = '["Tour Été"]'
+        configured = site.run()
+
+    assert [[failure.location for failure in report.failures] for report in refused] == [["Tour Été"]] * 2
+    assert [report.locations for report in (*refused, configured)] == [4, 4, 5]
+    assert configured.ok
