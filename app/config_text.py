@@ -96,10 +96,10 @@ def read_yaml(path: Path) -> Mapping[str, object]:
         raise SettingsError([f"cannot be read ({_reason(error)})"], source=str(path)) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from error
+        raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from None
     except (yaml.YAMLError, ValueError) as error:
         # PyYAML lets the ValueError of a date like 2026-02-30 through.
-        raise SettingsError([f"is no YAML ({error}); correct it"], source=str(path)) from error
+        raise SettingsError([f"is no YAML ({error}); correct it"], source=str(path)) from None
     if not isinstance(parsed, dict):
         raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
     return parsed

@@ -16,19 +16,23 @@ closed list:
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any
-
-import structlog
+from collections.abc import Mapping
 
 from app.redaction import redact
 
 LOGGER_NAME = "forwarder"
-# The SDKs log each retry and each disconnect; what matters of it is in our own errors.
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
-_NOISY = {"azure": logging.ERROR, "azure.eventhub": logging.CRITICAL, "azure.identity": logging.CRITICAL}
+# The SDKs log each retry and each disconnect; what matters of it is in our own errors. Not `azure`
+# as a whole: under `azure.functions` the platform's worker logs for itself.
+_NOISY = {
+    "azure.core": logging.ERROR,
+    "azure.data": logging.ERROR,
+    "azure.eventhub": logging.CRITICAL,
+    "azure.identity": logging.CRITICAL,
+}
 
 
 def configure_logging(level: str, *, to_stderr: bool) -> None:
@@ -42,25 +46,30 @@ def configure_logging(level: str, *, to_stderr: bool) -> None:
         logging.getLogger().addHandler(handler)
 
 
-def get_log(**fields: object) -> structlog.typing.FilteringBoundLogger:
-    """Give a logger whose lines all carry `fields`."""
-    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        logging.getLogger(LOGGER_NAME),
-        processors=[
-            structlog.stdlib.filter_by_level,
-            _event_first,
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            _redact_line,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-    ).bind(**fields)
-    return log
+def get_log(**fields: object) -> Log:
+    """Give a log whose lines all carry `fields`."""
+    return Log(fields)
 
 
-def _event_first(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {"event": line.pop("event"), **line}
+class Log:
+    """Writes events of the closed list above, each one line."""
 
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
+        self._logger = logging.getLogger(LOGGER_NAME)
 
-def _redact_line(_logger: Any, _method: str, line: Any) -> str:
-    """Mask secrets, and escape what JSON leaves but some readers take for the end of a line."""
-    return redact(str(line)).translate(_LINE_ENDS)
+    def info(self, event: str, **fields: object) -> None:
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._write(logging.ERROR, event, fields)
+
+    def _write(self, level: int, event: str, fields: Mapping[str, object]) -> None:
+        if self._logger.isEnabledFor(level):
+            said = {"event": event, **self._fields, **fields}
+            line = redact(json.dumps(said, ensure_ascii=False, default=str))
+            # As an argument, since a % in it would be taken for a format.
+            self._logger.log(level, "%s", line.translate(_LINE_ENDS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,10 +60,10 @@ def test_no_secret_is_shown_or_stored(
         site.run()
         clock.move(minutes=15)
     wrong_key = site.hubs.connection_string("b", key="canary-wrong-hub-key")
-    break_it = {
+    break_it: dict[str, Callable[[], None]] = {
         "nothing": lambda: None,
         "login refused": site.source.faults.refuse_login,
-        "login form": lambda: site.source.faults.refuse_login("200"),
+        "login form": lambda: site.source.faults.refuse_login("form"),
         "token revoked": lambda: site.source.faults.revoke_after(1),
         "error body": lambda: echo_request(site),
         "hub refuses": site.b.refuse_attach,

@@ -27,7 +27,6 @@ SDKS = {
     "yaml": "app/config_text.py",
     "dotenv": "app/config_text.py",
     "simplejson": "app/strict_json.py",
-    "structlog": "app/log.py",
     "azure.data": "app/state/azure_table.py",
 }
 

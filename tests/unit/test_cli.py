@@ -119,7 +119,7 @@ def test_the_help_of_a_command_begins_with_its_line_in_the_list(call: Call, name
 
 
 def test_help_loads_no_sdk_and_no_table_maker() -> None:
-    heavy = ("azure", "rich", "structlog", "pydantic", "yaml", "urllib3")
+    heavy = ("azure", "rich", "pydantic", "yaml", "urllib3")
     program = (
         "import sys; from app.cli import commands; commands.main(['--help'], standalone_mode=False); "
         f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"

@@ -1,0 +1,239 @@
+"""The function app under Microsoft's own runtime: indexed, invoked and logged as in Azure.
+
+What runs is what a deployment takes along, in an environment with requirements.txt alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from app.config import load_settings
+from app.errors import SettingsError
+from emulators.estate import Estate
+from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.flows.test_snapshots import published as published_snapshots
+from tests.flows.test_snapshots import readings_at
+from tests.runtime.host import FunctionsHost, publish, timer_bindings
+from tests.runtime_venv import VERSION, find_python, runtime_python
+from tests.site import START, Clock, Site, bodies, same
+
+PEOPLE = "people_counter_forwarder"
+SNAPSHOT = "hourly_snapshot_forwarder"
+BEGIN = START - timedelta(hours=24)
+CANARY = "canary-password-of-nobody"
+
+
+class StartHost(Protocol):
+    """Give a host, not yet started, whose environment is `environ` and nothing of this process's own."""
+
+    def __call__(self, environ: Mapping[str, str]) -> AbstractContextManager[FunctionsHost]: ...
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    python = runtime_python()
+    if python is None:
+        there_is_one = find_python() is not None
+        assert not (there_is_one and os.environ.get("CI") == "true"), "make runtime was not run"
+        pytest.skip("run `make runtime` first" if there_is_one else f"needs a Python {VERSION}")
+    return python
+
+
+@pytest.fixture(scope="session")
+def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish(tmp_path_factory.mktemp("published") / "wwwroot")
+
+
+@pytest.fixture
+def start(runtime: Path, app_folder: Path) -> StartHost:
+    def start(environ: Mapping[str, str]) -> FunctionsHost:
+        return FunctionsHost(runtime, app_folder, environ)
+
+    return start
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A site whose source stands still at START, with one day to forward."""
+    clock = Clock(START)
+    source = MicroshareEmulator(Estate(), clock=clock, password=CANARY)
+    with source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Site(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+
+
+def secrets_in(transcript: str, site: Site) -> list[str]:
+    known = [CANARY, FALSE_KEY, site.source.api_key, *site.source._tokens]
+    return [secret for secret in known if secret in transcript]
+
+
+@pytest.mark.parametrize(
+    ("environ", "people", "snapshot"),
+    [
+        ({}, "0 */15 * * * *", "0 0 * * * *"),
+        (
+            {"PEOPLE_COUNTER_SCHEDULE": "30 */5 * * * *", "HOURLY_SNAPSHOT_SCHEDULE": "0 20 * * * *"},
+            "30 */5 * * * *",
+            "0 20 * * * *",
+        ),
+    ],
+    ids=["nothing set", "both schedules set"],
+)
+def test_both_timers_are_indexed_with_their_schedules(
+    start: StartHost, environ: Mapping[str, str], people: str, snapshot: str
+) -> None:
+    with start(environ) as host:
+        assert host.indexing_error is None
+        assert host.functions == {PEOPLE: timer_bindings(people), SNAPSHOT: timer_bindings(snapshot)}
+
+
+def test_both_timers_at_once_deliver_all_and_each_logs_under_its_own_invocation(
+    start: StartHost, site: Site
+) -> None:
+    with start(site.environ) as host:
+        people, snapshot = host.fire(PEOPLE, SNAPSHOT)
+
+    assert (people.ok, people.error, people.returned) == (True, None, None)
+    assert (snapshot.ok, snapshot.error, snapshot.returned) == (True, None, None)
+    for hub in (site.a, site.b):
+        got = bodies([event for event in hub.received() if "hour" not in event.properties])
+        assert same(got, site.published(BEGIN))
+    assert people.events() == snapshot.events() == ["run.started", "run.finished"]
+    # An app without HTTP functions is warned of its auth level while it is indexed, outside any invocation.
+    of_the_app = [line for line in host.log if line.category == "User" and line.logger != "root"]
+    assert {(line.invocation, line.fields()["feed"], line.level, line.logger) for line in of_the_app} == {
+        (people.id, "people_counter", "INFO", "forwarder"),
+        (snapshot.id, "hourly_snapshot", "INFO", "forwarder"),
+    }
+    assert secrets_in(host.transcript, site) == []
+
+
+def test_snapshots_arrive_whole_and_a_timer_that_is_late_says_so(start: StartHost, site: Site) -> None:
+    with start(site.environ) as host:
+        (late,) = host.fire(SNAPSHOT, past_due=True)
+
+    assert late.ok, late.error
+    assert late.events() == ["timer.late", "run.started", "run.finished"]
+    for hub in (site.a, site.b):
+        assert readings_at(hub) == published_snapshots(site)
+
+
+def test_a_second_invocation_of_the_same_function_is_skipped_and_succeeds(
+    start: StartHost, site: Site
+) -> None:
+    site.source.faults.slow(1.0, on="login")
+    with start(site.environ) as host:
+        both = host.fire(PEOPLE, PEOPLE)
+
+    assert [invocation.error for invocation in both] == [None, None]
+    worked, skipped = sorted(both, key=lambda invocation: invocation.events(), reverse=True)
+    assert worked.events() == ["run.started", "run.finished"], worked
+    assert skipped.events() == ["run.skipped"]
+    assert "lock" in skipped.said("run.skipped")["reason"]
+    assert same(bodies(site.a.received()), site.published(BEGIN))
+
+
+def test_a_warm_process_goes_on_with_its_token_and_sends_nothing_twice(start: StartHost, site: Site) -> None:
+    with start(site.environ) as host:
+        first, second = host.fire(PEOPLE) + host.fire(PEOPLE)
+
+    assert (first.ok, second.ok) == (True, True)
+    assert site.source.logins == 1
+    assert same(bodies(site.b.received()), site.published(BEGIN))
+
+
+def test_the_platforms_own_lines_are_not_silenced(start: StartHost) -> None:
+    with start({}) as host:
+        for _ in range(2):
+            host.fire(PEOPLE)
+
+    of_the_platform = [line.message for line in host.log if line.category == "System"]
+    assert sum(message.startswith(f"Function name: {PEOPLE}") for message in of_the_platform) == 2
+
+
+def test_a_hub_that_is_down_fails_the_invocation_by_name_and_the_other_hub_has_all(
+    start: StartHost, site: Site
+) -> None:
+    site.b.refuse_attach()
+    with start(site.environ) as host:
+        (failed,) = host.fire(PEOPLE)
+        site.b.clear_faults()
+        (recovered,) = host.fire(PEOPLE)
+
+    assert not failed.ok
+    assert failed.error is not None
+    assert failed.error.startswith("RunFailed: ")
+    assert site.key("b") in failed.error
+    assert failed.events() == ["run.started", "hub.failing", "run.finished"]
+    assert failed.said("run.finished")["hubs"][site.key("a")]["error"] is None
+    assert recovered.events() == ["run.started", "hub.recovered", "run.finished"]
+    assert recovered.ok
+    for hub in (site.a, site.b):
+        assert same(bodies(hub.received()), site.published(BEGIN))
+    assert secrets_in(host.transcript, site) == []
+
+
+def test_without_settings_the_app_is_indexed_and_an_invocation_names_every_problem(
+    start: StartHost, app_folder: Path
+) -> None:
+    environ = {
+        "MICROSHARE_PASSWORD": CANARY,
+        "MICROSHARE_AUTH": "none",
+        "EVENT_HUB_CONNECTION_STRINGS": f'["Endpoint=sb://hub.example.test/;SharedAccessKey={FALSE_KEY}',
+        "PEOPLE_COUNTER_SCHEDULE": "every now and then",
+    }
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environ, config_file=app_folder / "config.yaml")
+
+    with start(environ) as host:
+        (failed,) = host.fire(PEOPLE)
+
+    problems = list(refused.value.problems)
+    assert len(problems) > 5
+    assert host.functions == {
+        PEOPLE: timer_bindings("0 */15 * * * *"),
+        SNAPSHOT: timer_bindings("0 0 * * * *"),
+    }
+    assert failed.events() == ["settings.refused"]
+    assert failed.said("settings.refused") == {
+        "event": "settings.refused",
+        "feed": "people_counter",
+        "problems": problems,
+    }
+    assert failed.error == f"SettingsError: {refused.value}"
+    assert not any(secret in host.transcript for secret in (CANARY, FALSE_KEY))
+
+
+def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(start: StartHost, site: Site) -> None:
+    site.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"] = ""
+    with start(site.environ) as host:
+        (off,) = host.fire(SNAPSHOT)
+
+    assert off.ok
+    assert off.events() == ["run.skipped"]
+    assert "off" in off.said("run.skipped")["reason"]
+    assert site.source.requests == []
+
+
+def test_no_secret_reaches_the_host_even_with_the_platforms_debug_logging(
+    start: StartHost, site: Site
+) -> None:
+    environ = {**site.environ, "PYTHON_ENABLE_DEBUG_LOGGING": "1", "MICROSHARE_AUTH": "oauth2"}
+    # The login that follows has the password in its URL, and an error page repeats what it was sent.
+    site.source.faults.status(415, on="login", times=1)
+    site.source.faults.status(404, f"no such view for password {CANARY}", location="Mill & Lane")
+    with start(environ) as host:
+        (failed,) = host.fire(PEOPLE)
+
+    assert site.source.login_attempts == 2
+    assert failed.error is not None
+    assert "no such view for password ***" in failed.error
+    assert any(line.level == "DEBUG" for line in host.log)
+    assert secrets_in(host.transcript, site) == []

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from app.log import configure_logging, get_log
+from app.redaction import register_secret
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    configure_logging("INFO", to_stderr=False)
+    return caplog
+
+
+def test_a_line_is_one_json_object_with_the_event_first(lines: pytest.LogCaptureFixture) -> None:
+    get_log(run="r1", feed="people_counter").info("run.finished", events=3, place="50% Annex, Tour Été")
+
+    [record] = lines.records
+    assert record.getMessage() == (
+        '{"event": "run.finished", "run": "r1", "feed": "people_counter", "events": 3, '
+        '"place": "50% Annex, Tour Été"}'
+    )
+    assert record.levelno == logging.INFO
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_a_name_cannot_forge_a_line(lines: pytest.LogCaptureFixture, end: str) -> None:
+    get_log().warning("location.failing", location=f'A{end}{{"event": "run.finished"}}')
+
+    [record] = lines.records
+    assert len(record.getMessage().splitlines()) == 1
+    assert json.loads(record.getMessage())["location"] == f'A{end}{{"event": "run.finished"}}'
+
+
+def test_a_line_never_holds_a_secret(lines: pytest.LogCaptureFixture) -> None:
+    register_secret("false-but-registered")
+
+    get_log().error("run.finished", error="refused: false-but-registered")
+
+    assert "false-but-registered" not in lines.text
+
+
+def test_below_the_level_nothing_is_written(lines: pytest.LogCaptureFixture) -> None:
+    configure_logging("ERROR", to_stderr=False)
+
+    get_log().warning("hub.failing")
+
+    assert lines.records == []
+    configure_logging("INFO", to_stderr=False)
