@@ -6,6 +6,7 @@ closed list:
     run.started     run, feed
     run.finished    the report of the run
     run.skipped     feed, reason: the feed is off, or another run holds its lock
+    hub.delivered   run, feed, hub, events, readings, position, behind_s: what it took in the run
     hub.failing     run, feed, hub, error: logged once, when it begins
     hub.recovered   run, feed, hub
     location.failing, location.recovered   run, feed, location, error

@@ -205,3 +205,25 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(site: Site, tmp_path: 
     assert site.a.received() == []
     assert site.a.connections == 0
     assert not (tmp_path / "state").exists()
+
+
+def test_the_log_confirms_what_each_hub_took_and_ends_with_one_line_a_run(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="forwarder")
+
+    site.run()
+
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "forwarder"]
+    published = len(site.published(START - DAY))
+    assert [line["event"] for line in lines] == [
+        "run.started",
+        "hub.delivered",
+        "hub.delivered",
+        "run.finished",
+    ]
+    assert {(line["hub"], line["readings"]) for line in lines if line["event"] == "hub.delivered"} == {
+        (site.key("a"), published),
+        (site.key("b"), published),
+    }
+    assert lines[-1]["hubs"][site.key("a")]["readings"] == published

@@ -1,0 +1,47 @@
+"""A further feed is one module, one timer function and one entry in config.yaml."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from app.config import APP_ROOT, schedule
+from app.feeds.people_counter import PeopleCounterFeed
+from tests.site import START, Site, bodies, same
+
+ENTRY = """
+  door_counter:
+    schedule: 0 */5 * * * *
+    view_id: ${MICROSHARE_PC_DASHBOARD_VIEW_ID:-}
+    data_context: ["people"]
+    locations: ["Mill & Lane"]
+    look_back: 2h
+
+event_hubs:"""
+
+
+def test_a_third_feed_is_one_module_and_one_entry(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("app.feeds.door_counter")
+    module.FEED = PeopleCounterFeed(title="door counter", state_name="doorcounterstate")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "app.feeds.door_counter", module)
+    config = tmp_path / "config.yaml"
+    config.write_text((APP_ROOT / "config.yaml").read_text().replace("\nevent_hubs:", ENTRY, 1))
+    site.environ["FORWARDER_CONFIG"] = str(config)
+
+    report = site.run("door_counter")
+
+    of_one = [
+        body
+        for body in site.published(START - timedelta(hours=24))
+        if body["_location_tags"][0] == "Mill & Lane"
+    ]
+    assert report.ok, report.failures
+    assert same(bodies(site.b.received()), of_one)
+    assert (tmp_path / "state" / "doorcounterstate.json").exists()
+    assert schedule("door_counter", {"FORWARDER_CONFIG": str(config)}) == "0 */5 * * * *"
