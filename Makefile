@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 # Half the tests wait for sockets.
 WORKERS ?= 4
 
-.PHONY: help demo test lint types check azurite runtime clean
+.PHONY: help demo test lint types azurite runtime audit clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
 	@echo "make test          lint, types and all tests"
+	@echo "make audit         licences and known vulnerabilities of what is deployed"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -46,6 +47,17 @@ azurite: package.json
 # Microsoft's own runtime of Python functions, which needs Python 3.13.
 runtime: $(BIN)/.dev
 	@$(BIN)/python -m tests.runtime_venv
+
+# Known vulnerabilities of what is deployed (asks PyPI's advisory service), and its licences, kept in docs.
+AUDIT := .venvs/audit
+$(AUDIT)/.made: requirements.txt
+	$(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1 pip-licenses==5.5.5
+	$(PYTHON) -m venv $(AUDIT)/deployed && $(AUDIT)/deployed/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+audit: $(AUDIT)/.made
+	$(AUDIT)/bin/pip-licenses --python $(AUDIT)/deployed/bin/python --format=markdown --output-file=docs/licences.md
+	$(AUDIT)/bin/pip-audit --strict -r requirements.txt
 
 clean:
 	rm -rf $(VENV) .venvs node_modules .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
