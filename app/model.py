@@ -267,7 +267,7 @@ class FeedState:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedReading:
-    """A reading that hubs cannot take, in full: `text` is its JSON with its tags, flaws named in it."""
+    """A reading that hubs cannot take, in full: `text` is its JSON with what held it, flaws named in it."""
 
     feed: str
     location: str

@@ -13,7 +13,7 @@ from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.model import FeedState, QuarantinedReading
 from app.settings import HubSettings, Settings, StateSettings
-from app.state.store import RunLock, StateStore
+from app.state.store import MendableStore, RunLock, StateStore
 
 # One for the process: both feeds share a login, and a warm process keeps its token.
 _TOKENS = TokenCache()
@@ -31,7 +31,7 @@ def wire(settings: Settings, *, dry_run: bool = False) -> Wiring:
     )
 
 
-def open_store(settings: StateSettings) -> StateStore:
+def open_store(settings: StateSettings) -> MendableStore:
     """Give the state store that the settings name. Raises StateError where it cannot be reached."""
     if settings.store == "table":
         from app.state.azure_table import AzureTableStore

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,13 @@ class Fault(Enum):
     BUSY = "503 ServerBusy, nothing stored"
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away, or were killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on as it came
+
+
 class Relay:
     """Passes requests on to Azurite, except for those that a fault was ordered for.
 
@@ -100,6 +108,7 @@ class Relay:
     def __init__(self, azurite_port: int) -> None:
         self.clock_ahead = timedelta(0)
         self.fired: list[Fault] = []
+        self.under_way = 0
         self._orders: list[tuple[str, str, Fault]] = []
         self._lock = threading.Lock()
         relay = self
@@ -109,6 +118,13 @@ class Relay:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                relay._count(1)
+                try:
+                    self._pass_on(body)
+                finally:
+                    relay._count(-1)
+
+            def _pass_on(self, body: bytes) -> None:
                 fault = relay._fault_for(self.command, self.path)
                 if fault is Fault.CUT:
                     self.close_connection = True
@@ -147,7 +163,7 @@ class Relay:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -166,6 +182,10 @@ class Relay:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def _count(self, by: int) -> None:
+        with self._lock:
+            self.under_way += by
 
     def _fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:

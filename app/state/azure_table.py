@@ -5,6 +5,9 @@
     lock / lock                 the lease of the run that works on the feed
     forwarder / state           the earlier forwarder's position; read, never written
 
+Beside it `<name>quarantine`, `<name>replayed` with what is dealt with, and `<name>damaged<time>`
+with a state that was set aside.
+
 Long values are cut into binary properties: the service takes 64 KiB a property and
 1 MiB a row, and counts a text twice. Rows of locations are written on condition that they
 are as they were loaded, or as this store last wrote them.
@@ -23,7 +26,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +85,8 @@ _RENEW_AGAIN_S: Final = 2.0
 # A renewal has no time for the SDK's patience: a lost one is tried again by the loop.
 _RENEWAL: Final[Mapping[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
 
+_MEND: Final = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
+
 _LOCATION: Final = "location"
 _FEED: Final = "feed"
 _LOCK: Final = "lock"
@@ -92,7 +97,7 @@ _Result = TypeVar("_Result")
 
 
 class AzureTableStore:
-    """A `StateStore` in the tables of one storage account. Tables are made where they are missing.
+    """A `MendableStore` in the tables of one storage account. Tables are made where they are missing.
 
     One instance serves one run at a time: it remembers what each row was like. `monotonic` and
     `now` are the clocks by which a run doubts its own lease; another's lease is judged by the
@@ -339,11 +344,67 @@ class AzureTableStore:
                 self._in_table(table_name, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))  # noqa: B023
         return f"table {table_name} at {self._host}, partition {key}"
 
+    def set_aside(self, name: str) -> list[str]:
+        aside = f"{name}damaged{re.sub('[^0-9]', '', store.file_stamp(self._clocks.now()))}"
+        with self._explained(name):
+            rows = [row for row in self._rows(name) if row["PartitionKey"] != _LOCK]
+            for row in rows:
+                self._move(name, row, aside)
+        self._etags.pop(name, None)
+        return [f"table {aside} at {self._host}"] if rows else []
+
+    def remove(self, name: str) -> None:
+        with self._explained(name):
+            # The service goes on deleting for a minute or so, and refuses the name meanwhile.
+            self._service.delete_table(name)
+        self._etags.pop(name, None)
+
+    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
+        table_name = f"{name}quarantine"
+        damaged = None
+        with self._explained(table_name):
+            for key, found in itertools.groupby(self._rows(table_name), lambda row: str(row["PartitionKey"])):
+                rows = list(found)
+                try:
+                    with self._refused(table_name, rows[0], "repair it, or delete the partition"):
+                        item = _quarantined_from(rows)
+                except StateDamaged as error:
+                    damaged = damaged or error
+                    continue
+                if item.feed == feed:
+                    yield key, item
+        if damaged is not None:
+            raise damaged
+
+    def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002 - the key says which
+        table_name, replayed = f"{name}quarantine", f"{name}replayed"
+        with self._explained(table_name):
+            rows = [row for row in self._rows(table_name) if row["PartitionKey"] == key]
+            if not rows:
+                raise StateError(
+                    f"state: table {table_name} at {self._host}: no reading {key}; see `quarantine list`"
+                )
+            # The first row says that a reading is there, so it comes last here and goes first there.
+            for row in reversed(rows):
+                self._copy(row, replayed)
+            for row in rows:
+                self._service.get_table_client(table_name).delete_entity(row)
+        return f"table {replayed} at {self._host}, partition {key}"
+
     def probe(self) -> None:
         row = {"PartitionKey": "check", "RowKey": uuid.uuid4().hex}
         with self._explained(_PROBE_TABLE):
             self._in_table(_PROBE_TABLE, lambda table: table.create_entity(row))
             self._service.get_table_client(_PROBE_TABLE).delete_entity(row["PartitionKey"], row["RowKey"])
+
+    def _move(self, name: str, row: TableEntity, other: str) -> None:
+        self._copy(row, other)
+        table = self._service.get_table_client(name)
+        condition = MatchConditions.IfNotModified
+        table.delete_entity(row, etag=_etag(row), match_condition=condition)
+
+    def _copy(self, row: TableEntity, other: str) -> None:
+        self._in_table(other, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))
 
     # --- the service ------------------------------------------------------------------------------
 
@@ -385,14 +446,18 @@ class AzureTableStore:
         return found, None
 
     @contextmanager
-    def _refused(self, name: str, row: Mapping[str, Any]) -> Iterator[None]:
+    def _refused(
+        self,
+        name: str,
+        row: Mapping[str, Any],
+        advice: str = _MEND,
+    ) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
             keys = f"{row['PartitionKey']}/{row['RowKey']}"
             raise StateDamaged(
-                f"state: table {name} at {self._host}, row {keys}: cannot be read as state: {error}; "
-                "restore it from a copy of yours, or delete the table to begin the feed anew at START_FROM"
+                f"state: table {name} at {self._host}, row {keys}: cannot be read as state: {error}; {advice}"
             ) from error
 
     @contextmanager
@@ -590,6 +655,14 @@ def _quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:
     ]
 
 
+def _quarantined_from(rows: Sequence[Mapping[str, Any]]) -> QuarantinedReading:
+    """Read a reading from its rows. Raises ValueError, saying what cannot be read."""
+    rows = sorted(rows, key=lambda row: str(row["RowKey"]))
+    if rows[0].get("parts") != len(rows):
+        raise ValueError(f"{len(rows)} of {rows[0].get('parts')} parts")
+    return store.quarantined_from(b"".join(_joined(row, "doc") for row in rows))
+
+
 def _cut(name: str, content: bytes) -> dict[str, bytes]:
     starts = range(0, len(content), _PROPERTY_BYTES)
     return {f"{name}{number}": content[at : at + _PROPERTY_BYTES] for number, at in enumerate(starts)}
@@ -676,6 +749,8 @@ def _explanation(error: AzureError) -> str:
             f"no credentials to ask with ({first_line}); check the AccountKey in AzureWebJobsStorage, or "
             "that the managed identity is assigned to this app"
         )
+    if "TableBeingDeleted" in said:
+        return f"still being removed after the last time ({said}); try again in a minute"
     if status is not None and (status >= 500 or status == 429):
         return f"throttled or out of order ({said}); nothing to do, the next run tries again"
     if status is not None:

@@ -4,7 +4,8 @@
     <folder>/<name>.json.bak              the state before the last completed save
     <folder>/<name>.json.earlier          the earlier forwarder's file, as it was before the first save
     <folder>/<name>.lock, .lock.owner     the run lock, and who took it last; alone they mean nothing
-    <folder>/quarantine/<feed>/<id>.json  readings that a hub cannot take
+    <folder>/<name>.json.damaged-<time>   what was set aside, and .json.bak.damaged-<time> its backup
+    <folder>/quarantine/<feed>/<id>.json  readings that a hub cannot take; those dealt with in replayed/
 
 Every file is written beside its place, flushed to disk and renamed, and the folder
 flushed after it: at each instant there is a whole state under the name or, for the
@@ -14,6 +15,7 @@ state before, under its backup's.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -29,7 +31,7 @@ import filelock
 
 from app.errors import LockHeld, StateDamaged, StateError
 from app.instants import format_time, utc_now
-from app.model import FeedState, LocationState, QuarantinedReading
+from app.model import FeedState, QuarantinedReading
 from app.state import store
 
 # What the earlier forwarder wrote for whichever feed it served.
@@ -51,7 +53,7 @@ _ADVICE = {
 
 
 class JsonFileStore:
-    """A `StateStore` in a folder, which is made where it is missing (mode 0700; files 0600).
+    """A `MendableStore` in a folder, which is made where it is missing (mode 0700; files 0600).
 
     Every save writes the whole feed, so `changed` makes no difference; no location is ever in
     conflict or too large. Meant for some 500 locations.
@@ -76,15 +78,11 @@ class JsonFileStore:
             document = store.decode(text)
             if "version" not in document:
                 return FeedState(takeover=store.takeover_from(document, str(path)))
-            store.check_version(document)
-            return store.feed_from(document, _locations_from(document.get("locations")))
+            return store.whole_from(document)
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
         path = self._state_path(name)
-        document = store.feed_document(state)
-        document["locations"] = {
-            key: store.location_document(location) for key, location in sorted(state.locations.items())
-        }
+        document = store.whole_document(name, state)
         with _explained(path):
             self._make(self._directory)
             with _written_beside(path, store.encode(document, indent=1)) as beside:
@@ -123,13 +121,66 @@ class JsonFileStore:
                 lock.release()
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002 - the item names its feed
-        folder = self._directory / "quarantine" / item.feed
+        folder = self._quarantine_of(item.feed)
         path = folder / f"{store.quarantine_key(item)}.json"
         with _explained(path):
             for made in (self._directory, folder.parent, folder):
                 self._make(made)
             _write(path, store.quarantine_document(item))
         return str(path)
+
+    def set_aside(self, name: str) -> list[str]:
+        path = self._state_path(name)
+        stamp = store.file_stamp(self._now())
+        with _explained(path):
+            found = [part for part in (path, _backup_of(path)) if part.exists()]
+            # The earlier forwarder's file is read only where neither is there.
+            found = found or [part for part in [self._directory / _EARLIER_FILE] if part.exists()]
+            moved = []
+            for part in found:
+                aside = _free(part.with_name(f"{part.name}.damaged-{stamp}"))
+                part.rename(aside)
+                moved.append(str(aside))
+            if moved:
+                _flush_folder(self._directory)
+        return moved
+
+    def remove(self, name: str) -> None:
+        path = self._state_path(name)
+        lock = self._directory / f"{name}.lock"
+        # The backup goes first: alone it would be taken for the rest of a damaged state.
+        found = [_backup_of(path), path, lock, lock.with_name(f"{lock.name}.owner")]
+        with _explained(path):
+            if any(part.exists() for part in found):
+                for part in found:
+                    part.unlink(missing_ok=True)
+                _flush_folder(self._directory)
+
+    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:  # noqa: ARG002
+        folder = self._quarantine_of(feed)
+        damaged = None
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            try:
+                with _explained(path), _refused(path, "repair it, or move it away"):
+                    item = store.quarantined_from(path.read_bytes())
+            except StateDamaged as error:
+                damaged = damaged or error
+                continue
+            yield path.stem, item
+        if damaged is not None:
+            raise damaged
+
+    def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002
+        path = self._quarantine_of(feed) / f"{key}.json"
+        with _explained(path):
+            if not path.exists():
+                raise StateError(f"state: {path}: no such reading in quarantine; see `quarantine list`")
+            folder = path.parent / "replayed"
+            self._make(folder)
+            path.replace(folder / path.name)
+            _flush_folder(folder)
+            _flush_folder(path.parent)
+        return str(folder / path.name)
 
     def probe(self) -> None:
         path = self._directory / "probe.json"
@@ -141,6 +192,9 @@ class JsonFileStore:
 
     def _state_path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
+
+    def _quarantine_of(self, feed: str) -> Path:
+        return self._directory / "quarantine" / feed
 
     def _state_of_the_earlier_file(self) -> FeedState:
         path = self._directory / _EARLIER_FILE
@@ -161,8 +215,9 @@ class JsonFileStore:
     def _remove_leftovers(self, name: str) -> None:
         """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
         with suppress(OSError):
-            for path in self._directory.glob(f"{name}.json.*.tmp"):
-                path.unlink(missing_ok=True)
+            for written in (f"{name}.json", f"{name}.lock.owner"):
+                for path in self._directory.glob(f"{written}.*.tmp"):
+                    path.unlink(missing_ok=True)
 
     @staticmethod
     def _make(folder: Path) -> None:
@@ -186,14 +241,23 @@ class _FileRunLock:
 
 def _advice(path: Path) -> str:
     backup = _backup_of(path)
-    begin = "to begin anew at START_FROM"
+    begin = "`state reset` moves it aside to begin anew at START_FROM"
     if backup.exists():
-        return f"copy {backup} to {path} to go on from the save before, or move both files away {begin}"
-    return f"restore {path} from a copy of yours, or move it away {begin}"
+        return f"to go on from the save before, `state import` {backup}; {begin}"
+    return f"`state import` a copy of yours; {begin}"
 
 
 def _backup_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.bak")
+
+
+def _free(path: Path) -> Path:
+    """Give the path, or one like it that nothing has: what was set aside is never overwritten."""
+    return next(
+        found
+        for number in itertools.count()
+        if not (found := path.with_name(f"{path.name}-{number}") if number else path).exists()
+    )
 
 
 def _content(path: Path) -> bytes | None:
@@ -201,18 +265,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _locations_from(documents: Any) -> dict[str, LocationState]:
-    if not isinstance(documents, dict):
-        raise ValueError("lacks its locations")
-    locations = {}
-    for name, document in documents.items():
-        try:
-            locations[name] = store.location_from(document)
-        except ValueError as error:
-            raise ValueError(f"{name!r}: {error}") from error
-    return locations
 
 
 def _keep_backup(path: Path) -> None:

@@ -9,8 +9,10 @@ A document a (feed, location), JSON types only:
 
 Hubs whose position and ids are equal share one entry of `groups`. Ids are 16
 characters each, sorted and joined into one text an hour; an hour without ids is
-left out. Times keep milliseconds. What cannot be read is a ValueError that says
-which part and why; a store makes a StateDamaged of it, with its place and advice.
+left out. Times keep milliseconds. A whole feed is what is said of it, its `name`, and
+`locations` by their names: the JSON store's file, and an export. What cannot be read
+is a ValueError that says which part and why; a store makes a StateDamaged of it, with
+its place and advice.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from app import strict_json
@@ -93,6 +95,37 @@ class StateStore(Protocol):
         """Write something of another name and remove it, as a run would have to."""
 
 
+class MendableStore(StateStore, Protocol):
+    """A store with what its keeper asks of it besides. None of it deletes what cannot be had again.
+
+    `feed` is the feed's name, `people_counter`. Change things only while the feed's lock is held.
+    """
+
+    def set_aside(self, name: str) -> Sequence[str]:
+        """Move what is stored of the state, whole or damaged, aside; give the places where it is now.
+
+        What `load` gives from then on is an empty state. Quarantine and the lock stay.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove for good a state that has served its purpose, its lock too; quarantine stays.
+
+        Only for states that can be had again, a backfill's. Nothing happens where there is none.
+        """
+
+    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
+        """Give each reading in quarantine with the key it is kept under, in the order of the keys.
+
+        Raises StateDamaged, after all that can be read, where some cannot.
+        """
+
+    def release(self, name: str, feed: str, key: str) -> str:
+        """Move a reading out of quarantine, to those that are dealt with; give its place there.
+
+        Raises StateError where no reading is kept under the key.
+        """
+
+
 def pack_ids(ids: frozenset[str]) -> str:
     return "".join(sorted(ids))
 
@@ -157,6 +190,27 @@ def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState
         )
 
 
+def whole_document(name: str, state: FeedState) -> dict[str, Any]:
+    """Write the whole state of a feed, `name` being its state name."""
+    locations = {key: location_document(location) for key, location in sorted(state.locations.items())}
+    return {"name": name, **feed_document(state), "locations": locations}
+
+
+def whole_from(document: Mapping[str, Any]) -> FeedState:
+    """Read what `whole_document` wrote. Raises ValueError, saying what cannot be read."""
+    check_version(document)
+    documents = document.get("locations")
+    if not isinstance(documents, dict):
+        raise ValueError("lacks its locations")
+    locations = {}
+    for key, found in documents.items():
+        try:
+            locations[key] = location_from(found)
+        except ValueError as error:
+            raise ValueError(f"{key!r}: {error}") from error
+    return feed_from(document, locations)
+
+
 def check_version(document: Mapping[str, Any]) -> None:
     """Raise ValueError unless the document is of the version that is read and written here."""
     version = document.get("version")
@@ -200,6 +254,11 @@ def decode(text: bytes) -> dict[str, Any]:
     return document
 
 
+def file_stamp(instant: datetime) -> str:
+    """Write an instant for the name of a file: `20260302T120000.000Z`."""
+    return f"{instant.astimezone(UTC):%Y%m%dT%H%M%S}.{instant.microsecond // 1000:03}Z"
+
+
 def quarantine_key(item: QuarantinedReading) -> str:
     """Name a quarantined reading by its id, and a hash of its feed, location and hubs.
 
@@ -226,6 +285,21 @@ def quarantine_document(item: QuarantinedReading) -> bytes:
         return strict_json.dumps(document | {"reading": reading}, indent=1)
     except strict_json.NotJson:
         return encode(document | {"reading": item.text.decode("utf-8", "backslashreplace")}, indent=1)
+
+
+def quarantined_from(text: bytes) -> QuarantinedReading:
+    """Read what `quarantine_document` wrote. Raises ValueError, saying what cannot be read."""
+    document = strict_json.loads(text)
+    with _reading("quarantined reading"):
+        return QuarantinedReading(
+            feed=_is(str, document["feed"]),
+            location=_is(str, document["location"]),
+            hubs=[_is(str, hub) for hub in _is(list, document["hubs"])],
+            id=_is(str, document["id"]),
+            reason=_is(str, document["reason"]),
+            at=parse_time(document["at"]),
+            text=strict_json.dumps(document["reading"]),
+        )
 
 
 def _groups(checkpoints: Mapping[str, Checkpoint]) -> list[tuple[list[str], Checkpoint]]:

@@ -14,14 +14,14 @@ from azure.data.tables import TableServiceClient
 from app.settings import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.json_file import JsonFileStore
-from app.state.store import StateStore
+from app.state.store import MendableStore
 from tests.azurite import Relay, connection_string
 
 
 class StatePlace(Protocol):
     """Where a state is kept. Every store that is opened there sees the same state."""
 
-    def open(self) -> StateStore: ...
+    def open(self) -> MendableStore: ...
 
     def put_earlier_state(self, name: str, document: dict[str, Any]) -> None:
         """Put a state of the earlier forwarder there."""
@@ -37,7 +37,7 @@ class FolderPlace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self) -> StateStore:
+    def open(self) -> MendableStore:
         return JsonFileStore(self.folder)
 
     def put_earlier_state(self, name: str, document: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class TablePlace:
         self.connection_string = connection_string(port)
         self.tables = TableServiceClient.from_connection_string(self.connection_string)
 
-    def open(self) -> StateStore:
+    def open(self) -> MendableStore:
         return AzureTableStore.connect(
             StateSettings("table", "", table_connection_string=self.connection_string)
         )

@@ -100,6 +100,7 @@ def test_a_lock_file_alone_means_nothing(tmp_path: Path) -> None:
 def test_what_a_killed_save_left_means_nothing_and_is_removed_by_the_next_run(tmp_path: Path) -> None:
     store = save(tmp_path, state())
     (tmp_path / f"{NAME}.json.x1.tmp").write_text('{"version": 1, "lo')
+    (tmp_path / f"{NAME}.lock.owner.x2.tmp").write_text('{"owner": "run-g')
 
     loaded = store.load(NAME)
     with store.lock(NAME, "run-one"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import LockHeld, StateDamaged
+from app.errors import LockHeld, StateDamaged, StateError
 from app.model import (
     Checkpoint,
     Discovery,
@@ -395,6 +395,91 @@ def test_readings_that_differ_in_id_or_hubs_are_kept_apart(place: StatePlace, na
     assert sorted(map(str, place.quarantined(name))) == sorted(map(str, expected))
 
 
+def held(place: StatePlace, name: str) -> list[tuple[str, QuarantinedReading]]:
+    return list(place.open().quarantined(name, "people_counter"))
+
+
+def test_quarantine_gives_back_what_was_put_in_in_the_order_of_its_keys(place: StatePlace, name: str) -> None:
+    exact = b'{"entry":{"change":{"in":5.10},"note":"x"},"tags":["a",null]}'
+    items = [quarantined(1, exact), quarantined(2), replace(quarantined(2), hubs=[HUB_C])]
+    items.append(quarantined(3, json.dumps({"text": "x" * 2_500_000}, separators=(",", ":")).encode()))
+    for item in items:
+        place.open().quarantine(name, item)
+
+    found = held(place, name)
+
+    assert [key for key, _ in found] == sorted(key for key, _ in found)
+    assert sorted((item for _, item in found), key=str) == sorted(items, key=str)
+
+
+def test_where_nothing_was_quarantined_nothing_is_found(place: StatePlace, name: str) -> None:
+    place.open().quarantine(name, quarantined(1))
+
+    assert list(place.open().quarantined(name, "hourly_snapshot")) == []
+    assert list(place.open().quarantined(f"{name}other", "hourly_snapshot")) == []
+
+
+def test_a_released_reading_is_moved_and_the_others_stay(place: StatePlace, name: str) -> None:
+    large = quarantined(1, json.dumps({"text": "x" * 2_500_000}).encode())
+    for item in (large, quarantined(2)):
+        place.open().quarantine(name, item)
+    key = next(key for key, item in held(place, name) if item.id == large.id)
+
+    where = place.open().release(name, "people_counter", key)
+
+    assert ("replayed" in where, key in where) == (True, True)
+    assert [item.id for _, item in held(place, name)] == [reading_id(2)]
+    with pytest.raises(StateError, match="quarantine list"):
+        place.open().release(name, "people_counter", key)
+
+
+def test_a_reading_can_be_quarantined_and_released_again(place: StatePlace, name: str) -> None:
+    for text in (b'{"try":1}', b'{"try":2}'):
+        place.open().quarantine(name, quarantined(1, text))
+        [(key, item)] = held(place, name)
+        place.open().release(name, "people_counter", key)
+
+        assert (item.text, held(place, name)) == (text, [])
+
+
+# --- set aside --------------------------------------------------------------------------------------
+
+
+def test_a_state_that_was_set_aside_is_empty_and_can_be_saved_anew(place: StatePlace, name: str) -> None:
+    saved(place, name, RICH)
+    store = place.open()
+    store.load(name)
+    with store.lock(name, "state reset") as lock:
+        places = store.set_aside(name)
+        empty = store.load(name)
+        store.save(name, FeedState({"A": location()}), ["A"])
+
+        assert lock.held()
+    assert places
+    assert all("damaged" in found for found in places)
+    assert (empty, place.open().load(name)) == (FeedState(), FeedState({"A": location()}))
+
+
+def test_setting_aside_nothing_does_nothing(place: StatePlace, name: str) -> None:
+    assert (place.open().set_aside(name), place.open().load(name)) == ([], FeedState())
+
+
+def test_an_earlier_state_that_cannot_be_read_can_be_set_aside(place: StatePlace, name: str) -> None:
+    place.put_earlier_state(name, {"total_events_sent": 70})
+
+    assert len(place.open().set_aside(name)) == 1
+    assert place.open().load(name) == FeedState()
+
+
+def test_a_state_keeps_its_quarantine_when_it_is_set_aside(place: StatePlace, name: str) -> None:
+    saved(place, name, RICH)
+    place.open().quarantine(name, quarantined(1))
+
+    place.open().set_aside(name)
+
+    assert [item.id for _, item in held(place, name)] == [reading_id(1)]
+
+
 def test_a_probe_leaves_nothing_and_may_be_repeated(place: StatePlace, name: str) -> None:
     saved(place, name, RICH)
 
@@ -409,3 +494,33 @@ def test_a_probe_passes_while_a_run_holds_the_lock(place: StatePlace, name: str)
         place.open().probe()
 
         assert lock.held()
+
+
+# --- removing -----------------------------------------------------------------------------------------
+
+
+def test_a_removed_state_is_gone_with_its_lock_and_leaves_others_and_quarantine(
+    place: StatePlace, name: str
+) -> None:
+    other = f"{name}other"
+    saved(place, other, RICH)
+    place.open().quarantine(name, quarantined(1))
+    store = place.open()
+    with store.lock(name, "run-one"):
+        for _ in range(2):
+            store.save(name, RICH, RICH.locations.keys())
+
+    store.remove(name)
+
+    assert (store.load(name), place.open().load(name), place.open().load(other)) == (
+        FeedState(),
+        FeedState(),
+        RICH,
+    )
+    assert place.quarantined(name) == [as_read(quarantined(1))]
+
+
+def test_removing_what_is_not_there_does_nothing(place: StatePlace, name: str) -> None:
+    place.open().remove(name)
+
+    assert place.open().load(name) == FeedState()

@@ -1,0 +1,184 @@
+"""What may be done to a feed's state by hand, and what that means for what is sent. Pure.
+
+A position moved back, or ids forgotten, sends readings again; a position moved forward
+leaves readings behind. `effects` finds both from a state before and a state after, so
+that each operation tells the truth about itself, whatever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.instants import HOUR, hour_of
+from app.model import Checkpoint, FeedState, Gap, LocationState, Slice
+
+LEFT_BEHIND = "left behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a state that is meant: one location or all (None), one hub's key or all (None)."""
+
+    location: str | None = None
+    hub: str | None = None
+
+    @property
+    def is_all(self) -> bool:
+        return self.location is None and self.hub is None
+
+    def has(self, location: str, hub: str) -> bool:
+        return self.location in (None, location) and self.hub in (None, hub)
+
+    def checkpoints(self, state: FeedState) -> dict[str, dict[str, Checkpoint]]:
+        """Give the checkpoints that are meant, by location and hub; locations without one are left out."""
+        found = {
+            name: {hub: known for hub, known in location.checkpoints.items() if self.has(name, hub)}
+            for name, location in sorted(state.locations.items())
+        }
+        return {name: checkpoints for name, checkpoints in found.items() if checkpoints}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change means for hubs of a location that are alike in it.
+
+    `before` and `after` are positions; None: there was, or will be, no checkpoint. `again` is what
+    they are sent once more, with the same message ids; `never` what they are not sent at all.
+    `readings` says about how many that is, by the ids that were held; None where none were.
+    """
+
+    location: str
+    hubs: tuple[str, ...]
+    before: datetime | None
+    after: datetime | None
+    again: Slice | None = None
+    never: Slice | None = None
+    readings: int | None = None
+
+
+def skip(state: FeedState, part: Part, to: datetime, now: datetime) -> FeedState:
+    """Move the positions of `part` that lie before `to` forward to it.
+
+    What lies between is never read: `known_from` is `to`, ids are kept from there on, and the
+    stretch becomes a gap found at `now`. Positions at or past `to` stay.
+    """
+    skipped = {
+        name: {
+            hub: Checkpoint(to, to, {hour: ids for hour, ids in known.ids.items() if hour >= hour_of(to)})
+            for hub, known in checkpoints.items()
+            if known.delivered_until < to
+        }
+        for name, checkpoints in part.checkpoints(state).items()
+    }
+    return _with(state, {name: found for name, found in skipped.items() if found}, to, now)
+
+
+def reset(state: FeedState, part: Part, to: datetime | None, start: datetime, now: datetime) -> FeedState:
+    """Forget the positions and ids of `part`; what is counted and listed stays.
+
+    They begin anew at `to`, or without it, when they next run, at START_FROM, which is `start` now.
+    Where that lies after a position, the stretch between becomes a gap found at `now`. A whole
+    feed's reset also leaves an earlier forwarder's position that is yet to be taken over.
+    """
+    renewed = {
+        name: {hub: None if to is None else Checkpoint(to, to) for hub in checkpoints}
+        for name, checkpoints in part.checkpoints(state).items()
+    }
+    after = _with(state, renewed, start if to is None else to, now)
+    if part.is_all and state.takeover is not None and state.takeover.at is None:
+        after = replace(after, takeover=replace(state.takeover, at=now))
+    return after
+
+
+def effects(before: FeedState, after: FeedState, start: datetime) -> list[Effect]:
+    """Say what it means that `before` becomes `after`, for all hubs that `before` has a position of.
+
+    A checkpoint that is gone begins at `start`. Hubs of a location that are alike are told as one.
+    Where nothing is sent again or never, and no position changes, nothing is said.
+    """
+    found: dict[Effect, list[str]] = {}
+    for name, location in sorted(before.locations.items()):
+        kept = after.locations.get(name, LocationState()).checkpoints
+        for hub, known in sorted(location.checkpoints.items()):
+            if kept.get(hub) != known:
+                found.setdefault(_effect(name, known, kept.get(hub), start), []).append(hub)
+    return [replace(effect, hubs=tuple(hubs)) for effect, hubs in found.items() if _is_felt(effect)]
+
+
+def changed(before: FeedState, after: FeedState) -> list[str]:
+    """Name the locations that differ, those that only one of them has among them."""
+    names = before.locations.keys() | after.locations.keys()
+    return sorted(name for name in names if before.locations.get(name) != after.locations.get(name))
+
+
+def _with(
+    state: FeedState, found: Mapping[str, Mapping[str, Checkpoint | None]], to: datetime, now: datetime
+) -> FeedState:
+    """Give the state with these checkpoints in place of those it has; None takes one away."""
+    locations = dict(state.locations)
+    for name, checkpoints in found.items():
+        location = locations[name]
+        left = {hub: location.checkpoints[hub].delivered_until for hub in checkpoints}
+        new = {**location.checkpoints, **checkpoints}
+        locations[name] = replace(
+            location,
+            checkpoints={hub: checkpoint for hub, checkpoint in new.items() if checkpoint is not None},
+            gaps=(*location.gaps, *_left_behind(left, to, now, location.gaps)),
+        )
+    return replace(state, locations=locations)
+
+
+def _left_behind(
+    positions: Mapping[str, datetime], to: datetime, now: datetime, known: Iterable[Gap]
+) -> list[Gap]:
+    by_position: dict[datetime, list[str]] = {}
+    for hub, position in sorted(positions.items()):
+        if position < to:
+            by_position.setdefault(position, []).append(hub)
+    gaps = [
+        Gap(Slice(position, to), LEFT_BEHIND, now, tuple(hubs))
+        for position, hubs in sorted(by_position.items())
+    ]
+    had = {(gap.window, gap.cause, gap.hubs) for gap in known}
+    return [gap for gap in gaps if (gap.window, gap.cause, gap.hubs) not in had]
+
+
+def _effect(name: str, before: Checkpoint, after: Checkpoint | None, start: datetime) -> Effect:
+    begins = after or Checkpoint(start, start)
+    again = never = None
+    if begins.delivered_until > before.delivered_until:
+        never = Slice(before.delivered_until, begins.delivered_until)
+    else:
+        unknown_from = begins.delivered_until if any(begins.ids.values()) else begins.known_from
+        again = _slice(unknown_from, _reached(before))
+    window, rate = again or never, _rate(before)
+    readings = None
+    if window is not None and rate is not None:
+        readings = round(rate * ((window.end - window.start) / HOUR))
+    position = None if after is None else after.delivered_until
+    return Effect(name, (), before.delivered_until, position, again, never, readings)
+
+
+def _is_felt(effect: Effect) -> bool:
+    return effect.before != effect.after or effect.again is not None
+
+
+def _slice(start: datetime, end: datetime) -> Slice | None:
+    return Slice(start, end) if start < end else None
+
+
+def _reached(checkpoint: Checkpoint) -> datetime:
+    """Give the end of what a hub has, to the hour for batches of a slice that was not completed."""
+    newest = checkpoint.newest_hour()
+    if newest is not None and newest > checkpoint.delivered_until:
+        return newest + HOUR
+    return checkpoint.delivered_until
+
+
+def _rate(checkpoint: Checkpoint) -> float | None:
+    """Give readings an hour, quiet hours included, over the time whose ids are complete."""
+    covered = (_reached(checkpoint) - checkpoint.known_from) / HOUR
+    count = sum(len(ids) for ids in checkpoint.ids.values())
+    return count / covered if count and covered > 0 else None
