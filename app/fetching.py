@@ -33,7 +33,8 @@ class Fetched:
     """What came for `window`, which begins where the slice asked for begins and may end before it.
 
     `lines` counts the entries as they came, repeats included. `saturated` is the window of one
-    millisecond whose answer is full and cannot be asked in smaller parts.
+    millisecond whose answer is full and cannot be asked in smaller parts. `too_wide` says that the
+    source could not answer for longer: what follows is better asked no wider.
     """
 
     window: Slice
@@ -41,6 +42,7 @@ class Fetched:
     lines: int
     warnings: tuple[str, ...] = ()
     saturated: Slice | None = None
+    too_wide: bool = False
 
 
 def fetch_slice(ask: Ask, read: Read, window: Slice, earliest: datetime, record_limit: int) -> Fetched:
@@ -49,11 +51,13 @@ def fetch_slice(ask: Ask, read: Read, window: Slice, earliest: datetime, record_
     Raises SourceError as `ask` does; SourceUnavailable where no window is short enough to be answered.
     """
     asked = Slice(max(window.start - OVERLAP, earliest), window.end)
+    too_wide = False
     while True:
         try:
             answer = ask(asked)
         except WindowTooWide as error:
             asked = _shorter_after(error, asked, window)
+            too_wide = True
             continue
         lines = count_lines(answer)
         readings = read(answer)
@@ -62,7 +66,7 @@ def fetch_slice(ask: Ask, read: Read, window: Slice, earliest: datetime, record_
             asked = _narrower(asked, window, readings)
             continue
         done = Slice(window.start, asked.end)
-        return Fetched(done, readings, lines, answer.warnings, asked if full else None)
+        return Fetched(done, readings, lines, answer.warnings, asked if full else None, too_wide)
 
 
 def _shorter_after(error: WindowTooWide, asked: Slice, window: Slice) -> Slice:

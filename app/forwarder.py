@@ -7,14 +7,13 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
-from app import strict_json
 from app.budget import Budget
 from app.delivery import Refused, dispatch
 from app.errors import (
@@ -30,15 +29,17 @@ from app.errors import (
 )
 from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.feeds.feed import Feed, load_feed, read_answer
+from app.feeds.quarantine import quarantine_text
 from app.fetching import Fetched, fetch_slice
 from app.instants import MILLISECOND, floor_to, format_time, utc_now
+from app.lateness import first_seen, is_steady, near_far_edge
 from app.ledger import Ledger
 from app.locations import begin_checkpoints, find_locations
 from app.log import get_log
 from app.microshare.client import MicroshareClient
-from app.model import FeedState, Gap, QuarantinedReading, Slice
+from app.model import FeedState, Gap, LocationState, QuarantinedReading, Slice
 from app.planning import Group, Limits, plan_slice
-from app.report import Draft, Quarantined, Report, RunFailed
+from app.report import Draft, Quarantined, Report, RunFailed, backlog
 from app.schedule import Schedule, Task
 from app.settings import FeedSettings, HubSettings, Settings
 from app.state.store import RunLock, StateStore
@@ -72,20 +73,39 @@ class Lanes(Protocol):
     def close(self) -> None: ...
 
 
+class Inbox(Protocol):
+    """Where news waits for the run's own thread; `queue.SimpleQueue` unless a test counts its own time."""
+
+    def put(self, item: Any) -> None: ...
+    def empty(self) -> bool: ...
+    def get(self, *, timeout: float | None = None) -> Any:
+        """Give the next news. Raises queue.Empty where none came within `timeout` seconds."""
+
+
 # Hubs, the run's time, where to tell news, and what gives the reason why nothing may be sent, or None.
 MakeLanes = Callable[[Sequence[HubSettings], Budget, Callable[[News], None], Callable[[], str | None]], Lanes]
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The parts of a run, put together by `app.wiring`. A dry run sends nothing and saves nothing."""
+    """The parts of a run, put together by `app.wiring`. A dry run sends nothing and saves nothing.
+
+    A run that is not up to now, a backfill, ends at `until` and keeps its positions under a
+    `state_name` of its own. `make_workers` gives what fetches, for a number of slices at a time,
+    `make_inbox` the queue in which the run waits for its news.
+    """
 
     settings: Settings
     store: StateStore
     make_client: Callable[[Budget], MicroshareClient]
     make_lanes: MakeLanes
     dry_run: bool = False
+    until: datetime | None = None
+    state_name: str | None = None
     now: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    make_workers: Callable[[int], Executor] = ThreadPoolExecutor
+    make_inbox: Callable[[], Inbox] = queue.SimpleQueue
 
 
 def run_forwarder(
@@ -113,7 +133,7 @@ def run_forwarder(
     feed = load_feed(feed_name)
     run = _Run(feed, settings, wiring, budget or Budget(wiring.settings.run.budget), progress)
     try:
-        lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(feed.state_name, owner=run.id)
+        lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(run.state_name, owner=run.id)
         with lock as held:
             report = run.execute(held)
     except LockHeld:
@@ -141,22 +161,27 @@ class _Run:
         self._feed = feed
         self._settings = settings
         self._wiring = wiring
+        self.state_name = wiring.state_name or feed.state_name
         self._budget = budget
         self._progress = progress
         self._log = get_log(run=self.id, feed=settings.name)
         self._limits = Limits(settings.look_back, settings.slice_length, settings.record_limit)
         self._draft = Draft(wiring.settings.hubs, wiring.settings.warnings)
         self._client = wiring.make_client(budget)
-        self._inbox: queue.SimpleQueue[News | _FetchEnded] = queue.SimpleQueue()
+        self._inbox = wiring.make_inbox()
         self._ledger = Ledger(FeedState(), self._limits)
         self._loaded = False
         self._lanes: Lanes | None = None
         self._schedule = Schedule()
+        self._before: Mapping[str, LocationState] = {}
+        self._backlog_before_s = 0.0
         self._started = wiring.now()
         self._horizon = self._started
         self._names: list[str] = []
         self._hubs_failing_before: frozenset[str] = frozenset()
-        self._locations_failing_before: set[str] = set()
+        self._locations_failing_before: frozenset[str] = frozenset()
+        self._locations_failed: set[str] = set()
+        self._locations_answered: set[str] = set()
         # What may be done still: hubs that are connected, with the largest message each takes.
         self._connecting = {hub.key for hub in wiring.settings.hubs if hub.enabled}
         self._connected: dict[str, int] = {}
@@ -167,9 +192,12 @@ class _Run:
         # What is under way.
         self._fetching: set[tuple[str, str]] = set()
         self._fetches = 0
+        self._cut_short = False
         self._undelivered: Counter[str] = Counter()
-        self._earliest: dict[str, datetime] = {}
-        self._save_due = time.monotonic()
+        self._full_until: dict[str, datetime] = {}
+        self._answered_lengths: dict[str, timedelta] = {}
+        self._monotonic = wiring.monotonic
+        self._save_due = self._monotonic()
         self._fetched_s = self._backlog_s = 0.0
 
     def execute(self, lock: RunLock | None) -> Report:
@@ -198,6 +226,11 @@ class _Run:
 
     def _tell(self) -> Report:
         report = self._report()
+        for key, hub in report.hubs.items():
+            if not hub.paused:
+                took = {"events": hub.events, "readings": hub.readings, "behind_s": hub.behind_s}
+                position = hub.delivered_until and format_time(hub.delivered_until)
+                self._log.info("hub.delivered", hub=key, **took, position=position)
         said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
         (self._log.info if report.ok else self._log.error)("run.finished", **said)
         return report
@@ -205,13 +238,16 @@ class _Run:
     # --- before anything is sent --------------------------------------------------------------------
 
     def _prepare(self, lock: RunLock | None) -> None:
-        state = self._wiring.store.load(self._feed.state_name)
+        state = self._wiring.store.load(self.state_name)
         self._ledger = Ledger(state, self._limits)
         self._loaded = True
+        self._before = state.locations
         self._hubs_failing_before = frozenset(
             key for location in state.locations.values() for key, hub in location.hubs.items() if hub.error
         )
-        self._locations_failing_before = {name for name, found in state.locations.items() if found.error}
+        self._locations_failing_before = frozenset(
+            name for name, found in state.locations.items() if found.error
+        )
         self._open_lanes(lock)
         self._client.login()
         self._find_horizon()
@@ -222,6 +258,7 @@ class _Run:
             self._draft.warn("there is no location to ask for; see `locations`")
         place = self._wiring.store.place
         begin_checkpoints(self._ledger, self._wiring.settings, self._names, self._horizon, place, self._draft)
+        self._backlog_before_s = self._backlog()
         if self._ledger.changed:
             self._save()
         self._await_lanes()
@@ -237,7 +274,8 @@ class _Run:
     def _find_horizon(self) -> None:
         host, api = self._wiring.now(), self._client.api_time()
         earlier = host if api is None else min(host, api)
-        self._horizon = floor_to(earlier - self._settings.settle, MILLISECOND)
+        horizon = floor_to(earlier - self._settings.settle, MILLISECOND)
+        self._horizon = horizon if self._wiring.until is None else min(horizon, self._wiring.until)
         self._warn_of_skew()
 
     def _warn_of_skew(self) -> None:
@@ -252,8 +290,8 @@ class _Run:
 
     def _await_lanes(self) -> None:
         """Wait until every hub is connected or known to fail, so that they share what is fetched."""
-        until = time.monotonic() + min(_OPENING_GRACE_S, self._budget.left() * _OPENING_SHARE)
-        while self._connecting and (left := until - time.monotonic()) > 0:
+        until = self._monotonic() + min(_OPENING_GRACE_S, self._budget.left() * _OPENING_SHARE)
+        while self._connecting and (left := until - self._monotonic()) > 0:
             try:
                 self._handle(self._inbox.get(timeout=left))
             except queue.Empty:
@@ -262,24 +300,25 @@ class _Run:
     # --- fetching and delivering --------------------------------------------------------------------
 
     def _forward(self) -> None:
-        workers = ThreadPoolExecutor(self._wiring.settings.run.concurrency, thread_name_prefix="fetch")
+        workers = self._wiring.make_workers(self._wiring.settings.run.concurrency)
         try:
             for name in self._names:
                 self._backlog_s += self._consider(name)
             while self._goes_on(workers):
                 self._handle_next()
                 self._save_if_due()
-            self._give_up_on_connecting()
+            self._tell_of_silence()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
-    def _goes_on(self, workers: ThreadPoolExecutor) -> bool:
+    def _goes_on(self, workers: Executor) -> bool:
         """Open what can be opened. False where nothing is under way then, or the time is over."""
         self._open_slices(workers)
         if self._budget.remaining() <= 0:
             self._draft.warn("the run's hard end came before its lanes were empty; the next run goes on")
             return False
-        under_way = self._fetches > 0 or self._undelivered.total() > 0
+        # Once told to stop, lanes take no more batches: what is still being fetched is for the next run.
+        under_way = (self._fetches > 0 and not self._budget.stopped) or self._undelivered.total() > 0
         return under_way or (bool(self._connecting) and not self._is_closing())
 
     def _is_closing(self) -> bool:
@@ -296,13 +335,18 @@ class _Run:
         free = [hub for hub in self._connected if hub in known and self._is_free(name, hub)]
         behind = [timedelta(0)]
         for group in self._ledger.groups(name, free):
-            window = plan_slice(group, self._horizon, self._limits)
+            window = plan_slice(group, self._horizon, self._limits_of(name))
             if window is not None:
-                failing = name in self._locations_failing_before
+                failing = name in self._locations_failing_before and name not in self._locations_answered
                 near = window.end >= self._horizon
                 self._schedule.offer(group, window, near=near, failed_before=failing)
                 behind.append(self._horizon - group.cursor)
         return max(behind).total_seconds()
+
+    def _limits_of(self, name: str) -> Limits:
+        """Give the feed's limits; slices no longer than the source could answer for in this run."""
+        answered = self._answered_lengths.get(name, self._limits.slice_length)
+        return replace(self._limits, slice_length=min(answered, self._limits.slice_length))
 
     def _is_free(self, name: str, hub: str) -> bool:
         return (name, hub) not in self._fetching and self._is_usable(name, hub)
@@ -311,7 +355,7 @@ class _Run:
         stopped = name in self._stopped_locations or (name, hub) in self._stopped
         return hub in self._connected and not stopped
 
-    def _open_slices(self, workers: ThreadPoolExecutor) -> None:
+    def _open_slices(self, workers: Executor) -> None:
         while not self._is_closing() and self._fetches < self._wiring.settings.run.concurrency:
             behind_first = self._budget.used() >= _NEAR_SHARE
             task = self._schedule.take(behind_first=behind_first, usable=self._is_usable)
@@ -323,11 +367,19 @@ class _Run:
             else:
                 self._schedule.wait_for_room(task)
 
-    def _open_slice(self, workers: ThreadPoolExecutor, task: Task) -> None:
+    def _open_slice(self, workers: Executor, task: Task) -> None:
         self._fetching |= {(task.group.location, hub) for hub in task.group.hubs}
         self._fetches += 1
-        earliest = self._earliest.get(task.group.location, task.group.checkpoint.known_from)
-        workers.submit(self._fetch, task, max(earliest, task.group.checkpoint.known_from))
+        workers.submit(self._fetch, task, self._earliest_for(task))
+
+    def _earliest_for(self, task: Task) -> datetime:
+        """Give what no question goes before: `known_from`, or a full millisecond that lies before the slice.
+
+        One that lies after its beginning is another group's: this one has yet to get there.
+        """
+        known_from = task.group.checkpoint.known_from
+        full_until = self._full_until.get(task.group.location, known_from)
+        return max(full_until, known_from) if full_until <= task.window.start else known_from
 
     def _has_room(self, hub: str) -> bool:
         return self._lanes is not None and self._lanes.has_room(hub)
@@ -349,8 +401,8 @@ class _Run:
 
     def _handle_next(self) -> None:
         wait_s = min(self._budget.remaining(), _LONGEST_WAIT_S)
-        if self._ledger.changed:
-            wait_s = min(wait_s, max(0.0, self._save_due - time.monotonic()))
+        if self._ledger.changed and self._unsaved is None:
+            wait_s = min(wait_s, max(0.0, self._save_due - self._monotonic()))
         try:
             self._handle(self._inbox.get(timeout=wait_s))
         except queue.Empty:
@@ -362,10 +414,9 @@ class _Run:
                 self._fetches -= 1
                 self._fetching -= {(group.location, hub) for hub in group.hubs}
                 if isinstance(result, Exception):
-                    self._fetch_failed(group.location, result)
+                    self._fetch_failed(group, result)
                 else:
-                    self._fetched(group, result)
-                    self._consider(group.location)
+                    self._take_in(group, result)
             case Opened(hub, largest):
                 self._connecting.discard(hub)
                 self._connected[hub] = largest
@@ -385,8 +436,19 @@ class _Run:
         self._undelivered[hub] -= 1
         self._schedule.room_came()
 
-    def _fetch_failed(self, name: str, error: Exception) -> None:
+    def _take_in(self, group: Group, fetched: Fetched) -> None:
+        try:
+            self._fetched(group, fetched)
+        except Exception as error:  # noqa: BLE001 - one location's trouble must not stop the others
+            self._fetch_failed(group, error)
+        else:
+            self._consider(group.location)
+
+    def _fetch_failed(self, group: Group, error: Exception) -> None:
+        """Leave a group alone for this run; hubs that are elsewhere in the location's time go on."""
+        name = group.location
         if isinstance(error, Interrupted) and self._budget.left() <= 0:
+            self._cut_short = True
             return
         if isinstance(error, AuthError | Interrupted):
             self._opens_no_more = True
@@ -394,9 +456,10 @@ class _Run:
             trace = "".join(traceback.format_exception(error))[-4000:]
             self._log.error("error.unexpected", location=name, traceback=trace)
             error = ForwarderError(f"location {name}: unexpected {type(error).__name__}: {error}")
-        if name not in self._locations_failing_before and name not in self._stopped_locations:
+        if name not in self._locations_failing_before | self._locations_failed:
             self._log.warning("location.failing", location=name, error=str(error))
-        self._stopped_locations.add(name)
+        self._locations_failed.add(name)
+        self._stopped |= {(name, hub) for hub in group.hubs}
         self._ledger.query_failed(name, str(error), self._wiring.now())
         self._draft.fail(name, None, str(error))
 
@@ -405,6 +468,7 @@ class _Run:
         name = group.location
         self._lower_horizon()
         self._note_fetched(name, fetched)
+        self._note_lateness(group, fetched)
         limits = {hub: self._connected[hub] for hub in group.hubs if self._is_usable(name, hub)}
         if not limits or self._lanes is None:
             return
@@ -417,6 +481,26 @@ class _Run:
             for delivery in deliveries:
                 self._undelivered[hub] += 1
                 self._lanes.put(hub, delivery)
+
+    def _backlog(self) -> float:
+        locations = [self._ledger.location(name) for name in self._names]
+        return backlog(locations, self._wiring.settings.hubs, self._horizon)
+
+    def _note_lateness(self, group: Group, fetched: Fetched) -> None:
+        """Measure how late the source is, where the run follows closely on the one before."""
+        name, before = group.location, self._before.get(group.location, LocationState())
+        checkpoints = [before.checkpoints[hub] for hub in group.hubs if hub in before.checkpoints]
+        first_time = len(checkpoints) < len(group.hubs)
+        position = min((found.delivered_until for found in checkpoints), default=self._horizon)
+        if self._wiring.until is not None or first_time or not is_steady(position, self._horizon):
+            return
+        new = first_seen(fetched.readings, self._ledger.known(name))
+        for reading in new:
+            if reading.time is not None:
+                self._draft.lateness.add(self._horizon + self._settings.settle - reading.time)
+        late = near_far_edge(new, checkpoints[0], before.newest, self._settings.look_back)
+        if late:
+            self._draft.warn_of_look_back(name, len(late), self._settings)
 
     def _lower_horizon(self) -> None:
         """Follow an API clock that turns out to be behind the one the horizon was taken from."""
@@ -432,11 +516,9 @@ class _Run:
             self._progress(min(self._fetched_s, self._backlog_s), self._backlog_s)
         for text in fetched.warnings:
             self._draft.warn(text)
-        if name in self._locations_failing_before:
-            self._locations_failing_before.discard(name)
-            self._log.info("location.recovered", location=name)
+        self._locations_answered.add(name)
         times = [reading.time for reading in fetched.readings if reading.time is not None]
-        self._ledger.query_succeeded(name, max((at for at in times if at <= self._horizon), default=None))
+        self._ledger.saw(name, max((at for at in times if at <= self._horizon), default=None))
         end = max(fetched.window.end, self._horizon) + _ABSURD
         absurd = [at for at in times if at not in Slice(fetched.window.start - _ABSURD, end)]
         if absurd:
@@ -444,8 +526,10 @@ class _Run:
             self._draft.warn(
                 f"{name}: {len(absurd)} readings lie far outside the window asked, one at {first}"
             )
+        if fetched.too_wide:
+            self._answered_lengths[name] = max(fetched.window.end - fetched.window.start, _MINUTE)
         if fetched.saturated is not None:
-            self._earliest[name] = fetched.saturated.end
+            self._full_until[name] = fetched.saturated.end
             gap = Gap(fetched.saturated, "saturated", self._horizon)
             if self._ledger.found_gap(name, gap):
                 self._draft.found_gap(name, gap)
@@ -454,9 +538,14 @@ class _Run:
         """Set readings aside. False where that failed: no position may move past them then."""
         for reading in refused.readings:
             reason = refused.reason or "it cannot be forwarded"
-            text = strict_json.dumps_with_flaws({"tags": list(reading.tags), "entry": reading.entry})
             item = QuarantinedReading(
-                self._settings.name, name, refused.hubs, reading.id, reason, self._wiring.now(), text
+                self._settings.name,
+                name,
+                refused.hubs,
+                reading.id,
+                reason,
+                self._wiring.now(),
+                quarantine_text(reading),
             )
             try:
                 place = self._wiring.store.quarantine(self._feed.state_name, item)
@@ -497,15 +586,15 @@ class _Run:
     # --- state --------------------------------------------------------------------------------------
 
     def _save_if_due(self) -> None:
-        if self._ledger.changed and time.monotonic() >= self._save_due and self._unsaved is None:
+        if self._ledger.changed and self._monotonic() >= self._save_due and self._unsaved is None:
             self._save()
 
     def _save(self) -> None:
         """Save what changed. After a failure nothing more is sent in this run."""
         changed = frozenset(self._ledger.changed)
-        began = time.monotonic()
+        began = self._monotonic()
         try:
-            self._wiring.store.save(self._feed.state_name, self._ledger.state(), changed)
+            self._wiring.store.save(self.state_name, self._ledger.state(), changed)
         except (StateConflict, StateTooLarge) as error:
             self._lose_locations(error)
         except StateError as error:
@@ -515,8 +604,8 @@ class _Run:
             return
         self._ledger.changed -= changed
         self._unsaved = None
-        took = time.monotonic() - began
-        self._save_due = time.monotonic() + max(_SAVES_APART_S, took * _SAVES_APART_TIMES)
+        took = self._monotonic() - began
+        self._save_due = self._monotonic() + max(_SAVES_APART_S, took * _SAVES_APART_TIMES)
 
     def _lose_locations(self, error: StateConflict | StateTooLarge) -> None:
         """Stop the locations that could not be saved; whoever has them goes on from what it knows."""
@@ -537,19 +626,27 @@ class _Run:
                 self._handle(news)
         for hub in sorted(self._hubs_failing_before & self._connected.keys()):
             self._log.info("hub.recovered", hub=hub)
+        recovered = self._locations_failing_before & self._locations_answered - self._locations_failed
+        for name in sorted(recovered):
+            self._ledger.query_recovered(name)
+            self._log.info("location.recovered", location=name)
         if self._loaded:
             self._ledger.update(last_run=self._last_run())
             self._save()
 
-    def _give_up_on_connecting(self) -> None:
-        """Name the hubs that never answered, unless the run was told to stop before they could."""
-        if self._budget.stopped:
+    def _tell_of_silence(self) -> None:
+        """Name the hubs, or the source, that never answered in a run that had its whole time."""
+        if self._budget.stopped or self._opens_no_more:
             return
+        waited_s = self._budget.elapsed()
         for hub in sorted(self._connecting):
-            waited_s = self._budget.elapsed()
             self._lane_closed(
                 hub, HubUnreachable(f"hub {hub}: no connection within the run's {waited_s:.0f} s")
             )
+        waits_still = self._cut_short or self._fetches > 0
+        if waits_still and self._draft.slices == 0 and not self._draft.failed:
+            text = f"microshare: no query was answered within the run's {waited_s:.0f} s; check the API"
+            self._draft.fail(None, None, text)
 
     def _last_run(self) -> dict[str, object]:
         ended = self._wiring.now()
@@ -570,5 +667,6 @@ class _Run:
             took_s=self._budget.elapsed(),
             api_calls=self._client.api_calls,
             locations={name: self._ledger.location(name) for name in self._names},
+            backlog_before_s=self._backlog_before_s,
             dry_run=self._wiring.dry_run,
         )

@@ -66,6 +66,12 @@ class Ledger:
         checkpoints = {hub: plan.checkpoint for hub, plan in plans.items()}
         return group_hubs(name, checkpoints, {hub: plan.cursor for hub, plan in plans.items()})
 
+    def known(self, name: str) -> list[Checkpoint]:
+        """Give what the location's hubs have or are about to get, paused and removed ones too."""
+        found = list(self.location(name).checkpoints.values())
+        found += [plan.checkpoint for (location, _), plan in self._plans.items() if location == name]
+        return list({id(checkpoint): checkpoint for checkpoint in found}.values())
+
     def planned(self, name: str, hub: str, ids: Ids, window: Slice, done_until: datetime) -> None:
         """Note that a slice is in the hub's lane: it will have `ids`, and be done up to `done_until`."""
         before = self._plan(name, hub).checkpoint
@@ -107,10 +113,14 @@ class Ledger:
         since = location.since if location.error else at
         self._set(name, replace(location, error=error, since=since))
 
-    def query_succeeded(self, name: str, newest: datetime | None) -> None:
+    def query_recovered(self, name: str) -> None:
+        self._set(name, replace(self.location(name), error=None, since=None))
+
+    def saw(self, name: str, newest: datetime | None) -> None:
+        """Note the time of the newest reading of an answer, if it had any."""
         location = self.location(name)
         seen = [instant for instant in (location.newest, newest) if instant is not None]
-        self._set(name, replace(location, newest=max(seen, default=None), error=None, since=None))
+        self._set(name, replace(location, newest=max(seen, default=None)))
 
     def found_gap(self, name: str, gap: Gap) -> bool:
         """Keep a gap. False where it is known."""

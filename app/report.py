@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.errors import ForwarderError
 from app.instants import format_time
+from app.lateness import Lateness, Latenesses
 from app.model import Gap, LocationState
 from app.redaction import redact
-from app.settings import HubSettings
+from app.settings import FeedSettings, HubSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,12 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of one feed. `until` is the horizon; `left` counts locations that are still behind it."""
+    """One run of one feed. `until` is the horizon; `left` counts locations that are still behind it.
+
+    `left_s` is the source time that they have still to be fetched, each for its slowest hub, in
+    seconds; `forecast_s` the seconds that runs at this one's pace need for it, None where nothing
+    is left or this one gained nothing.
+    """
 
     run: str
     feed: str
@@ -64,6 +70,9 @@ class Report:
     api_calls: int
     hubs: Mapping[str, HubReport]
     left: int = 0
+    left_s: float = 0.0
+    forecast_s: float | None = None
+    lateness: Lateness | None = None
     dry_run: bool = False
     quarantined: Sequence[Quarantined] = ()
     gaps: Sequence[tuple[str, Gap]] = ()
@@ -88,6 +97,9 @@ class Report:
             "slices": self.slices,
             "api_calls": self.api_calls,
             "left": self.left,
+            "left_s": round(self.left_s, 3),
+            "forecast_s": None if self.forecast_s is None else round(self.forecast_s, 3),
+            "lateness": self.lateness and asdict(self.lateness),
             "hubs": {key: _hub_json(hub) for key, hub in self.hubs.items()},
             "quarantined": [
                 {
@@ -121,6 +133,7 @@ class Draft:
         self._hubs = hubs
         self._got: dict[str, HubReport] = {hub.key: HubReport(paused=not hub.enabled) for hub in hubs}
         self.slices = 0
+        self.lateness = Latenesses()
         self._quarantined: list[Quarantined] = []
         self._gaps: list[tuple[str, Gap]] = []
         self._warnings: list[str] = list(warnings)
@@ -134,10 +147,24 @@ class Draft:
     def first_error(self) -> str | None:
         return self._failures[0].error if self._failures else None
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Warnings, then what failed."""
+        return *self._warnings, *(failure.error for failure in self._failures)
+
     def warn(self, text: str) -> None:
         text = redact(text)
         if text not in self._warnings:
             self._warnings.append(text)
+
+    def warn_of_look_back(self, location: str, readings: int, feed: FeedSettings) -> None:
+        """Tell that a location's readings nearly came too late to be found."""
+        noun = "reading" if readings == 1 else "readings"
+        self.warn(
+            f"{location}: {readings} {noun} came so late that the look-back ({_written(feed.look_back)}) "
+            f"all but ended before; later ones are missed; in config.yaml write "
+            f"feeds.{feed.name}.look_back: {_written(feed.look_back * 2)}"
+        )
 
     def fail(self, location: str | None, hub: str | None, error: str) -> None:
         failure = Failure(location, hub, redact(error))
@@ -173,9 +200,15 @@ class Draft:
         took_s: float,
         api_calls: int,
         locations: Mapping[str, LocationState],
+        backlog_before_s: float,
         dry_run: bool,
     ) -> Report:
-        """Give the report; `locations` are those of the run, as they are now."""
+        """Give the report; `locations` are those of the run, as they are now.
+
+        `backlog_before_s` is what `backlog` gave for them before anything was fetched.
+        """
+        left_s = backlog(locations.values(), self._hubs, until) if until else 0.0
+        gained_s = backlog_before_s - left_s
         left = {
             name
             for name, location in locations.items()
@@ -193,12 +226,36 @@ class Draft:
             api_calls=api_calls,
             hubs={key: _with_position(got, key, locations, until) for key, got in self._got.items()},
             left=len(left),
+            left_s=left_s,
+            forecast_s=left_s / gained_s * took_s if left_s > 0 and gained_s > 0 else None,
+            lateness=self.lateness.told(),
             dry_run=dry_run,
             quarantined=tuple(self._quarantined),
             gaps=tuple(self._gaps),
             warnings=tuple(self._warnings),
             failures=tuple(self._failures),
         )
+
+
+def backlog(locations: Iterable[LocationState], hubs: Sequence[HubSettings], until: datetime) -> float:
+    """Give the seconds of source time that locations lack up to `until`, each at its slowest hub on."""
+    enabled = [hub.key for hub in hubs if hub.enabled]
+    return sum(
+        max(
+            (max(0.0, (until - _position(location, hub, until)).total_seconds()) for hub in enabled),
+            default=0,
+        )
+        for location in locations
+    )
+
+
+def _written(duration: timedelta) -> str:
+    """Write a duration as the settings do, in its largest whole unit."""
+    seconds = round(duration.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _position(location: LocationState, hub: str, otherwise: datetime) -> datetime:

@@ -129,7 +129,12 @@ class Broadcaster:
         self._loop.call_soon_threadsafe(lane.queue.put_nowait, delivery)
 
     def stop_location(self, location: str) -> None:
-        """Send nothing more of a location to any hub; what is on its way may still arrive."""
+        """Send nothing more of a location to any hub; what is on its way may still arrive.
+
+        Once closed there is nothing left to stop: the last save of a run may find a location lost.
+        """
+        if self._loop.is_closed():
+            return
         for lane in self._lanes.values():
             self._loop.call_soon_threadsafe(lane.stop_location, location)
 
@@ -198,6 +203,8 @@ class _Lane:
             error = failure
         except asyncio.CancelledError:
             return
+        except Exception as failure:  # noqa: BLE001 - a lane that ends in silence would hold the run up
+            error = HubUnreachable(f"hub {self._name}: unexpected {type(failure).__name__}: {failure}")
         finally:
             await self._hub.close()
         self._tell(LaneClosed(self._key, error))

@@ -1,4 +1,4 @@
-"""Reads a hub's events, for people who want to see what arrived. The forwarder itself never does.
+"""Reads a hub's events, to see what arrived or is missing. The forwarder itself never does.
 
 The SDK's synchronous client is used, in threads that a deadline abandons: its asyncio client
 swallows what a refused receive link says, and tries again for ever. `receive_batch`, because
@@ -68,15 +68,17 @@ class HubReader:
         self._settings = settings
         self._answer_s = answer_s
         self._group = consumer_group
-        # The sequence number after which each partition is read on.
-        self._after: dict[str, int] = {}
+        # The sequence number, or the time, after which each partition is read on.
+        self._after: dict[str, int | datetime] = {}
         # Whether the hub has yet to hand out the first of the events it is known to hold.
         self._owes_event = False
+        self._found: list[Mapping[str, Any]] = []
+        self._since: datetime | None = None
 
-    def open(self, *, latest: bool) -> int:
+    def open(self, *, latest: bool, since: datetime | None = None) -> int:
         """Find the partitions, and where to begin: at what comes after now, or at what is oldest.
 
-        Gives how many partitions there are.
+        With `since`, what is oldest of what was enqueued after it. Gives how many partitions there are.
         """
         client = self._consumer()
         until = time.monotonic() + self._answer_s
@@ -92,9 +94,53 @@ class HubReader:
         finally:
             _close(client)
         for known in found:
-            self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else -1
-        self._owes_event = not latest and any(not known["is_empty"] for known in found)
+            oldest = -1 if since is None else since
+            self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else oldest
+        self._found, self._since = found, since
+        self._owes_event = not latest and any(map(self._holds_some, found))
         return len(found)
+
+    def _holds_some(self, known: Mapping[str, Any]) -> bool:
+        return not known["is_empty"] and self._went_on(known)
+
+    def _went_on(self, known: Mapping[str, Any]) -> bool:
+        """Whether anything was enqueued since the time that reading begins at."""
+        last: datetime = known["last_enqueued_time_utc"]
+        return self._since is None or last > self._since
+
+    def read_held(self, take: Callable[[Received], None]) -> datetime | None:
+        """Hand everything to `take` that the hub held when it was opened, and end.
+
+        Gives the time from which on nothing was lost to the hub's retention; None where nothing ever
+        was. Raises HubUnreachable where the hub holds back what it has.
+        """
+        last = {
+            known["id"]: known["last_enqueued_sequence_number"]
+            for known in self._found
+            if self._holds_some(known)
+        }
+        # Of a partition that begins with its first event nothing was lost.
+        kept_since = {
+            known["id"]: known["last_enqueued_time_utc"]
+            for known in self._found
+            if known["beginning_sequence_number"] > 0 and known["is_empty"] and self._went_on(known)
+        }
+        begins = {known["id"]: known["beginning_sequence_number"] for known in self._found}
+
+        def take_held(event: Received) -> bool:
+            if event.sequence is not None:
+                if event.enqueued is not None and 0 < event.sequence == begins[event.partition]:
+                    kept_since[event.partition] = event.enqueued
+                if event.sequence <= last.get(event.partition, -1):
+                    take(event)
+                if event.sequence >= last.get(event.partition, event.sequence):
+                    last.pop(event.partition, None)
+            self._owes_event = bool(last)
+            return bool(last)
+
+        if last:
+            self.read(take_held)
+        return max(kept_since.values(), default=None)
 
     def read(self, take: Callable[[Received], bool], seconds: float | None = None) -> None:
         """Hand every event to `take`, those of a partition in order, until it gives False or time is up.

@@ -54,6 +54,12 @@ class Feed(Protocol):
     def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
         """Split an event that is too large into several that fit, and the readings that never will."""
 
+    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:
+        """Give time and id of each reading that an event of this feed, as a hub holds it, stands for.
+
+        Raises BadResponse for a body that this feed did not write.
+        """
+
 
 def load_feed(name: str) -> Feed:
     """Give the feed that `app/feeds/<name>.py` defines. Raises SettingsError where there is none."""
@@ -79,10 +85,30 @@ def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[R
         lines = data.get("line") if isinstance(data, Mapping) else None
         if not isinstance(data, Mapping) or not isinstance(lines, list):
             raise BadResponse(f"answer for {location}: objs[{position}] has no data with a list of lines")
+        flaw = _frame_flaw(data)
         for entry in lines:
-            reading = _reading(rec_type, location, data, entry)
+            reading = _reading(rec_type, location, data, entry, flaw)
             readings[reading.id] = reading
     return sorted(readings.values(), key=lambda reading: (reading.time or EPOCH, reading.id))
+
+
+def read_objects(rec_type: str, location: str, objs: Any) -> list[tuple[datetime, str]]:
+    """Give time and id of each reading in an event's objects; raises BadResponse as `read_answer` does."""
+    if not isinstance(objs, list) or not all(isinstance(obj, Mapping) for obj in objs):
+        raise BadResponse(f"an event of {location} has no list of objects")
+    readings = read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
+    return [(reading.time, reading.id) for reading in readings if reading.time is not None]
+
+
+def read_body(location: str, body: bytes) -> JsonObject:
+    """Read the body of an event. Raises BadResponse where it is no JSON object."""
+    try:
+        found = strict_json.loads(body)
+    except strict_json.NotJson as error:
+        raise BadResponse(f"an event of {location} is no JSON: {error}") from error
+    if not isinstance(found, Mapping):
+        raise BadResponse(f"an event of {location} is no JSON object")
+    return found
 
 
 def count_lines(answer: DashboardAnswer) -> int:
@@ -99,11 +125,20 @@ def joint_id(ids: Sequence[str]) -> str:
     return base64.urlsafe_b64encode(digest[:12]).decode()
 
 
-def _reading(rec_type: str, location: str, data: JsonObject, entry: Any) -> Reading:
+def _reading(rec_type: str, location: str, data: JsonObject, entry: Any, frame_flaw: str | None) -> Reading:
     tags, tags_flaw = _tags(data)
     time, time_flaw = _time(entry)
     reading_id, content_flaw = _reading_id(rec_type, location, tags, entry)
-    return Reading(reading_id, time, tags, entry, data, content_flaw or tags_flaw or time_flaw)
+    return Reading(reading_id, time, tags, entry, data, content_flaw or tags_flaw or time_flaw or frame_flaw)
+
+
+def _frame_flaw(data: JsonObject) -> str | None:
+    """Say what keeps an object, its lines left out, from being written as it came."""
+    try:
+        strict_json.dumps({name: value for name, value in data.items() if name != "line"})
+    except strict_json.NotJson as error:
+        return str(error)
+    return None
 
 
 def _tags(data: JsonObject) -> tuple[tuple[str, ...], str | None]:

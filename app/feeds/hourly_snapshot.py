@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard, joint_id
+from app.feeds.feed import SOURCE, AskDashboard, joint_id, read_body, read_objects
 from app.instants import format_time, hour_of
 from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
 from app.settings import FeedSettings
@@ -96,6 +96,9 @@ class HourlySnapshotFeed:
     def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
         chunks, oversize = _chunks(event, event.readings, fits)
         return [_part(event, chunk, number, len(chunks)) for number, chunk in enumerate(chunks, 1)], oversize
+
+    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:  # noqa: ARG002
+        return read_objects(REC_TYPE, location, read_body(location, body).get("objs"))
 
 
 def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:

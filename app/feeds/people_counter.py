@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard
+from app.feeds.feed import SOURCE, AskDashboard, read_body, read_objects
 from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
 from app.settings import FeedSettings
 
@@ -65,6 +66,12 @@ class PeopleCounterFeed:
     def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:  # noqa: ARG002
         """Give nothing that fits: a single reading cannot be split."""
         return [], list(event.readings)
+
+    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:
+        # The body has more fields than the entry had, so it has another id.
+        entry = read_body(location, body)
+        objs = [{"data": {"_id": {"tags": entry.get("_location_tags")}, "line": [entry]}}]
+        return [(time, message_id) for time, _ in read_objects(REC_TYPE, location, objs)]
 
 
 def _event(location: str, reading: Reading) -> Event:

@@ -346,3 +346,26 @@ def test_a_name_in_two_organisations_is_refused_in_every_run_unless_it_is_config
     assert [[failure.location for failure in report.failures] for report in refused] == [["Tour Été"]] * 2
     assert [report.locations for report in (*refused, configured)] == [4, 4, 5]
     assert configured.ok
+
+
+def test_a_source_that_never_answers_is_named(site: Site) -> None:
+    site.source.faults.slow(60)
+
+    report = site.run(budget=Budget(timedelta(seconds=2), grace=timedelta(seconds=2)))
+
+    assert [failure.location for failure in report.failures] == [None]
+    assert report.failures[0].error.startswith("microshare: no query was answered within the run's")
+    assert report.left == 5
+
+
+def test_a_source_that_answers_short_windows_only_is_asked_for_those(site: Site, clock: Clock) -> None:
+    site.source.faults.wide_window(hours=2)
+    site.run()
+    site.source.faults.clear()
+    narrow = [
+        parse_time(request.query["to"][0]) - parse_time(request.query["from"][0])
+        for request in site.source.queries("Quay+One")
+    ]
+
+    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert sum(width > timedelta(hours=2) for width in narrow) <= 5

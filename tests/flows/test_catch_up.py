@@ -1,0 +1,102 @@
+"""A backlog of a month: several short runs bring it down, oldest first, in questions of a day at most."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from app.budget import Budget
+from app.instants import parse_time
+from app.report import Report
+from emulators.estate import Building, Estate
+from emulators.microshare import Request
+from tests.site import START, Clock, Site, bodies, is_ordered, same
+
+MONTH = timedelta(days=30)
+DAY = timedelta(hours=24)
+# What the overlap of two questions adds.
+OVERLAP = timedelta(seconds=1)
+
+
+class Hurry:
+    """A clock on which each query takes 10 s."""
+
+    def __init__(self, site: Site) -> None:
+        self.queries = 0
+        site.source.intercept = self._note
+
+    def _note(self, request: Request) -> None:
+        self.queries += request.kind == "query"
+
+    def __call__(self) -> float:
+        return time.monotonic() + 10.0 * self.queries
+
+
+@pytest.fixture
+def estate() -> Estate:
+    """Two buildings with one door each, so that a month is not too much for a test."""
+    return Estate(buildings=[Building(name, groups=((name, "0", "Door"),)) for name in ("East", "West")])
+
+
+def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(days=30)
+    already = len(site.source.queries())
+    hurry = Hurry(site)
+    reports: list[Report] = []
+    positions: list[list[datetime]] = []
+    while not reports or (reports[-1].left and len(reports) < 30):
+        reports.append(site.run(budget=Budget(timedelta(minutes=2), monotonic=hurry)))
+        positions.append([site.position(name, hub) for name in ("East", "West") for hub in "ab"])
+
+    assert [report.failures for report in reports if not report.ok] == []
+    assert 3 < len(reports) < 30
+    # Every run gains on every location.
+    steps = list(pairwise(positions))
+    assert all(
+        before < after for earlier, later in steps for before, after in zip(earlier, later, strict=True)
+    )
+    assert positions[-1] == [clock.now] * 4
+    left = [report.left_s for report in reports]
+    assert left == sorted(left, reverse=True)
+    assert left[0] < 2 * MONTH.total_seconds()
+    assert [report.left for report in reports] == [2] * (len(reports) - 1) + [0]
+    for hub in (site.a, site.b):
+        assert same(bodies(hub.received()), site.published(START - DAY))
+        assert is_ordered(hub)
+    asked = [
+        parse_time(query.query["to"][0]) - parse_time(query.query["from"][0])
+        for query in site.source.queries()[already:]
+    ]
+    assert max(asked) <= DAY + OVERLAP
+    # Both hubs share each question: about one a day and location, and one a run to look back.
+    assert len(asked) < 2 * (30 + 2 * len(reports))
+
+
+def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(days=30)
+    hurry = Hurry(site)
+
+    first = site.run(budget=Budget(timedelta(minutes=2), monotonic=hurry))
+    gained_s = 2 * MONTH.total_seconds() - first.left_s
+    whole = site.run()
+
+    assert 0 < first.left_s < 2 * MONTH.total_seconds()
+    assert first.forecast_s == pytest.approx(first.left_s / gained_s * first.took_s)
+    assert first.as_json()["forecast_s"] > first.as_json()["took_s"]
+    assert (whole.left_s, whole.forecast_s) == (0.0, None)
+
+
+def test_a_run_that_gains_nothing_forecasts_nothing(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(days=3)
+    site.a.refuse_attach()
+    site.b.refuse_attach()
+
+    report = site.run()
+
+    assert (report.left, report.left_s, report.forecast_s) == (2, 6 * DAY.total_seconds(), None)
