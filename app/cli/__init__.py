@@ -24,8 +24,11 @@ COMMANDS = {
     "locations": "List the locations that discovery finds now.",
     "run": "Run a feed once, exactly as its timer would.",
     "status": "Show how far every hub is, what failed last, and gaps.",
+    "backfill": "Ask the source for a past window again, and send it to the hubs.",
     "tail": "Read a hub's events.",
     "send-test": "Send marked test events to a hub, to see it work end to end.",
+    "state": "Look at a feed's state, copy it, move it elsewhere, or change it by hand.",
+    "quarantine": "Look at readings that hubs could not take, and send them again.",
 }
 
 

@@ -15,7 +15,7 @@ from app.errors import ForwarderError, LockHeld, SettingsError
 from app.redaction import redact
 
 if TYPE_CHECKING:
-    from app.settings import HubSettings, Settings
+    from app.settings import FeedSettings, HubSettings, Settings
 
 ALL_WELL = 0
 FOUND_WANTING = 1
@@ -25,6 +25,7 @@ LOCKED = 3
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
 )
+yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,27 @@ def show_traceback(error: Exception) -> None:
 def dashed(feed: str) -> str:
     """Give a feed's name as the command line writes it."""
     return feed.replace("_", "-")
+
+
+def find_feed(settings: Settings, wanted: str) -> FeedSettings:
+    """Give the feed of that name, with - or _, letter case ignored. Raises UsageError, listing them."""
+    for feed in settings.feeds.values():
+        if dashed(feed.name) == dashed(wanted.lower()):
+            return feed
+    known = ", ".join(map(dashed, settings.feeds))
+    raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask at the terminal, unless `yes`. Raises UsageError where there is none to ask at."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError("nothing was done: there is no terminal to ask at; add --yes to do it")
+    if click.confirm(question, err=True):
+        return True
+    complain("nothing was done")
+    return False
 
 
 def find_hub(settings: Settings, wanted: str | None) -> HubSettings:

@@ -53,6 +53,10 @@ class Output:
         line = strict_json.dumps(redacted(found)).decode()
         self._write((line.translate(_LINE_ENDS) + "\n").encode())
 
+    def write_document(self, content: bytes) -> None:
+        """Write a document as it is, nothing redacted: what is read back must be what was written."""
+        self._write(content)
+
     def show(self, *parts: RenderableType) -> None:
         """Write for people, each part on lines of its own."""
         console = self._console or self._make_console()

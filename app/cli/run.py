@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 import click
 
@@ -27,6 +24,7 @@ from app.cli.edge import (
     show_traceback,
 )
 from app.cli.output import Column, Output, counted, minute, moment, printable, span, table, text
+from app.cli.stop import Stop
 from app.errors import SettingsError
 from app.feeds.feed import load_feed
 from app.forwarder import Progress, Wiring, run_forwarder
@@ -59,7 +57,7 @@ def command(feed: str, dry_run: bool, as_json: bool) -> int:
     settings = begin(as_json=as_json)
     names = _chosen(feed, settings)
     out = Output(as_json=as_json)
-    stop = _Stop()
+    stop = Stop()
     with stop.on_signals():
         statuses = [
             _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
@@ -86,7 +84,7 @@ def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
     return names
 
 
-def _run_one(name: str, settings: Settings, stop: _Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
+def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
     """Run a feed and tell what came of it; gives its exit status."""
     if of_all and not settings.feeds[name].view_id:
         return _not_run(name, "off", "it is off; set its view id to run it", out)
@@ -106,11 +104,11 @@ def _run_one(name: str, settings: Settings, stop: _Stop, out: Output, *, dry_run
     if out.as_json:
         out.write_object(report.as_json())
     else:
-        _show(report, settings, out)
+        show(report, settings, out)
     return ALL_WELL if report.ok else FOUND_WANTING
 
 
-def _report(name: str, wiring: Wiring, stop: _Stop, out: Output) -> Report:
+def _report(name: str, wiring: Wiring, stop: Stop, out: Output) -> Report:
     """Run the feed; give its report, whether or not something failed."""
     budget = stop.watch(Budget(wiring.settings.run.budget))
     try:
@@ -126,43 +124,6 @@ def _not_run(name: str, why: str, said: str, out: Output) -> int:
     else:
         out.show(f"{dashed(name)}: {said}")
     return ALL_WELL
-
-
-# --- being told to stop -----------------------------------------------------------------------------
-
-
-class _Stop:
-    """What Ctrl-C and SIGTERM do: the first ends the run in order, the second at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._budget: Budget | None = None
-
-    def watch(self, budget: Budget) -> Budget:
-        """Give the budget back, which the next signal is going to stop."""
-        self._budget = budget
-        if self.asked:
-            budget.stop()
-        return budget
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.asked:
-            os._exit(128 + number)
-        self.asked = True
-        # A handler interrupts code that may hold the lock of the stream or of the budget: it writes
-        # past the first, and leaves the second to a thread.
-        os.write(2, b"stopping: what is under way is finished and saved; once more ends at once\n")
-        if self._budget is not None:
-            threading.Thread(target=self._budget.stop, daemon=True).start()
 
 
 # --- for people -------------------------------------------------------------------------------------
@@ -196,7 +157,7 @@ def _progress_bar(name: str, out: Output) -> Iterator[Progress | None]:
         bar.stop()
 
 
-def _show(report: Report, settings: Settings, out: Output) -> None:
+def show(report: Report, settings: Settings, out: Output) -> None:
     """Give an account of a run: what every hub got, then whatever is worth a word."""
     out.show(text(_headline(report), "bold" if report.ok else "bold red"))
     names = {hub.key: hub.name for hub in settings.hubs}
@@ -248,7 +209,9 @@ def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]
         return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
 
     if report.left:
-        yield "", f"left for the next run: {counted(report.left, 'location')} not yet at the end"
+        more = "" if report.forecast_s is None else f", about {span(report.forecast_s)} of runs like this one"
+        left = f"{counted(report.left, 'location')} not yet at the end, {span(report.left_s)} in all"
+        yield "", f"left for the next run: {left}{more}"
     for warning in report.warnings:
         yield "yellow", f"warning: {warning}"
     for reading in report.quarantined:

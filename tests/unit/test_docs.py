@@ -59,6 +59,30 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert set(re.findall(r"--[a-z-]+", row)) >= options
 
 
+def below(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        found = group.get_command(click.Context(group), name)
+        assert found is not None
+        yield " ".join((*path, name)), found
+        if isinstance(found, click.Group):
+            yield from below(found, *path, name)
+
+
+@pytest.mark.parametrize(("path", "command"), [*below(commands)], ids=[path for path, _ in below(commands)])
+def test_every_command_below_has_a_row_with_its_words_and_no_others(
+    path: str, command: click.Command
+) -> None:
+    rows = [
+        line.split(" | ")[0] for line in DOCS["commands.md"].splitlines() if line.startswith(f"| `{path} ")
+    ]
+    options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    documented = set(re.findall(r"--[a-z-]+", rows[0]))
+
+    assert command.help
+    if not isinstance(command, click.Group):
+        assert documented == options - {"--help"}
+
+
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{name}" for name in DOCS)])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     folder = (APP_ROOT / document).parent

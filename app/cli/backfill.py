@@ -1,0 +1,390 @@
+"""`backfill`: a past window of a feed, asked for and sent again."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.backfill import Backfill, Held, first_state, summed
+from app.budget import Budget
+from app.cli import COMMANDS, PROGRAM
+from app.cli.edge import (
+    ALL_WELL,
+    FOUND_WANTING,
+    begin,
+    complain,
+    confirmed,
+    dashed,
+    find_feed,
+    find_hub,
+    json_option,
+    yes_option,
+)
+from app.cli.output import Output, counted, moment, printable, span
+from app.cli.run import show
+from app.cli.stop import Stop
+from app.errors import FeedOff, StateError, StateTooLarge
+from app.eventhub.reader import HubReader
+from app.feeds.feed import Feed, load_feed
+from app.forwarder import Progress, Wiring, run_forwarder
+from app.instants import EPOCH, MILLISECOND, floor_to, format_time, parse_time, utc_now
+from app.ledger import Ledger
+from app.locations import find_locations
+from app.model import Slice
+from app.planning import Limits
+from app.report import Draft, Report, RunFailed
+from app.settings import HubSettings, Settings
+from app.state.store import MendableStore
+from app.wiring import open_store, wire
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_ASKING = timedelta(minutes=2)
+# Runs in a row that opened no slice: the next one would not either.
+_FRUITLESS = 3
+# A hub's clock may be a little behind ours.
+_SKEW = timedelta(minutes=5)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A backfill with all that it needs."""
+
+    backfill: Backfill
+    feed: Feed
+    settings: Settings
+    hubs: Sequence[HubSettings]
+    wiring: Wiring
+    store: MendableStore
+    name: str
+    locations: Sequence[str] = ()
+    resumed: bool = False
+    # What the hubs were found to hold, by key, and from when on nothing of it was lost to retention.
+    held: dict[str, Held] = field(default_factory=dict)
+    readable_from: dict[str, datetime | None] = field(default_factory=dict)
+
+
+@click.command("backfill", short_help=COMMANDS["backfill"])
+@click.argument("feed", metavar="FEED")
+@click.option("--from", "since", metavar="T", required=True, help="The window's start.")
+@click.option("--to", "until", metavar="T", required=True, help="The window's end, not part of it.")
+@click.option(
+    "--location", "locations", metavar="NAME", multiple=True, help="This one only; may be repeated."
+)
+@click.option("--hub", "hubs", metavar="KEY", multiple=True, help="To this one only; may be repeated.")
+@click.option("--only-missing", is_flag=True, help="Read the hubs first, and send what they lack.")
+@click.option(
+    "--consumer-group",
+    metavar="NAME",
+    default="$Default",
+    show_default=True,
+    help="Read them through this one.",
+)
+@yes_option
+@json_option
+def command(
+    feed: str,
+    since: str,
+    until: str,
+    locations: tuple[str, ...],
+    hubs: tuple[str, ...],
+    only_missing: bool,
+    consumer_group: str,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Ask the source for a past window again, and send it to the hubs.
+
+    T is an ISO time (UTC unless it names a zone), or a duration back from now like 30d or 6h, cut to
+    its unit: 2d begins at midnight UTC. Live runs go on meanwhile, and their positions stay. What is
+    sent has the same message ids as ever, so that consumers can drop what they know.
+
+    It goes on, run after run, until all is sent. Where it was stopped, or something failed, the
+    same command goes on from there.
+
+    \b
+    python -m app backfill people-counter --from 2026-03-01 --to 2026-03-02 --only-missing
+    python -m app backfill hourly-snapshot --from 30d --to 1d --hub second --yes
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+    settings = begin(as_json=as_json)
+    name = _feed_named(feed, settings)
+    now = floor_to(utc_now(), MILLISECOND)
+    window = Slice(_instant("--from", since, now), _instant("--to", until, now))
+    if window.start >= min(window.end, now):
+        raise click.UsageError(f"--from {since} does not lie before --to {until}, and before now")
+    chosen = _hubs_named(hubs, settings)
+    keys = tuple(hub.key for hub in chosen) if hubs else ()
+    backfill = Backfill(name, window, tuple(dict.fromkeys(locations)), keys, only_missing)
+    job = _prepared(backfill, settings, chosen, now)
+    if only_missing and not job.resumed:
+        _read_hubs(job, now, consumer_group)
+    _announce(job, now)
+    if not confirmed("send it?", yes=yes):
+        return FOUND_WANTING
+    _write_down(job)
+    return _carry_out(job, Output(as_json=as_json))
+
+
+# --- what was asked for -----------------------------------------------------------------------------
+
+
+def _feed_named(wanted: str, settings: Settings) -> str:
+    """Give the feed of that name. Raises UsageError where there is none, FeedOff where it is off."""
+    feed = find_feed(settings, wanted)
+    if not feed.view_id:
+        raise FeedOff([f"feeds.{feed.name}: the feed is off; set its view id to fill it"])
+    return feed.name
+
+
+def _instant(option: str, text: str, now: datetime) -> datetime:
+    """Read an ISO time, or a duration back from now. Raises UsageError for anything else, or before 1970."""
+    found = _read_instant(option, text, now)
+    if found < EPOCH:
+        raise click.UsageError(f"{option}: {printable(text)} is before 1970; no source goes back so far")
+    return found
+
+
+def _read_instant(option: str, text: str, now: datetime) -> datetime:
+    if text[:-1].isdecimal() and text[-1:] in _UNITS:
+        unit = _UNITS[text[-1]]
+        # Cut to its unit, so that the same command stays the same request for a while.
+        try:
+            return floor_to(now - int(text[:-1]) * unit, unit)
+        except OverflowError:
+            return EPOCH - unit
+    try:
+        return floor_to(parse_time(text), MILLISECOND)
+    except (ValueError, OverflowError):
+        raise click.UsageError(
+            f"{option}: {printable(text)!r} is no time; write it like 2026-03-01T06:00:00Z, or a duration "
+            "back from now like 30d or 6h"
+        ) from None
+
+
+def _hubs_named(wanted: Sequence[str], settings: Settings) -> list[HubSettings]:
+    """Give the hubs to send to: those that are on, or those named, which must be."""
+    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
+    for hub in named.values():
+        if not hub.enabled:
+            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
+    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
+    if not hubs:
+        raise click.UsageError("every hub is paused; enable one first")
+    return hubs
+
+
+def _prepared(backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime) -> _Job:
+    """Find out what there is to do: all of it, or what an earlier command left."""
+    feed, store = load_feed(backfill.feed), open_store(settings.state)
+    wiring = replace(wire(settings), store=store)
+    job = _Job(backfill, feed, settings, hubs, wiring, store, backfill.state_name(feed.state_name))
+    begun = store.load(job.name)
+    job.resumed = begun.last_run is not None
+    job.locations = sorted(begun.locations) if job.resumed else _locations(job, now)
+    return job
+
+
+def _locations(job: _Job, now: datetime) -> list[str]:
+    """Give the locations to ask for, those that a live run would ask for unless they are named.
+
+    Raises UsageError, listing what there is, for a name that is none.
+    """
+    asked, state = job.backfill, job.store.load(job.feed.state_name)
+    feed = job.settings.feeds[asked.feed]
+    ledger = Ledger(state, Limits(feed.look_back, feed.slice_length, feed.record_limit))
+    draft = Draft(job.settings.hubs)
+    client = job.wiring.make_client(Budget(_ASKING))
+    try:
+        client.login()
+        names = find_locations(client, ledger, job.settings, feed, now, draft)
+    finally:
+        client.close()
+    for text in draft.said:
+        complain(f"warning: {text}")
+    discovery = ledger.state().discovery
+    # Lately gone ones may be named too: in the window they were there.
+    known = {*names, *state.locations} - ({*discovery.collisions} if discovery else set())
+    unknown = [name for name in asked.locations if name not in known]
+    if unknown:
+        raise click.UsageError(
+            f"{printable(unknown[0])!r} is none of the locations; there are:"
+            + "".join(f"\n  {printable(name)}" for name in sorted(known))
+        )
+    if not names:
+        raise click.UsageError("there is no location to ask for; see `locations`")
+    return sorted(asked.locations or names)
+
+
+# --- what hubs have ---------------------------------------------------------------------------------
+
+
+def _read_hubs(job: _Job, now: datetime, consumer_group: str) -> None:
+    """Learn what the hubs hold of the window. Raises HubError where one cannot be read."""
+    window = replace(job.backfill.window, end=min(job.backfill.window.end, now))
+    for hub in job.hubs:
+        complain(f"reading what hub {hub.name} got since {moment(window.start)}")
+        held = Held(job.feed, window, job.locations)
+        reader = HubReader(hub, consumer_group)
+        reader.open(latest=False, since=window.start - _SKEW)
+        job.readable_from[hub.key] = reader.read_held(held.take)
+        job.held[hub.key] = held
+
+
+def _announce(job: _Job, now: datetime) -> None:
+    """Say what is going to be done, before anything is."""
+    asked = job.backfill
+    locations = ", ".join(asked.locations) or counted(len(job.locations), "location")
+    window = f"from {moment(asked.window.start)} to {moment(min(asked.window.end, now))}"
+    to = ", ".join(hub.name for hub in job.hubs)
+    what = "that they lack go to" if asked.only_missing else "go again to"
+    complain(
+        f"readings of {dashed(asked.feed)} of {locations}, {window}, {what} {to}, with the same message ids"
+    )
+    if asked.window.end > now:
+        complain(f"--to lies in the future; it is cut to {moment(now)}")
+    if job.resumed:
+        complain("an earlier command began this; it goes on from where that one stopped")
+    for hub in job.hubs:
+        if hub.key in job.held:
+            complain(f"hub {hub.name} has {counted(job.held[hub.key].readings, 'reading')} of it")
+        readable = job.readable_from.get(hub.key)
+        if readable is not None:
+            complain(
+                f"hub {hub.name} no longer holds all that came before {moment(readable)}; what it lost since "
+                "counts as missing, and is sent again"
+            )
+
+
+def _write_down(job: _Job) -> None:
+    """Save where the job begins, before anything is sent. Raises LockHeld beside the same backfill."""
+    state = first_state(job.backfill, job.locations, [hub.key for hub in job.hubs], job.held)
+    try:
+        with job.store.lock(job.name, "backfill"):
+            if job.store.load(job.name).last_run is None:
+                job.store.save(job.name, state, list(state.locations))
+    except StateTooLarge as error:
+        # The other locations were saved: the same command must not take them for the whole.
+        job.store.remove(job.name)
+        raise StateError(
+            f"state: {', '.join(error.locations)}: more readings at the hubs than the store takes; "
+            "make the window shorter"
+        ) from error
+
+
+# --- carrying it out --------------------------------------------------------------------------------
+
+
+def _carry_out(job: _Job, out: Output) -> int:
+    """Run until nothing is left, something failed, or somebody says stop; tell what came of it."""
+    narrowed = job.backfill.narrowed(job.settings, job.locations)
+    wiring = replace(wire(narrowed), store=job.store, until=job.backfill.window.end, state_name=job.name)
+    stop = Stop()
+    reports: list[Report] = []
+    with stop.on_signals(), _progress_bar(job.backfill.feed, out) as progress:
+        while not reports or (_goes_on(reports) and not stop.asked):
+            reports.append(_run(job.backfill.feed, wiring, stop, progress))
+    whole = summed(reports)
+    done = whole.ok and not whole.left
+    if done:
+        job.store.remove(job.name)
+    if out.as_json:
+        out.write_object(whole.as_json() | {"backfill": _backfill_json(job, len(reports), done=done)})
+    else:
+        show(whole, job.settings, out)
+    if not done:
+        complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
+    return ALL_WELL if done or (whole.ok and stop.asked) else FOUND_WANTING
+
+
+def _run(name: str, wiring: Wiring, stop: Stop, progress: Progress | None) -> Report:
+    budget = stop.watch(Budget(wiring.settings.run.budget))
+    try:
+        return run_forwarder(name, wiring, budget=budget, progress=progress)
+    except RunFailed as failed:
+        return failed.report
+
+
+def _goes_on(reports: Sequence[Report]) -> bool:
+    fruitless = len(reports) >= _FRUITLESS and not any(report.slices for report in reports[-_FRUITLESS:])
+    return reports[-1].ok and reports[-1].left > 0 and not fruitless
+
+
+def _backfill_json(job: _Job, runs: int, *, done: bool) -> Mapping[str, Any]:
+    asked = job.backfill
+    return {
+        "from": format_time(asked.window.start),
+        "to": format_time(asked.window.end),
+        "only_missing": asked.only_missing,
+        "state": job.name,
+        "resumed": job.resumed,
+        "runs": runs,
+        "done": done,
+        "held": {
+            key: {"readings": held.readings, "readable_from": _written(job.readable_from[key])}
+            for key, held in job.held.items()
+        },
+    }
+
+
+def _written(instant: datetime | None) -> str | None:
+    return None if instant is None else format_time(instant)
+
+
+def _command(asked: Backfill) -> str:
+    """Give the command that goes on from here, whatever the time is by then."""
+    words = ["backfill", dashed(asked.feed)]
+    words += ["--from", format_time(asked.window.start), "--to", format_time(asked.window.end)]
+    words += [word for name in asked.locations for word in ("--location", name)]
+    words += [word for key in asked.hubs for word in ("--hub", key)]
+    words += ["--only-missing"] if asked.only_missing else []
+    return f"{PROGRAM} {shlex.join(words)}"
+
+
+@contextmanager
+def _progress_bar(name: str, out: Output) -> Iterator[Progress | None]:
+    """Give what shows how far all runs have come, and about how long it takes still."""
+    if out.as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = TextColumn(f"{dashed(name)}: {{task.description}}"), BarColumn()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Estimate(bar, bar.add_task("connecting", total=None)).show
+
+
+class _Estimate:
+    """How far a backfill is, over all of its runs: each knows only what it found left."""
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self._bar = bar
+        self._task = task
+        self._began = time.monotonic()
+        self._whole_s = 0.0
+
+    def show(self, fetched_s: float, backlog_s: float) -> None:
+        self._whole_s = max(self._whole_s, backlog_s)
+        done_s = self._whole_s - backlog_s + fetched_s
+        said = f"{span(done_s)} of {span(self._whole_s)} fetched"
+        if done_s > 0:
+            left_s = (time.monotonic() - self._began) * (self._whole_s - done_s) / done_s
+            said += f", about {span(left_s)} left"
+        self._bar.update(self._task, description=said, completed=done_s, total=self._whole_s)

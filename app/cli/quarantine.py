@@ -1,0 +1,360 @@
+"""`quarantine`: readings that hubs could not take, and sending them again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app import strict_json
+from app.cli import COMMANDS, PROGRAM
+from app.cli.edge import (
+    ALL_WELL,
+    FOUND_WANTING,
+    begin,
+    complain,
+    confirmed,
+    dashed,
+    find_feed,
+    find_hub,
+    json_option,
+    yes_option,
+)
+from app.cli.output import Column, Output, counted, hanging, moment, printable, table, text
+from app.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
+from app.eventhub.hub import Hub, pack
+from app.feeds.feed import Feed, load_feed
+from app.feeds.quarantine import NotForwardable, event_again
+from app.instants import format_time
+from app.model import Event, QuarantinedReading
+from app.settings import FeedSettings, HubSettings, Settings
+from app.state.store import MendableStore
+from app.wiring import open_store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_OPEN_S = 15.0
+_SEND_S = 30.0
+_HEAD_WIDTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A reading in quarantine, with its feed and the key it is kept under."""
+
+    settings: FeedSettings
+    feed: Feed
+    key: str
+    item: QuarantinedReading
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be tried with one reading: its event, the hubs to send it to, and why to others not."""
+
+    kept: _Kept
+    event: Event | None
+    hubs: Sequence[HubSettings] = ()
+    refused: dict[str, str] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+
+
+@click.group("quarantine", short_help=COMMANDS["quarantine"])
+def command() -> None:
+    """Look at readings that hubs could not take, and send them again.
+
+    A reading that is larger than a message, has no time, or is no JSON is kept here in full, and
+    blocks nothing. Nothing here is ever deleted: what is dealt with is moved beside.
+
+    \b
+    python -m app quarantine list
+    python -m app quarantine show Zk1f3Qm0aB9xY7Lw
+    python -m app quarantine replay --all --hub second
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+
+
+# An id may begin with a dash, and hold any letter.
+_WITH_AN_ID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+@command.command("list", short_help="List them, a line a reading.")
+@click.argument("feed", metavar="[FEED]", required=False)
+@json_option
+def list_(feed: str | None, as_json: bool) -> int:
+    """List the readings in quarantine, of one feed or of all, a line a reading."""
+    settings, out = begin(as_json=as_json), Output(as_json=as_json)
+    found: list[_Kept] = []
+    damaged = None
+    for feed_settings in [find_feed(settings, feed)] if feed else settings.feeds.values():
+        try:
+            found.extend(_kept(feed_settings, open_store(settings.state)))
+        except StateDamaged as error:
+            damaged = error
+    if as_json:
+        for kept in found:
+            out.write_object(_as_json(kept.item))
+    elif found:
+        out.show(_table(found, settings))
+    else:
+        out.show("nothing is in quarantine")
+    if damaged is not None:
+        raise damaged
+    return ALL_WELL
+
+
+@command.command("show", short_help="Show one in full.", context_settings=_WITH_AN_ID)
+@click.argument("reading_id", metavar="ID")
+@json_option
+def show(reading_id: str, as_json: bool) -> int:
+    """Show a reading in full, as it came: its tags, its entry, the object that held it.
+
+    There are two of one id where hubs refused it at different times.
+    """
+    settings, out = begin(as_json=as_json), Output(as_json=as_json)
+    names = {hub.key: hub.name for hub in settings.hubs}
+    for kept in _chosen(settings, open_store(settings.state), reading_id):
+        item = kept.item
+        if as_json:
+            out.write_object(_as_json(item) | {"reading": strict_json.loads(item.text)})
+            continue
+        for head, said in (
+            ("id", item.id),
+            ("feed", dashed(item.feed)),
+            ("location", item.location),
+            ("hubs", _named(item.hubs, names)),
+            ("reason", item.reason),
+            ("at", moment(item.at)),
+        ):
+            out.show(hanging(head, said, width=_HEAD_WIDTH))
+        whole = strict_json.dumps(strict_json.loads(item.text), indent=1).decode()
+        out.show(*(text(line) for line in whole.split("\n")))
+    return ALL_WELL
+
+
+@command.command("replay", short_help="Send them again.", context_settings=_WITH_AN_ID)
+@click.argument("reading_id", metavar="[ID]", required=False)
+@click.option("--all", "every", is_flag=True, help="All that are in quarantine.")
+@click.option("--hub", "wanted", metavar="KEY", help="To this hub only, of those that could not take it.")
+@click.option("--discard", is_flag=True, help="Count it as dealt with, without sending it.")
+@yes_option
+def replay(reading_id: str | None, every: bool, wanted: str | None, discard: bool, yes: bool) -> int:
+    """Send a reading, or all of them, to the hubs that could not take it.
+
+    For when a hub takes larger messages now, or a newer version repairs a flaw. It has the message
+    id that it would have had; a snapshot goes as an update of its hour. What every hub has taken
+    is moved aside, what one refuses stays, and the exit status is 1. What can never be forwarded
+    (no time, no JSON) is dealt with by --discard.
+    """
+    if every == (reading_id is not None):
+        raise click.UsageError("name one reading, or --all")
+    settings, out = begin(), Output()
+    hub = None if wanted is None else find_hub(settings, wanted)
+    store = open_store(settings.state)
+    concerned = {kept.feed.state_name for kept in _chosen(settings, store, reading_id)}
+    if not concerned:
+        out.show("nothing is in quarantine")
+        return ALL_WELL
+    with ExitStack() as locks:
+        # No run, and no other replay, may change what is kept meanwhile.
+        for name in sorted(concerned):
+            locks.enter_context(store.lock(name, "quarantine replay"))
+        chosen = [kept for kept in _chosen(settings, store, reading_id) if kept.feed.state_name in concerned]
+        if discard:
+            return _discard(chosen, settings, store, out, hub=hub, yes=yes)
+        return _replay([_plan(kept, settings, hub) for kept in chosen], settings, store, out, yes=yes)
+
+
+# --- finding ----------------------------------------------------------------------------------------
+
+
+def _kept(settings: FeedSettings, store: MendableStore) -> Iterator[_Kept]:
+    feed = load_feed(settings.name)
+    for key, item in store.quarantined(feed.state_name, settings.name):
+        yield _Kept(settings, feed, key, item)
+
+
+def _chosen(settings: Settings, store: MendableStore, reading_id: str | None) -> list[_Kept]:
+    """Give the readings of that id, or all. Raises UsageError where there is none of that id.
+
+    What cannot be read is complained of, and left where it is.
+    """
+    found: list[_Kept] = []
+    for feed in settings.feeds.values():
+        try:
+            found.extend(_kept(feed, store))
+        except StateDamaged as error:
+            complain(str(error))
+    if reading_id is None:
+        return found
+    chosen = [kept for kept in found if kept.item.id == reading_id]
+    if not chosen:
+        raise click.UsageError(
+            f"{printable(reading_id)!r} is none of the quarantined readings; see {PROGRAM} quarantine list"
+        )
+    return chosen
+
+
+def _as_json(item: QuarantinedReading) -> dict[str, Any]:
+    return {
+        "feed": item.feed,
+        "id": item.id,
+        "location": item.location,
+        "hubs": list(item.hubs),
+        "reason": item.reason,
+        "at": format_time(item.at),
+    }
+
+
+def _table(found: Iterable[_Kept], settings: Settings) -> Table:
+    names = {hub.key: hub.name for hub in settings.hubs}
+    columns = [
+        Column("feed"),
+        Column("id", whole=True),
+        Column("location"),
+        Column("hubs"),
+        Column("reason"),
+        Column("at", whole=True),
+    ]
+    return table(
+        columns,
+        [
+            [
+                dashed(kept.item.feed),
+                kept.item.id,
+                kept.item.location,
+                _named(kept.item.hubs, names),
+                kept.item.reason,
+                moment(kept.item.at),
+            ]
+            for kept in found
+        ],
+    )
+
+
+def _named(hubs: Sequence[str], names: dict[str, str]) -> str:
+    return ", ".join(names.get(hub, hub) for hub in hubs)
+
+
+# --- dealing with them ------------------------------------------------------------------------------
+
+
+def _discard(
+    chosen: Sequence[_Kept],
+    settings: Settings,
+    store: MendableStore,
+    out: Output,
+    *,
+    hub: HubSettings | None,
+    yes: bool,
+) -> int:
+    out.show(_table(chosen, settings))
+    if not confirmed(f"Never send {counted(len(chosen), 'reading')}?", yes=yes):
+        return FOUND_WANTING
+    for kept in chosen:
+        hubs = kept.item.hubs if hub is None else [key for key in kept.item.hubs if key == hub.key]
+        place = _deal_with(kept, hubs, store)
+        out.show(f"{kept.item.id}: {f'dealt with, kept at {place}' if place else 'stays for other hubs'}")
+    return ALL_WELL
+
+
+def _plan(kept: _Kept, settings: Settings, only: HubSettings | None) -> _Plan:
+    """Say to which hubs a reading can be sent, and why not to the others."""
+    configured = {hub.key: hub for hub in settings.hubs}
+    try:
+        plan = _Plan(kept, event_again(kept.feed, kept.item, kept.settings))
+    except NotForwardable as error:
+        return _Plan(kept, None, refused=dict.fromkeys(kept.item.hubs, f"it cannot be forwarded: {error}"))
+    for key in kept.item.hubs:
+        if only is not None and key != only.key:
+            continue
+        if key not in configured:
+            plan.refused[key] = "the hub is not in the settings any more"
+        elif not configured[key].enabled:
+            plan.refused[key] = "the hub is paused"
+        else:
+            plan.hubs = (*plan.hubs, configured[key])
+    return plan
+
+
+def _replay(
+    plans: Sequence[_Plan], settings: Settings, store: MendableStore, out: Output, *, yes: bool
+) -> int:
+    names = {hub.key: hub.name for hub in settings.hubs}
+    to_send = [plan for plan in plans if plan.hubs]
+    if not to_send and not any(plan.refused for plan in plans):
+        out.show("nothing is kept for that hub")
+    for plan in to_send:
+        hubs = _named([hub.key for hub in plan.hubs], names)
+        out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
+    if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
+        return FOUND_WANTING
+    asyncio.run(_send_all(to_send))
+    for plan in plans:
+        item = plan.kept.item
+        if plan.taken:
+            place = _deal_with(plan.kept, plan.taken, store)
+            done = f"; it is dealt with, and kept at {place}" if place else ""
+            out.show(f"{item.id}: {_named(plan.taken, names)} has it now{done}")
+        for key, reason in plan.refused.items():
+            out.show(text(f"{item.id}: stays for {names.get(key, key)}: {reason}", "yellow"))
+    return FOUND_WANTING if any(plan.refused for plan in plans) else ALL_WELL
+
+
+def _deal_with(kept: _Kept, hubs: Iterable[str], store: MendableStore) -> str | None:
+    """Move a reading aside for these hubs; give its place where no hub is left that lacks it."""
+    done = set(hubs)
+    if not done:
+        return None
+    name, left = kept.feed.state_name, [hub for hub in kept.item.hubs if hub not in done]
+    if left:
+        # Written before the first is moved: a crash between leaves one too many, never one too few.
+        store.quarantine(name, replace(kept.item, hubs=left))
+    place = store.release(name, kept.item.feed, kept.key)
+    return None if left else place
+
+
+async def _send_all(plans: Sequence[_Plan]) -> None:
+    """Send each plan's event to its hubs; the hubs at once, each in the order of the plans."""
+    by_hub: dict[str, tuple[HubSettings, list[_Plan]]] = {}
+    for plan in plans:
+        for hub in plan.hubs:
+            by_hub.setdefault(hub.key, (hub, []))[1].append(plan)
+    await asyncio.gather(*(_send_to(hub, wanted) for hub, wanted in by_hub.values()))
+
+
+async def _send_to(settings: HubSettings, plans: Sequence[_Plan]) -> None:
+    hub = Hub(settings)
+    waiting = list(plans)
+    try:
+        largest = await hub.open(_OPEN_S)
+        while waiting:
+            await _send(hub, waiting[0], largest)
+            waiting.pop(0)
+    except HubError as error:
+        for plan in waiting:
+            plan.refused[settings.key] = str(error)
+    finally:
+        await hub.close()
+
+
+async def _send(hub: Hub, plan: _Plan, largest: int) -> None:
+    """Send one event; note what came of it. Raises HubError where the hub takes nothing any more."""
+    key = hub.settings.key
+    if plan.event is None:
+        return
+    packed = pack([plan.event], largest, plan.kept.feed.parts)
+    if packed.oversize:
+        plan.refused[key] = f"it is larger than a message of the hub ({largest:,} bytes)"
+        return
+    try:
+        for batch in packed.batches:
+            await hub.send(batch, _SEND_S)
+    except (BatchRejected, MessageTooLarge) as error:
+        plan.refused[key] = str(error)
+        return
+    plan.taken.append(key)

@@ -1,0 +1,329 @@
+"""`state`: look at a feed's state, copy it, move it elsewhere, and change it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from app.cli import COMMANDS, PROGRAM
+from app.cli.edge import ALL_WELL, FOUND_WANTING, confirmed, dashed, json_option, yes_option
+from app.cli.output import counted, hanging, moment, printable, text
+from app.cli.state_bench import Bench, exported, imported, loaded, summed_up, write_new
+from app.errors import StateDamaged
+from app.instants import parse_time
+from app.model import FeedState
+from app.state import store as documents
+from app.state.store import RunLock
+from app.state.surgery import Part, reset, skip
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@click.group("state", short_help=COMMANDS["state"])
+def command() -> None:
+    """Look at a feed's state, copy it, move it elsewhere, or change it by hand.
+
+    What changes something takes the feed's run lock, says what will be sent again or never, asks
+    (or wants --yes), and writes an export of what there was first: in STATE_DIR/backups, with a
+    table in the current folder, or to --backup FILE. `state import` of that undoes it.
+
+    \b
+    python -m app state show people-counter --location 'Beacon House'
+    python -m app state export people-counter --output before.json
+    python -m app state skip people-counter --hub second --to 2026-03-02T12:00Z
+    python -m app state reset people-counter --hub second --to 2026-03-01T00:00Z
+
+    \b
+    Ways back from a damaged state, or from a file that is gone beside its backup:
+      python -m app state import people-counter STATE_DIR/peoplecounterstate.json.bak
+      python -m app state reset people-counter        begin anew at START_FROM
+    """  # noqa: D301 - \b keeps click from filling the lines after it
+
+
+def _part_options(function: _Command) -> _Command:
+    for option in (
+        click.option("--hub", metavar="KEY", help="This hub only, by key or name; all unless given."),
+        click.option("--location", metavar="NAME", help="This location only; all unless given."),
+    ):
+        function = option(function)
+    return function
+
+
+_feed_argument = click.argument("feed", metavar="FEED")
+_backup_option = click.option(
+    "--backup", metavar="FILE", type=click.Path(path_type=Path), help="Where the export of before goes."
+)
+
+
+# --- looking, and copying ---------------------------------------------------------------------------
+
+
+@command.command("show", short_help="Show positions, ids by hour, counts, errors and gaps.")
+@_feed_argument
+@_part_options
+@json_option
+def show(feed: str, location: str | None, hub: str | None, as_json: bool) -> int:
+    """Show a feed's state as it is kept: positions, known_from, ids by hour, counts, errors, gaps.
+
+    Nothing before known_from is ever read. With --json the ids of an hour are their number.
+    """
+    bench = Bench.begin(feed, as_json=as_json)
+    state = bench.store.load(bench.name)
+    part = bench.part(state, location, hub)
+    found = {"feed": bench.feed.name, **_as_shown(bench.name, state, part)}
+    if as_json:
+        bench.out.write_object(found)
+    else:
+        _show(found, bench)
+    return ALL_WELL
+
+
+@command.command("export", short_help="Write a feed's whole state as one JSON text.")
+@_feed_argument
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A new file (mode 0600); standard output unless given.",
+)
+def export(feed: str, output: Path | None) -> int:
+    """Write a feed's whole state, ids included, as one JSON text: what `state import` reads.
+
+    It has the form of the JSON store's own file, so a file or its .bak can be imported too.
+    """
+    bench = Bench.begin(feed)
+    state = bench.store.load(bench.name)
+    if output is None:
+        bench.out.write_document(exported(bench.name, state))
+    else:
+        write_new(output, exported(bench.name, state))
+        bench.out.show(f"{dashed(bench.feed.name)}: {summed_up(state)}, written to {output}")
+    return ALL_WELL
+
+
+# --- changing ---------------------------------------------------------------------------------------
+
+
+@command.command("import", short_help="Replace a feed's state by an exported one.")
+@_feed_argument
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@_backup_option
+@yes_option
+def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
+    """Replace a feed's state by an exported one: into this store, whichever the file comes from.
+
+    This moves a forwarder from files to tables and back, without loss. FILE may also be the JSON
+    store's file or its .bak: the way back where a state is damaged, which is then moved aside.
+    Stop the forwarder that the file comes from first.
+    """
+    bench = Bench.begin(feed)
+    after = imported(file, bench)
+    with bench.locked("state import") as lock:
+        before, damage = loaded(bench)
+        if damage is not None:
+            bench.out.show(text(str(damage), "red"))
+        elif before == after:
+            bench.out.show(f"{dashed(bench.feed.name)}: {bench.store.place} holds this state already")
+            return ALL_WELL
+        bench.out.show(f"{file} holds {summed_up(after)}")
+        bench.tell(before, after, never="the file says that it was, so nothing of it is read again")
+        for said in _remarks_on_import(before, after, damage, bench):
+            bench.out.show(text(said, "yellow"))
+        if not confirmed(f"Replace the state at {bench.store.place}?", yes=yes):
+            return FOUND_WANTING
+        if damage is not None:
+            bench.set_aside(lock)
+        bench.save(lock, before, after, backup)
+    return ALL_WELL
+
+
+@command.command("skip", short_help="Move positions forward: what lies between is never sent.")
+@_feed_argument
+@click.option("--to", metavar="TIME", required=True, help="An ISO time in UTC, or a duration back: 0s, 6h.")
+@_part_options
+@_backup_option
+@yes_option
+def skip_command(
+    feed: str, to: str, location: str | None, hub: str | None, backup: Path | None, yes: bool
+) -> int:
+    """Move positions forward to TIME. What lies between is never sent, and kept as a gap `left behind`.
+
+    Nothing before TIME is read again either, whatever the look-back says. Positions that are past
+    TIME stay. `state import` of the export that is written first takes it back.
+    """
+    bench = Bench.begin(feed)
+    instant = bench.instant(to)
+    with bench.locked("state skip") as lock:
+        before = bench.store.load(bench.name)
+        part = bench.part(before, location, hub)
+        bench.require_positions(before, part)
+        after = skip(before, part, instant, bench.now)
+        if after == before:
+            bench.out.show(f"nothing to skip: all positions are at {moment(instant)} or past it")
+            return ALL_WELL
+        bench.tell(before, after)
+        if not confirmed("Never send this?", yes=yes):
+            return FOUND_WANTING
+        bench.save(lock, before, after, backup)
+    return ALL_WELL
+
+
+@command.command("reset", short_help="Forget positions and ids, to begin anew.")
+@_feed_argument
+@click.option("--to", metavar="TIME", help="Begin there instead: an ISO time in UTC, or a duration back.")
+@_part_options
+@_backup_option
+@yes_option
+def reset_command(
+    feed: str, to: str | None, location: str | None, hub: str | None, backup: Path | None, yes: bool
+) -> int:
+    """Forget positions and ids, so that the next run begins at START_FROM, or at TIME.
+
+    All that the source shows since then is sent, again where a hub has it, with the same message
+    ids. Counts and gaps stay. A state that is damaged, or gone beside its backup, is moved aside,
+    never deleted; `state import` of its backup loses less, so try that first.
+    """
+    bench = Bench.begin(feed)
+    instant = None if to is None else bench.instant(to)
+    with bench.locked("state reset") as lock:
+        before, damage = loaded(bench)
+        if damage is not None:
+            if instant is not None or location is not None or hub is not None:
+                raise click.UsageError(
+                    f"{damage}; a damaged state can be reset as a whole only: leave out --location, --hub "
+                    "and --to, and set START_FROM to begin elsewhere"
+                )
+            return _begin_anew(bench, lock, damage, yes=yes)
+        part = bench.part(before, location, hub)
+        after = reset(before, part, instant, bench.start, bench.now)
+        if after == before and instant is None:
+            bench.out.show("nothing to forget: there is no position yet, the next run begins at START_FROM")
+            return ALL_WELL
+        bench.require_positions(before, part, but_takeover=instant is None and part.is_all)
+        bench.tell(before, after)
+        if not confirmed("Forget this?", yes=yes):
+            return FOUND_WANTING
+        bench.save(lock, before, after, backup)
+    return ALL_WELL
+
+
+def _begin_anew(bench: Bench, lock: RunLock, damage: StateDamaged, *, yes: bool) -> int:
+    bench.out.show(
+        text(str(damage), "red"),
+        f"all positions are unknown: everything since START_FROM, {moment(bench.start)} now, is sent again, "
+        "with the same message ids; what a hub lacked of the time before is never sent",
+    )
+    if not confirmed("Move it aside, and begin anew?", yes=yes):
+        return FOUND_WANTING
+    bench.set_aside(lock)
+    return ALL_WELL
+
+
+def _remarks_on_import(
+    before: FeedState, after: FeedState, damage: StateDamaged | None, bench: Bench
+) -> Iterator[str]:
+    if damage is not None:
+        yield "what was sent since the file was written is sent again, with the same message ids"
+    if after.takeover is not None and after.takeover.at is None:
+        yield f"the next run takes over the earlier forwarder's position {moment(after.takeover.position)}"
+    known = {hub for location in after.locations.values() for hub in location.checkpoints}
+    configured = {hub.key for hub in bench.settings.hubs}
+    if after.locations and configured - known:
+        yield f"not in the file, so it begins at START_FROM: {bench.names(sorted(configured - known))}"
+    if known - configured:
+        yield f"in the file, and not in the settings, so it waits: {', '.join(sorted(known - configured))}"
+    gone = sorted(before.locations.keys() - after.locations.keys())
+    if gone:
+        yield f"not in the file, and forgotten: {', '.join(map(printable, gone))}"
+
+
+# --- showing ----------------------------------------------------------------------------------------
+
+
+def _as_shown(name: str, state: FeedState, part: Part) -> dict[str, Any]:
+    """Give the document of what is meant, with the number of ids in place of the ids."""
+    chosen = {
+        key: replace(
+            location,
+            checkpoints={hub: found for hub, found in location.checkpoints.items() if part.has(key, hub)},
+            hubs={hub: found for hub, found in location.hubs.items() if part.has(key, hub)},
+            gaps=tuple(
+                gap for gap in location.gaps if not gap.hubs or any(part.has(key, hub) for hub in gap.hubs)
+            ),
+        )
+        for key, location in state.locations.items()
+        if part.location in (None, key)
+    }
+    document = documents.whole_document(name, replace(state, locations=chosen))
+    document |= documents.feed_document(state)
+    for location in document["locations"].values():
+        for group in location["groups"]:
+            group["ids"] = {hour: len(ids) // documents.ID_LENGTH for hour, ids in group["ids"].items()}
+    return document
+
+
+def _show(found: Mapping[str, Any], bench: Bench) -> None:
+    out = bench.out
+    out.show(text(f"{dashed(found['feed'])}: {found['name']} in {bench.store.place}", "bold"))
+    for head, said in _of_the_feed(found):
+        out.show(hanging(head, said, width=_HEAD_WIDTH))
+    for name, location in found["locations"].items():
+        out.show("", text(name, "bold"))
+        for head, said in _of_a_location(location, bench):
+            out.show(hanging(head, said, width=_HEAD_WIDTH))
+
+
+_HEAD_WIDTH = 14
+
+
+def _of_the_feed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "totals", f"{found['total_events_sent']:,} events, {found['total_duplicates_skipped']:,} duplicates"
+    discovery, takeover, run = found["discovery"], found["takeover"], found["last_run"]
+    if discovery is not None:
+        places = counted(len(discovery["places"]), "location")
+        yield "discovery", f"{places} at {_moment(discovery['at'])}"
+    if takeover is not None:
+        taken = "by the next run" if takeover["at"] is None else f"at {_moment(takeover['at'])}"
+        yield "takeover", f"{_moment(takeover['position'])} from {takeover['source']}, taken over {taken}"
+    if run is not None:
+        yield (
+            "last run",
+            f"{run.get('run')}, ended {_moment(run.get('ended'))}, "
+            + ("well" if run.get("ok", True) else f"with failures: {run.get('error')}"),
+        )
+    if not found["locations"]:
+        yield "locations", f"none yet; see {PROGRAM} status"
+
+
+def _of_a_location(location: Mapping[str, Any], bench: Bench) -> Iterator[tuple[str, str]]:
+    seen = f"listed {_moment(location['last_listed'])}, newest reading {_moment(location['newest'])}"
+    yield "  seen", seen
+    if location["error"]:
+        yield "  error", f"{location['error']} (since {_moment(location['since'])})"
+    for group in location["groups"]:
+        yield "  hubs", bench.names(group["hubs"])
+        positions = (
+            f"done until {_moment(group['delivered_until'])}, known from {_moment(group['known_from'])}"
+        )
+        yield "    position", positions
+        by_hour = ", ".join(f"{hour[:10]} {hour[11:]}h {count:,}" for hour, count in group["ids"].items())
+        yield "    ids", by_hour or "none"
+    for key, hub in location["hubs"].items():
+        counts = f"{hub['events']:,} events, {hub['readings']:,} readings, {hub['duplicates']:,} duplicates"
+        error = f"; {hub['error']} (since {_moment(hub['since'])})" if hub["error"] else ""
+        yield (
+            "  counts",
+            f"{bench.names([key])}: {counts}, last success {_moment(hub['last_success'])}{error}",
+        )
+    for gap in location["gaps"]:
+        whom = bench.names(gap["hubs"]) or "all hubs"
+        stretch = f"{_moment(gap['from'])} to {_moment(gap['to'])}"
+        yield "  gap", f"{stretch}, {gap['cause']}, {whom}, found {_moment(gap['found'])}"
+
+
+def _moment(written: str | None) -> str:
+    return moment(parse_time(written)) if written else "-"

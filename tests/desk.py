@@ -1,0 +1,89 @@
+"""Somebody at a command line, with a site to work on: commands are processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.config import APP_ROOT
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Desk:
+    """Somebody with a shell, settings in the environment, and a site to work on."""
+
+    def __init__(self, source: MicroshareEmulator, hubs: EventHubsEmulator, folder: Path) -> None:
+        self.source = source
+        self.hubs = hubs
+        self.folder = folder
+        shutil.copy(APP_ROOT / "config.yaml", folder)
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "FORWARDER_CONFIG": str(folder / "config.yaml"),
+            **source.environment(),
+            "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.second(hubs.connection_string("b"))]),
+            "STATE_DIR": str(folder / "state"),
+        }
+
+    @property
+    def a(self) -> EmulatedHub:
+        return self.hubs.hub("a")
+
+    @property
+    def b(self) -> EmulatedHub:
+        return self.hubs.hub("b")
+
+    @staticmethod
+    def second(connection_string: str) -> dict[str, str]:
+        return {"name": "second", "connection_string": connection_string}
+
+    def key(self, hub: str) -> str:
+        return f"127.0.0.1:{self.hubs.port}/{hub}"
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", *words],
+            cwd=APP_ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def call(self, *words: str, **variables: str) -> Ended:
+        self.environ |= variables
+        return finish(self.start(*words))
+
+
+def finish(process: subprocess.Popen[str]) -> Ended:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return Ended(process.returncode, out, err)
+
+
+def wait_for(said: str, process: subprocess.Popen[str]) -> None:
+    """Read standard error until a line says so."""
+    assert process.stderr is not None
+    assert any(said in line for line in process.stderr)
