@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 # Half the tests wait for sockets.
 WORKERS ?= 4
 
-.PHONY: help demo test lint types azurite runtime audit clean
+.PHONY: help demo test lint types azurite runtime audit torture crashes simulate faults clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
 	@echo "make test          lint, types and all tests"
 	@echo "make audit         licences and known vulnerabilities of what is deployed"
+	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
+	@echo "make crashes       kill a run at each of its boundaries in turn"
+	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
+	@echo "make faults        make everything go wrong that is thought of, and write docs/faults.md"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -58,6 +62,19 @@ $(AUDIT)/.made: requirements.txt
 audit: $(AUDIT)/.made
 	$(AUDIT)/bin/pip-licenses --python $(AUDIT)/deployed/bin/python --format=markdown --output-file=docs/licences.md
 	$(AUDIT)/bin/pip-audit --strict -r requirements.txt
+
+# STORE=json or table, SEED=... to do one again.
+torture: $(BIN)/.dev azurite
+	$(BIN)/python -m tests.crashes.torture --runs $(or $(N),1000) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
+
+crashes: $(BIN)/.dev azurite
+	$(BIN)/python -m tests.crashes.enumeration $(if $(STORE),--store $(STORE))
+
+simulate: $(BIN)/.dev
+	$(BIN)/python -m tests.simulation --runs $(or $(N),100000) --seed $(or $(SEED),1)
+
+faults: $(BIN)/.dev azurite
+	$(BIN)/python -m tests.faults --workers $(WORKERS)
 
 clean:
 	rm -rf $(VENV) .venvs node_modules .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,360 @@
+"""Real runs in processes of their own, which die where they are told to.
+
+    python -m tests.crashes.child
+
+reads orders from standard input, one JSON object a line, and answers each with the exit status of
+the run (-9: killed). This process imports what a run needs and does nothing else, so that a run
+costs a fork, not a start of Python; it has one thread, as a process that forks must.
+
+A run is the real one: `app.wiring.wire` and `run_forwarder`, real SDKs, real files, real sockets. What it
+is about to do, or has just been told, is a *boundary*; each is written to the trace as it is reached,
+and at the one that the order names the process sends itself SIGKILL, so nothing is tidied up.
+
+Boundaries are seen without changing what is run: at the ports that `Wiring` has anyway, and through
+Python's audit events for what the operating system is asked (files, locks, HTTP). Only `fsync` has
+no audit event and is wrapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import azure.eventhub.aio  # noqa: F401 - slow to load, so loaded before forking
+import requests  # noqa: F401 - as above
+
+import app.config_rules  # as above
+import app.feeds.hourly_snapshot
+import app.feeds.people_counter
+import app.state.azure_table
+import app.state.json_file  # noqa: F401 - as above
+from app.budget import Budget
+from app.config import load_settings
+from app.errors import LockHeld
+from app.eventhub.broadcaster import Delivered, News, Opened
+from app.forwarder import Lanes, Wiring, run_forwarder
+from app.instants import format_time, parse_time
+from app.microshare.auth import TokenCache
+from app.microshare.client import MicroshareClient
+from app.microshare.discovery import Found
+from app.model import DashboardAnswer, DashboardQuery, FeedState, QuarantinedReading
+from app.report import Report, RunFailed
+from app.settings import HubSettings, Settings
+from app.state.store import RunLock, StateStore, encode, location_document
+from app.wiring import wire
+
+# A run that takes longer hangs: the emulators answer at once, and the slowest fault costs seconds.
+LONGEST_RUN_S = 200.0
+CRASHED = 70
+_POLL_S = 0.002
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_TEMPORARY = re.compile(r"\.[^./]+\.tmp$")
+_QUARANTINED = re.compile(r"(quarantine/[^/]+/)[^/]+\.json|(quarantine\(PartitionKey=')[^']*")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run to do. `now` is its clock, which stands still; `trace` the file to write boundaries to.
+
+    It dies at the `nth` time that the boundary `die_at` is reached, or is killed from outside
+    `kill_after_s` after the fork; with neither it is an ordinary run. With `saves_often` a save is
+    due after each acknowledgement, as in a run whose batches take long.
+    """
+
+    environ: Mapping[str, str]
+    feed: str
+    now: str
+    trace: str
+    die_at: str | None = None
+    nth: int = 1
+    kill_after_s: float | None = None
+    saves_often: bool = False
+
+
+class Trace:
+    """Writes each boundary as it is reached, and dies at the one that was ordered."""
+
+    def __init__(self, path: str, die_at: str | None, nth: int, folder: str | None) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._die_at = die_at
+        self._nth = nth
+        self._folder = folder
+        self._counts: Counter[str] = Counter()
+        self._began = time.monotonic()
+        self._lock = threading.RLock()
+
+    def reached(self, boundary: str, **facts: object) -> None:
+        """Note a boundary; any thread may. Does not return from the one to die at."""
+        with self._lock:
+            self._counts[boundary] += 1
+            self.tell({"at": boundary, "s": round(time.monotonic() - self._began, 3), **facts})
+            if boundary == self._die_at and self._counts[boundary] == self._nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(LONGEST_RUN_S)  # never returns
+
+    def tell(self, line: Mapping[str, object]) -> None:
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+    def watch_system(self) -> None:
+        """See what the operating system is asked for, from now on. Cannot be undone."""
+        fsync = os.fsync
+
+        def traced_fsync(fd: Any) -> None:
+            self.reached("fsync a file or folder")
+            fsync(fd)
+
+        os.fsync = traced_fsync
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        match event, args:
+            case "open", (str() as path, _, int() as flags) if flags & _WRITING:
+                self._file("open", path)
+            case "os.rename" | "os.link", (_, target, *_):
+                self._file(event.removeprefix("os."), str(target))
+            case "os.remove" | "os.mkdir", (path, *_):
+                self._file(event.removeprefix("os."), str(path))
+            case "fcntl.flock", (_, int() as operation):
+                import fcntl
+
+                self.reached("file lock released" if operation & fcntl.LOCK_UN else "file lock asked for")
+            case "http.client.send", (_, bytes() as data):
+                self._http(data)
+
+    def _file(self, doing: str, path: str) -> None:
+        if self._folder is not None and path.startswith(self._folder):
+            name = _TEMPORARY.sub(".*.tmp", os.path.relpath(path, self._folder))
+            self.reached(f"{doing} {_QUARANTINED.sub(_anonymous, name)}")
+
+    def _http(self, data: bytes) -> None:
+        words = data[:2000].split(b" ", 2)
+        if words[0] in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"MERGE") and len(words) == 3:
+            path = words[1].decode("latin-1").partition("?")[0]
+            self.reached(f"request {words[0].decode()} {_QUARANTINED.sub(_anonymous, path)}")
+        else:
+            self.reached("request body")
+
+
+def _anonymous(found: re.Match[str]) -> str:
+    # A quarantined reading is named by its content, which is new in every run.
+    return f"{found[1]}*.json" if found[1] else f"{found[2]}*"
+
+
+class _SaveClock:
+    """The clock by which saves are apart: it stands still, but for a leap at each acknowledgement.
+
+    A save that a leap falls into seems to have taken long, and puts the next one off by ten times that:
+    each leap is long enough for that, too.
+    """
+
+    def __init__(self) -> None:
+        self._now = 1.0
+
+    def __call__(self) -> float:
+        return self._now
+
+    def leap(self) -> None:
+        self._now = min(self._now * 100, 1e300)
+
+
+class _TracedStore:
+    """A store whose operations are boundaries; says what was saved, as a hash a location."""
+
+    def __init__(self, store: StateStore, trace: Trace) -> None:
+        self._store = store
+        self._trace = trace
+        self.place = store.place
+
+    def load(self, name: str) -> FeedState:
+        self._trace.reached("state asked for")
+        state = self._store.load(name)
+        self._trace.reached("state loaded")
+        return state
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+        self._trace.reached("save begins", locations=fingerprints(state))
+        self._store.save(name, state, changed)
+        self._trace.reached("save completed")
+
+    @contextmanager
+    def lock(self, name: str, owner: str) -> Iterator[RunLock]:
+        self._trace.reached("run lock asked for")
+        with self._store.lock(name, owner) as lock:
+            self._trace.reached("run lock taken")
+            yield lock
+            self._trace.reached("run lock to be released")
+        self._trace.reached("run lock released")
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:
+        self._trace.reached("quarantine begins")
+        place = self._store.quarantine(name, item)
+        self._trace.reached("quarantine completed")
+        return place
+
+    def probe(self) -> None:
+        self._store.probe()
+
+
+class _TracedClient(MicroshareClient):
+    """A client whose questions are boundaries, before and after."""
+
+    trace: Trace
+
+    def login(self) -> None:
+        self.trace.reached("login begins")
+        super().login()
+        self.trace.reached("logged in")
+
+    def discover_locations(self, cluster_ids: Sequence[str]) -> Found:
+        self.trace.reached("discovery begins")
+        found = super().discover_locations(cluster_ids)
+        self.trace.reached("discovery answered")
+        return found
+
+    def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:
+        self.trace.reached(f"query begins: {query.loc1}")
+        answer = super().query_dashboard(query)
+        self.trace.reached(f"query answered: {query.loc1}")
+        return answer
+
+
+def fingerprints(state: FeedState) -> dict[str, str]:
+    """Give a hash of what is said of each location, the same before and after it was stored."""
+    return {
+        name: hashlib.sha256(encode(location_document(location))).hexdigest()[:16]
+        for name, location in state.locations.items()
+    }
+
+
+def traced(
+    settings: Settings, now: Callable[[], datetime], trace: Trace, save_clock: _SaveClock | None
+) -> Wiring:
+    """Give the wiring of an ordinary run whose boundaries are traced."""
+    ordinary = wire(settings)
+
+    def make_client(budget: Budget) -> MicroshareClient:
+        client = _TracedClient(settings.microshare, budget, tokens=TokenCache(), now=now)
+        client.trace = trace
+        return client
+
+    def make_lanes(
+        hubs: Sequence[HubSettings],
+        budget: Budget,
+        tell: Callable[[News], None],
+        may_send: Callable[[], str | None],
+    ) -> Lanes:
+        names = {hub.key: hub.entity for hub in hubs}
+
+        def told(news: News) -> None:
+            match news:
+                case Opened(hub, _):
+                    trace.reached(f"hub connected: {names[hub]}")
+                case Delivered(hub, delivery) if delivery.batch is not None:
+                    ids = [reading_id for _, reading_id in delivery.ids]
+                    trace.reached(f"acknowledged: {names[hub]}, {delivery.location}", hub=names[hub], ids=ids)
+                    if save_clock is not None:
+                        save_clock.leap()
+                case Delivered(hub, delivery):
+                    trace.reached(f"slice without a batch: {names[hub]}, {delivery.location}")
+            tell(news)
+
+        def asked() -> str | None:
+            # Asked right before each batch.
+            trace.reached("batch to be sent")
+            return may_send()
+
+        trace.reached("hubs to be connected")
+        return ordinary.make_lanes(hubs, budget, told, asked)
+
+    store = _TracedStore(ordinary.store, trace)
+    wiring = replace(ordinary, store=store, make_client=make_client, make_lanes=make_lanes, now=now)
+    return wiring if save_clock is None else replace(wiring, monotonic=save_clock)
+
+
+def run(order: Order) -> int:
+    """Do the run; give its exit status, as the command line has it."""
+    now = parse_time(order.now)
+    folder = order.environ.get("STATE_DIR")
+    trace = Trace(order.trace, order.die_at, order.nth, folder)
+    trace.reached("run begins")
+    settings = load_settings(order.environ, dotenv=Path(os.devnull))
+    wiring = traced(settings, lambda: now, trace, _SaveClock() if order.saves_often else None)
+    trace.watch_system()
+    try:
+        report = run_forwarder(order.feed, wiring)
+    except RunFailed as failed:
+        return _tell(trace, failed.report)
+    except LockHeld:
+        return 3
+    return _tell(trace, report)
+
+
+def _tell(trace: Trace, report: Report) -> int:
+    trace.reached("run ended")
+    failures = [f"{failure.location}, {failure.hub}: {failure.error}" for failure in report.failures]
+    trace.tell({"ended": format_time(report.started), "ok": report.ok, "failures": failures})
+    return 0 if report.ok else 1
+
+
+def _do(order: Order) -> NoReturn:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    # os._exit, or the copies of what this process was forked from would be flushed twice.
+    status = CRASHED
+    try:
+        status = run(order)
+    except BaseException:  # noqa: BLE001 - told by the trace and the status
+        with Path(order.trace).open("a") as trace:
+            trace.write(json.dumps({"failures": [traceback.format_exc()]}) + "\n")
+    finally:
+        os._exit(status)
+
+
+def _status_of(pid: int, kill_after_s: float | None) -> int:
+    """Wait for a run, and kill it when its time is over; not reaped before, its id stays its own."""
+    limit_s = LONGEST_RUN_S if kill_after_s is None else kill_after_s
+    until = time.monotonic() + limit_s
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        left = until - time.monotonic()
+        if left <= 0:
+            os.kill(pid, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        time.sleep(min(_POLL_S, left))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        began = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _do(order)
+        status = _status_of(pid, order.kill_after_s)
+        sys.stdout.write(json.dumps({"status": status, "took_s": time.monotonic() - began}) + "\n")
+        sys.stdout.flush()
+
+
+def as_line(order: Order) -> str:
+    return json.dumps(asdict(order)) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Starts runs in processes of their own, from one warm process; see `tests.crashes.child`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.crashes.child import Order, as_line
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its exit status, -9 where it was killed, and how long it took in seconds."""
+
+    status: int
+    took_s: float
+
+    @property
+    def was_killed(self) -> bool:
+        return self.status == -9
+
+
+class Forks:
+    """The warm process, while the context lasts. One run at a time."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crashes.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def run(self, order: Order) -> Ended:
+        """Do a run in a fork of the warm process; ends when the run has ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(as_line(order))
+        self._process.stdin.flush()
+        return Ended(**json.loads(self._process.stdout.readline()))

@@ -1,0 +1,515 @@
+"""Where runs are killed: a source, two hubs, a store, and an oracle that knows what must have arrived.
+
+The emulators live here, the runs elsewhere; nothing that happens to a run happens to them. What every
+hub stored is kept with the number of the run that sent it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from azure.data.tables import TableServiceClient
+
+from app.config import load_settings
+from app.feeds.feed import read_answer
+from app.instants import format_time
+from app.model import Checkpoint, DashboardAnswer, FeedState
+from app.settings import Settings
+from app.wiring import open_store
+from emulators.estate import Building, Entry, Estate
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
+from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
+from tests.azurite import Relay, connection_string
+from tests.crashes.child import LONGEST_RUN_S, Order, fingerprints
+from tests.crashes.forks import ROOT, Ended, Forks
+
+Feed = Literal["people_counter", "hourly_snapshot"]
+
+# In the past, so that a run by the host's own clock takes the API's, which is behind it.
+START = datetime(2025, 9, 1, 12, 0, tzinfo=UTC)
+STATE_NAMES = {"people_counter": "peoplecounterstate", "hourly_snapshot": "snapshotstate"}
+_REC_TYPES = {"people_counter": PEOPLE_REC_TYPE, "hourly_snapshot": SNAPSHOT_REC_TYPE}
+HUBS = ("a", "b")
+NAMES = ("Mill & Lane", "Quay+One")
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+_SETTLING_S = 0.03
+LOCKED = 3
+# The lease of a killed run is over then; see docs/operating.md.
+LEASE_OVER = timedelta(seconds=66)
+# So small that what a step publishes at a location needs two or three batches.
+_MESSAGE_BYTES = {"people_counter": 4096, "hourly_snapshot": 1500}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A reading as a hub stored it; a correction has another `content` than what it corrects."""
+
+    hub: str
+    location: str
+    content: str
+    time: datetime
+    id: str
+    message_id: str
+    run: int
+
+    def __str__(self) -> str:
+        what = _named(self.location, self.content)
+        return f"{what}, at hub {self.hub} in run {self.run}, message id {self.message_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A run that was done, and its trace; `after_kill` where it had to cope with another's death."""
+
+    number: int
+    ended: Ended
+    trace: Sequence[Mapping[str, Any]]
+    after_kill: bool
+
+    def boundaries(self) -> Counter[str]:
+        return Counter(line["at"] for line in self.trace if "at" in line)
+
+    def failures(self) -> list[str]:
+        return [text for line in self.trace for text in line.get("failures", ())]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong, in words, and the repeats that were allowed, by what allows them."""
+
+    violations: list[str] = field(default_factory=list)
+    repeats: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Findings) -> None:
+        self.violations += other.violations
+        self.repeats += other.repeats
+
+
+class Ground:
+    """The outside world of the runs of one feed, while the context lasts. Each run is to be judged.
+
+    `azurite_port` names a table service to keep the state in; without it the state is JSON files.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        feed: Feed = "people_counter",
+        *,
+        azurite_port: int | None = None,
+        locations: int = 2,
+        message_bytes: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.feed = feed
+        self.now = START
+        self.names = NAMES[:locations]
+        self.estate = Estate(
+            buildings=[Building(name) for name in self.names],
+            generated=False,
+            people_lag=timedelta(0),
+        )
+        self.source = MicroshareEmulator(self.estate, clock=lambda: self.now)
+        largest = message_bytes or _MESSAGE_BYTES[feed]
+        specs = [HubSpec(name, max_message_bytes=largest) for name in HUBS]
+        self.hubs = EventHubsEmulator(specs, on_store=self._stored)
+        self.forks = Forks()
+        self.arrivals: list[Arrival] = []
+        self.steps = 0
+        self._azurite_port = azurite_port
+        self.relay: Relay | None = None
+        self._stack = ExitStack()
+        self._run = 0
+        self._judged = 0
+        self._fresh = 0
+        self._batches: dict[tuple[int, str], int] = {}
+        self._killed = False
+        self._published = threading.RLock()
+        self._permitted: set[tuple[str, str]] = set()
+        # What hubs had before the present run: the message id under which a reading first came, and all ids.
+        self._first: dict[tuple[str, str, str], str] = {}
+        self._had: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._flawed: list[tuple[datetime, Entry]] = []
+        self._known = FeedState()
+        self._fired: Counter[str] = Counter()
+        self._begins = START - DAY
+        self.environ: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.source)
+        self._stack.enter_context(self.hubs)
+        self._stack.enter_context(self.forks)
+        if self._azurite_port is not None:
+            self.relay = Relay(self._azurite_port)
+            self._stack.callback(self.relay.close)
+        self.begin_anew()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def hub(self, name: str) -> EmulatedHub:
+        return self.hubs.hub(name)
+
+    def settings(self) -> Settings:
+        return load_settings(self.environ, dotenv=self.folder / "none")
+
+    def begin_anew(self) -> None:
+        """Forget the state and what arrived, as for a new installation; what was published stays."""
+        self._fresh += 1
+        self.arrivals.clear()
+        self._first.clear()
+        self._had.clear()
+        self._permitted.clear()
+        self._known = FeedState()
+        self._killed = False
+        self._begins = self.now - DAY
+        self.environ = {
+            **self.source.environment(),
+            "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string("a"),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.hubs.connection_string("b")]),
+            "STATE_DIR": str(self.folder / f"state{self._fresh}"),
+            "STATE_STORE": "json",
+        }
+        if self.relay is not None:
+            tables = self._tables()
+            for table in tables.list_tables():
+                tables.delete_table(table.name)
+            self.environ |= {
+                "STATE_STORE": "table",
+                "AzureWebJobsStorage": connection_string(self.relay.port),
+            }
+
+    # --- the source -------------------------------------------------------------------------------
+
+    def publish(self, *, flawed: bool = True) -> None:
+        """Let an hour pass: new readings, one that comes late, a correction, one that cannot be read."""
+        before, self.now = self.now, self.now + 61 * MINUTE
+        self.steps += 1
+        if self.feed == "hourly_snapshot":
+            self._publish_snapshots(before)
+            return
+        for name in self.names:
+            for minutes in (5, 20, 35, 50):
+                self.plant(name, before + minutes * MINUTE)
+            self.plant(name, before - 25 * MINUTE, visible_from=self.now - MINUTE)
+            self.correct(name, before - 11 * MINUTE)
+        if flawed:
+            self.plant(self.names[0], before + 30 * MINUTE, time_as="half past nine")
+
+    def plant(self, name: str, time: datetime, **options: Any) -> None:
+        """Publish a people count, at its time unless `visible_from` says otherwise."""
+        number = len(self._flawed) + self.steps
+        entry = self.estate.add_people(name, None, time, ins=number % 50, **options)
+        if "time_as" in options:
+            self._flawed.append((time, entry))
+
+    def correct(self, name: str, time: datetime) -> None:
+        """Give the people count of that time, if there is one, other content from now on."""
+        tags = self.estate.listed(self.now)[self.names.index(name)].groups[0]
+        self.estate.correct(name, tags, time, at=self.now, change={"in": 1000 + self.steps})
+
+    def _publish_snapshots(self, before: datetime) -> None:
+        hour = before.replace(minute=0, second=0, microsecond=0)
+        for building in self.estate.listed(self.now):
+            if building.name in self.names:
+                for room in building.rooms[:2]:
+                    self.estate.add_snapshot(building.name, room, hour, visible_from=before + MINUTE)
+                late = hour - timedelta(hours=2)
+                self.estate.add_snapshot(building.name, building.rooms[2], late, visible_from=before + MINUTE)
+
+    def shown(self, start: datetime) -> set[tuple[str, str]]:
+        """Give what the source shows now of readings from `start` on: (location, content)."""
+        if self.feed == "people_counter":
+            found = self.estate.expected_people(start, self.now, self.now)
+        else:
+            found = self.estate.expected_snapshots(start, self.now, self.now)
+        flawed = {id(entry) for _, entry in self._flawed}
+        return {(name, _content(tags, entry)) for name, tags, _, entry in found if id(entry) not in flawed}
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        die_at: str | None = None,
+        nth: int = 1,
+        kill_after_s: float | None = None,
+        at_once: bool = False,
+        saves_often: bool = False,
+    ) -> Step:
+        """Do a run at the present instant; with nothing given, an ordinary one, whatever was before it.
+
+        After a kill it comes when the lease of the killed run is over, unless `at_once`. With
+        `saves_often` it saves after each acknowledgement, as a run does whose batches take a second.
+        """
+        trace = self.folder / f"trace{self._run}"
+        order = Order(
+            self.environ,
+            self.feed,
+            format_time(self.now),
+            str(trace),
+            die_at,
+            nth,
+            kill_after_s,
+            saves_often,
+        )
+        after_kill = self._begin_run(at_once=at_once)
+        ended = self.forks.run(order)
+        self._end_run(ended, after_kill=after_kill)
+        lines = _read_trace(trace)
+        trace.unlink(missing_ok=True)
+        return Step(self._run, ended, lines, after_kill)
+
+    def run_command(self, *, kill_after_s: float | None = None) -> Step:
+        """Do a run as a user would, by `python -m app`, start-up included; it has no trace."""
+        environ = {"PATH": os.environ["PATH"], "FORWARDER_CONFIG": str(self._config()), **self.environ}
+        after_kill = self._begin_run()
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "run", self.feed.replace("_", "-")],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            status = process.wait(LONGEST_RUN_S if kill_after_s is None else kill_after_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        ended = Ended(status, time.monotonic() - began)
+        self._end_run(ended, after_kill=after_kill)
+        return Step(self._run, ended, (), after_kill)
+
+    def _config(self) -> Path:
+        # A copy, so that no .env of whoever works here stands beside it.
+        copy = self.folder / "config.yaml"
+        copy.write_bytes((ROOT / "config.yaml").read_bytes())
+        return copy
+
+    def _begin_run(self, *, at_once: bool = False) -> bool:
+        assert self._judged == self._run, "the run before has not been judged"
+        after_kill = self._killed
+        self._permitted |= self.shown(self.now - 2 * DAY)
+        if self.relay is not None:
+            self.relay.clock_ahead = LEASE_OVER if after_kill and not at_once else timedelta(0)
+        self._run += 1
+        self._fired = self._faults_fired()
+        return after_kill
+
+    def _end_run(self, ended: Ended, *, after_kill: bool) -> None:
+        self._killed = ended.was_killed or (after_kill and ended.status == LOCKED)
+        for name in HUBS:
+            # What a dead process had on the wire is stored before this is answered.
+            for _ in range(3):
+                _ = self.hub(name).attempts
+        if self.relay is not None and ended.was_killed:
+            # Likewise what it had asked of the table service.
+            time.sleep(_SETTLING_S)
+            while self.relay.under_way:
+                time.sleep(_SETTLING_S)
+
+    def _faults_fired(self) -> Counter[str]:
+        return Counter({name: self.hub(name).fired["drop_after_store"] for name in HUBS})
+
+    def _stored(self, event: StoredEvent) -> None:
+        self.arrivals += self._arrivals(event)
+
+    def _arrivals(self, event: StoredEvent) -> Iterable[Arrival]:
+        body = json.loads(event.body)
+        location = str(event.properties["location"])
+        if self.feed == "people_counter":
+            kept = ("recType", "_location_tags")
+            entry = {name: value for name, value in body.items() if name not in kept}
+            objs: Any = [{"data": {"_id": {"tags": body["_location_tags"]}, "line": [entry]}}]
+        else:
+            objs = body["objs"]
+        for reading in read_answer(_REC_TYPES[self.feed], location, DashboardAnswer(tuple(objs))):
+            assert reading.time is not None
+            yield Arrival(
+                event.hub,
+                location,
+                _content(reading.tags, reading.entry),
+                reading.time,
+                reading.id,
+                str(event.message_id),
+                self._run,
+            )
+
+    # --- the oracle -------------------------------------------------------------------------------
+
+    def judge(self, step: Step) -> Findings:
+        """Say what is wrong after a run, killed or not, that must never be: all but what is missing.
+
+        - The state can be read, and each location is there as the last completed save had it, or as
+          the save that was under way.
+        - No hub's checkpoint claims a reading that the hub does not have.
+        - A reading repeats only where the state before the run did not know that the hub has it, or where the
+          run's own connection was lost after the hub had stored; and under the message id of its first.
+        - Within the run and a location readings arrive by time.
+        - What arrived was published.
+        """
+        findings = Findings()
+        before = self._known
+        self._judged = step.number
+        try:
+            self._known = open_store(self.settings().state).load(STATE_NAMES[self.feed])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+            findings.violations.append(f"the state cannot be read: {error}")
+            return findings
+        findings.violations += self._of_saves(step, before)
+        self._of_repeats(step, before, findings)
+        self._take_in(step)
+        findings.violations += self._of_claims()
+        findings.violations += self._of_order(step)
+        strangers = {(one.location, one.content) for one in self._of(step)} - self._permitted
+        findings.violations += [
+            f"arrived, but was never published: {_named(*one)}" for one in sorted(strangers)
+        ]
+        return findings
+
+    def judge_complete(self, step: Step) -> Findings:
+        """Say what is wrong after an ordinary run that nothing disturbed: it must have got everything."""
+        findings = self.judge(step)
+        if step.ended.status != 0:
+            why = "; ".join(step.failures()) or "no report"
+            findings.violations.append(f"the next ordinary run ended with {step.ended.status}: {why}")
+        lost = self.lost()
+        findings.violations += [f"lost at hub {hub}: {_named(*what)}" for hub, what in lost]
+        findings.violations += self._of_quarantine()
+        return findings
+
+    def lost(self) -> list[tuple[str, tuple[str, str]]]:
+        """Give what is published and not at a hub."""
+        shown = sorted(self.shown(self._begins))
+        return [(hub, what) for hub in HUBS for what in shown if (hub, *what) not in self._first]
+
+    def _take_in(self, step: Step) -> None:
+        for one in self._of(step):
+            self._first.setdefault((one.hub, one.location, one.content), one.message_id)
+            self._had[one.hub, one.location].add(one.id)
+
+    def _of(self, step: Step) -> list[Arrival]:
+        found = []
+        for one in reversed(self.arrivals):
+            if one.run != step.number:
+                break
+            found.append(one)
+        return found[::-1]
+
+    def _of_saves(self, step: Step, before: FeedState) -> list[str]:
+        """Compare the state with what the trace says was saved, location by location."""
+        if not step.trace:
+            return []
+        allowed = [fingerprints(before)]
+        for line in step.trace:
+            if line.get("at") == "save begins":
+                allowed.append(line["locations"])
+            elif line.get("at") == "save completed":
+                allowed = allowed[-1:]
+        return [
+            f"the state of {name} is not what was last saved, nor what was being saved"
+            for name, found in fingerprints(self._known).items()
+            if found not in {one.get(name) for one in allowed}
+        ]
+
+    def _of_claims(self) -> list[str]:
+        entities = {hub.key: hub.entity for hub in self.settings().hubs}
+        flawed = len(self._flawed)
+        claims = []
+        for name, location in self._known.locations.items():
+            for key, checkpoint in location.checkpoints.items():
+                claimed = {found for ids in checkpoint.ids.values() for found in ids}
+                # Quarantined readings are done with, though no hub has them.
+                excess = len(claimed - self._had[entities[key], name])
+                if excess > (flawed if name == self.names[0] else 0):
+                    claims.append(f"the state says that {entities[key]} has {excess} readings of {name} more")
+        return claims
+
+    def _of_repeats(self, step: Step, before: FeedState, findings: Findings) -> None:
+        entities = {hub.entity: hub.key for hub in self.settings().hubs}
+        fired = self._faults_fired() - self._fired
+        seen: dict[tuple[str, str, str], str] = {}
+        for one in self._of(step):
+            what = (one.hub, one.location, one.content)
+            first = seen.get(what) or self._first.get(what)
+            if first is not None:
+                location = before.locations.get(one.location)
+                checkpoint = location.checkpoints.get(entities[one.hub]) if location else None
+                if what in seen:
+                    why = "sent again by the SDK" if fired[one.hub] else None
+                else:
+                    why = None if _is_known(one, checkpoint) else "not in the last completed save"
+                if why is None:
+                    findings.violations.append(f"repeated without a reason: {one}")
+                elif one.message_id != first and self.feed == "people_counter":
+                    findings.violations.append(f"repeated under another message id than {first}: {one}")
+                else:
+                    findings.repeats[why] += 1
+            seen.setdefault(what, one.message_id)
+
+    def _of_order(self, step: Step) -> list[str]:
+        newest: dict[tuple[str, str], datetime] = {}
+        seen: set[tuple[str, str, str]] = set()
+        wrong = []
+        for one in self._of(step):
+            what = (one.hub, one.location, one.content)
+            if what not in seen and one.time < newest.get(what[:2], one.time):
+                wrong.append(f"arrived after a later one of the same run: {one}")
+            seen.add(what)
+            newest[what[:2]] = max(one.time, newest.get(what[:2], one.time))
+        return wrong
+
+    def _of_quarantine(self) -> list[str]:
+        asked = {_content((), entry) for time, entry in self._flawed if self._begins <= time < self.now}
+        missing = asked - set(self._quarantined())
+        return [f"neither forwarded nor in quarantine: {_named('', content)}" for content in sorted(missing)]
+
+    def _quarantined(self) -> Iterable[str]:
+        if self.relay is not None:
+            table = self._tables().get_table_client(f"{STATE_NAMES[self.feed]}quarantine")
+            documents = [row["doc0"] for row in table.list_entities()] if self._flawed else []
+        else:
+            folder = Path(self.environ["STATE_DIR"]) / "quarantine"
+            documents = [path.read_bytes() for path in folder.rglob("*.json")]
+        for document in documents:
+            yield _content((), json.loads(document)["reading"]["entry"])
+
+    def _tables(self) -> TableServiceClient:
+        assert self._azurite_port is not None
+        return TableServiceClient.from_connection_string(connection_string(self._azurite_port))
+
+
+def _content(tags: Sequence[str], entry: Mapping[str, Any]) -> str:
+    return json.dumps([list(tags), entry], sort_keys=True)
+
+
+def _named(location: str, content: str) -> str:
+    tags, entry = json.loads(content)
+    return f"{location} {tags} at {entry.get('time')}, record {entry.get('record')}"
+
+
+def _is_known(one: Arrival, checkpoint: Checkpoint | None) -> bool:
+    """Whether a checkpoint keeps a reading from being sent: by its id, or because it lies before all ids."""
+    return checkpoint is not None and (checkpoint.knows(one.id) or one.time < checkpoint.known_from)
+
+
+def _read_trace(path: Path) -> list[Mapping[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,297 @@
+"""Kills real runs at random moments, for as long as one likes, and counts what comes of it.
+
+    python -m tests.crashes.torture --runs N [--seed S] [--store json|table|both]
+
+Between runs the source publishes new readings, late ones and corrections, and now and then an hour or a
+day passes; hubs and the source have small faults. Most runs are ended with SIGKILL from outside: half
+of them anywhere between the start of the process and its usual end, half in the last part of it, where
+batches go out and the state is saved. Every twentieth run is `python -m app run people-counter`, from
+the start of Python on; the others are forks that have their imports done.
+
+After each run the oracle of `tests.crashes.ground` looks at the hubs and at the state; after each run
+that was let alone and ended well, nothing may be missing. The exit status is 1 if anything was wrong. What
+is published and which faults are set follow from the seed and the run's number; the moment at which a
+kill meets a run does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from app.instants import MILLISECOND, floor_to
+from tests.azurite import AzuriteMissing, running_azurite
+from tests.crashes.ground import HUBS, MINUTE, Findings, Ground, Step
+
+_KILLED = 0.85
+_FAULTY = 0.35
+_JUMPS = 0.02
+# The share of runs that save after each acknowledgement, as one does whose batches take a second.
+_SLOW = 0.6
+_REAL_EVERY = 20
+# How far back a late reading or a correction lies: inside the look-back of an hour wherever a position is.
+_LATE_MINUTES = 45.0
+_SECOND = timedelta(seconds=1)
+# The last part of a run, as a share of its usual duration.
+_SENDING = 0.85
+# An acknowledgement takes its time, as a real hub's does, so that there is something to interrupt.
+_LONGEST_ACKNOWLEDGEMENT_S = 0.06
+_OVERRUN = 1.1
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Score:
+    """What was counted. `doing` says what killed runs were in the middle of, where that is known."""
+
+    runs: int = 0
+    kills: int = 0
+    commands: int = 0
+    published: int = 0
+    arrived: int = 0
+    lost: int = 0
+    complete: int = 0
+    repeats: Counter[str] = field(default_factory=Counter)
+    doing: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def plus(self, other: Score) -> Score:
+        return Score(
+            self.runs + other.runs,
+            self.kills + other.kills,
+            self.commands + other.commands,
+            self.published + other.published,
+            self.arrived + other.arrived,
+            self.lost + other.lost,
+            self.complete + other.complete,
+            self.repeats + other.repeats,
+            self.doing + other.doing,
+            self.faults + other.faults,
+            self.violations + other.violations,
+        )
+
+
+class Torture:
+    """Runs on one ground, each decided by the seed and its number."""
+
+    def __init__(self, ground: Ground, seed: int, *, real_every: int = _REAL_EVERY) -> None:
+        self.ground = ground
+        self.score = Score()
+        self._seed = seed
+        self._real_every = real_every
+        # How long runs that were let alone took lately, in seconds: forks, and whole commands.
+        self._took = {False: deque([0.7], maxlen=15), True: deque([1.5], maxlen=15)}
+        self._planted: list[tuple[str, datetime]] = []
+
+    def go_on(self, runs: int, say: Say = lambda _: None) -> Score:
+        """Do so many runs, the last one undisturbed."""
+        every = max(1, runs // 40)
+        for number in range(1, runs + 1):
+            known = len(self.score.violations)
+            self._once(number, last=number == runs)
+            for text in self.score.violations[known:]:
+                say(text)
+            if number % every == 0 or number == runs:
+                score = self.score
+                say(
+                    f"{number:6} runs, {score.kills} killed, {score.published} published, "
+                    f"{score.lost} lost, {score.repeats.total()} repeated, {len(score.violations)} violations"
+                )
+        self.score.arrived = len(self.ground.arrivals)
+        return self.score
+
+    def _once(self, number: int, *, last: bool) -> None:
+        dice = random.Random(f"{self._seed}/{number}")
+        self._publish(dice)
+        for name in HUBS:
+            self.ground.hub(name).delay(dice.uniform(0, _LONGEST_ACKNOWLEDGEMENT_S))
+        faulty = not last and dice.random() < _FAULTY
+        if faulty:
+            self._make_trouble(dice)
+        is_command = number % self._real_every == 0
+        kill_after_s = None if last or dice.random() > _KILLED else self._moment(dice, is_command)
+        if is_command:
+            step = self.ground.run_command(kill_after_s=kill_after_s)
+        else:
+            saves_often = dice.random() < _SLOW
+            step = self.ground.run(kill_after_s=kill_after_s, saves_often=saves_often)
+        self._clear_trouble()
+        self._count(number, step, is_command=is_command, faulty=faulty, killed=kill_after_s is not None)
+
+    def _publish(self, dice: random.Random) -> None:
+        ground = self.ground
+        before = ground.now
+        hours = dice.uniform(1, 30) if dice.random() < _JUMPS else 0.0
+        # Whole seconds, as the API's Date is: what is younger than that is the next run's.
+        ground.now = floor_to(before + timedelta(hours=hours) + dice.uniform(1, 16) * MINUTE, _SECOND)
+        ground.steps += 1
+        for name in ground.names:
+            for _ in range(dice.randint(0, 4)):
+                self._plant(name, before + (ground.now - before) * dice.random())
+            if dice.random() < 0.3:
+                late = before - dice.uniform(0, _LATE_MINUTES) * MINUTE
+                self._plant(name, late, visible_from=ground.now)
+            recent = [at for one, at in self._planted if one == name and at > before - _LATE_MINUTES * MINUTE]
+            if recent and dice.random() < 0.2:
+                ground.correct(name, dice.choice(recent))
+                self.score.published += 1
+        if dice.random() < 0.01:
+            ground.plant(ground.names[0], before, visible_from=ground.now, time_as="half past nine")
+
+    def _plant(self, name: str, time: datetime, **options: Any) -> None:
+        at = _whole_ms(time)
+        self.ground.plant(name, at, **options)
+        self._planted.append((name, at))
+        del self._planted[:-200]
+        self.score.published += 1
+
+    def _make_trouble(self, dice: random.Random) -> None:
+        hub = self.ground.hub(dice.choice(HUBS))
+        after_s = dice.uniform(0.01, 0.15)
+        troubles: Mapping[str, Callable[[], None]] = {
+            "drop_after_store": lambda: hub.drop_after_store(1),
+            "drop_before_store": lambda: hub.drop_before_store(1),
+            "detach": lambda: hub.detach(1),
+            "delay": lambda: hub.delay(after_s),
+            "go_down": hub.go_down,
+            "refuse_attach": hub.refuse_attach,
+            "query 503": lambda: self.ground.source.faults.status(503, times=1),
+            "throttle": lambda: hub.throttle(1),
+        }
+        # A throttled hub is waited for, 4 s at least.
+        name = dice.choices(list(troubles), weights=(4, 4, 4, 6, 3, 1, 1, 1))[0]
+        troubles[name]()
+        self.score.faults[name] += 1
+
+    def _clear_trouble(self) -> None:
+        self.ground.source.faults.clear()
+        for name in HUBS:
+            self.ground.hub(name).clear_faults()
+
+    def _moment(self, dice: random.Random, is_command: bool) -> float:
+        usual = median(self._took[is_command])
+        first = dice.choice((0.0, _SENDING))
+        return usual * dice.uniform(first, _OVERRUN)
+
+    def _count(self, number: int, step: Step, *, is_command: bool, faulty: bool, killed: bool) -> None:
+        ground, score = self.ground, self.score
+        score.runs += 1
+        score.commands += is_command
+        score.kills += step.ended.was_killed
+        if step.ended.was_killed:
+            score.doing["`python -m app`, not traced" if is_command else doing(step.trace)] += 1
+        findings = Findings()
+        if step.ended.status == 0 or not (faulty or step.ended.was_killed):
+            findings = ground.judge_complete(step)
+            score.complete += 1
+            score.lost += len(ground.lost())
+        else:
+            findings = ground.judge(step)
+        if step.ended.was_killed and not killed:
+            findings.violations.append("hung, and was killed for it")
+        if not (step.ended.was_killed or faulty):
+            self._took[is_command].append(step.ended.took_s)
+        score.repeats += findings.repeats
+        score.violations += [f"run {number}: {text}" for text in findings.violations]
+
+
+def doing(trace: Sequence[Mapping[str, Any]]) -> str:
+    """Say what a run was in the middle of when its trace ended."""
+    told = Counter(str(line["at"]).partition(":")[0] for line in trace if "at" in line)
+    for begun, ended, name in (
+        ("save begins", "save completed", "saving"),
+        ("quarantine begins", "quarantine completed", "quarantining"),
+        ("batch to be sent", "acknowledged", "sending"),
+        ("query begins", "query answered", "querying"),
+        ("discovery begins", "discovery answered", "discovering"),
+        ("login begins", "logged in", "logging in"),
+        ("state asked for", "state loaded", "loading the state"),
+    ):
+        if told[begun] > told[ended]:
+            return name
+    if told["run lock to be released"]:
+        return "giving back the run lock, or after"
+    if told["hubs to be connected"] and told["hub connected"] < len(HUBS):
+        return "connecting to hubs"
+    return "between two of these" if told["run lock taken"] else "starting"
+
+
+def torture(store: str, runs: int, seed: int, say: Say) -> Score:
+    """Do so many runs on one store, in a folder of their own."""
+    with ExitStack() as stack:
+        port = None
+        if store == "table":
+            port = stack.enter_context(running_azurite(_folder(stack)))
+        ground = stack.enter_context(Ground(_folder(stack), azurite_port=port, message_bytes=3000))
+        return Torture(ground, seed).go_on(runs, lambda text: say(f"{store:5} {text}"))
+
+
+def told(score: Score) -> str:
+    lines = [
+        f"runs        {score.runs}, of them {score.commands} as `python -m app`",
+        f"kills       {score.kills}",
+        f"published   {score.published} readings, corrections included; {len(HUBS)} hubs",
+        f"arrived     {score.arrived} at the hubs together",
+        f"lost        {score.lost}, looked for after {score.complete} runs that ended well",
+        f"repeated    {score.repeats.total()}, all but the violations below allowed:",
+        *(f"              {count:6}  {why}" for why, count in score.repeats.most_common()),
+        f"violations  {len(score.violations)}",
+        *(f"              {text}" for text in score.violations[:20]),
+        "killed while",
+        *(f"              {count:6}  {what}" for what, count in score.doing.most_common()),
+        "faults set",
+        *(f"              {count:6}  {what}" for what, count in score.faults.most_common()),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crashes.torture", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="of each store")
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--store", choices=("json", "table", "both"), default="both")
+    asked = parser.parse_args()
+    total = Score()
+    began = time.monotonic()
+    for store in ("json", "table") if asked.store == "both" else (asked.store,):
+        try:
+            score = torture(store, asked.runs, asked.seed, lambda text: print(text, flush=True))
+        except AzuriteMissing as missing:
+            print(f"{store}: not done: {missing}", file=sys.stderr)
+            return 1
+        print(f"\n{store}\n{told(score)}\n", flush=True)
+        total = total.plus(score)
+        if score.violations:
+            again = f"--runs {asked.runs} --seed {asked.seed} --store {store}"
+            print(f"again: python -m tests.crashes.torture {again}", flush=True)
+    print(
+        f"{total.runs} runs, {total.kills} killed, {total.published} published, {total.lost} lost, "
+        f"{total.repeats.total()} repeated with a reason, {len(total.violations)} violations, "
+        f"in {(time.monotonic() - began) / 60:.0f} min"
+    )
+    return 1 if total.violations else 0
+
+
+def _whole_ms(instant: datetime) -> datetime:
+    return floor_to(instant, MILLISECOND)
+
+
+def _folder(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
