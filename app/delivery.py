@@ -10,6 +10,7 @@ from app.eventhub.broadcaster import Delivery
 from app.eventhub.hub import Batch, Packed, pack
 from app.feeds.feed import Feed
 from app.fetching import Fetched
+from app.instants import MILLISECOND, floor_to
 from app.model import Event, Ids, Reading, Slice
 from app.planning import Group
 from app.settings import FeedSettings
@@ -28,12 +29,14 @@ class Refused:
 class Dispatch:
     """What a slice means for a group: deliveries for each hub, in order, and what goes to quarantine.
 
-    `ids` are those of all readings that the group has not had, quarantined ones too.
+    `ids` are those of all readings that the group has not had, quarantined ones too; `newest` is the
+    time of the newest reading inside the slice.
     """
 
     deliveries: Mapping[str, Sequence[Delivery]]
     refused: Sequence[Refused]
     ids: Ids
+    newest: datetime | None
 
 
 def dispatch(
@@ -55,6 +58,8 @@ def dispatch(
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
     events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
 
+    times = [reading.time for reading in fetched.readings if reading.time is not None]
+    newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
     refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
@@ -65,9 +70,9 @@ def dispatch(
             refused.append(Refused(packed.oversize, hubs, reason))
         set_aside = _pairs((*flawed, *packed.oversize), window)
         queue = _queue(group.location, packed.batches, set_aside, window)
-        queue[-1] = replace(queue[-1], closes=done_until, duplicates=duplicates)
+        queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)
         deliveries |= dict.fromkeys(hubs, queue)
-    return Dispatch(deliveries, refused, _by_hour(fresh, window))
+    return Dispatch(deliveries, refused, _by_hour(fresh, window), newest)
 
 
 def _pack_for(

@@ -56,6 +56,10 @@ class BadResponse(SourceError):
     """An answer that cannot be read as what it should be: truncated, HTML, no `objs`, pages that differ."""
 
 
+class AnswerTooLarge(BadResponse):
+    """An answer over the limit on bytes: a shorter window may fit."""
+
+
 class WindowTooWide(SourceError):
     """The source could not answer for so long a window: ask for a shorter one."""
 

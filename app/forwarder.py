@@ -477,7 +477,7 @@ class _Run:
         if not all(self._quarantine(name, refused) for refused in todo.refused):
             return
         for hub, deliveries in todo.deliveries.items():
-            self._ledger.planned(name, hub, todo.ids, fetched.window, done_until)
+            self._ledger.planned(name, hub, todo.ids, fetched.window, done_until, todo.newest)
             for delivery in deliveries:
                 self._undelivered[hub] += 1
                 self._lanes.put(hub, delivery)

@@ -72,11 +72,13 @@ class Ledger:
         found += [plan.checkpoint for (location, _), plan in self._plans.items() if location == name]
         return list({id(checkpoint): checkpoint for checkpoint in found}.values())
 
-    def planned(self, name: str, hub: str, ids: Ids, window: Slice, done_until: datetime) -> None:
+    def planned(
+        self, name: str, hub: str, ids: Ids, window: Slice, done_until: datetime, newest: datetime | None
+    ) -> None:
         """Note that a slice is in the hub's lane: it will have `ids`, and be done up to `done_until`."""
         before = self._plan(name, hub).checkpoint
         pairs = ((hour, reading_id) for hour, found in ids.items() for reading_id in found)
-        after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach)
+        after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach, newest=newest)
         self._plans[name, hub] = _Plan(after, window.end)
 
     # --- what came of it ----------------------------------------------------------------------------
@@ -92,7 +94,9 @@ class Ledger:
             readings = sum(len(event.readings) for event in events)
             record = record.plus(events=len(events), readings=readings).succeeded(at)
         if delivery.closes is not None:
-            checkpoint = checkpoint.done_until(delivery.closes, reach=self._limits.reach)
+            checkpoint = checkpoint.done_until(
+                delivery.closes, reach=self._limits.reach, newest=delivery.newest
+            )
             record = record.plus(duplicates=delivery.duplicates).succeeded(at)
         self._set(
             name,

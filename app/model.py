@@ -91,11 +91,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one hub has of one location: done up to `delivered_until`, ids complete from `known_from`."""
+    """What one hub has of one location: done up to `delivered_until`, ids complete from `known_from`.
+
+    `newest` is the time of the newest reading of the slices that are done; what lies outside its
+    slice, or has no time, says nothing of how far the source has spoken.
+    """
 
     delivered_until: datetime
     known_from: datetime
     ids: Ids = field(default_factory=dict, repr=False)
+    newest: datetime | None = None
 
     def knows(self, reading_id: str) -> bool:
         return any(reading_id in ids for ids in self.ids.values())
@@ -119,17 +124,20 @@ class Checkpoint:
             ids[hour] = ids.get(hour, frozenset()) | new
         return replace(self, ids=ids)
 
-    def done_until(self, end: datetime, *, reach: timedelta) -> Checkpoint:
+    def done_until(self, end: datetime, *, reach: timedelta, newest: datetime | None = None) -> Checkpoint:
         """Give the checkpoint moved on to `end`, never back, with ids older than `reach` dropped.
+
+        `newest` is the time of the newest reading of the slice that ends there, if it had any.
 
         What is dropped raises `known_from`, so that it is never read again.
         """
         position = max(self.delivered_until, end)
+        seen = max((at for at in (self.newest, newest) if at is not None), default=None)
         oldest = hour_of(position - reach)
         if oldest <= self.known_from:
-            return replace(self, delivered_until=position)
+            return replace(self, delivered_until=position, newest=seen)
         ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}
-        return Checkpoint(position, oldest, ids)
+        return Checkpoint(position, oldest, ids, seen)
 
     def set_back_to(self, horizon: datetime) -> Checkpoint:
         return replace(self, delivered_until=horizon, known_from=min(self.known_from, horizon))

@@ -60,11 +60,11 @@ def read_floor(checkpoint: Checkpoint, limits: Limits) -> datetime:
     hub's own: one that was down when a silent source spoke again has yet to get what came then.
     """
     furthest = checkpoint.delivered_until - limits.reach
-    newest = checkpoint.newest_hour()
-    if newest is None:
+    if checkpoint.newest is None:
         floor = furthest
     else:
-        floor = max(min(checkpoint.delivered_until, newest) - limits.look_back, furthest)
+        spoken = min(checkpoint.delivered_until, checkpoint.newest)
+        floor = max(spoken - limits.look_back, furthest)
     return max(floor, checkpoint.known_from)
 
 

@@ -92,7 +92,13 @@ class Site:
             for name, feed in settings.feeds.items()
         }
         of_run = {key: value for key, value in self.overrides.items() if hasattr(settings.run, key)}
-        return replace(settings, feeds=feeds, run=replace(settings.run, **of_run))
+        of_api = {key: value for key, value in self.overrides.items() if hasattr(settings.microshare, key)}
+        return replace(
+            settings,
+            microshare=replace(settings.microshare, **of_api),
+            feeds=feeds,
+            run=replace(settings.run, **of_run),
+        )
 
     def run(
         self, feed: str = "people_counter", *, dry_run: bool = False, budget: Budget | None = None

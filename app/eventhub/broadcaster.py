@@ -35,13 +35,15 @@ class Delivery:
     """One thing for one lane to do: a batch to send, or None to mark a place in the order.
 
     `ids` are the (hour, id) pairs that the hub has once it is done; `closes` is the position that
-    it completes, if any; `duplicates` counts what that slice held that the hub had before.
+    it completes, if any; `newest` the time of the newest reading of that slice, and `duplicates`
+    the count of what it held that the hub had before.
     """
 
     location: str
     batch: Batch | None
     ids: tuple[tuple[datetime, str], ...]
     closes: datetime | None = None
+    newest: datetime | None = None
     duplicates: int = 0
 
 

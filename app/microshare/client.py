@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 from app import strict_json
 from app.budget import Budget
-from app.errors import AuthError, BadResponse, Interrupted, SourceError, WindowTooWide
+from app.errors import AnswerTooLarge, AuthError, BadResponse, Interrupted, SourceError, WindowTooWide
 from app.instants import MILLISECOND, format_time, utc_now
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
@@ -121,8 +121,8 @@ class MicroshareClient:
     def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:
         """Give the complete answer to a query, all pages.
 
-        Raises WindowTooWide where a shorter window should be asked instead: a gateway time-out over
-        15 minutes or more, or pages that do not add up in two readings.
+        Raises WindowTooWide where a shorter window should be asked instead: a gateway time-out, or an
+        answer over the limit on bytes, for 15 minutes or more; or pages that do not add up twice.
         """
         question = _question_of(query, self._settings.api_url)
         pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}")
@@ -163,6 +163,10 @@ class MicroshareClient:
             if answer.status == 401:
                 token = self._token(refused=token)
                 answer = self._send("GET", url, token=token.value)
+        except AnswerTooLarge as error:
+            if question.wide:
+                raise WindowTooWide(f"microshare: {question.name}: {error}") from error
+            raise
         except PassingTrouble as trouble:
             if trouble.timed_out and question.wide:
                 raise WindowTooWide(

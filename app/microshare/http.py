@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
-from app.errors import BadResponse, SourceRefused
+from app.errors import AnswerTooLarge, BadResponse, SourceRefused
 from app.microshare.retries import PassingTrouble
 
 USER_AGENT = "microshare-forwarder"
@@ -187,8 +187,8 @@ def _read_body(response: requests.Response, largest: int) -> bytes:
     return bytes(body)
 
 
-def _too_large(response: requests.Response, largest: int) -> BadResponse:
-    return BadResponse(
+def _too_large(response: requests.Response, largest: int) -> AnswerTooLarge:
+    return AnswerTooLarge(
         f"microshare: the answer of {response.url.partition('?')[0]} is over {largest:,} bytes; "
         f"ask for less at a time"
     )

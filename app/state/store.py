@@ -3,7 +3,7 @@
 A document a (feed, location), JSON types only:
 
     {"last_listed", "newest", "error", "since",
-     "groups": [{"hubs": [key], "delivered_until", "known_from", "ids": {hour: joined ids}}],
+     "groups": [{"hubs": [key], "delivered_until", "known_from", "newest", "ids": {hour: joined ids}}],
      "hubs": {key: {"events", "readings", "duplicates", "last_success", "error", "since"}},
      "gaps": [{"from", "to", "cause", "found", "hubs"}]}
 
@@ -319,6 +319,7 @@ def _group_document(hubs: list[str], checkpoint: Checkpoint) -> dict[str, Any]:
         "hubs": hubs,
         "delivered_until": format_time(checkpoint.delivered_until),
         "known_from": format_time(checkpoint.known_from),
+        "newest": _time_text(checkpoint.newest),
         "ids": {_hour_text(hour): pack_ids(ids) for hour, ids in sorted(checkpoint.ids.items()) if ids},
     }
 
@@ -327,7 +328,9 @@ def _checkpoints_from(groups: list[Mapping[str, Any]]) -> dict[str, Checkpoint]:
     checkpoints: dict[str, Checkpoint] = {}
     for group in _is(list, groups):
         ids: Ids = {parse_time(f"{hour}:00Z"): unpack_ids(text) for hour, text in group["ids"].items()}
-        checkpoint = Checkpoint(parse_time(group["delivered_until"]), parse_time(group["known_from"]), ids)
+        checkpoint = Checkpoint(
+            parse_time(group["delivered_until"]), parse_time(group["known_from"]), ids, _time(group["newest"])
+        )
         for hub in _is(list, group["hubs"]):
             if checkpoints.setdefault(_is(str, hub), checkpoint) is not checkpoint:
                 raise ValueError(f"the hub {hub!r} is in two groups")

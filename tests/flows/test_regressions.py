@@ -117,3 +117,23 @@ def test_a_run_that_is_told_to_stop_does_not_wait_for_answers_it_could_not_send(
     site.source.faults.clear()
     assert site.run().ok
     assert same(bodies(site.a.received()), site.published(START - DAY))
+
+
+def test_a_row_without_time_does_not_make_a_silent_source_look_awake(site: Site, clock: Clock) -> None:
+    site.run()
+    building = site.estate.listed(clock.now)[0]
+    for tags in building.groups:
+        site.estate.silence(building.name, clock.now, START + timedelta(hours=5), tags=tags)
+    clock.move(hours=4, minutes=45)
+    broken = [building.name, "broken"]
+    site.estate.add_people(
+        building.name, broken, clock.now - timedelta(minutes=5), visible_from=clock.now, without=["time"]
+    )
+    silent = site.run()
+    clock.move(minutes=30)
+
+    site.run()
+
+    assert len(silent.quarantined) == 1
+    expected = [body for body in site.published(START - DAY) if "time" in body]
+    assert same(bodies(site.a.received()), expected)

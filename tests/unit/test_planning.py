@@ -22,9 +22,12 @@ def day_of_hours(day: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize(
-    ("newest_hour", "known_from", "floor"),
+    ("newest", "known_from", "floor"),
     [
-        pytest.param(at(2, 11), at(1), at(2, 10), id="steady: the look-back before the newest hour"),
+        pytest.param(
+            at(2, 11, 58), at(1), at(2, 10, 58), id="steady: the look-back before the newest reading"
+        ),
+        pytest.param(at(2, 13), at(1), at(2, 11), id="never after the look-back before the position"),
         pytest.param(at(2, 7), at(1), at(2, 6), id="silent since seven: from an hour before"),
         pytest.param(at(1, 12), at(1), at(1, 12), id="silent for a day: never more than a day"),
         pytest.param(at(2, 11), at(2, 11, 30), at(2, 11, 30), id="never before known_from"),
@@ -32,17 +35,16 @@ def day_of_hours(day: int) -> list[datetime]:
     ],
 )
 def test_a_run_begins_to_read_at_the_read_floor(
-    newest_hour: datetime | None, known_from: datetime, floor: datetime
+    newest: datetime | None, known_from: datetime, floor: datetime
 ) -> None:
-    ids = {newest_hour: frozenset({"a"})} if newest_hour else {}
-    checkpoint = Checkpoint(at(2, 12), known_from, ids)
+    checkpoint = Checkpoint(at(2, 12), known_from, newest=newest)
 
     assert read_floor(checkpoint, LIMITS) == floor
 
 
 def test_a_look_back_longer_than_a_day_is_read_again_whole() -> None:
     limits = Limits(look_back=48 * HOUR, slice_length=24 * HOUR, record_limit=999)
-    checkpoint = Checkpoint(at(9), at(1), {at(8, 23): frozenset({"a"})})
+    checkpoint = Checkpoint(at(9), at(1), newest=at(8, 23))
 
     assert read_floor(checkpoint, limits) == at(7)
 

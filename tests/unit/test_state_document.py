@@ -123,6 +123,7 @@ def test_a_location_is_written_as_documented() -> None:
                 "hubs": [HUB_A, HUB_B],
                 "delivered_until": "2026-03-02T12:00:00.000Z",
                 "known_from": "2026-03-02T11:00:00.000Z",
+                "newest": None,
                 "ids": {"2026-03-02T11": "AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-"},
             }
         ],

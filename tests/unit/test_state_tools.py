@@ -397,6 +397,7 @@ def test_show_as_json_gives_the_document_with_numbers_of_ids(call: Call, store: 
             "hubs": [A],
             "delivered_until": "2026-03-02T12:00:00.000Z",
             "known_from": "2026-03-01T12:00:00.000Z",
+            "newest": None,
             "ids": {"2026-03-02T11": 2},
         }
     ]
