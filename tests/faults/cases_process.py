@@ -1,0 +1,231 @@
+"""E: the process. Killed, told to stop, out of time, out of step with its timer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from app.instants import parse_time
+from emulators.microshare import Request, Response
+from tests.faults.case import Case
+from tests.faults.cases_source import M, T, all_moved
+from tests.faults.scene import RUN, Outcome, Scene, run_within
+
+KILLED = "no loss; at most the batches in flight repeat, with the same ids; the next run needs no help"
+
+
+def kill_at_a_request(kind: str) -> Callable[[Scene], Outcome]:
+    """Give a run that is killed as it asks."""
+
+    def act(scene: Scene) -> Outcome:
+        running: list[subprocess.Popen[str]] = []
+        started = threading.Event()
+
+        def kill(request: Request) -> Response | None:
+            if request.kind == kind and not scene.fired["killed"]:
+                started.wait(10)
+                scene.fired["killed"] += 1
+                running[0].kill()
+                running[0].wait(10)
+            return None
+
+        scene.source.intercept = kill
+        running.append(scene.start(*RUN))
+        started.set()
+        return scene.finish(running[0])
+
+    return act
+
+
+def kill_at_a_batch(hub: str) -> Callable[[Scene], Outcome]:
+    """Give a run that is killed when a hub has stored a batch, and its acknowledgement is on its way."""
+
+    def act(scene: Scene) -> Outcome:
+        running: list[subprocess.Popen[str]] = []
+        started = threading.Event()
+
+        def kill(_: object) -> None:
+            if not scene.fired["killed"]:
+                started.wait(10)
+                scene.fired["killed"] += 1
+                running[0].kill()
+                running[0].wait(10)
+
+        (scene.hubs if hub == "a" else scene.other)._hubs[hub].on_store = kill
+        # Two doors of two buildings, one reading each since the last save.
+        scene.repeats = 4
+        running.append(scene.start(*RUN))
+        started.set()
+        return scene.finish(running[0])
+
+    return act
+
+
+def nothing(_: Scene) -> None:
+    """The run itself makes the fault."""
+
+
+def stop_by_signal(scene: Scene) -> Outcome:
+    """Give a run that is told to stop while its queries are under way."""
+    came, go_on = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> Response | None:
+        if request.kind == "query":
+            scene.fired["held"] += 1
+            came.set()
+            go_on.wait(30)
+        return None
+
+    scene.source.intercept = hold
+    process = scene.start(*RUN)
+    assert came.wait(30)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    assert any("once more ends at once" in line for line in process.stderr)
+    go_on.set()
+    return scene.finish(process)
+
+
+def much_behind(scene: Scene) -> None:
+    scene.pass_quiet_time(hours=30)
+    scene.overrides["slice_length"] = timedelta(hours=1)
+    scene.overrides["concurrency"] = 1
+    scene.source.faults.slow(0.25)
+
+
+def fair_progress(scene: Scene) -> None:
+    """Both locations went on, about as far; what is left is said."""
+    report = scene.report
+    assert report.left == 2
+    begin = scene.began
+    gone = [scene.position(name, "a") - begin for name in (M, T)]
+    assert min(gone) > timedelta(0)
+    assert max(gone) - min(gone) <= timedelta(hours=2)
+    behind = report.hubs[scene.key("a")].behind_s
+    assert behind is not None
+    assert behind > 0
+
+
+def pages_too_large(scene: Scene) -> None:
+    """Let the pages of a long window be more together than memory is given."""
+    scene.overrides["largest_answer_bytes"] = 30_000
+    scene.pass_time(hours=4)
+    scene.source.faults.small_pages(1)
+
+
+def page_too_large(scene: Scene) -> None:
+    """Let a long window be one page that is more than memory is given."""
+    scene.overrides["largest_answer_bytes"] = 40_000
+    scene.pass_time(hours=4)
+    asked = len(scene.source.queries())
+    scene.proof("it was asked", lambda: len(scene.source.queries()) > asked)
+
+
+def asked_less(scene: Scene) -> None:
+    all_moved(scene)
+    widths = [_width(found.query) for found in scene.source.queries(M)[1:]]
+    assert min(widths) < max(widths)
+
+
+def _width(query: object) -> timedelta:
+    asked = dict(query)  # type: ignore[call-overload]  # a mapping
+    return parse_time(asked["to"][0]) - parse_time(asked["from"][0])
+
+
+def late_by(**by: float) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        before = scene.clock.now
+        scene.pass_quiet_time(**by)
+        scene.proof("time passed", lambda: scene.clock.now > before)
+
+    return inject
+
+
+def bounded_slices(scene: Scene) -> None:
+    all_moved(scene)
+    widths = [_width(found.query) for found in scene.source.queries()]
+    assert max(widths) <= timedelta(hours=24, seconds=1)
+
+
+def twice_at_once(scene: Scene) -> Outcome:
+    """Give the second of two runs that begin one after the other at the same instant."""
+    scene.run_once()
+    sent = (scene.since("a"), scene.since("b"))
+    outcome = scene.run_once()
+    assert (scene.since("a"), scene.since("b")) == sent
+    scene.fired["fired twice"] += 1
+    return outcome
+
+
+CASES = (
+    Case("E1", "killed while it logs in", KILLED, nothing, -9, act=kill_at_a_request("login"), live=True),
+    Case("E1", "killed while it asks", KILLED, nothing, -9, act=kill_at_a_request("query"), live=True),
+    Case(
+        "E1",
+        "killed before an acknowledgement of one hub",
+        KILLED,
+        nothing,
+        -9,
+        act=kill_at_a_batch("a"),
+        live=True,
+    ),
+    Case(
+        "E1",
+        "killed before an acknowledgement of the other",
+        KILLED,
+        nothing,
+        -9,
+        act=kill_at_a_batch("b"),
+        live=True,
+    ),
+    Case(
+        "E2",
+        "told to stop while it asks",
+        "ends in order and soon, with status 0 and what is left",
+        nothing,
+        0,
+        ('"left":2',),
+        act=stop_by_signal,
+        live=True,
+    ),
+    Case(
+        "E3",
+        "time used up with a backlog",
+        "fair across locations, progress kept, what is left is said",
+        much_behind,
+        0,
+        ('"left": 2',),
+        fair_progress,
+        act=run_within(4.0),
+    ),
+    Case(
+        "E4",
+        "answer larger than memory is given",
+        "a shorter window is asked",
+        pages_too_large,
+        check=asked_less,
+    ),
+    Case(
+        "E4",
+        "one page larger than memory is given",
+        "a shorter window is asked",
+        page_too_large,
+        check=asked_less,
+    ),
+    Case(
+        "E5",
+        "timer off for a week",
+        "caught up in slices of a day at most",
+        late_by(days=7),
+        check=bounded_slices,
+    ),
+    Case(
+        "E5", "timer late by minutes", "nothing depends on the schedule", late_by(minutes=7), check=all_moved
+    ),
+    Case(
+        "E5", "timer fires twice", "the second run sends nothing", nothing, act=twice_at_once, check=all_moved
+    ),
+)

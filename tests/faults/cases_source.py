@@ -1,0 +1,1321 @@
+"""A and B: the source. Logins and rights; answers that fail, lie, or are large; clocks; discovery."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import resource
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from zoneinfo import ZoneInfo
+
+from app.instants import parse_time
+from emulators.estate import Building
+from emulators.microshare import Request, Response
+from tests.faults.case import Case
+from tests.faults.scene import (
+    MILL,
+    RUN,
+    TOUR,
+    Outcome,
+    Scene,
+    building,
+    run_command,
+    runs,
+)
+from tests.site import Clock
+
+M, T = MILL.name, TOUR.name
+MINUTE = timedelta(minutes=1)
+REFUSED = "one login, not tried again; the settings are named; positions stay"
+KEPT = "the bad answer is an error of this location; its position stays, others go on"
+
+
+def all_of(*steps: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        for step in steps:
+            step(scene)
+
+    return act
+
+
+def stays(scene: Scene) -> None:
+    """The first location's positions did not move; the second one's did."""
+    assert scene.position(M, "a") < scene.clock.now
+    assert scene.position(M, "b") < scene.clock.now
+    assert scene.position(T, "a") == scene.position(T, "b") == scene.clock.now
+
+
+def nothing_moved(scene: Scene) -> None:
+    for name in (M, T):
+        assert scene.position(name, "a") == scene.position(name, "b") == scene.clock.now - 15 * MINUTE
+    assert (scene.since("a"), scene.since("b")) == (0, 0)
+
+
+def all_moved(scene: Scene) -> None:
+    for name in (M, T):
+        assert scene.position(name, "a") == scene.position(name, "b") == scene.clock.now
+
+
+# --- A: logins and rights -----------------------------------------------------------------------------
+
+
+def wrong_password(scene: Scene) -> None:
+    scene.restart()
+    scene.environ["MICROSHARE_PASSWORD"] = "canary-wrong-password"
+    scene.secrets.add("canary-wrong-password")
+    scene.proof("a login was refused", lambda: scene.since("attempts") > scene.since("logins"))
+
+
+def refused_login(how: str) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.restart()
+        scene.source.faults.refuse_login(how)  # type: ignore[arg-type]  # one of its ways
+
+    return inject
+
+
+def one_login_refused(scene: Scene) -> None:
+    assert (scene.since("attempts"), scene.since("logins"), scene.since("queries")) == (1, 0, 0)
+    nothing_moved(scene)
+
+
+def one_more_login(scene: Scene) -> None:
+    assert scene.since("logins") == 1
+    all_moved(scene)
+
+
+def expire_token(scene: Scene) -> None:
+    scene.skip_time(hours=49)
+    scene.proof("the token was past its end", lambda: scene.since("logins") > 0)
+
+
+def storm(scene: Scene) -> None:
+    scene.source.faults.unauthorized()
+
+
+def few_logins(scene: Scene) -> None:
+    assert scene.since("logins") <= 2
+    nothing_moved(scene)
+
+
+def login_fails(times: int | None) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.restart()
+        scene.source.faults.status(503, on="login", times=times)
+
+    return inject
+
+
+def slow_login(scene: Scene) -> None:
+    scene.restart()
+    scene.overrides["timeout"] = timedelta(seconds=0.3)
+    scene.source.faults.slow(1.0, on="login")
+
+
+def attempts(count: int) -> Callable[[Scene], None]:
+    def check(scene: Scene) -> None:
+        assert scene.since("attempts") == count
+
+    return check
+
+
+def redirect_login(scene: Scene) -> None:
+    scene.restart()
+    scene.source.faults.redirect_login()
+
+
+def far_zone(scene: Scene) -> None:
+    scene.environ["TZ"] = "Asia/Kathmandu"
+    scene.proof("the process has another zone", lambda: scene.environ["TZ"] == "Asia/Kathmandu")
+
+
+def host_clock(**off: float) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.host_clock = Clock(scene.clock.now + timedelta(**off))
+        scene.restart()
+        scene.proof("the clocks differ", lambda: scene.host_clock.now != scene.clock.now)
+
+    return inject
+
+
+def dead_token_and_wrong_clock(scene: Scene) -> None:
+    scene.host_clock = Clock(scene.clock.now - 4 * MINUTE)
+    scene.source.revoke_tokens()
+    scene.proof("a 401 came", lambda: any(asked.status == 401 for asked in scene.source.requests))
+
+
+A = (
+    Case("A1", "wrong password", REFUSED, wrong_password, 1, ("MICROSHARE_PASSWORD",), one_login_refused),
+    *(
+        Case(
+            "A1",
+            name,
+            REFUSED,
+            refused_login(how),
+            1,
+            ("MICROSHARE_PASSWORD", "login refused"),
+            one_login_refused,
+        )
+        for name, how in {
+            "login answered with 401": "401",
+            "login answered with the form again": "form",
+            "login sent back to its page without a cookie": "redirect",
+            "session cookie without a token": "no-token",
+        }.items()
+    ),
+    Case(
+        "A2",
+        "token revoked in mid-run",
+        "one login for all workers, that request again, the run goes on",
+        lambda scene: scene.source.faults.revoke_after(1),
+        check=one_more_login,
+    ),
+    Case(
+        "A2",
+        "token expired between runs",
+        "one login ahead of the first request",
+        expire_token,
+        check=one_more_login,
+    ),
+    Case(
+        "A3",
+        "every call answered with 401",
+        "at most two logins a run, then an error on rights",
+        storm,
+        1,
+        ("401", "rights"),
+        few_logins,
+    ),
+    Case("A4", "login answered with 503 twice", "tried again, bounded", login_fails(2), check=attempts(3)),
+    Case(
+        "A4",
+        "login answered with 503 for good",
+        "three tries, then an error; nothing moved",
+        login_fails(None),
+        1,
+        ("login", "503"),
+        all_of(attempts(3), nothing_moved),
+    ),
+    Case(
+        "A4",
+        "login that never answers in time",
+        "ends at its deadline, bounded tries",
+        slow_login,
+        1,
+        ("login", "0.3 s"),
+        all_of(attempts(3), nothing_moved),
+    ),
+    Case(
+        "A4",
+        "login redirected to another host",
+        "refused; the credentials go nowhere else",
+        redirect_login,
+        1,
+        ("redirect", "MICROSHARE_APP_URL"),
+        all_of(attempts(1), nothing_moved),
+    ),
+    Case(
+        "A6",
+        "host in another time zone",
+        "times are UTC whatever the zone",
+        far_zone,
+        act=run_command(*RUN),
+        live=True,
+    ),
+    Case(
+        "A6",
+        "token refused while the host clock is minutes wrong",
+        "the 401 is healed by one login",
+        dead_token_and_wrong_clock,
+        check=lambda scene: attempts(1)(scene),
+    ),
+    Case(
+        "A7",
+        "query answered with 403",
+        "reported as missing rights; position stays, others go on",
+        lambda scene: scene.source.faults.status(403, "Forbidden", location=M),
+        1,
+        ("403", "rights"),
+        stays,
+    ),
+    Case(
+        "A7",
+        "objects counted but none shown",
+        "missing rights, not missing data; position stays, others go on",
+        lambda scene: scene.source.faults.withhold(location=M),
+        1,
+        ("none is shown", "rights"),
+        stays,
+    ),
+)
+
+
+# --- B1 to B5: statuses and connections ---------------------------------------------------------------
+
+
+def waited(least: float, most: float) -> Callable[[Scene], None]:
+    def check(scene: Scene) -> None:
+        assert scene.waits
+        assert all(least <= seconds <= most for seconds in scene.waits), scene.waits
+
+    return check
+
+
+def throttle(after: str | None, times: int | None = 1) -> Callable[[Scene], None]:
+    return lambda scene: scene.source.faults.throttle(after, times=times, location=M)
+
+
+def throttle_until_a_date(scene: Scene) -> None:
+    # From the API's own Date, which has whole seconds.
+    date = format_datetime(scene.clock.now.replace(microsecond=0) + timedelta(seconds=7), usegmt=True)
+    scene.source.faults.throttle(date, times=1, location=M)
+
+
+def long_error(scene: Scene) -> None:
+    scene.source.faults.status(500, "Z" * 3000, location=M)
+
+
+def quoted_in_part(scene: Scene) -> None:
+    stays(scene)
+    assert "Z" * 500 in scene.report.failures[0].error
+    assert "Z" * 501 not in scene.report.failures[0].error
+    assert len([asked for asked in scene.source.queries(M) if asked.status == 500]) == 4
+
+
+def template_fault(body: str) -> Callable[[Scene], None]:
+    return lambda scene: scene.source.faults.status(503, body, location=M)
+
+
+def asked_once(scene: Scene) -> None:
+    stays(scene)
+    assert len([asked for asked in scene.source.queries(M) if asked.status in (302, 307, 503)]) == 1
+
+
+def slow_when_wide(scene: Scene) -> None:
+    scene.overrides["timeout"] = timedelta(seconds=0.5)
+    scene.source.faults.slow(
+        1.5, when=lambda request: (request.window or timedelta(0)) > timedelta(minutes=40)
+    )
+
+
+def drip(scene: Scene) -> None:
+    scene.overrides |= {"timeout": timedelta(seconds=0.3), "attempts": 2}
+    scene.source.faults.drip(0.05, location=M)
+
+
+RETRIED = "the call fails as a whole and is tried again; nothing is taken for shorter data"
+
+B1_TO_B5 = (
+    Case(
+        "B1",
+        "429 with a Retry-After in seconds",
+        "that wait, then on",
+        throttle("7"),
+        check=all_of(waited(6, 7), all_moved),
+    ),
+    Case(
+        "B1",
+        "429 with a Retry-After date",
+        "waits until then, by the API's own clock",
+        throttle_until_a_date,
+        check=all_of(waited(5, 7), all_moved),
+    ),
+    Case(
+        "B1",
+        "429 without Retry-After",
+        "jittered backoff",
+        throttle(None),
+        check=all_of(waited(0.4, 1.5), all_moved),
+    ),
+    Case(
+        "B1",
+        "429 with a negative Retry-After",
+        "jittered backoff",
+        throttle("-5"),
+        check=all_of(waited(0.4, 1.5), all_moved),
+    ),
+    Case(
+        "B1",
+        "429 that asks for a day",
+        "no wait beyond the budget; the run stops opening slices",
+        throttle("86400"),
+        1,
+        ("does not allow a wait", "next run goes on"),
+        lambda scene: _not_at(scene, M),
+    ),
+    Case(
+        "B2",
+        "burst of 503",
+        "bounded retries with jitter, then all is delivered",
+        lambda scene: scene.source.faults.status(503, times=2),
+        check=all_of(waited(0.5, 3), all_moved),
+    ),
+    Case(
+        "B2",
+        "502 for good",
+        "four tries, then this location fails alone",
+        lambda scene: scene.source.faults.status(502, location=M),
+        1,
+        ("502", "given up after 4"),
+        stays,
+    ),
+    Case(
+        "B2",
+        "500 with a long body",
+        "the error quotes its first 500 characters",
+        long_error,
+        1,
+        ("500",),
+        quoted_in_part,
+    ),
+    Case(
+        "B3",
+        "view template that cannot be filled",
+        "not tried again; quotes the body and what was sent",
+        template_fault("[Error: unresolvable property or identifier: metric]"),
+        1,
+        ("unresolvable property", "sent id=", "placeholders"),
+        asked_once,
+    ),
+    Case(
+        "B3",
+        "view query that the database refuses",
+        "not tried again; quotes the body and what was sent",
+        template_fault("$all needs an array"),
+        1,
+        ("$all needs an array", "datacontext="),
+        asked_once,
+    ),
+    Case(
+        "B4",
+        "504 on a wide window",
+        "halved until it is answered",
+        lambda scene: scene.source.faults.wide_window(0.5),
+        check=all_moved,
+    ),
+    Case(
+        "B4",
+        "504 on every window",
+        "halved to the floor, then this location fails",
+        lambda scene: scene.source.faults.wide_window(0, location=M),
+        1,
+        ("504", "given up"),
+        stays,
+    ),
+    Case("B4", "time-out on a wide window", "halved until it is answered", slow_when_wide, check=all_moved),
+    Case(
+        "B5",
+        "answer that drips byte by byte",
+        "a deadline for the whole call; this location fails",
+        drip,
+        1,
+        ("0.3 s",),
+        stays,
+    ),
+    Case(
+        "B5",
+        "connection reset twice",
+        "tried again",
+        lambda scene: scene.source.faults.reset(times=2),
+        check=all_moved,
+    ),
+    Case(
+        "B5",
+        "body cut short once",
+        RETRIED,
+        lambda scene: scene.source.faults.truncate(times=1),
+        check=all_moved,
+    ),
+    Case(
+        "B5",
+        "body cut short for good",
+        RETRIED,
+        lambda scene: scene.source.faults.truncate(location=M),
+        1,
+        ("given up",),
+        stays,
+    ),
+    Case(
+        "B5",
+        "gzip stream cut short",
+        RETRIED,
+        lambda scene: scene.source.faults.truncate_gzip(location=M),
+        1,
+        ("gzip",),
+        stays,
+    ),
+)
+
+
+def _not_at(scene: Scene, name: str) -> None:
+    assert scene.position(name, "a") < scene.clock.now
+
+
+# --- B6 to B9: bodies and redirects -------------------------------------------------------------------
+
+
+def marked(entry_text: bytes) -> Callable[[Scene], None]:
+    """Let one entry hold something that JSON text can hide."""
+
+    def inject(scene: Scene) -> None:
+        # Once the source is well, it is a correction of what was set aside.
+        scene.comes_late(scene.plant(M, scene.clock.now - MINUTE, note="MARK"))
+
+        def rewrite(body: bytes) -> bytes:
+            if b'"MARK"' in body:
+                scene.fired["rewritten"] += 1
+            return body.replace(b'"MARK"', entry_text)
+
+        scene.source.faults.rewrite_body(rewrite, location=M)
+        scene.proof("an entry was rewritten", lambda: scene.fired["rewritten"] > 0)
+
+    return inject
+
+
+def one_set_aside(scene: Scene) -> None:
+    """Set aside in the first run, and known as such in the second: its id is stable."""
+    first, second = (outcome.report for outcome in scene.outcomes[-2:])
+    assert first is not None
+    assert second is not None
+    assert [len(first.quarantined), len(second.quarantined), len(scene.quarantine)] == [1, 0, 1]
+    all_moved(scene)
+
+
+def hidden(note: object) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        entry = scene.plant(M, scene.clock.now - MINUTE, note=note)
+        scene.proof("it arrived as it was", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+
+    return inject
+
+
+def with_bom(scene: Scene) -> None:
+    scene.source.faults.rewrite_body(lambda body: b"\xef\xbb\xbf" + body)
+
+
+def quarantined_none(scene: Scene) -> None:
+    assert scene.report.quarantined == ()
+    all_moved(scene)
+
+
+def large(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        make(scene)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        scene.proof(
+            "memory stayed bounded",
+            lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250 * 1024,
+        )
+
+    return inject
+
+
+def gzip_bomb(scene: Scene) -> None:
+    packed = gzip.compress(bytes(80_000_000), compresslevel=1)
+
+    def answer(request: Request) -> Response | None:
+        if request.first("loc1") != M:
+            return None
+        scene.fired["gzip bomb"] += 1
+        return Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    scene.source.intercept = answer
+
+
+def redirected(to: str) -> Callable[[Scene], None]:
+    return lambda scene: scene.source.faults.redirect(to, location=M)
+
+
+def no_elsewhere(scene: Scene) -> None:
+    asked_once(scene)
+    assert all(asked.path != "/elsewhere" for asked in scene.source.requests)
+
+
+REDIRECTED = "never followed, the token goes nowhere; an error that is not tried again"
+
+B6_TO_B9 = (
+    Case(
+        "B6",
+        "JSON cut short in a complete answer",
+        KEPT,
+        lambda scene: scene.source.faults.truncate_json(location=M),
+        1,
+        ("no readable JSON",),
+        stays,
+    ),
+    Case(
+        "B6",
+        "HTML page with status 200",
+        KEPT,
+        lambda scene: scene.source.faults.html(location=M),
+        1,
+        ("no readable JSON", "Maintenance"),
+        stays,
+    ),
+    Case(
+        "B6",
+        "empty body with status 200",
+        KEPT,
+        lambda scene: scene.source.faults.empty(location=M),
+        1,
+        ("empty answer",),
+        stays,
+    ),
+    Case(
+        "B6",
+        "object without objs",
+        KEPT,
+        lambda scene: scene.source.faults.no_objs(location=M),
+        1,
+        ("without a list 'objs'",),
+        stays,
+    ),
+    Case(
+        "B6",
+        "valid JSON under another content type",
+        "accepted, with a warning",
+        lambda scene: scene.source.faults.wrong_type(),
+        says=("sent as text/html",),
+        check=all_moved,
+    ),
+    Case(
+        "B7",
+        "NaN in one reading",
+        "that reading is quarantined once, the rest is sent",
+        marked(b"NaN"),
+        act=runs(2),
+        check=one_set_aside,
+    ),
+    Case(
+        "B7",
+        "Infinity in one reading",
+        "that reading is quarantined once, the rest is sent",
+        marked(b"-Infinity"),
+        act=runs(2),
+        check=one_set_aside,
+    ),
+    Case(
+        "B7",
+        "key twice in one reading",
+        "that reading is quarantined once, the rest is sent",
+        marked(b'1,"note":2'),
+        act=runs(2),
+        check=one_set_aside,
+    ),
+    Case("B7", "huge integer", "sent without loss", hidden(10**60), check=quarantined_none),
+    Case("B7", "lone surrogate in a text", "sent without loss", hidden("a\ud800b"), check=quarantined_none),
+    Case(
+        "B7",
+        "byte order mark before the answer",
+        "read as if it were not there",
+        with_bom,
+        check=quarantined_none,
+    ),
+    Case(
+        "B8",
+        "answer nested without end",
+        "clear error; others go on",
+        large(lambda scene: scene.source.faults.deep(location=M)),
+        1,
+        ("nested",),
+        stays,
+    ),
+    Case(
+        "B8",
+        "answer of 500 MB",
+        "refused at the limit, in bounded memory",
+        large(lambda scene: scene.source.faults.big(500, location=M)),
+        1,
+        ("bytes", "less at a time"),
+        stays,
+    ),
+    Case(
+        "B8",
+        "gzip bomb",
+        "refused at the limit, in bounded memory",
+        large(gzip_bomb),
+        1,
+        ("bytes", "less at a time"),
+        stays,
+    ),
+    *(
+        Case(
+            "B9",
+            f"redirect of a query to {where}",
+            REDIRECTED,
+            redirected(where),
+            1,
+            ("redirect", "MICROSHARE_API_URL"),
+            no_elsewhere,
+        )
+        for where in ("other host", "same host", "loop", "http://example.test/plain")
+    ),
+)
+
+
+# --- B10 to B17: rows ---------------------------------------------------------------------------------
+
+
+def paged(fault: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.source.faults.small_pages(1)
+        fault(scene)
+
+    return inject
+
+
+def correct_one(scene: Scene) -> None:
+    when = scene.clock.now - 20 * MINUTE
+    scene.estate.correct(M, MILL.groups[0], when, at=scene.clock.now, change={"in": 99})
+    scene.fired["corrected"] += 1
+    record = next(json.loads(text)[2]["record"] for text in scene.shown_now() if '"in": 99' in text)
+    # The corrected reading comes behind those that were sent after its first version.
+    for text in scene.shown_now():
+        entry = json.loads(text)[2]
+        if entry["record"] == record:
+            scene.comes_late(entry)
+    scene.proof("its second version was sent", lambda: _versions(scene, record) == [1, 99])
+
+
+def _versions(scene: Scene, record: str) -> list[int]:
+    return [entry["change"]["in"] for entry in scene.entries("b") if entry["record"] == record]
+
+
+def alike_in_first_half(scene: Scene) -> None:
+    ids = [
+        event.message_id
+        for event in scene.arrived("a")
+        if '"change": {"in": 99' in event.readings[0] or '"in": 99' in event.readings[0]
+    ]
+    assert len(ids) == 1
+    alike = [event.message_id for event in scene.arrived("a") if event.message_id[:8] == ids[0][:8]]
+    assert len(alike) == 2
+
+
+def burst(count: int, *, cap: int, apart: timedelta) -> Callable[[Scene], None]:
+    """Plant many readings within the quarter of an hour that a view limited to `cap` would cut."""
+
+    def inject(scene: Scene) -> None:
+        scene.overrides["record_limit"] = cap
+        scene.source.faults.cap(cap)
+        begin = scene.clock.now - 10 * MINUTE + timedelta(seconds=1)
+        for number in range(count):
+            entry = scene.plant(M, begin + number * apart)
+            if not apart:
+                scene.comes_late(entry)
+
+    return inject
+
+
+def saturated(scene: Scene) -> None:
+    all_moved(scene)
+    at = scene.clock.now - 10 * MINUTE + timedelta(seconds=1)
+    assert [(name, gap.cause, gap.window.start) for name, gap in scene.report.gaps] == [(M, "saturated", at)]
+    # The millisecond was asked when it was the newest: what came of it went out.
+    sent = [entry for entry in scene.entries("a") if parse_time(entry["time"]) == at]
+    assert len(sent) == 60
+
+
+def late(behind: timedelta) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        when = scene.clock.now - behind
+        entry = scene.plant(M, when, visible_from=scene.clock.now)
+        scene.comes_late(entry)
+        scene.proof("it came once", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+
+    return inject
+
+
+def flawed(**how: object) -> Callable[[Scene], None]:
+    """Plant one reading that lacks or garbles something, and that can never be sent."""
+
+    def inject(scene: Scene) -> None:
+        entry = scene.plant(M, scene.clock.now - MINUTE, **how)
+        scene.set_aside(entry)
+        scene.proof("it was set aside", lambda: bool(scene.quarantine))
+
+    return inject
+
+
+def without_tags(scene: Scene) -> None:
+    def rewrite(body: bytes) -> bytes:
+        scene.fired["untagged"] += 1
+        return body.replace(b'"tags":["Mill & Lane","0","Main Entrance"]', b'"tags":null')
+
+    for text in scene.shown_now():
+        scene.comes_late(json.loads(text)[2])
+
+    scene.source.faults.rewrite_body(rewrite, location=M)
+
+
+def some_set_aside(scene: Scene) -> None:
+    assert scene.report.quarantined
+    assert all("no list of tags" in reading.reason for reading in scene.report.quarantined)
+    all_moved(scene)
+
+
+def without_record(scene: Scene) -> None:
+    entry = scene.plant(M, scene.clock.now - MINUTE, without=["record"])
+    scene.proof("it came once", lambda: [found for found in scene.entries("a") if found == entry] == [entry])
+
+
+def far_off(**by: float) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        told = scene.clock.now + timedelta(**by)
+        entry = scene.plant(M, scene.clock.now - MINUTE, time_as=told.isoformat(timespec="milliseconds"))
+        scene.comes_late(entry)
+        scene.proof("it came once", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+
+    return inject
+
+
+def silent(scene: Scene) -> None:
+    for name in (M, T):
+        scene.estate.silence(name, scene.clock.now, scene.clock.now + timedelta(hours=5))
+    scene.proof(
+        "nothing new was shown for hours",
+        lambda: len([outcome for outcome in scene.outcomes if outcome.report and not _events(outcome)]) >= 4,
+    )
+
+
+def _events(outcome: Outcome) -> int:
+    return sum(hub.events for hub in outcome.report.hubs.values()) if outcome.report else 0
+
+
+def hours_of_silence(scene: Scene) -> Outcome:
+    scene.run_once()
+    for _ in range(5):
+        scene.pass_time(hours=1, minutes=1)
+        outcome = scene.run_once()
+    return outcome
+
+
+def closed_for_a_day(scene: Scene) -> Outcome:
+    for _ in range(5):
+        scene.skip_time(hours=5)
+        outcome = scene.run_once()
+    return outcome
+
+
+def closed(scene: Scene) -> None:
+    scene.proof("nothing was sent", lambda: not _events(scene.outcomes[-1]))
+
+
+B10_TO_B17 = (
+    Case(
+        "B10",
+        "rows twice in an answer",
+        "sent once, in time order",
+        lambda scene: scene.source.faults.duplicate_lines(),
+        check=all_moved,
+    ),
+    Case(
+        "B10",
+        "rows in another order",
+        "sent once, in time order",
+        lambda scene: scene.source.faults.reorder_lines(),
+        check=all_moved,
+    ),
+    Case(
+        "B10",
+        "objects twice, on several pages",
+        "sent once, in time order",
+        paged(lambda scene: scene.source.faults.repeat_objs()),
+        check=all_moved,
+    ),
+    Case(
+        "B11",
+        "row corrected inside the look-back",
+        "sent under a new id that shares the first half; the old one is not sent again",
+        correct_one,
+        check=alike_in_first_half,
+    ),
+    Case(
+        "B12",
+        "same page under every number",
+        "stops on the repeat; an error, not a part taken for the whole",
+        lambda scene: scene.source.faults.same_page(location=M),
+        1,
+        ("page",),
+        stays,
+    ),
+    Case(
+        "B12",
+        "totalPages of 0",
+        "all that is there is taken",
+        lambda scene: scene.source.faults.total_pages(0),
+        check=all_moved,
+    ),
+    Case(
+        "B12",
+        "totalPages of 99",
+        "all that is there is taken",
+        lambda scene: scene.source.faults.total_pages(99),
+        check=all_moved,
+    ),
+    Case(
+        "B12",
+        "totalPages of 0 where there are two",
+        "all that is there is taken, or an error",
+        paged(lambda scene: scene.source.faults.total_pages(0)),
+        check=all_moved,
+    ),
+    Case(
+        "B12",
+        "totalCount of the whole platform",
+        "ignored, with one warning",
+        lambda scene: scene.source.faults.platform_total(),
+        says=("whole platform",),
+        check=all_moved,
+    ),
+    Case(
+        "B13",
+        "more rows than the view gives",
+        "halved until all are had",
+        burst(150, cap=60, apart=timedelta(seconds=2)),
+        check=all_moved,
+    ),
+    Case(
+        "B13",
+        "more rows in one millisecond than the view gives",
+        "what came is delivered, the millisecond is a gap, the position moves on",
+        burst(80, cap=60, apart=timedelta(0)),
+        says=("saturated",),
+        check=saturated,
+    ),
+    Case(
+        "B14",
+        "row published 50 minutes late",
+        "sent once, when it is seen",
+        late(50 * MINUTE),
+        check=all_moved,
+    ),
+    Case(
+        "B15",
+        "row without a time",
+        "quarantined with its reason; blocks nothing",
+        flawed(without=["time"]),
+        says=("it has no time",),
+        check=all_moved,
+    ),
+    Case(
+        "B15",
+        "row with a time that is none",
+        "quarantined with its reason; blocks nothing",
+        flawed(time_as="yesterday"),
+        says=("is no ISO time",),
+        check=all_moved,
+    ),
+    Case(
+        "B15",
+        "rows without tags",
+        "quarantined with their reason; block nothing",
+        without_tags,
+        check=some_set_aside,
+    ),
+    Case(
+        "B15",
+        "row without a record",
+        "sent once, under an id that stays the same",
+        without_record,
+        act=runs(2),
+        check=all_moved,
+    ),
+    Case(
+        "B16",
+        "row days before the window asked",
+        "sent once, with a word; does not move the position",
+        far_off(days=-2),
+        says=("far outside the window",),
+        check=all_moved,
+    ),
+    Case(
+        "B16",
+        "row from the future",
+        "sent once, with a word; does not move the position",
+        far_off(days=2),
+        says=("far outside the window",),
+        act=runs(1),
+        check=all_moved,
+    ),
+    Case(
+        "B17",
+        "source silent for five hours, then all at once",
+        "nothing is lost",
+        silent,
+        act=hours_of_silence,
+        check=all_moved,
+    ),
+    Case(
+        "B17",
+        "building that is closed for a day",
+        "empty in truth: no error, positions move on",
+        closed,
+        act=closed_for_a_day,
+        check=all_moved,
+    ),
+)
+
+
+# --- B18 to B25: places, clocks, drift ----------------------------------------------------------------
+
+
+def rename(scene: Scene) -> None:
+    scene.estate.rename(M, "Mill & Lane West", at=scene.clock.now)
+    scene.proof("discovery lists the new name", lambda: "Mill & Lane West" in scene.state().locations)
+
+
+def an_hour_on(scene: Scene) -> Outcome:
+    """Let discovery be asked again."""
+    scene.pass_time(minutes=61)
+    return scene.run_once()
+
+
+def old_name_kept(scene: Scene) -> None:
+    assert {M, "Mill & Lane West", T} <= set(scene.state().locations)
+    assert scene.position(M, "a") == scene.clock.now
+
+
+def add_building(scene: Scene) -> None:
+    scene.estate.add(building("New Annex"), since=scene.clock.now)
+    scene.proof("discovery lists it", lambda: "New Annex" in scene.state().locations)
+
+
+def new_begins(scene: Scene) -> None:
+    known_from = scene.state().locations["New Annex"].checkpoints[scene.key("a")].known_from
+    assert known_from == scene.clock.now - scene.case.start_from
+
+
+def remove_building(scene: Scene) -> None:
+    scene.estate.remove(M, at=scene.clock.now)
+    scene.proof("discovery lists it no more", lambda: _listed(scene) == [T])
+
+
+def _listed(scene: Scene) -> list[str]:
+    discovery = scene.state().discovery
+    return [place.name for place in discovery.places] if discovery else []
+
+
+def unknown_location(scene: Scene) -> None:
+    scene.environ["MICROSHARE_LOCATIONS"] = '["Nowhere House"]'
+    scene.proof("it was asked for", lambda: bool(scene.source.queries("Nowhere House")))
+
+
+def collision(scene: Scene) -> None:
+    scene.estate.add(Building(M, cluster=2))
+    clusters = [*scene.source.cluster_ids, scene.source.foreign_cluster_id]
+    scene.environ["MICROSHARE_PC_DEVICE_CLUSTER_ID"] = json.dumps(clusters)
+    scene.proof("discovery found both", lambda: M in scene.report.failures[0].error)
+
+
+HOSTILE = ("Café", "Cafe\u0301", "100% Annex + Yard & Co #2", "Étage 😀", "50%2B")
+
+
+def hostile_names(scene: Scene) -> None:
+    scene.proof("each is a partition key", lambda: _keys(scene) == set(HOSTILE))
+
+
+def _keys(scene: Scene) -> set[str | None]:
+    return {event.partition_key for event in scene.b.received()}
+
+
+def names_in_state(scene: Scene) -> None:
+    assert set(scene.state().locations) == set(HOSTILE)
+
+
+def whole_local_day(zone: str, day: datetime, quarters: int) -> Callable[[Scene], None]:
+    """Plant a reading for each local quarter of an hour of a day."""
+
+    def inject(scene: Scene) -> None:
+        begin = day.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        for number in range(quarters):
+            scene.plant("Elsewhere", begin + number * 15 * MINUTE + timedelta(seconds=7))
+        end = (day + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        assert (end - begin) == quarters * 15 * MINUTE
+        sent = [begin + number * 15 * MINUTE + timedelta(seconds=7) for number in range(quarters)]
+        scene.proof(
+            "every quarter arrived",
+            lambda: set(sent) <= {parse_time(entry["time"]) for entry in scene.entries("a")},
+        )
+
+    return inject
+
+
+def day_case(name: str, zone: str, day: datetime, quarters: int) -> Case:
+    return Case(
+        "B20",
+        name,
+        f"{quarters} local quarters of an hour, all delivered once",
+        whole_local_day(zone, day, quarters),
+        new=True,
+        start_from=timedelta(hours=40),
+        at=(day + timedelta(hours=34)).replace(tzinfo=UTC),
+        buildings=(building("Elsewhere", zone=zone),),
+    )
+
+
+def leap_second(scene: Scene) -> None:
+    scene.clock.move(minutes=1)
+    when = scene.clock.now.replace(second=0) - MINUTE
+    text = f"{(when - MINUTE):%Y-%m-%dT%H:%M}:60.000Z"
+    entry = scene.plant(M, when, time_as=text)
+    scene.proof("it arrived as it was written", lambda: scene.count(entry) == 1)
+
+
+def clock_back(scene: Scene) -> None:
+    scene.clock.move(hours=-3)
+    scene.after(lambda: scene.clock.move(hours=3))
+    scene.proof("positions are ahead of the clock", lambda: "ahead of the clock" in scene.outcomes[-1].text)
+
+
+def set_back(scene: Scene) -> None:
+    all_moved(scene)
+    assert (scene.since("a"), scene.since("b")) == (0, 0)
+
+
+def stale(scene: Scene) -> None:
+    scene.source.faults.stale()
+
+
+def gone_from_view(scene: Scene) -> None:
+    now = scene.clock.now
+    scene.estate.hide(M, now - 60 * MINUTE, now - 20 * MINUTE)
+    record = scene.entries("a")[0]["record"]
+    scene.proof(
+        "rows that were sent are shown no more", lambda: len(scene.shown_now()) < len(scene.entries("a"))
+    )
+    assert record
+
+
+def discovery_status(code: int) -> Callable[[Scene], None]:
+    return lambda scene: scene.source.faults.status(code, on="devices")
+
+
+def fewer_clusters(scene: Scene) -> None:
+    second = scene.source.cluster_ids[1]
+
+    def answer(request: Request) -> Response | None:
+        if not request.path.endswith(second):
+            return None
+        scene.fired["fewer"] += 1
+        return Response.json({"meta": {"totalCount": 0, "totalPages": 1, "currentPage": 1}, "objs": []})
+
+    scene.source.intercept = answer
+
+
+def raise_look_back(scene: Scene) -> None:
+    scene.overrides["look_back"] = timedelta(hours=48)
+    early(scene)
+
+
+def move_start_back(scene: Scene) -> None:
+    scene.environ["START_FROM"] = "30d"
+    early(scene)
+
+
+def early(scene: Scene) -> None:
+    """Let there be a reading from before anything was asked for."""
+    entry = scene.plant(M, scene.began - timedelta(hours=5))
+    scene.set_aside(entry)
+    scene.proof("the source shows it", lambda: any(entry["record"] in text for text in scene.shown_now()))
+
+
+def skip_ahead(scene: Scene) -> None:
+    """Move a state ahead, as somebody who wants to leave a stretch out would."""
+    document = json.loads(scene.state_file().read_text())
+    ahead = (scene.clock.now - 5 * MINUTE).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for group in document["locations"][M]["groups"]:
+        group |= {"delivered_until": ahead, "known_from": ahead, "ids": {}}
+    scene.state_file().write_text(json.dumps(document))
+    for text in scene.shown_now():
+        name, _, entry = json.loads(text)
+        since = scene.clock.now - 15 * MINUTE
+        if name == M and since <= parse_time(entry["time"]) < scene.clock.now - 5 * MINUTE:
+            scene.set_aside(entry)
+    asked = len(scene.source.queries(M))
+    scene.proof("it was read from there", lambda: _earliest_since(scene, asked) >= parse_time(ahead))
+
+
+def _earliest_since(scene: Scene, asked: int) -> datetime:
+    return min(parse_time(found.query["from"][0]) for found in scene.source.queries(M)[asked:])
+
+
+def never_before(scene: Scene) -> None:
+    known_from = scene.began - scene.case.start_from
+    assert _earliest_since(scene, 0) >= known_from
+    all_moved(scene)
+
+
+B18_TO_B25 = (
+    Case(
+        "B18",
+        "building renamed",
+        "the tail under its old name is fetched, the new one begins",
+        rename,
+        act=an_hour_on,
+        check=old_name_kept,
+    ),
+    Case(
+        "B18",
+        "building added",
+        "begins at its written first checkpoint",
+        add_building,
+        act=an_hour_on,
+        check=new_begins,
+    ),
+    Case(
+        "B18",
+        "building gone",
+        "its checkpoint is kept and its tail fetched",
+        remove_building,
+        act=an_hour_on,
+        check=lambda scene: all_moved(scene),
+    ),
+    Case("B18", "location that does not exist", "no readings, no error", unknown_location, check=all_moved),
+    Case(
+        "B18",
+        "one name in two organisations",
+        "refused and named; others go on",
+        collision,
+        1,
+        ("two organisations", "MICROSHARE_LOCATIONS"),
+        lambda scene: _not_at(scene, M),
+    ),
+    Case(
+        "B19",
+        "names that are hostile to URLs, keys and files",
+        "exact in query, key, partition key and file",
+        hostile_names,
+        buildings=tuple(building(name) for name in HOSTILE),
+        check=names_in_state,
+    ),
+    Case(
+        "B19",
+        "names that are hostile to table keys",
+        "exact in query, key, partition key and table key",
+        hostile_names,
+        buildings=tuple(building(name) for name in HOSTILE),
+        check=names_in_state,
+        table=True,
+    ),
+    day_case("day of 23 hours", "Europe/Paris", datetime(2026, 3, 29), 92),  # noqa: DTZ001 - local midnight
+    day_case("day of 25 hours", "Europe/Paris", datetime(2026, 10, 25), 100),  # noqa: DTZ001
+    day_case("zone at a quarter to the hour", "Asia/Kathmandu", datetime(2026, 3, 29), 96),  # noqa: DTZ001
+    Case(
+        "B20",
+        "leap second in a time",
+        "read as the second after, sent as it was written",
+        leap_second,
+        check=all_moved,
+    ),
+    Case(
+        "B21",
+        "host clock five hours ahead",
+        "no slice ends after the API's clock; a warning",
+        host_clock(hours=5),
+        says=("ahead of the API",),
+        check=lambda scene: all_moved_nearly(scene),
+    ),
+    Case(
+        "B21",
+        "host clock an hour behind",
+        "no slice ends after the host's clock; a warning",
+        host_clock(hours=-1),
+        says=("behind the API",),
+    ),
+    Case(
+        "B21",
+        "both clocks set back three hours",
+        "positions ahead are set back with a warning; nothing is sent again",
+        clock_back,
+        says=("ahead of the clock",),
+        check=set_back,
+    ),
+    Case("B22", "stale answer of a cache", "the look-back reads it again", stale, act=runs(3)),
+    Case(
+        "B22",
+        "rows seen earlier are absent",
+        "no error; nothing is taken back",
+        gone_from_view,
+        check=all_moved,
+    ),
+    Case(
+        "B23",
+        "discovery answered with 503",
+        "the last known list, flagged; all is forwarded",
+        discovery_status(503),
+        act=an_hour_on,
+        says=("last known list",),
+        check=all_moved,
+    ),
+    Case(
+        "B23",
+        "discovery answered with 403",
+        "the last known list, reported; all is forwarded",
+        discovery_status(403),
+        1,
+        ("last known list", "rights"),
+        all_moved,
+        act=an_hour_on,
+    ),
+    Case(
+        "B23",
+        "discovery shows fewer clusters",
+        "nobody's checkpoint is dropped; all is forwarded",
+        fewer_clusters,
+        act=an_hour_on,
+        check=all_moved,
+    ),
+    Case(
+        "B24",
+        "object skipped while paging",
+        "objects must add up: asked again",
+        paged(lambda scene: scene.source.faults.drift(times=1)),
+        check=all_moved,
+    ),
+    Case(
+        "B24",
+        "object skipped in every reading of the pages",
+        "an error, not a part taken for the whole",
+        paged(lambda scene: scene.source.faults.drift(location=M)),
+        1,
+        ("pages hold",),
+        stays,
+    ),
+    Case(
+        "B25",
+        "look-back raised",
+        "nothing before the first checkpoint is read, nothing is sent twice",
+        raise_look_back,
+        check=never_before,
+    ),
+    Case(
+        "B25",
+        "start moved back",
+        "nothing before the first checkpoint is read, nothing is sent twice",
+        move_start_back,
+        check=never_before,
+    ),
+    Case(
+        "B25",
+        "state skipped ahead",
+        "what was skipped is not read, nothing is sent twice",
+        skip_ahead,
+        check=all_moved,
+    ),
+)
+
+
+def all_moved_nearly(scene: Scene) -> None:
+    """Positions are where the API's clock stands, which its Date tells to the second."""
+    for name in (M, T):
+        assert (
+            scene.clock.now - timedelta(seconds=2)
+            <= scene.position(name, "a")
+            <= scene.clock.now + timedelta(seconds=10)
+        )
+
+
+CASES = (*A, *B1_TO_B5, *B6_TO_B9, *B10_TO_B17, *B18_TO_B25)

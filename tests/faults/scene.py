@@ -1,0 +1,470 @@
+"""What a case plays with: a small site with canary secrets, an oracle, and proofs that faults fired."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.budget import Budget
+from app.cli.edge import explain
+from app.config import APP_ROOT
+from app.forwarder import run_forwarder
+from app.microshare.client import MicroshareClient
+from app.report import Report, RunFailed
+from app.settings import Settings
+from app.wiring import wire
+from emulators.estate import Building, Entry, Estate
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.azurite import Relay, connection_string
+from tests.faults.canaries import API_KEY, HUB_KEY, PASSWORD
+from tests.site import Clock, Site
+
+if TYPE_CHECKING:
+    from tests.faults.case import Case
+
+STEP = timedelta(minutes=5)
+HISTORY = timedelta(hours=2)
+LONG_AGO = timedelta(days=60)
+
+
+def building(name: str, **options: Any) -> Building:
+    """Give a building with two doors and two rooms, so that an answer has two objects."""
+    doors = ((name, "0", "Main Entrance"), (name, "1", "Patio"))
+    rooms = ((name, "Floor-01", "Room-01"), (name, "Floor-02", "Room-02"))
+    return Building(name, groups=doors, rooms=rooms, **options)
+
+
+MILL = building("Mill & Lane")
+TOUR = building("Tour Été", cluster=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run or a command ended: its exit status, and everything that it said."""
+
+    status: int
+    text: str
+    report: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One event of a hub, taken apart: its readings as texts of (location, tags, entry)."""
+
+    message_id: str
+    body: bytes
+    location: str
+    when: str
+    readings: tuple[str, ...]
+
+
+class RunningClock(Clock):
+    """The host's clock, for processes that have no other. It cannot be moved."""
+
+    def __init__(self) -> None:
+        self._from = datetime.now(UTC)
+
+    @property
+    def now(self) -> datetime:  # type: ignore[override]  # cannot be set
+        return datetime.now(UTC)
+
+    def move(self, **by: float) -> None:
+        """Let time pass by itself."""
+
+
+Act = Callable[["Scene"], Outcome]
+
+
+class Scene(Site):
+    """The site of one case. Hub `a` and hub `b` are services of their own, so that one can be gone.
+
+    Waits that the API asks for, or that follow its errors, are noted in `waits` and cut short;
+    one that the run's budget does not allow is refused as ever. `fired` counts the faults that
+    cases make themselves, and `proofs` hold what shows that a fault was there.
+    """
+
+    def __init__(self, case: Case, folder: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> None:
+        clock = RunningClock() if case.live else Clock(case.at)
+        estate = Estate(
+            buildings=case.buildings,
+            generated=False,
+            people_lag=timedelta(0),
+            snapshot_lag=timedelta(0),
+        )
+        source = MicroshareEmulator(estate, clock=clock, password=PASSWORD, api_key=API_KEY)
+        stack.enter_context(source)
+        hubs = stack.enter_context(EventHubsEmulator([case.hubs[0]], key=HUB_KEY))
+        super().__init__(source, hubs, clock, folder)
+        self.other = stack.enter_context(EventHubsEmulator([case.hubs[1]], key=HUB_KEY))
+        hours = int(case.start_from.total_seconds() // 3600)
+        self.environ |= {
+            "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.other.connection_string("b")]),
+            "START_FROM": f"{hours}h",
+            "PATH": os.environ["PATH"],
+            "FORWARDER_CONFIG": str(folder / "config.yaml"),
+            **case.environ,
+        }
+        shutil.copy(APP_ROOT / "config.yaml", folder)
+        self.case = case
+        self.patch = patch
+        self.state_dir = folder / "state"
+        self.relay: Relay | None = None
+        self.fired: Counter[str] = Counter()
+        self.proofs: list[tuple[str, Callable[[], bool]]] = []
+        self.waits: list[float] = []
+        self.outcomes: list[Outcome] = []
+        self.late: set[str] = set()
+        self.unsendable: dict[str, set[str]] = {"a": set(), "b": set()}
+        self.repeats = 0
+        self.issued: set[str] = set()
+        self.secrets = {PASSWORD, API_KEY, HUB_KEY}
+        self.began = clock.now
+        self._undo: list[Callable[[], None]] = []
+        self._planted_until = clock.now - HISTORY
+        self._before: tuple[dict[str, str], int] = ({}, 0)
+        self._marks: Counter[str] = Counter()
+
+    # --- the places --------------------------------------------------------------------------------
+
+    @property
+    def b(self) -> EmulatedHub:
+        return self.other.hub("b")
+
+    @property
+    def report(self) -> Report:
+        report = self.outcomes[-1].report
+        assert report is not None, self.outcomes[-1].text
+        return report
+
+    @property
+    def quarantine(self) -> list[Path]:
+        return sorted((self.state_dir / "quarantine").rglob("*.json"))
+
+    def state_file(self) -> Path:
+        return self.state_dir / "peoplecounterstate.json"
+
+    def use_table(self, port: int) -> None:
+        """Keep the state in tables, through a relay that can break."""
+        self.relay = Relay(port)
+        text = connection_string(self.relay.port)
+        self.environ |= {"STATE_STORE": "table", "AzureWebJobsStorage": text}
+
+    # --- readings ----------------------------------------------------------------------------------
+
+    def plant(self, name: str, when: datetime, **how: Any) -> Entry:
+        """Plant one reading of a building's first door."""
+        return self.estate.add_people(name, None, when, **how)
+
+    def plant_until(self, end: datetime, step: timedelta = STEP) -> None:
+        """Plant what happens anyway: a reading of each door or room, so far apart, up to `end`."""
+        names = [found for found in self.estate.listed(end) if found.cluster != 2]
+        while self._planted_until + step <= end:
+            self._planted_until += step
+            for found in names:
+                self._plant_one(found, self._planted_until)
+
+    def _plant_one(self, found: Building, when: datetime) -> None:
+        if self.case.feed == "hourly_snapshot":
+            for room in found.rooms:
+                self.estate.add_snapshot(found.name, room, when)
+        else:
+            for door in found.groups:
+                self.estate.add_people(found.name, door, when)
+
+    def pass_time(self, **by: float) -> None:
+        """Let time pass, with readings in it."""
+        if self.case.live:
+            for found in self.estate.listed(self.clock.now):
+                if found.cluster != 2:
+                    self._plant_one(found, self.clock.now - timedelta(seconds=3))
+            return
+        self.clock.move(**by)
+        self.plant_until(self.clock.now)
+
+    def pass_quiet_time(self, **by: float) -> None:
+        """Let time pass in which there is a reading only every two hours."""
+        self.clock.move(**by)
+        self.plant_until(self.clock.now, timedelta(hours=2))
+
+    def skip_time(self, **by: float) -> None:
+        """Let time pass in which nothing happens."""
+        self.clock.move(**by)
+        self._planted_until = self.clock.now
+
+    def shown_now(self) -> set[str]:
+        """Give what the source shows at this instant, as texts."""
+        now = self.clock.now
+        start = now - LONG_AGO
+        find = (
+            self.estate.expected_snapshots
+            if self.case.feed == "hourly_snapshot"
+            else self.estate.expected_people
+        )
+        return {as_text(name, tags, entry) for name, tags, _, entry in find(start, now, now)}
+
+    def set_aside(self, entry: Entry, *hubs: str) -> None:
+        """Expect this entry to be at none of the hubs: it cannot be sent, or is not to be."""
+        for hub in hubs or ("a", "b"):
+            self.unsendable[hub].add(json.dumps(entry, sort_keys=True))
+
+    def comes_late(self, entry: Entry) -> Entry:
+        """Expect this entry behind later ones."""
+        self.late.add(json.dumps(entry, sort_keys=True))
+        return entry
+
+    def observe(self) -> None:
+        self.issued |= self.shown_now()
+
+    def arrived(self, hub: str) -> list[Arrived]:
+        """Give a hub's events in order, taken apart."""
+        return [_arrived(event) for event in (self.a if hub == "a" else self.b).received()]
+
+    def entries(self, hub: str) -> list[Entry]:
+        """Give the entries a hub has, in order."""
+        return [json.loads(text)[2] for event in self.arrived(hub) for text in event.readings]
+
+    def count(self, entry: Entry, hub: str = "a") -> int:
+        """Count how often a hub has the reading of that record, corrected or not."""
+        return sum(found.get("record") == entry["record"] for found in self.entries(hub))
+
+    # --- faults ------------------------------------------------------------------------------------
+
+    def after(self, undo: Callable[[], object]) -> None:
+        """Have this done when the case heals."""
+        self._undo.append(lambda: (undo(), None)[1])
+
+    def proof(self, what: str, holds: Callable[[], bool]) -> None:
+        """Say what shows that the fault was there; it is looked at after the run."""
+        self.proofs.append((what, holds))
+
+    def begin_fault(self) -> None:
+        self._before = (dict(self.environ), self._fired_so_far())
+        for name in ("logins", "attempts", "queries", "a", "b", "a.tries", "b.tries"):
+            self._marks[name] = self._measure(name)
+
+    def since(self, name: str) -> int:
+        """Count logins, attempts, queries, events at a or b, or transfers (a.tries) under the fault."""
+        return self._measure(name) - self._marks[name]
+
+    def _measure(self, name: str) -> int:
+        counts: dict[str, Callable[[], int]] = {
+            "logins": lambda: self.source.logins,
+            "attempts": lambda: self.source.login_attempts,
+            "queries": lambda: len(self.source.queries()),
+            "a": lambda: len(self.a.received()),
+            "b": lambda: len(self.b.received()),
+            "a.tries": lambda: self.a.attempts,
+            "b.tries": lambda: self.b.attempts,
+        }
+        return counts[name]()
+
+    def _fired_so_far(self) -> int:
+        emulated = (self.source.faults.fired, self.a.fired, self.b.fired, self.fired)
+        relayed = len(self.relay.fired) if self.relay else 0
+        return sum(sum(found.values()) for found in emulated) + relayed
+
+    def unproven(self) -> list[str]:
+        """Give what does not show that the fault was there; nothing where it was."""
+        missing = [what for what, holds in self.proofs if not holds()]
+        if not self.proofs and self._fired_so_far() <= self._before[1]:
+            missing.append("no fault fired")
+        return missing
+
+    def heal(self) -> None:
+        """Switch every fault off, and put settings and clocks back."""
+        self.source.faults.clear()
+        self.source.intercept = None
+        self.patch.undo()
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        self.a.clear_faults()
+        self.b.clear_faults()
+        if self.relay:
+            self.relay.forget_orders()
+            self.relay.clock_ahead = timedelta(0)
+        self.environ = dict(self._before[0])
+        self.overrides.clear()
+        self.host_clock = self.clock
+        self.restart()
+
+    def break_call(self, module: Any, name: str, error: OSError, *, nth: int = 1) -> None:
+        """Let the n-th call of a function of the operating system, and those after it, fail."""
+        real, calls = getattr(module, name), Counter[str]()
+
+        def failing(*args: Any, **options: Any) -> Any:
+            calls["made"] += 1
+            if calls["made"] < nth:
+                return real(*args, **options)
+            self.fired[name] += 1
+            raise error
+
+        self.patch.setattr(module, name, failing)
+
+    # --- runs --------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        settings = super().settings()
+        source = settings.microshare
+        said = {key: value for key, value in self.overrides.items() if hasattr(source, key)}
+        return replace(settings, microshare=replace(source, **said))
+
+    def run_once(self, feed: str = "", *, budget: Budget | None = None, dry_run: bool = False) -> Outcome:
+        """Run the feed in this process, as a timer would; give how it ended."""
+        self.observe()
+        outcome = self._outcome(feed or self.case.feed, budget, dry_run=dry_run)
+        self.secrets |= set(self.source._tokens)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _outcome(self, feed: str, budget: Budget | None, *, dry_run: bool) -> Outcome:
+        try:
+            wiring = wire(self.settings(), dry_run=dry_run)
+            microshare = wiring.settings.microshare
+
+            def make_client(budget: Budget) -> MicroshareClient:
+                def wait(seconds: float) -> None:
+                    self.waits.append(seconds)
+                    budget.sleep(seconds if seconds > budget.left() else min(seconds, 0.02))
+
+                return MicroshareClient(
+                    microshare, budget, tokens=self.tokens, now=self.host_clock, wait=wait
+                )
+
+            wiring = replace(wiring, make_client=make_client, now=self.host_clock)
+            budget = budget or Budget(timedelta(seconds=40), grace=timedelta(seconds=5))
+            report = run_forwarder(feed, wiring, budget=budget)
+        except RunFailed as failed:
+            text = f"{failed}\n{json.dumps(failed.report.as_json(), ensure_ascii=False)}"
+            return Outcome(1, text, failed.report)
+        except Exception as error:  # noqa: BLE001 - judged as the command line judges it
+            explained = explain(error)
+            return Outcome(explained.status, explained.text)
+        return Outcome(0, json.dumps(report.as_json(), ensure_ascii=False), report)
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """Start the command line in a process of its own."""
+        self.observe()
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", *words],
+            cwd=APP_ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            **options,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> Outcome:
+        out, err = process.communicate(timeout=90)
+        assert "Traceback" not in err, err
+        self.observe()
+        self.secrets |= set(self.source._tokens)
+        self.outcomes.append(Outcome(process.returncode, out + err))
+        return self.outcomes[-1]
+
+    def command(self, *words: str, **options: Any) -> Outcome:
+        return self.finish(self.start(*words, **options))
+
+    def stored_texts(self) -> str:
+        """Give every file and row that was kept."""
+        texts = [path.read_text("utf-8", "replace") for path in self.state_dir.rglob("*") if path.is_file()]
+        if self.relay:
+            from azure.data.tables import TableServiceClient
+
+            service = TableServiceClient.from_connection_string(self.environ["AzureWebJobsStorage"])
+            for table in service.list_tables():
+                rows = service.get_table_client(table.name).list_entities()
+                texts += [str(dict(row)) for row in rows]
+        return "\n".join(texts)
+
+
+@contextmanager
+def staged(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    """Give the scene of a case, with two hours of readings."""
+    with ExitStack() as stack:
+        scene = Scene(case, folder, patch, stack)
+        scene.plant_until(scene.clock.now - timedelta(seconds=5))
+        yield scene
+        if scene.relay:
+            scene.relay.close()
+
+
+# --- runs under a fault -------------------------------------------------------------------------------
+
+
+def run_once(scene: Scene) -> Outcome:
+    return scene.run_once()
+
+
+def run_within(seconds: float, grace: float = 3.0) -> Act:
+    """Give a run whose budget is so many seconds."""
+    return lambda scene: scene.run_once(
+        budget=Budget(timedelta(seconds=seconds), grace=timedelta(seconds=grace))
+    )
+
+
+def runs(times: int, *, minutes: float = 15) -> Act:
+    """Give several runs, so far apart; the last one's end counts."""
+
+    def act(scene: Scene) -> Outcome:
+        for _ in range(times - 1):
+            scene.run_once()
+            scene.pass_time(minutes=minutes)
+        return scene.run_once()
+
+    return act
+
+
+def run_command(*words: str) -> Act:
+    return lambda scene: scene.command(*words)
+
+
+RUN = ("run", "people-counter", "--json")
+
+
+# --- texts --------------------------------------------------------------------------------------------
+
+
+def as_text(location: str, tags: Sequence[str], entry: Entry) -> str:
+    return json.dumps([location, list(tags), entry], sort_keys=True)
+
+
+def entry_text(reading: str) -> str:
+    return json.dumps(json.loads(reading)[2], sort_keys=True)
+
+
+def _arrived(event: Any) -> Arrived:
+    body = json.loads(event.body)
+    location = str(event.properties["location"])
+    if "objs" in body:
+        found = [(obj["data"]["_id"]["tags"], entry) for obj in body["objs"] for entry in obj["data"]["line"]]
+        when = str(event.properties["hour"])
+    else:
+        own = ("recType", "_location_tags")
+        found = [(body["_location_tags"], {name: body[name] for name in body if name not in own})]
+        when = str(body["time"])
+    texts = tuple(as_text(location, tags, entry) for tags, entry in found)
+    return Arrived(str(event.message_id), event.body, location, when, texts)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

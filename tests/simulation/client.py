@@ -1,0 +1,171 @@
+"""The simulated Microshare client: what the real one promises, over the simulated source."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.budget import Budget
+from app.errors import (
+    AuthError,
+    BadResponse,
+    Interrupted,
+    NoPermission,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    WindowTooWide,
+)
+from app.microshare.discovery import Found
+from app.model import DashboardAnswer, DashboardQuery, Place
+from tests.simulation.process import Process
+from tests.simulation.source import HOUR, Source, Version
+
+_FAULTS: dict[str, Callable[[str], SourceError]] = {
+    "unavailable": SourceUnavailable,
+    "bad response": BadResponse,
+    "refused": SourceRefused,
+    "refused token": AuthError,
+}
+
+
+@dataclass(slots=True)
+class ApiWeather:
+    """How the API fares in one run.
+
+    `lag` is how far its Date header lies back from query number `lags_from` on. `fails` is the
+    share of queries that fail with `fault`, `drifts` the share of longer ones whose pages differ;
+    a window over `too_wide` times out. `broken` names a location whose queries always fail.
+    """
+
+    latency_s: float = 0.3
+    login: str = ""
+    discovery: str = ""
+    fails: float = 0.0
+    fault: str = "unavailable"
+    broken: str = ""
+    drifts: float = 0.0
+    too_wide: timedelta | None = None
+    lag: timedelta = timedelta(0)
+    lags_from: int = 0
+
+    def is_calm(self) -> bool:
+        """Whether it answers well and in time, the `broken` location apart."""
+        fails = self.login or self.discovery or self.fails or self.drifts or self.too_wide
+        return not fails and not self.lag and self.latency_s <= 1.0
+
+
+class SimulatedClient:
+    """One process's client."""
+
+    def __init__(
+        self,
+        process: Process,
+        source: Source,
+        weather: ApiWeather,
+        budget: Budget,
+        record_limit: int,
+        floor: Callable[[str], datetime | None],
+    ) -> None:
+        self._process = process
+        self._source = source
+        self._weather = weather
+        self._budget = budget
+        self._limit = record_limit
+        self._floor = floor
+        self._rng = random.Random(process.rng.random())
+        self._queries = 0
+        self.api_calls = 0
+        self._answered = False
+
+    def login(self) -> None:
+        self._call("login", 0.4)
+        if self._weather.login:
+            self._fault(f"login {self._weather.login}")
+            raise _FAULTS[self._weather.login]("microshare: login")
+
+    def api_time(self) -> datetime | None:
+        """Give the Date of the last answer, which is cut to the second."""
+        if not self._answered:
+            return None
+        lag = self._weather.lag if self._queries >= self._weather.lags_from else timedelta(0)
+        return self._process.clock.now().replace(microsecond=0) - lag
+
+    def discover_locations(self, cluster_ids: Sequence[str]) -> Found:  # noqa: ARG002
+        self._call("discover", 0.5)
+        match self._weather.discovery:
+            case "":
+                names = sorted(self._source.listed(self._process.clock.now()))
+                return Found(tuple(Place(name, "example.test", 1) for name in names))
+            case "nothing shown":
+                self._fault("discovery shows nothing")
+                raise NoPermission("microshare: discovery: no cluster")
+            case fault:
+                self._fault(f"discovery {fault}")
+                raise _FAULTS[fault]("microshare: discovery")
+
+    def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:
+        process, weather = self._process, self._weather
+        self._call("query", weather.latency_s, query.loc1, query.window)
+        self._queries += 1
+        process.queries[query.loc1] += 1
+        earliest = process.asked_from.get(query.loc1, query.window.start)
+        process.asked_from[query.loc1] = min(earliest, query.window.start)
+        self._judge_start(query)
+        if self._budget.remaining() <= 0:
+            raise Interrupted("the run's time is over; the next run goes on")
+        self._maybe_fail(query)
+        now = process.clock.now()
+        found = self._source.buildings[query.loc1].view(query.window, now, self._limit)
+        return DashboardAnswer(tuple(_objects(found, self._rng)))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _call(self, what: str, seconds: float, *about: object) -> None:
+        self._process.effect(what, *about)
+        self._process.clock.sleep(seconds)
+        self.api_calls += 1
+        self._answered = True
+
+    def _judge_start(self, query: DashboardQuery) -> None:
+        floor = self._floor(query.loc1)
+        if floor is None or query.window.start < floor:
+            raise self._process.oracle.broken(
+                "nothing before known_from is ever asked", f"{query.loc1}: {query.window} before {floor}"
+            )
+
+    def _maybe_fail(self, query: DashboardQuery) -> None:
+        weather, name = self._weather, query.loc1
+        if name == weather.broken:
+            self._fault("location broken")
+            raise SourceRefused(f"microshare: {name}: 404")
+        width = query.window.end - query.window.start
+        if weather.too_wide is not None and width > weather.too_wide:
+            self._fault("window too wide")
+            raise WindowTooWide(f"microshare: {name}: 504")
+        if weather.drifts and width > HOUR and self._rng.random() < weather.drifts:
+            self._fault("pages drift")
+            raise WindowTooWide(f"microshare: {name}: pages differ, twice")
+        if weather.fails and self._rng.random() < weather.fails:
+            self._fault(f"query {weather.fault}")
+            raise _FAULTS[weather.fault](f"microshare: {name}: {weather.fault}")
+
+    def _fault(self, what: str) -> None:
+        self._process.oracle.counts[f"fault: {what}"] += 1
+
+
+def _objects(versions: Sequence[Version], rng: random.Random) -> list[dict[str, Any]]:
+    """Put readings into objects by their tags, in no particular order."""
+    lines: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for version in versions:
+        lines.setdefault(version.tags, []).append(version.entry)
+    objects = [{"data": {"_id": {"tags": list(tags)}, "line": line}} for tags, line in lines.items()]
+    if rng.random() < 0.3:
+        rng.shuffle(objects)
+        for line in lines.values():
+            line.reverse()
+    return objects

@@ -1,0 +1,376 @@
+"""The code broken on purpose, in ways that would lose or repeat readings; each must be noticed.
+
+`python -m tests.simulation.mutations [--only NAME] [--jobs N] [--write]` breaks a copy of the tree in one way
+after another, simulates, and where no invariant notices runs the tests named for it. With
+`--write` the table goes into docs/faults.md. A break that nothing notices is a test that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_COPIED = ("app", "tests", "emulators", "pyproject.toml", "config.yaml")
+_RUNS = 1_000
+_MINUTES = 1.5
+_TIMEOUT_S = 240
+_TESTS = (
+    "tests/unit/test_planning.py",
+    "tests/unit/test_fetching.py",
+    "tests/unit/test_feeds.py",
+    "tests/unit/test_state_document.py",
+    "tests/unit/test_slicing_properties.py",
+    "tests/flows/test_regressions.py",
+    "tests/flows/test_forwarding.py",
+    "tests/flows/test_failures.py",
+    "tests/flows/test_stores.py",
+)
+_DOC = ROOT / "docs" / "faults.md"
+_BEGIN, _END = "<!-- planted breaks -->", "<!-- /planted breaks -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """`old` stands once in `file` and becomes `new`; `tests` are tried where the simulation is content."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = _TESTS
+
+
+MUTATIONS = (
+    Mutation(
+        "a rejected batch counts as delivered",
+        "app/forwarder.py",
+        "self._settled(hub)\n                self._stop(delivery.location, hub, str(error))\n",
+        "self._delivered(hub, delivery)\n",
+    ),
+    Mutation(
+        "a slice is closed by its first batch",
+        "app/delivery.py",
+        "queue[-1] = replace(queue[-1], closes=done_until, duplicates=duplicates)",
+        "queue[0] = replace(queue[0], closes=done_until, duplicates=duplicates)",
+    ),
+    Mutation(
+        "no look-back",
+        "app/planning.py",
+        "newest) - limits.look_back, furthest)",
+        "newest), furthest)",
+    ),
+    Mutation(
+        "questions go before known_from",
+        "app/fetching.py",
+        "asked = Slice(max(window.start - OVERLAP, earliest), window.end)",
+        "asked = Slice(window.start - OVERLAP, window.end)",
+    ),
+    Mutation(
+        "slices are planned from before known_from",
+        "app/planning.py",
+        "return max(floor, checkpoint.known_from)",
+        "return floor",
+    ),
+    Mutation(
+        "the newest reading is the location's, not the hub's",
+        "app/ledger.py",
+        "_Plan(checkpoint, read_floor(checkpoint, self._limits))",
+        "_Plan(checkpoint, max(read_floor(checkpoint, self._limits), min(checkpoint.delivered_until, "
+        "self.location(name).newest or checkpoint.delivered_until) - self._limits.look_back))",
+    ),
+    Mutation(
+        "the horizon is the host's clock",
+        "app/forwarder.py",
+        "earlier = host if api is None else min(host, api)",
+        "earlier = host",
+    ),
+    Mutation(
+        "what is put into a lane counts as acknowledged",
+        "app/forwarder.py",
+        "                self._lanes.put(hub, delivery)\n",
+        "                self._lanes.put(hub, delivery)\n"
+        "                self._ledger.delivered(hub, delivery, self._wiring.now())\n",
+    ),
+    Mutation(
+        "ids are forgotten within the reach",
+        "app/model.py",
+        "for hour, ids in self.ids.items() if hour >= oldest}",
+        "for hour, ids in self.ids.items() if hour > position - timedelta(hours=2)}",
+    ),
+    Mutation(
+        "ids are forgotten without raising known_from, at half the reach",
+        "app/model.py",
+        "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}\n"
+        "        return Checkpoint(position, oldest, ids)\n",
+        "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest + reach / 2}\n"
+        "        return Checkpoint(position, self.known_from, ids)\n",
+    ),
+    Mutation(
+        "the first checkpoint is computed anew while nothing was delivered",
+        "app/locations.py",
+        "            if checkpoint is None:\n",
+        "            if checkpoint is None or not checkpoint.ids:\n",
+    ),
+    Mutation(
+        "first checkpoints are not saved before sending",
+        "app/forwarder.py",
+        "        if self._ledger.changed:\n            self._save()\n        self._await_lanes()\n",
+        "        self._await_lanes()\n",
+    ),
+    Mutation(
+        "no save at the end of a run",
+        "app/forwarder.py",
+        "            self._ledger.update(last_run=self._last_run())\n            self._save()\n",
+        "            self._ledger.update(last_run=self._last_run())\n",
+    ),
+    Mutation(
+        "sending goes on after a failed save",
+        "app/forwarder.py",
+        "            self._unsaved = str(error)\n",
+        "            self._unsaved = None\n",
+    ),
+    Mutation(
+        "sending goes on without the run lock",
+        "app/forwarder.py",
+        'return "the run lock was lost" if lock is not None and not lock.held() else self._unsaved',
+        "return self._unsaved",
+    ),
+    Mutation(
+        "a location that another run changed goes on",
+        "app/forwarder.py",
+        "            self._lose_locations(error)\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "readings are told apart by time, not by id",
+        "app/delivery.py",
+        "if not group.checkpoint.knows(reading.id)]",
+        "if reading.time is None or reading.time >= group.checkpoint.delivered_until]",
+    ),
+    Mutation(
+        "a full answer counts as complete",
+        "app/fetching.py",
+        "full = lines >= record_limit * _FULL_SHARE",
+        "full = lines < 0",
+    ),
+    Mutation(
+        "what a halved slice left over is skipped",
+        "app/fetching.py",
+        "done = Slice(window.start, asked.end)",
+        "done = window",
+    ),
+    Mutation(
+        "a full millisecond is not kept as a gap",
+        "app/ledger.py",
+        "        self._set(name, replace(location, gaps=(*location.gaps, gap)))\n        return True\n",
+        "        return True\n",
+    ),
+    Mutation(
+        "all hubs of a location share one position",
+        "app/ledger.py",
+        "                checkpoints={**location.checkpoints, hub: checkpoint},\n",
+        "                checkpoints=dict.fromkeys(location.checkpoints, checkpoint),\n",
+    ),
+    Mutation(
+        "a reading that could not be quarantined is passed over",
+        "app/forwarder.py",
+        '                    self._stop(name, hub, f"a reading could not be quarantined: {error}")\n'
+        "                return False\n",
+        "                    _ = hub\n                continue\n",
+    ),
+    Mutation(
+        "a position that is set back forgets its ids",
+        "app/model.py",
+        "return replace(self, delivered_until=horizon, known_from=min(self.known_from, horizon))",
+        "return Checkpoint(horizon, horizon)",
+    ),
+    Mutation(
+        "what is planned for a hub is not counted as had",
+        "app/ledger.py",
+        "after = before.with_ids(pairs).done_until(",
+        "after = before.done_until(",
+    ),
+    Mutation(
+        "one hub's failure ends the run for all",
+        "app/forwarder.py",
+        "        self._connected.pop(hub, None)\n",
+        "        self._connected.pop(hub, None)\n        self._opens_no_more = True\n",
+    ),
+    Mutation(
+        "one location's failure ends the run for all",
+        "app/forwarder.py",
+        "        if isinstance(error, AuthError | Interrupted):\n",
+        "        if isinstance(error, ForwarderError):\n",
+    ),
+    Mutation(
+        "a building that discovery no longer lists is left at once",
+        "app/model.py",
+        "LOCATION_KEPT = timedelta(hours=48)",
+        "LOCATION_KEPT = timedelta(0)",
+    ),
+    Mutation(
+        "a repeat has another message id",
+        "app/feeds/people_counter.py",
+        "return Event(reading.id, location,",
+        'return Event(f"{reading.id}{id(reading)}", location,',
+    ),
+    Mutation(
+        "readings are sent in the order of their ids",
+        "app/feeds/feed.py",
+        "key=lambda reading: (reading.time or EPOCH, reading.id))",
+        "key=lambda reading: reading.id)",
+    ),
+    Mutation(
+        "a correction has the id of what it corrects",
+        "app/feeds/feed.py",
+        "halves = _digest(strict_json.dumps_with_flaws(key)) + _digest(content)",
+        "halves = _digest(strict_json.dumps_with_flaws(key)) * 2",
+    ),
+    Mutation(
+        "the horizon does not follow the API's clock back",
+        "app/forwarder.py",
+        "        self._lower_horizon()\n        self._note_fetched(",
+        "        self._note_fetched(",
+    ),
+    Mutation(
+        "a query that failed counts as an empty answer",
+        "app/fetching.py",
+        "        except WindowTooWide as error:\n"
+        "            asked = _shorter_after(error, asked, window)\n"
+        "            too_wide = True\n"
+        "            continue\n",
+        "        except WindowTooWide as error:\n            return Fetched(window, (), 0, (str(error),))\n",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What noticed a mutation: an invariant, a test, or, where `by` is empty, nothing."""
+
+    mutation: Mutation
+    by: str
+    seconds: float
+
+
+def check(mutation: Mutation) -> Verdict:
+    """Break a copy of the tree and see what notices."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        tree = Path(folder)
+        _copy_to(tree)
+        file = tree / mutation.file
+        text = file.read_text()
+        if text.count(mutation.old) != 1:
+            return Verdict(mutation, "", 0.0)
+        file.write_text(text.replace(mutation.old, mutation.new))
+        by = _by_simulation(tree) or _by_tests(tree, mutation.tests)
+    return Verdict(mutation, by, time.monotonic() - began)
+
+
+def fits(mutation: Mutation) -> bool:
+    """Whether the text that a mutation replaces is still in the code, once."""
+    return (ROOT / mutation.file).read_text().count(mutation.old) == 1
+
+
+def _copy_to(tree: Path) -> None:
+    for name in _COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tree / name)
+
+
+def _by_simulation(tree: Path) -> str:
+    # Bounded by the clock too: a busy machine is slow, which is no sign of a break.
+    bounds = ("--runs", str(_RUNS), "--minutes", str(_MINUTES), "--seed", "0")
+    found = _run(tree, "-m", "tests.simulation", *bounds)
+    if found is None:
+        return "simulation: it does not end"
+    broken = re.search(r"^broken: (seed \d+: .*)$", found.stdout, re.MULTILINE)
+    if broken:
+        return broken[1]
+    if found.returncode:
+        return f"simulation: {found.stderr.strip().splitlines()[-1][:120]}"
+    return ""
+
+
+def _by_tests(tree: Path, tests: tuple[str, ...]) -> str:
+    found = _run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2", *tests)
+    if found is None:
+        return "tests: they do not end"
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
+    return failed[1] if failed else ""
+
+
+def _run(tree: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _table(verdicts: list[Verdict]) -> str:
+    lines = ["| break | noticed by | seconds |", "|---|---|---|"]
+    for verdict in verdicts:
+        by = verdict.by.replace("|", "/") or "**nothing**"
+        lines.append(
+            f"| {verdict.mutation.name} (`{verdict.mutation.file}`) | {by} | {verdict.seconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _write(table: str) -> None:
+    text = _DOC.read_text() if _DOC.exists() else "# Faults\n"
+    section = (
+        f"{_BEGIN}\n\nThe code is broken on purpose, in a copy, in one way at a time, and must not get away\n"
+        f"with it: `python -m tests.simulation.mutations --write` makes this table. A seed is a simulated\n"
+        f"world in which an invariant does not hold; else the name is that of a test which fails.\n\n"
+        f"{table}\n\n{_END}"
+    )
+    if _BEGIN in text:
+        before, rest = text.split(_BEGIN, 1)
+        text = before + section + rest.split(_END, 1)[1]
+    else:
+        text = f"{text.rstrip()}\n\n## Planted breaks\n\n{section}\n"
+    _DOC.write_text(text)
+
+
+def main() -> int:
+    """Try all mutations, or those whose name holds a text. Gives 1 where nothing noticed one."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutations", description=__doc__)
+    parser.add_argument("--only", default="", help="only those whose name holds this text")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
+    options = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    verdicts = []
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        for verdict in jobs.map(check, chosen):
+            verdicts.append(verdict)
+            print(f"{verdict.seconds:6.1f} s  {verdict.mutation.name}: {verdict.by or 'NOTHING'}", flush=True)
+    table = _table(verdicts)
+    print(table)
+    if options.write:
+        _write(table)
+    return 1 if any(not verdict.by for verdict in verdicts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

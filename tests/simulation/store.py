@@ -1,0 +1,193 @@
+"""The simulated state store: documents in memory, versions, a lock, faults, and restores."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from app.errors import LockHeld, StateConflict, StateError
+from app.model import FeedState, LocationState, QuarantinedReading
+from app.state.store import (
+    RunLock,
+    decode,
+    encode,
+    feed_document,
+    feed_from,
+    location_document,
+    location_from,
+)
+from tests.simulation.process import Process
+
+_LEASE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The state after a save; `number` counts the saves of the world."""
+
+    number: int
+    feed: FeedState
+    locations: Mapping[str, LocationState]
+
+
+@dataclass(slots=True)
+class Disk:
+    """What outlives a process: the state, its older copies, and who holds the lock.
+
+    `leased` says how the lock is kept: a lease that outlives its owner and can be lost, as in a
+    table, or an operating system's lock that goes with its owner.
+    """
+
+    leased: bool
+    now: Saved = field(default_factory=lambda: Saved(0, FeedState(), {}))
+    versions: dict[str, int] = field(default_factory=dict)
+    older: deque[Saved] = field(default_factory=lambda: deque(maxlen=40))
+    owner: int = 0
+    owned_until_ms: int = 0
+    tokens: int = 0
+
+    def restore(self, saved: Saved) -> None:
+        """Put an older copy in place, as a person would who restores a backup."""
+        self.now = replace(saved, number=self.now.number + 1)
+        self.versions = dict.fromkeys(saved.locations, self.now.number)
+
+    def lose_lock(self) -> None:
+        self.owner = 0
+
+
+@dataclass(slots=True)
+class StoreFaults:
+    """How a store fails in one run: the share of saves that fail, and in which way."""
+
+    load: bool = False
+    save: float = 0.0
+    kinds: tuple[str, ...] = ()
+    quarantine: float = 0.0
+
+
+class SimulatedStore:
+    """One process's way to the state."""
+
+    def __init__(self, disk: Disk, process: Process, faults: StoreFaults, largest: Mapping[str, int]) -> None:
+        self.place = "memory"
+        self._disk = disk
+        self._process = process
+        self._faults = faults
+        self._largest = largest
+        self._known: dict[str, int] = {}
+        self._started = process.clock.now()
+
+    def load(self, name: str) -> FeedState:  # noqa: ARG002 - a world has one feed
+        self._process.effect("load")
+        if self._faults.load:
+            self._count("load fails")
+            raise StateError("memory: cannot be reached; try again")
+        self._known = dict(self._disk.versions)
+        self._started = self._process.clock.now()
+        return replace(self._disk.now.feed, locations=dict(self._disk.now.locations))
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002
+        process = self._process
+        process.effect("save", sorted(changed))
+        process.clock.sleep(process.rng.choice((0.001, 0.02, 0.4)))
+        kind = ""
+        if self._faults.save and process.rng.random() < self._faults.save:
+            kind = process.rng.choice(self._faults.kinds)
+            self._count(f"save {kind}")
+        if kind == "fails":
+            process.save_failed = True
+            process.causes.add("save failed")
+            raise StateError("memory: cannot be written; try again")
+        lost = self._conflicts(changed)
+        kept = [location for location in sorted(changed) if location not in lost]
+        if kind in ("torn", "unknown"):
+            kept = [location for location in kept if process.rng.random() < 0.6]
+        self._write(state, kept, is_known=kind != "unknown")
+        if kind:
+            process.save_failed = True
+            process.causes.add("save failed")
+            raise StateError("memory: lost in the middle of a save; try again")
+        # Between the writing and our knowing of it, a process can die too.
+        process.effect("saved", kept)
+        process.save_failed = False
+        if lost:
+            process.causes.add("conflict")
+            self._count("save conflicts")
+            raise StateConflict(f"memory: {', '.join(lost)}: changed by another run", lost)
+
+    @contextmanager
+    def lock(self, name: str, owner: str) -> Iterator[RunLock]:  # noqa: ARG002
+        disk, process = self._disk, self._process
+        process.effect("lock")
+        is_stale = disk.leased and process.clock.ms >= disk.owned_until_ms
+        if disk.owner and not is_stale:
+            self._count("lock held")
+            raise LockHeld("memory: another run holds the lock")
+        disk.tokens += 1
+        disk.owner = process.lock_token = disk.tokens
+        # A living owner renews its lease; what is left of it when it dies is drawn here.
+        disk.owned_until_ms = process.clock.ms + 10**9
+        try:
+            yield _Held(disk, process)
+        finally:
+            if disk.owner == process.lock_token:
+                if process.alive or not disk.leased:
+                    disk.owner = 0
+                else:
+                    disk.owned_until_ms = process.clock.ms + round(_LEASE_S * 1000)
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002
+        self._process.effect("quarantine", item.location, item.id)
+        if self._faults.quarantine and self._process.rng.random() < self._faults.quarantine:
+            self._count("quarantine fails")
+            raise StateError("memory: cannot be written; try again")
+        self._process.oracle.quarantine(item, self._largest)
+        return "memory"
+
+    def probe(self) -> None:
+        """Nothing to try."""
+
+    def _conflicts(self, changed: Collection[str]) -> list[str]:
+        return [name for name in sorted(changed) if self._disk.versions.get(name) != self._known.get(name)]
+
+    def _write(self, state: FeedState, names: list[str], *, is_known: bool) -> None:
+        disk, process = self._disk, self._process
+        now = process.clock.now()
+        number = disk.now.number + 1
+        locations = dict(disk.now.locations)
+        for name in names:
+            given = state.locations[name]
+            read = location_from(decode(encode(location_document(given))))
+            process.oracle.require(
+                read == given, "a document is read as it was written", f"{name}: {given} became {read}"
+            )
+            before = locations.get(name, LocationState())
+            self._judge(name, read, before, now)
+            locations[name] = read
+            disk.versions[name] = number
+            if is_known:
+                self._known[name] = number
+            for hub, serials in process.handed.pop(name, {}).items():
+                process.oracle.settle(hub, serials, number)
+        document = decode(encode(feed_document(replace(state, locations=locations))))
+        disk.older.append(disk.now)
+        disk.now = Saved(number, feed_from(document, {}), locations)
+        process.oracle.counts["saves"] += 1
+
+    def _judge(self, name: str, read: LocationState, before: LocationState, now: datetime) -> None:
+        self._process.oracle.judge_save(name, read, before, started=self._started, now=now)
+
+    def _count(self, what: str) -> None:
+        self._process.oracle.counts[f"fault: {what}"] += 1
+
+
+class _Held:
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self._disk = disk
+        self._process = process
+
+    def held(self) -> bool:
+        return self._disk.owner == self._process.lock_token

@@ -1,0 +1,559 @@
+"""A world: one seed, some simulated days of one feed, many runs, and a quiet end."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from app.budget import Budget
+from app.errors import LockHeld
+from app.eventhub.broadcaster import News
+from app.forwarder import Lanes, Wiring, run_forwarder
+from app.instants import MILLISECOND, format_time
+from app.model import Slice
+from app.report import Report, RunFailed
+from app.settings import (
+    FeedSettings,
+    HubSettings,
+    MicroshareSettings,
+    RunSettings,
+    Settings,
+    StateSettings,
+)
+from tests.simulation.client import ApiWeather, SimulatedClient
+from tests.simulation.lanes import HubWeather, SimulatedLanes
+from tests.simulation.oracle import Broken, Oracle, named
+from tests.simulation.process import Clock, Killed, Process, SimulatedWorkers
+from tests.simulation.source import DAY, HOUR, MINUTE, START, Habits, Source
+from tests.simulation.store import Disk, SimulatedStore, StoreFaults
+
+_MICROSHARE = MicroshareSettings(
+    app_url="https://app.example.test",
+    auth_url="https://auth.example.test",
+    api_url="https://api.example.test",
+    auth="web",
+    username="svc@example.test",
+    password="not-a-password",
+    api_key="",
+    identity=("com.example",),
+)
+_SEND_FAULTS = (
+    "loses",
+    "stores and cuts",
+    "stalls",
+    "stalls and stores",
+    "busy",
+    "busy for long",
+    "stores twice",
+)
+_PASSING = ("unavailable", "bad response", "refused", "refused token")
+_KEPT_AFTER_LISTING = 40 * HOUR
+_TRACE_LENGTH = 60
+# A run with so few questions, each answered within a second, has time enough in this budget.
+_SHORT_RUN = 80
+_LONG_BUDGET_S = 240.0
+
+
+class Violation(AssertionError):
+    """An invariant was broken; the text has the seed, the last effects, and how to see it again."""
+
+    def __init__(self, seed: int, broken: Broken, trace: Sequence[tuple[Any, ...]]) -> None:
+        lines = [
+            f"  {format_time(START + timedelta(milliseconds=ms))} {name} #{number} {what} "
+            + " ".join(map(str, about))
+            for ms, name, number, what, about in trace
+        ]
+        super().__init__(
+            f"seed {seed}: {broken.invariant}\n  {broken.detail}\nthe last effects:\n"
+            + "\n".join(lines)
+            + f"\nto see it again: python -m tests.simulation --seed {seed}"
+        )
+        self.seed = seed
+        self.invariant = broken.invariant
+
+
+@dataclass(slots=True)
+class Weather:
+    """All that goes wrong in one run."""
+
+    skew: timedelta
+    api: ApiWeather
+    store: StoreFaults
+    hubs: dict[str, HubWeather]
+    budget_s: float = 240.0
+    told_to_stop_after_s: float = 0.0
+    kill_at: int = 0
+    intrude_at: int = 0
+    loses_lease: bool = False
+    paused: frozenset[str] = frozenset()
+
+    def is_the_hubs_alone(self) -> bool:
+        """Whether what goes wrong, if anything, goes wrong at hubs, or at one location."""
+        has_time = self.budget_s >= _LONG_BUDGET_S and not self.told_to_stop_after_s
+        store = self.store
+        return has_time and self.api.is_calm() and not (store.load or store.save or store.quarantine)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one run; no report where it was killed or another held the lock."""
+
+    process: Process
+    started: datetime
+    report: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a world was made of."""
+
+    runs: int
+    days: float
+    readings: int
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def simulate(seed: int) -> Tally:
+    """Live through one world. Raises Violation where an invariant does not hold."""
+    world = World(seed)
+    with _silence():
+        try:
+            world.live()
+        except Broken as broken:
+            raise Violation(seed, world.oracle.first or broken, tuple(world.trace)) from None
+    return world.tally()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the runs' log lines to themselves: writing them would be most of the work."""
+    logger = logging.getLogger("forwarder")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+class World:
+    """One seed's buildings, hubs, state and time."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.clock = Clock()
+        self.trace: deque[tuple[Any, ...]] = deque(maxlen=_TRACE_LENGTH)
+        self.runs = 0
+        self.badness = rng.choice((0.0, 0.1, 0.25, 0.25, 0.5))
+        self.steps = rng.choice((12, 20, 40, 60))
+        self.pauses = self._draw_pauses()
+        self.feed = self._draw_feed()
+        self.start_from = rng.choice((2, 2, 4, 8, 24)) * HOUR
+        horizon = START + sum(self.pauses, timedelta(0)) + 8 * HOUR
+        self.source = Source(rng, self._draw_habits(), START - self.start_from - 3 * HOUR, horizon)
+        self.oracle = Oracle(self.source, self.feed.name, self.feed.look_back, self.start_from)
+        self.disk = Disk(leased=rng.random() < 0.5)
+        self.largest = {f"hub-{n}": self._draw_largest() for n in range(rng.choice((1, 2, 2, 3)))}
+        self.hubs = [HubSettings(key, key, "example.test", key) for key in self.largest]
+        self.late_hub = self.hubs.pop() if len(self.hubs) > 1 and rng.random() < 0.2 else None
+        self.has_late_hub = self.late_hub is not None
+        self.lane_bytes = rng.choice((1_500, 20_000, 8 * 1024 * 1024))
+        self.concurrency = rng.choice((1, 2, 4))
+        self.hub_down: dict[str, tuple[int, int, str]] = self._draw_outages()
+        # A hub that happens to be down whenever a silent source speaks again.
+        self.deaf_hub = rng.choice(sorted(self.largest)) if rng.random() < self.badness else ""
+        self.rejected: dict[str, tuple[int, int, str]] = {}
+        self.broken_building = self._draw_broken()
+        self.skew = timedelta(0)
+        for hub in self.hubs:
+            self.oracle.add_hub(hub.key)
+
+    def tally(self) -> Tally:
+        days = (self.clock.now() - START) / DAY
+        return Tally(self.runs, days, len(self.source.by_publication), self.oracle.counts)
+
+    def live(self) -> None:
+        """Run through the bad days, then a quiet phase in which everything must come right."""
+        for step, pause in enumerate(self.pauses):
+            self._between_runs(step)
+            weather = self._draw_weather(step)
+            outcome = self.run(weather, f"run {step}")
+            self._judge_run(outcome)
+            self._judge_healthy(outcome, weather)
+            self._wait(pause)
+        self._quiet_phase()
+
+    # --- what a world is made of --------------------------------------------------------------------
+
+    def _draw_pauses(self) -> list[timedelta]:
+        minutes = (15,) * 24 + (5, 5, 30, 30, 60, 60, 180, 420, 1_500)
+        return [self.rng.choice(minutes) * MINUTE for _ in range(self.steps)]
+
+    def _draw_feed(self) -> FeedSettings:
+        rng = self.rng
+        name, look_back = rng.choice(
+            (("people_counter", HOUR), ("people_counter", HOUR), ("hourly_snapshot", 6 * HOUR))
+        )
+        if rng.random() < 0.1:
+            look_back = 30 * HOUR
+        return FeedSettings(
+            name,
+            view_id="view",
+            data_context=("people",),
+            schedule="0 */15 * * * *",
+            look_back=look_back,
+            cluster_ids=("cluster",),
+            settle=rng.choice((0, 0, 0, 5)) * MINUTE,
+            record_limit=rng.choice((15, 25, 40, 999)),
+        )
+
+    def _draw_habits(self) -> Habits:
+        rng, bad = self.rng, self.badness
+        return Habits(
+            self.feed.name,
+            self.feed.look_back,
+            self.feed.record_limit,
+            lateness=rng.choice((0.0, 0.1, 0.3)) if bad else 0.0,
+            corrections=rng.choice((0.0, 0.05)) if bad else 0.0,
+            flaws=rng.choice((0.0, 0.0, 0.01)) if bad else 0.0,
+            silences=rng.choice((0, 1, 1, 2)) if bad else 0,
+            bursts=rng.choice((0, 0, 1, 2)) if bad else 0,
+        )
+
+    def _draw_largest(self) -> int:
+        # What two readings fill, some of the large ones, and what a real hub takes.
+        return self.rng.choice((1_200, 2_000, 20_000, 1_000_000)) if self.badness else 1_000_000
+
+    def _draw_outages(self) -> dict[str, tuple[int, int, str]]:
+        found = {}
+        for hub in self.largest:
+            if self.rng.random() < self.badness:
+                begin = self.rng.randrange(self.steps)
+                kind = self.rng.choice(("down", "refused", "silent", "paused"))
+                found[hub] = (begin, begin + self.rng.choice((2, 5, 15)), kind)
+        return found
+
+    def _draw_broken(self) -> tuple[int, int, str]:
+        if self.rng.random() >= self.badness:
+            return (0, 0, "")
+        begin = self.rng.randrange(self.steps)
+        return (begin, begin + self.rng.choice((1, 4, 10)), self.rng.choice(sorted(self.source.buildings)))
+
+    # --- what goes wrong in a run ---------------------------------------------------------------------
+
+    def _draw_weather(self, step: int) -> Weather:
+        rng, bad = self.rng, self.badness
+
+        def happens(share: float) -> bool:
+            return rng.random() < bad * share
+
+        api = ApiWeather(latency_s=rng.choice((0.1, 0.3, 1.0)))
+        if happens(0.1):
+            api.login = rng.choice(_PASSING[:1] + _PASSING[3:])
+        if happens(0.2):
+            api.discovery = rng.choice((*_PASSING, "nothing shown"))
+        if happens(0.3):
+            api.fails, api.fault = rng.choice((0.1, 0.5, 1.0)), rng.choice(_PASSING)
+        if happens(0.3):
+            api.drifts = rng.choice((0.1, 0.5))
+        if happens(0.3):
+            api.too_wide = rng.choice((20 * MINUTE, HOUR, 7 * HOUR))
+        if happens(0.2):
+            api.latency_s = rng.choice((5.0, 20.0, 50.0))
+        if happens(0.2):
+            api.lag, api.lags_from = rng.choice((2, 10)) * MINUTE, rng.choice((0, 1, 2))
+        begin, end, name = self.broken_building
+        api.broken = name if begin <= step < end else ""
+        store = StoreFaults(load=happens(0.1))
+        if happens(0.3):
+            store.save, store.kinds = rng.choice((0.3, 1.0)), ("fails", "torn", "unknown")
+        if happens(0.3):
+            store.quarantine = 0.5
+        if happens(0.3):
+            self.skew = rng.choice((-HOUR, -4 * MINUTE, timedelta(0), 4 * MINUTE, 2 * HOUR, 3 * DAY))
+        weather = Weather(self.skew, api, store, {})
+        weather.hubs = {hub: self._draw_hub(hub, step, weather) for hub in self.largest}
+        if happens(0.3):
+            weather.budget_s = rng.choice((1.0, 5.0, 20.0))
+        if happens(0.2):
+            weather.told_to_stop_after_s = rng.uniform(0.1, 8.0)
+        if happens(0.6):
+            weather.kill_at = rng.choice((rng.randrange(1, 12), rng.randrange(1, 80)))
+        if happens(0.4):
+            weather.intrude_at = rng.choice((rng.randrange(2, 14), rng.randrange(2, 60)))
+        weather.loses_lease = self.disk.leased and rng.random() < 0.7
+        return weather
+
+    def _draw_hub(self, hub: str, step: int, weather: Weather) -> HubWeather:
+        rng = self.rng
+        found = HubWeather(self.largest[hub], rng.choice((0.005, 0.02, 0.1)))
+        begin, end, kind = self.hub_down.get(hub, (0, 0, ""))
+        if begin <= step < end:
+            if kind == "paused":
+                weather.paused |= {hub}
+            else:
+                found.opening = kind
+                self.oracle.counts[f"fault: hub {kind}"] += 1
+        if hub == self.deaf_hub and self._a_silence_ends():
+            found.opening = "down"
+        if rng.random() < self.badness * 0.6:
+            found.fails_at, found.fault = rng.choice((1, 1, 2, 4)), rng.choice(_SEND_FAULTS)
+        if rng.random() < self.badness * 0.1:
+            self.rejected[hub] = (step, step + rng.choice((1, 3)), rng.choice(sorted(self.source.buildings)))
+        begin, end, name = self.rejected.get(hub, (0, 0, ""))
+        found.rejects = name if begin <= step < end else ""
+        if rng.random() < self.badness * 0.2:
+            found.latency_s = rng.choice((1.0, 10.0))
+        return found
+
+    def _a_silence_ends(self) -> bool:
+        now = self.clock.now()
+        return any(-10 * MINUTE < now - silence.end < 40 * MINUTE for silence in self.source.silences)
+
+    def _calm(self) -> Weather:
+        hubs = {hub: HubWeather(largest) for hub, largest in self.largest.items()}
+        return Weather(timedelta(0), ApiWeather(), StoreFaults(), hubs, budget_s=3_600.0)
+
+    def _between_runs(self, step: int) -> None:
+        """Add a hub late, restore an older state, move the clock a little."""
+        if self.late_hub is not None and step == self.steps // 2:
+            self.hubs.append(self.late_hub)
+            self.oracle.add_hub(self.late_hub.key)
+            self.late_hub = None
+        if self.disk.older and self.rng.random() < self.badness * 0.05:
+            saved = self.rng.choice(list(self.disk.older))
+            self.trace.append((self.clock.ms, "world", 0, "RESTORED", (saved.number,)))
+            self.oracle.counts["fault: restore"] += 1
+            self.disk.restore(saved)
+            self.oracle.restore(saved.number)
+            pairs = {(name, hub) for name, found in saved.locations.items() for hub in found.checkpoints}
+            self.oracle.forget_begins(pairs)
+
+    def _wait(self, pause: timedelta) -> None:
+        self.clock.sleep(pause.total_seconds() + self.rng.choice((0.0, 0.0, 1.5, 40.0)))
+
+    # --- a run ----------------------------------------------------------------------------------------
+
+    def run(self, weather: Weather, name: str) -> Outcome:
+        """Run the forwarder once, in a process of its own."""
+        self.runs += 1
+        process = Process(name, self.clock, self.rng, self.oracle, self.trace)
+        process.kill_at = weather.kill_at
+        process.intrude_at = weather.intrude_at
+        process.on_intrusion = lambda found: self._intrude(found, weather)
+        outcome = Outcome(process, self.clock.now())
+        budget = Budget(timedelta(seconds=weather.budget_s), monotonic=self.clock.monotonic)
+        if weather.told_to_stop_after_s:
+            process.after(weather.told_to_stop_after_s, budget.stop)
+        try:
+            outcome.report = run_forwarder(self.feed.name, self._wiring(process, weather), budget=budget)
+        except RunFailed as failed:
+            outcome.report = failed.report
+        except LockHeld:
+            effects = process.effects
+            self.oracle.require(effects == 1, "a run that finds the lock held does nothing", f"{effects}")
+        except Killed:
+            pass
+        if self.oracle.first is not None:
+            raise self.oracle.first
+        self._excuse(process)
+        self._judge_text(outcome)
+        return outcome
+
+    def _wiring(self, process: Process, weather: Weather) -> Wiring:
+        paused = weather.paused
+        hubs = tuple(replace(hub, enabled=hub.key not in paused) for hub in self.hubs)
+        settings = Settings(
+            _MICROSHARE,
+            {self.feed.name: self.feed},
+            hubs,
+            StateSettings("json", "nowhere"),
+            RunSettings(start_from=self.start_from, concurrency=self.concurrency),
+        )
+
+        def make_client(budget: Budget) -> Any:
+            return SimulatedClient(
+                process, self.source, weather.api, budget, self.feed.record_limit, self._floor
+            )
+
+        def make_lanes(
+            hubs: Sequence[HubSettings],
+            budget: Budget,
+            tell: Callable[[News], None],
+            may_send: Callable[[], str | None],
+        ) -> Lanes:
+            owns = partial(self._owns, process)
+            return SimulatedLanes(process, weather.hubs, self.lane_bytes, hubs, budget, tell, may_send, owns)
+
+        return Wiring(
+            settings=settings,
+            store=SimulatedStore(self.disk, process, weather.store, self.largest),
+            make_client=make_client,
+            make_lanes=make_lanes,
+            now=lambda: self.clock.now() + weather.skew,
+            monotonic=self.clock.monotonic,
+            make_workers=lambda _: SimulatedWorkers(process, lambda: self.rng.choice((0.001, 0.05, 0.3))),
+            make_inbox=lambda: process.inbox,
+        )
+
+    def _owns(self, process: Process) -> bool:
+        return self.disk.owner == process.lock_token
+
+    def _floor(self, building: str) -> datetime | None:
+        """Give what no question may go before: the least first checkpoint of the location's hubs."""
+        begins = [begin for (name, _), begin in self.oracle.begins.items() if name == building]
+        return min(begins, default=None)
+
+    def _intrude(self, process: Process, weather: Weather) -> None:
+        """Let another run come in between two effects of one that is under way."""
+        if weather.loses_lease:
+            self.oracle.counts["fault: lease lost"] += 1
+            process.causes.add("lease lost")
+            self._excuse(process)
+            process.on_lost_lease()
+            self.disk.lose_lock()
+            self.clock.sleep(61)
+        self.oracle.counts["second runners"] += 1
+        second = self._calm()
+        second.skew, second.paused = weather.skew, weather.paused
+        if self.rng.random() < 0.3:
+            second.kill_at = self.rng.randrange(1, 40)
+        self.run(second, f"{process.name} second")
+
+    def _excuse(self, process: Process) -> None:
+        """What a run stored and no save covers may come again, if the world knows why."""
+        for hub, serials in process.stored.items():
+            unsettled = [serial for serial in serials if serial not in self.oracle.settled[hub]]
+            if unsettled:
+                self.oracle.require(
+                    bool(process.causes),
+                    "what was acknowledged is saved when a run ends",
+                    f"{process.name}: {len(unsettled)} readings at {hub}",
+                )
+                self.oracle.excuse(hub, unsettled, ", ".join(sorted(process.causes)))
+
+    # --- what a run must have done -------------------------------------------------------------------
+
+    def _judge_text(self, outcome: Outcome) -> None:
+        for failure in outcome.report.failures if outcome.report else ():
+            self.oracle.require(
+                "unexpected" not in failure.error, "nothing unexpected is raised", failure.error
+            )
+
+    def _judge_run(self, outcome: Outcome) -> None:
+        """A run that says all is well has delivered everything that was shown when it began."""
+        report, started = outcome.report, outcome.started
+        if report is None or not report.ok or report.left or report.until is None:
+            return
+        self.oracle.counts["runs that were well"] += 1
+        hubs = [key for key, hub in report.hubs.items() if not hub.paused]
+        lacking = self.oracle.missing(self._asked(started), hubs, shown=started, until=report.until)
+        self.oracle.require(
+            not lacking, "a run that says all is well has delivered all that was shown", named(lacking)
+        )
+
+    def _judge_healthy(self, outcome: Outcome, weather: Weather) -> None:
+        """A hub that is well gets all that was shown, whatever happens to other hubs and locations."""
+        report, process = outcome.report, outcome.process
+        if report is None or report.until is None or not weather.is_the_hubs_alone():
+            return
+        if process.causes & {"lease lost", "conflict"} or process.queries.total() > _SHORT_RUN:
+            return
+        well = [hub for hub, found in report.hubs.items() if not found.paused and weather.hubs[hub].is_calm()]
+        self.oracle.counts["hubs that were well in a run"] += len(well)
+        names = [name for name in self._asked(outcome.started) if name != weather.api.broken]
+        lacking = self.oracle.missing(names, well, shown=outcome.started, until=report.until)
+        self.oracle.require(
+            not lacking, "a hub and location that are well are held back by nobody", named(lacking)
+        )
+
+    def _asked(self, at: datetime) -> list[str]:
+        """Give the buildings that a run must ask for: listed now, or found listed within two days."""
+        kept = {
+            name
+            for name, found in self.disk.now.locations.items()
+            if found.last_listed is not None and at - found.last_listed < _KEPT_AFTER_LISTING
+        }
+        return [
+            name
+            for name, building in self.source.buildings.items()
+            if name in kept or building.listed_from <= at - 2 * HOUR < at < building.listed_until
+        ]
+
+    # --- the quiet end ----------------------------------------------------------------------------------
+
+    def _quiet_phase(self) -> None:
+        """Without faults, everything that was promised arrives, and a steady run asks one question."""
+        asked = self._asked(self.clock.now())
+        for name, building in self.source.buildings.items():
+            if name not in asked:
+                building.listed_from, building.listed_until = START, self.clock.now() + 30 * DAY
+        self._wait(65 * MINUTE)
+        for number in range(3):
+            outcome = self.run(self._calm(), f"quiet {number}")
+            self._judge_quiet(outcome)
+            self._wait(15 * MINUTE)
+        self._judge_fresh()
+        self.oracle.judge_gaps(self.disk.now.locations)
+
+    def _judge_quiet(self, outcome: Outcome) -> None:
+        report = outcome.report
+        oracle = self.oracle
+        oracle.require(report is not None and report.ok, "a run without faults does not fail", f"{report}")
+        if report is None:
+            return
+        oracle.require(report.left == 0, "a run without faults leaves nothing behind", f"{report.left}")
+        self._judge_run(outcome)
+
+    def _judge_fresh(self) -> None:
+        """A reading that is published now is everywhere after the next run, at one question a group."""
+        now = self.clock.now()
+        names = [name for name in self._asked(now) if self.source.buildings[name].is_listed(now)]
+        fresh = [
+            self.source.add_fresh(name, now - self.feed.settle - MINUTE - MILLISECOND, now) for name in names
+        ]
+        for version in fresh:
+            self.oracle.publish(version)
+        groups = _groups(self.disk.now.locations.items())
+        outcome = self.run(self._calm(), "quiet fresh")
+        self._judge_quiet(outcome)
+        for version in fresh:
+            lacking = [hub.key for hub in self.hubs if not self.oracle.stored_at[hub.key][version.serial]]
+            self.oracle.require(
+                not lacking or version.large or version.flawed,
+                "a fresh reading passes",
+                f"{named([version])} is not at {lacking}",
+            )
+        for name, queries in outcome.process.queries.items():
+            expected = groups.get(name, 1) if self.badness or self.has_late_hub else 1
+            self.oracle.require(
+                queries <= expected or self._is_dense(name, outcome.process.asked_from[name]),
+                "a steady run asks once a group of a location",
+                f"{name}: {queries} queries, {expected} groups",
+            )
+
+    def _is_dense(self, name: str, asked_from: datetime) -> bool:
+        """Whether so much is shown that a run should rather ask in parts than come near the view's limit."""
+        now, building = self.clock.now(), self.source.buildings[name]
+        lines = building.published(Slice(asked_from - HOUR, now), now)
+        busiest = building.busiest_hour(Slice(asked_from - DAY, now), now)
+        return lines + busiest / 2 > self.feed.record_limit * 0.7
+
+
+def _groups(locations: Any) -> dict[str, int]:
+    found = {}
+    for name, location in locations:
+        distinct: list[Any] = []
+        for checkpoint in location.checkpoints.values():
+            if checkpoint not in distinct:
+                distinct.append(checkpoint)
+        found[name] = len(distinct)
+    return found
