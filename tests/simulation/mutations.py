@@ -59,14 +59,14 @@ MUTATIONS = (
     Mutation(
         "a slice is closed by its first batch",
         "app/delivery.py",
-        "queue[-1] = replace(queue[-1], closes=done_until, duplicates=duplicates)",
-        "queue[0] = replace(queue[0], closes=done_until, duplicates=duplicates)",
+        "queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)",
+        "queue[0] = replace(queue[0], closes=done_until, newest=newest, duplicates=duplicates)",
     ),
     Mutation(
         "no look-back",
         "app/planning.py",
-        "newest) - limits.look_back, furthest)",
-        "newest), furthest)",
+        "floor = max(spoken - limits.look_back, furthest)",
+        "floor = max(spoken, furthest)",
     ),
     Mutation(
         "questions go before known_from",
@@ -110,9 +110,9 @@ MUTATIONS = (
         "ids are forgotten without raising known_from, at half the reach",
         "app/model.py",
         "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}\n"
-        "        return Checkpoint(position, oldest, ids)\n",
+        "        return Checkpoint(position, oldest, ids, seen)\n",
         "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest + reach / 2}\n"
-        "        return Checkpoint(position, self.known_from, ids)\n",
+        "        return Checkpoint(position, self.known_from, ids, seen)\n",
     ),
     Mutation(
         "the first checkpoint is computed anew while nothing was delivered",
