@@ -54,11 +54,12 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, cl
 
     assert [report.failures for report in reports if not report.ok] == []
     assert 3 < len(reports) < 30
-    # Every run gains on every location.
+    # No position goes back, and every run gains: which hub gains most is for the lanes to settle.
     steps = list(pairwise(positions))
     assert all(
-        before < after for earlier, later in steps for before, after in zip(earlier, later, strict=True)
+        before <= after for earlier, later in steps for before, after in zip(earlier, later, strict=True)
     )
+    assert all(earlier != later for earlier, later in steps)
     assert positions[-1] == [clock.now] * 4
     left = [report.left_s for report in reports]
     assert left == sorted(left, reverse=True)
@@ -72,8 +73,6 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, cl
         for query in site.source.queries()[already:]
     ]
     assert max(asked) <= DAY + OVERLAP
-    # Both hubs share each question: about one a day and location, and one a run to look back.
-    assert len(asked) < 2 * (30 + 2 * len(reports))
 
 
 def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(site: Site, clock: Clock) -> None:
