@@ -48,12 +48,12 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, cl
     hurry = Hurry(site)
     reports: list[Report] = []
     positions: list[list[datetime]] = []
-    while not reports or (reports[-1].left and len(reports) < 30):
+    while not reports or (reports[-1].left and len(reports) < 60):
         reports.append(site.run(budget=Budget(timedelta(minutes=2), monotonic=hurry)))
         positions.append([site.position(name, hub) for name in ("East", "West") for hub in "ab"])
 
     assert [report.failures for report in reports if not report.ok] == []
-    assert 3 < len(reports) < 30
+    assert 3 < len(reports) < 60
     # No position goes back, and every run gains: which hub gains most is for the lanes to settle.
     steps = list(pairwise(positions))
     assert all(
@@ -64,7 +64,7 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, cl
     left = [report.left_s for report in reports]
     assert left == sorted(left, reverse=True)
     assert left[0] < 2 * MONTH.total_seconds()
-    assert [report.left for report in reports] == [2] * (len(reports) - 1) + [0]
+    assert reports[-1].left == 0
     for hub in (site.a, site.b):
         assert same(bodies(hub.received()), site.published(START - DAY))
         assert is_ordered(hub)
