@@ -73,6 +73,27 @@ def load_feed(name: str) -> Feed:
     return feed
 
 
+def ask_view(
+    dashboard: AskDashboard,
+    settings: FeedSettings,
+    rec_type: str,
+    loc1: str,
+    window: Slice,
+    placeholders: Mapping[str, str],
+) -> DashboardAnswer:
+    """Ask the feed's view for one building and window; the configured parameters win over `placeholders`."""
+    return dashboard(
+        DashboardQuery(
+            view_id=settings.view_id,
+            rec_type=rec_type,
+            data_context=settings.data_context,
+            loc1=loc1,
+            window=window,
+            parameters={**placeholders, **settings.parameters},
+        )
+    )
+
+
 def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[Reading]:
     """Give the readings of an answer, each once, sorted by time and id.
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard, joint_id, read_body, read_objects
+from app.feeds.feed import SOURCE, AskDashboard, ask_view, joint_id, read_body, read_objects
 from app.instants import format_time, hour_of
-from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
+from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
 from app.settings import FeedSettings
 
 REC_TYPE = "io.microshare.lake.snapshot.hourly"
@@ -36,16 +36,7 @@ def get_snapshot_full_coverage(
     Buildings may have another name in snapshots than in device clusters: a mapped one, or one
     that lacks a prefix. A wrong name is answered with 200 and nothing.
     """
-    return dashboard(
-        DashboardQuery(
-            view_id=settings.view_id,
-            rec_type=REC_TYPE,
-            data_context=settings.data_context,
-            loc1=snapshot_name(location, settings),
-            window=window,
-            parameters=PARAMETERS | dict(settings.parameters),
-        )
-    )
+    return ask_view(dashboard, settings, REC_TYPE, snapshot_name(location, settings), window, PARAMETERS)
 
 
 def snapshot_name(location: str, settings: FeedSettings) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard, read_body, read_objects
-from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
+from app.feeds.feed import SOURCE, AskDashboard, ask_view, read_body, read_objects
+from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
 from app.settings import FeedSettings
 
 REC_TYPE = "io.microshare.peoplecounter.unpacked.event.agg"
@@ -28,16 +28,7 @@ def get_people_counter_full_coverage(
     dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
 ) -> DashboardAnswer:
     """Ask for all counts of one building in a window, pages merged."""
-    return dashboard(
-        DashboardQuery(
-            view_id=settings.view_id,
-            rec_type=REC_TYPE,
-            data_context=settings.data_context,
-            loc1=location,
-            window=window,
-            parameters=FIELDS | dict(settings.parameters),
-        )
-    )
+    return ask_view(dashboard, settings, REC_TYPE, location, window, FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
