@@ -12,8 +12,9 @@ from app.forwarder import Lanes, MakeLanes, Wiring
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.model import FeedState, QuarantinedReading
-from app.settings import HubSettings, Settings, StateSettings
-from app.state.store import MendableStore, RunLock, StateStore
+from app.settings import HubSettings, Settings
+from app.state.opening import open_store
+from app.state.store import RunLock, StateStore
 
 # One for the process: both feeds share a login, and a warm process keeps its token.
 _TOKENS = TokenCache()
@@ -29,17 +30,6 @@ def wire(settings: Settings, *, dry_run: bool = False) -> Wiring:
         make_lanes=_rehearse if dry_run else _broadcast(settings),
         dry_run=dry_run,
     )
-
-
-def open_store(settings: StateSettings) -> MendableStore:
-    """Give the state store that the settings name. Raises StateError where it cannot be reached."""
-    if settings.store == "table":
-        from app.state.azure_table import AzureTableStore
-
-        return AzureTableStore.connect(settings)
-    from app.state.json_file import JsonFileStore
-
-    return JsonFileStore(settings.directory)
 
 
 def _broadcast(settings: Settings) -> MakeLanes:

@@ -42,8 +42,9 @@ from app.model import Slice
 from app.planning import Limits
 from app.report import Draft, Report, RunFailed
 from app.settings import HubSettings, Settings
+from app.state.opening import open_store
 from app.state.store import MendableStore
-from app.wiring import open_store, wire
+from app.wiring import wire
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -29,8 +29,8 @@ from app.instants import MILLISECOND, floor_to, utc_now
 from app.microshare.client import MicroshareClient
 from app.model import FeedState, Slice
 from app.settings import FeedSettings, HubSettings, Settings
+from app.state.opening import open_store
 from app.state.store import StateStore
-from app.wiring import open_store
 
 _MICROSHARE_BUDGET = timedelta(seconds=90)
 _HUB_S = 15.0

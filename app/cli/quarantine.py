@@ -32,8 +32,8 @@ from app.feeds.quarantine import NotForwardable, event_again
 from app.instants import format_time
 from app.model import Event, QuarantinedReading
 from app.settings import FeedSettings, HubSettings, Settings
+from app.state.opening import open_store
 from app.state.store import MendableStore
-from app.wiring import open_store
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,9 +19,9 @@ from app.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.model import FeedState, Slice
 from app.settings import FeedSettings, Settings
 from app.state import store as documents
+from app.state.opening import open_store
 from app.state.store import MendableStore, RunLock
 from app.state.surgery import Effect, Part, changed, effects
-from app.wiring import open_store
 
 
 @dataclass(frozen=True, slots=True)

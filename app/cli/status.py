@@ -17,8 +17,8 @@ from app.instants import format_time, parse_time, utc_now
 from app.model import FeedState, HubRecord, LocationState
 from app.report import gap_json
 from app.settings import FeedSettings, Settings
+from app.state.opening import open_store
 from app.state.store import StateStore
-from app.wiring import open_store
 
 
 @click.command("status", short_help=COMMANDS["status"])

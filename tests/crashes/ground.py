@@ -27,7 +27,7 @@ from app.feeds.feed import read_answer
 from app.instants import format_time
 from app.model import Checkpoint, DashboardAnswer, FeedState
 from app.settings import Settings
-from app.wiring import open_store
+from app.state.opening import open_store
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
