@@ -11,10 +11,21 @@ BASE = {"model", "instants", "strict_json", "budget", "errors", "redaction", "lo
 # From the bottom up: a module may import what stands in its own line or above.
 LAYERS = [
     BASE,
-    {"planning", "feeds", "microshare", "eventhub", "state", "schedule", "report", "lateness", "fetching"},
+    {
+        "planning",
+        "feeds",
+        "microshare",
+        "eventhub",
+        "state",
+        "schedule",
+        "report",
+        "lateness",
+        "fetching",
+        "ncrontab",
+    },
     {"ledger", "delivery", "locations"},
     {"forwarder"},
-    {"ncrontab", "connection_strings", "config_text", "config_rules", "config", "wiring", "backfill"},
+    {"connection_strings", "config_text", "config_rules", "config", "wiring", "backfill"},
     {"timer", "cli", "__main__"},
 ]
 # Parts of the second layer that must not know one another.
