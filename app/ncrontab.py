@@ -101,10 +101,8 @@ def _item(item: str, at: int) -> range:
     if match["first"] is None:
         return range(least, most + 1, step)
     first = _number(match["first"], names)
-    if match["last"] is not None:
-        last = _number(match["last"], names)
-    else:
-        last = most if match["step"] else first
+    end = most if match["step"] else first
+    last = end if match["last"] is None else _number(match["last"], names)
     if not least <= first <= last <= most:
         raise ValueError(item)
     return range(first, last + 1, step)
