@@ -11,12 +11,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app import strict_json
-from app.instants import format_time
 from app.redaction import redact
+from app.wording import counted as counted
+from app.wording import minute as minute
+from app.wording import moment as moment
+from app.wording import printable as printable
+from app.wording import span as span
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -103,16 +106,6 @@ def text(content: object, style: str = "") -> Text:
     return Text(printable(redact(str(content))), style=style)
 
 
-def printable(content: str) -> str:
-    """Escape what is not printable, line ends and terminal commands among it."""
-    if content.isprintable():
-        return content
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in content
-    )
-
-
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Table:
     """Lay rows out under heads; a None is a dash. Texts fold where a terminal is too narrow."""
     from rich.table import Table
@@ -149,37 +142,6 @@ def _cell(value: object) -> RenderableType:
     if isinstance(value, bool) or value is None:
         return text("-" if value is None else value)
     return text(f"{value:,}" if isinstance(value, int) else value)
-
-
-def minute(instant: datetime | None) -> str:
-    """Write an instant for people, in UTC, to the minute; a dash where there is none."""
-    return "-" if instant is None else format_time(instant)[:16].replace("T", " ")
-
-
-def moment(instant: datetime | None) -> str:
-    """Write an instant for people, in UTC, to the second."""
-    return "-" if instant is None else format_time(instant)[:19].replace("T", " ") + " UTC"
-
-
-def span(seconds: float | None) -> str:
-    """Write a duration for people in its two largest units: `40 s`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = whole // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def redacted(value: Any) -> Any:
