@@ -127,6 +127,8 @@ class JsonFileStore:
             for made in (self._directory, folder.parent, folder):
                 self._make(made)
             _write(path, store.quarantine_document(item))
+            # A run that was killed in the middle of it; its reading comes again with the next one.
+            _remove_unfinished(path)
         return str(path)
 
     def set_aside(self, name: str) -> list[str]:
@@ -216,8 +218,7 @@ class JsonFileStore:
         """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
         with suppress(OSError):
             for written in (f"{name}.json", f"{name}.lock.owner"):
-                for path in self._directory.glob(f"{written}.*.tmp"):
-                    path.unlink(missing_ok=True)
+                _remove_unfinished(self._directory / written)
 
     @staticmethod
     def _make(folder: Path) -> None:
@@ -295,6 +296,9 @@ def _link_or_copy(path: Path, other: Path) -> None:
             beside.touch(mode=0o600)
             shutil.copyfile(path, beside)
             _flush(beside)
+        # A file that was put there by hand may be readable by others.
+        with suppress(PermissionError):
+            beside.chmod(0o600)
         beside.replace(other)
     except OSError:
         with suppress(OSError):
@@ -322,6 +326,11 @@ def _written_beside(path: Path, content: bytes) -> Iterator[Path]:
         with suppress(OSError):
             Path(beside).unlink(missing_ok=True)
         raise
+
+
+def _remove_unfinished(path: Path) -> None:
+    for beside in path.parent.glob(f"{path.name}.*.tmp"):
+        beside.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

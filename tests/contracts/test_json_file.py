@@ -59,6 +59,16 @@ def test_a_missing_folder_is_made_for_us_alone(tmp_path: Path) -> None:
     assert modes == {"state": 0o700, f"{NAME}.json": 0o600, f"{NAME}.json.bak": 0o600}
 
 
+def test_a_file_put_there_by_hand_is_for_us_alone_from_the_next_save_on(tmp_path: Path) -> None:
+    store = save(tmp_path, state())
+    (tmp_path / f"{NAME}.json").chmod(0o644)
+
+    store.save(NAME, state(1), state().locations.keys())
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {f"{NAME}.json": 0o600, f"{NAME}.json.bak": 0o600}
+
+
 def test_the_file_can_be_read_by_a_person(tmp_path: Path) -> None:
     save(tmp_path, state())
 
@@ -456,6 +466,18 @@ def test_a_quarantined_reading_is_a_file_for_us_alone(tmp_path: Path) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in (found, *folders)] == [0o600, 0o700, 0o700, 0o700]
     assert found.parent == tmp_path / "state" / "quarantine" / "people_counter"
     assert found.name.startswith("AAAAAAAAAAAAAAAA-")
+
+
+def test_what_a_killed_write_left_in_quarantine_is_removed_when_its_reading_comes_again(
+    tmp_path: Path,
+) -> None:
+    store = JsonFileStore(tmp_path)
+    found = Path(store.quarantine(NAME, READING))
+    found.rename(found.with_name(f"{found.name}.x1.tmp"))
+
+    store.quarantine(NAME, READING)
+
+    assert names_in(found.parent) == [found.name]
 
 
 def test_an_id_from_outside_cannot_leave_the_folder(tmp_path: Path) -> None:
