@@ -64,10 +64,12 @@ def dispatch(
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
     for hubs, packed in _pack_for(events, feed, limits):
-        if packed.oversize:
+        # Where an hour is sent whole with each update of it, what does not fit was set aside before.
+        oversize = tuple(reading for reading in packed.oversize if not group.checkpoint.knows(reading.id))
+        if oversize:
             largest = limits[hubs[0]]
             reason = f"it is larger than a message of the hub ({largest:,} bytes)"
-            refused.append(Refused(packed.oversize, hubs, reason))
+            refused.append(Refused(oversize, hubs, reason))
         set_aside = _pairs((*flawed, *packed.oversize), window)
         queue = _queue(group.location, packed.batches, set_aside, window)
         queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)

@@ -104,6 +104,27 @@ def test_an_hour_too_large_for_a_hub_is_split_for_it(crowded: Site) -> None:
     assert len(parts) > 2
 
 
+def test_a_reading_too_large_is_set_aside_once_though_its_whole_hour_is_sent_again(
+    tmp_path: Path, clock: Clock
+) -> None:
+    estate = Estate(generated=False)
+    hour = START - timedelta(hours=2)
+    notes = {"Room 1": "x" * 1_100_000, "Room 2": "small", "Room 3": "late"}
+    for room, note in notes.items():
+        seen = START + timedelta(minutes=30) if note == "late" else hour
+        estate.add_snapshot("Mill & Lane", ["Mill & Lane", "1", room], hour, visible_from=seen, note=note)
+    with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        site = Site(source, hubs, clock, tmp_path)
+        site.overrides["late"] = "hour"
+
+        first = site.run("hourly_snapshot")
+        clock.move(hours=1)
+        second = site.run("hourly_snapshot")
+
+        assert [len(report.quarantined) for report in (first, second)] == [1, 0]
+        assert [tags[-1] for _, tags, _ in readings_at(site.a)] == ["Room 2", "Room 2", "Room 3"]
+
+
 def test_the_body_of_an_hour_says_what_it_holds(site: Site) -> None:
     site.run("hourly_snapshot")
 
