@@ -105,9 +105,6 @@ class Checkpoint:
     def knows(self, reading_id: str) -> bool:
         return any(reading_id in ids for ids in self.ids.values())
 
-    def knows_hour(self, hour: datetime) -> bool:
-        return bool(self.ids.get(hour))
-
     def newest_hour(self) -> datetime | None:
         """Give the newest hour that has readings; None where no id is held."""
         return max((hour for hour, ids in self.ids.items() if ids), default=None)

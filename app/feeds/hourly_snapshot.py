@@ -79,7 +79,7 @@ class HourlySnapshotFeed:
                 location,
                 hour,
                 whole[hour] if settings.late == "hour" else readings,
-                {"update": True} if checkpoint.knows_hour(hour) else {},
+                {"update": True} if _has_any(checkpoint, hour, answer) else {},
             )
             for hour, readings in by_hour.items()
         ]
@@ -90,6 +90,20 @@ class HourlySnapshotFeed:
 
     def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:  # noqa: ARG002
         return read_objects(REC_TYPE, location, read_body(location, body).get("objs"))
+
+
+def _has_any(checkpoint: Checkpoint, hour: datetime, answer: Sequence[Reading]) -> bool:
+    """Whether readings of the hour went out before.
+
+    Under the hour stand also ids of what is none of its readings: without a time, or far outside
+    the window that was asked.
+    """
+    strangers = {
+        reading.id
+        for reading in answer
+        if reading.flaw is not None or reading.time is None or hour_of(reading.time) != hour
+    }
+    return not checkpoint.ids.get(hour, frozenset()) <= strangers
 
 
 def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:

@@ -281,6 +281,18 @@ def test_what_came_late_to_an_hour_goes_out_alone_as_an_update() -> None:
     assert event.properties["update"] is True
 
 
+def test_the_first_event_of_an_hour_is_no_update_though_ids_of_something_else_stand_under_it() -> None:
+    timed = snapshots((TAGS, [SNAPSHOT]))[0]
+    without_time = snapshots((TAGS, [{"category": "space", "metric": "occupancy"}]))[0]
+    of_another_day = snapshots((TAGS, [SNAPSHOT | {"time": "2025-11-09T08:00:00.000Z"}]))[0]
+    seen = [without_time, of_another_day]
+    checkpoint = NOTHING.with_ids([(WINDOW.start, reading.id) for reading in seen])
+
+    [event] = hourly_snapshot.FEED.events(LOCATION, [timed], [*seen, timed], checkpoint, SETTINGS)
+
+    assert "update" not in event.properties
+
+
 def test_late_hour_sends_the_whole_hour_again() -> None:
     early, late = snapshots((TAGS, [SNAPSHOT]))[0], snapshots((["B"], [SNAPSHOT]))[0]
     checkpoint = NOTHING.with_ids([(WINDOW.start, early.id)])
