@@ -135,7 +135,7 @@ class SimulatedClient:
         floor = self._floor(query.loc1)
         if floor is None or query.window.start < floor:
             raise self._process.oracle.broken(
-                "nothing before known_from is ever asked", f"{query.loc1}: {query.window} before {floor}"
+                "nothing before known_from is ever asked", query.loc1, query.window, floor
             )
 
     def _maybe_fail(self, query: DashboardQuery) -> None:

@@ -85,7 +85,9 @@ class SimulatedLanes:
             self._open(lane)
 
     def has_room(self, hub: str) -> bool:
-        return self._lanes[hub].queued_bytes < self._lane_bytes
+        has_room = self._lanes[hub].queued_bytes < self._lane_bytes
+        self._process.lane_was_full |= not has_room
+        return has_room
 
     def put(self, hub: str, delivery: Delivery) -> None:
         self._process.effect("put", hub, delivery.location)
@@ -221,7 +223,10 @@ class SimulatedLanes:
         overtaken = not self._holds_lock()
         serials: set[int] = set()
         for event in delivery.batch.events if delivery.batch else ():
-            serials.update(process.oracle.store(lane.key, event, process.clock.now(), overtaken=overtaken))
+            now = process.clock.now()
+            serials.update(
+                process.oracle.store(lane.key, event, now, started=process.started, overtaken=overtaken)
+            )
         process.stored.setdefault(lane.key, set()).update(serials)
         process.inbox.note_stored(delivery, serials)
 

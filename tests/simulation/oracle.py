@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.eventhub.broadcaster import Delivery
-from app.instants import hour_of
-from app.model import Event, LocationState, QuarantinedReading
+from app.instants import format_time, hour_of
+from app.model import Event, LocationState, QuarantinedReading, Slice
 from tests.simulation.source import DAY, LARGE_BYTES, REC_TYPES, Source, Version
 
 _Pair = tuple[str, str]
@@ -25,6 +26,14 @@ class Broken(BaseException):
         self.detail = detail
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest reading that a hub has of a location, and when the run began that sent it."""
+
+    version: Version
+    sent_by_run_of: datetime
+
+
 class Oracle:
     """The truth about one world: who has what, what may repeat, and what is still due."""
 
@@ -37,7 +46,7 @@ class Oracle:
         self._coming = deque(source.by_publication)
         self._visible: dict[str, list[Version]] = {name: [] for name in source.buildings}
         self._message_ids: dict[frozenset[int], str] = {}
-        self._newest: dict[_Pair, tuple[datetime, Version]] = {}
+        self._newest: dict[_Pair, _Newest] = {}
         self._furthest: dict[_Pair, datetime] = {}
         self._excused: set[tuple[str, int]] = set()
         self.first: Broken | None = None
@@ -48,14 +57,15 @@ class Oracle:
         self.settled: dict[str, dict[int, int]] = {}
         self.due: dict[_Pair, dict[int, Version]] = {}
 
-    def broken(self, invariant: str, detail: str) -> Broken:
-        failure = Broken(invariant, detail)
+    def broken(self, invariant: str, *about: object) -> Broken:
+        failure = Broken(invariant, " ".join(map(_told, about)))
         self.first = self.first or failure
         return failure
 
-    def require(self, holds: bool, invariant: str, detail: str) -> None:
+    def require(self, holds: bool, invariant: str, *about: object) -> None:
+        """Raise Broken, which tells what it is `about`, where the invariant does not hold."""
         if not holds:
-            raise self.broken(invariant, detail)
+            raise self.broken(invariant, *about)
 
     def add_hub(self, hub: str) -> None:
         self.stored_at.setdefault(hub, Counter())
@@ -95,47 +105,64 @@ class Oracle:
         self.require(
             begin <= now - self._start_from,
             "a first checkpoint lies START_FROM back",
-            f"{building} at {hub}: {begin} at {now}",
+            building,
+            hub,
+            begin,
+            now,
         )
+        self._make_all_due(building, hub, begin, now)
+        self.counts["first checkpoints"] += 1
+
+    def _make_all_due(self, building: str, hub: str, begin: datetime, now: datetime) -> None:
         self.begins[building, hub] = begin
         self.due[building, hub] = {}
         for version in self._visible[building]:
             if version.is_shown(now):
                 self._make_due(building, hub, begin, version)
-        self.counts["first checkpoints"] += 1
 
-    def forget_begins(self, kept: set[_Pair]) -> None:
-        """Follow a restore of a state that is older than some first checkpoints."""
-        for pair in self.begins.keys() - kept:
-            del self.begins[pair], self.due[pair]
+    def _restore_begins(self, begins: Mapping[_Pair, datetime], now: datetime) -> None:
+        """Follow a restore of a state with other first checkpoints, or without some."""
+        for pair, begin in list(self.begins.items()):
+            if begins.get(pair) != begin:
+                del self.begins[pair], self.due[pair]
+                self._newest.pop(pair, None)
+        for (building, hub), begin in begins.items():
+            if (building, hub) not in self.begins:
+                self._make_all_due(building, hub, begin, now)
 
     # --- what arrives -------------------------------------------------------------------------------
 
-    def store(self, hub: str, event: Event, now: datetime, *, overtaken: bool = False) -> list[int]:
-        """Judge an event that a hub stores; give the readings in it.
+    def store(
+        self, hub: str, event: Event, now: datetime, *, started: datetime, overtaken: bool = False
+    ) -> list[int]:
+        """Judge an event that a hub stores from a run that began at `started`; give the readings in it.
 
         `overtaken` says that the lease was lost while it was on its way: another run may have been quicker.
         """
         self.catch_up(now)
         versions = self._versions_in(event)
         early = [version for version in versions if version.shown > now]
-        self.require(not early, "nothing arrives before it is published", _named(early))
+        self.require(not early, "nothing arrives before it is published", *early)
         for version in versions:
-            self._arrive(hub, version, overtaken=overtaken)
+            self._arrive(hub, version, started, overtaken=overtaken)
         serials = frozenset(version.serial for version in versions)
         known = self._message_ids.setdefault(serials, event.message_id)
-        self.require(known == event.message_id, "a repeat has the same message id", f"{event.message_id}")
+        self.require(known == event.message_id, "a repeat has the same message id", event.message_id)
         return [version.serial for version in versions]
 
-    def _arrive(self, hub: str, version: Version, *, overtaken: bool) -> None:
+    def _arrive(self, hub: str, version: Version, started: datetime, *, overtaken: bool) -> None:
         pair = (version.building, hub)
-        where = f"reading {version.serial} of {version.building} at {hub}"
-        self.require(pair in self.begins, "a first checkpoint is saved before anything is sent of it", where)
-        self.require(version.time >= self.begins[pair], "nothing from before known_from is delivered", where)
+        self.require(
+            pair in self.begins, "a first checkpoint is saved before anything is sent of it", version, hub
+        )
+        self.require(
+            version.time >= self.begins[pair], "nothing from before known_from is delivered", version, hub
+        )
         self.require(
             overtaken or version.serial not in self.settled[hub],
             "what was acknowledged and saved is not sent again",
-            where,
+            version,
+            hub,
         )
         times = self.stored_at[hub]
         times[version.serial] += 1
@@ -143,28 +170,37 @@ class Oracle:
         if times[version.serial] > 1:
             self.counts["repeats"] += 1
             self.require(
-                (hub, version.serial) in self._excused, "a repeat has a cause that the world noted", where
+                (hub, version.serial) in self._excused,
+                "a repeat has a cause that the world noted",
+                version,
+                hub,
             )
         else:
-            self._judge_order(pair, version)
+            self._judge_order(pair, version, started, overtaken=overtaken)
         self.due[pair].pop(version.serial, None)
 
-    def _judge_order(self, pair: _Pair, version: Version) -> None:
-        time, newest = self._newest.get(pair, (version.time, version))
-        ordered = (
-            version.time >= time
+    def _judge_order(self, pair: _Pair, version: Version, started: datetime, *, overtaken: bool) -> None:
+        """Judge the first arrival of a reading.
+
+        One that comes after a newer one was published late: when the run that sent the newer one
+        began, the source did not show it.
+        """
+        newest = self._newest.get(pair)
+        if newest is None or version.time >= newest.version.time:
+            self._newest[pair] = _Newest(version, started)
+            return
+        self.require(
+            version.shown > newest.sent_by_run_of
             or not version.promised
             or version.saturated
-            or version.shown > newest.shown
             or version.shown >= version.replaced
-        )
-        self.require(
-            ordered,
+            or overtaken,
             "readings of a location arrive by time at a hub, late-published ones apart",
-            f"{version.serial} ({version.time}) after {newest.serial} ({time}) at {pair}",
+            pair,
+            version,
+            newest.version,
+            newest.sent_by_run_of,
         )
-        if version.time >= time:
-            self._newest[pair] = (version.time, version)
 
     def _versions_in(self, event: Event) -> list[Version]:
         body = json.loads(event.body)
@@ -183,7 +219,7 @@ class Oracle:
             "_location_tags": list(version.tags),
         }
         if version is None or body != whole:
-            raise self.broken("what arrives is what was published", f"{event.body[:300]!r}")
+            raise self.broken("what arrives is what was published", event.body[:300])
         return [version]
 
     def _match(
@@ -192,7 +228,7 @@ class Oracle:
         version = self._by_serial.get(entry.get("serial", 0))
         tags = tuple(data["_id"]["tags"])
         if version is None or entry != version.entry or tags != version.tags or set(data) != set(expected):
-            raise self.broken("what arrives is what was published", f"{dict(entry)} of {tags}")
+            raise self.broken("what arrives is what was published", dict(entry), tags)
         return version
 
     def excuse(self, hub: str, serials: Iterable[int], cause: str) -> None:
@@ -210,9 +246,7 @@ class Oracle:
         self.counts["quarantined"] += 1
         for hub in item.hubs:
             fits = not version.flawed and (not version.large or largest[hub] > LARGE_BYTES * 2)
-            self.require(
-                not fits, "only what a hub cannot take is quarantined", f"reading {version.serial} for {hub}"
-            )
+            self.require(not fits, "only what a hub cannot take is quarantined", version, hub)
             self.quarantined[hub].add(version.serial)
             self.due.get((version.building, hub), {}).pop(version.serial, None)
 
@@ -223,44 +257,44 @@ class Oracle:
     ) -> None:
         """Judge the checkpoints of a location that a run, begun at `started`, saves."""
         for hub, checkpoint in saved.checkpoints.items():
-            pair, where = (building, hub), f"{building} at {hub}: {checkpoint.delivered_until}"
+            pair, position = (building, hub), checkpoint.delivered_until
             self.add_hub(hub)
             if pair not in self.begins:
                 self._begin(building, hub, checkpoint.known_from, now)
-            furthest = max(self._furthest.get(pair, checkpoint.delivered_until), checkpoint.delivered_until)
+            furthest = max(self._furthest.get(pair, position), position)
             self._furthest[pair] = furthest
             allowed = max(self.begins[pair], hour_of(furthest - self._reach))
             self.require(
                 checkpoint.known_from <= allowed,
                 "known_from rises only by pruning",
-                f"{where}, {checkpoint.known_from} after {allowed}",
+                pair,
+                checkpoint.known_from,
+                allowed,
             )
-            self.require(
-                checkpoint.delivered_until <= now, "no position passes the horizon", f"{where} at {now}"
-            )
+            self.require(position <= now, "no position passes the horizon", pair, position, now)
             earlier = before.checkpoints.get(hub)
-            if earlier is None or checkpoint.delivered_until > earlier.delivered_until:
-                self._judge_position(pair, checkpoint.delivered_until, started)
+            if earlier is None or position > earlier.delivered_until:
+                self._judge_position(pair, position, started)
 
     def _judge_position(self, pair: _Pair, position: datetime, started: datetime) -> None:
         passed = [
             version
             for version in self.due[pair].values()
-            if version.time < position and version.shown <= started and version.replaced > started
+            if version.time < position and version.shown <= started < version.replaced
+            if not version.saturated
         ]
-        passed = [version for version in passed if not version.saturated]
         self.require(
-            not passed,
-            "a position never moves past what its hub has not got",
-            f"{pair} at {position}: {_named(passed)}",
+            not passed, "a position never moves past what its hub has not got", pair, position, *passed
         )
 
     def settle(self, hub: str, serials: Iterable[int], number: int) -> None:
         for serial in serials:
             self.settled[hub].setdefault(serial, number)
 
-    def restore(self, number: int) -> None:
+    def restore(self, number: int, begins: Mapping[_Pair, datetime], now: datetime) -> None:
         """Follow a restore of the state as it was at save `number`: what came later may repeat."""
+        self.catch_up(now)
+        self._restore_begins(begins, now)
         for hub, settled in self.settled.items():
             lost = [serial for serial, saved in settled.items() if saved > number]
             for serial in lost:
@@ -293,18 +327,18 @@ class Oracle:
                 for version in due.values()
                 if version.saturated and not any(version.time in gap.window for gap in gaps)
             ]
-            self.require(
-                not unnamed,
-                "what a full view hides is named as a gap",
-                f"{building} at {hub}: {_named(unnamed)}",
-            )
+            self.require(not unnamed, "what a full view hides is named as a gap", building, hub, *unnamed)
 
 
-def _named(versions: Iterable[Version]) -> str:
-    return ", ".join(
-        f"reading {version.serial} (time {version.time}, shown {version.shown})"
-        for version in list(versions)[:3]
-    )
-
-
-named = _named
+def _told(about: object) -> str:
+    """Write something that a broken invariant is about; only then, for it takes time."""
+    match about:
+        case Version():
+            times = f"time {format_time(about.time)}, shown {format_time(about.shown)}"
+            return f"reading {about.serial} of {about.building} ({times})"
+        case datetime():
+            return format_time(about)
+        case Slice():
+            return f"{format_time(about.start)}/{format_time(about.end)}"
+        case _:
+            return str(about)

@@ -55,6 +55,7 @@ class Process:
         self.rng = rng
         self.oracle = oracle
         self.trace = trace
+        self.started = clock.now()
         self.alive = True
         self.effects = 0
         self.kill_at = 0
@@ -67,6 +68,7 @@ class Process:
         self.causes: set[str] = set()
         self.lock_token = 0
         self.save_failed = False
+        self.lane_was_full = False
         self.stored: dict[str, set[int]] = {}
         self.handed: dict[str, dict[str, set[int]]] = {}
         self.queries: Counter[str] = Counter()

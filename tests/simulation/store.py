@@ -19,6 +19,7 @@ from app.state.store import (
     location_document,
     location_from,
 )
+from tests.simulation.oracle import Oracle
 from tests.simulation.process import Process
 
 _LEASE_S = 60.0
@@ -26,11 +27,15 @@ _LEASE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The state after a save; `number` counts the saves of the world."""
+    """The state after a save; `number` counts the saves of the world.
+
+    `begins` are the first checkpoints, by location and hub, that hold with it.
+    """
 
     number: int
     feed: FeedState
     locations: Mapping[str, LocationState]
+    begins: Mapping[tuple[str, str], datetime]
 
 
 @dataclass(slots=True)
@@ -42,12 +47,13 @@ class Disk:
     """
 
     leased: bool
-    now: Saved = field(default_factory=lambda: Saved(0, FeedState(), {}))
+    now: Saved = field(default_factory=lambda: Saved(0, FeedState(), {}, {}))
     versions: dict[str, int] = field(default_factory=dict)
     older: deque[Saved] = field(default_factory=lambda: deque(maxlen=40))
     owner: int = 0
     owned_until_ms: int = 0
     tokens: int = 0
+    _read: dict[str, LocationState] = field(default_factory=dict)
 
     def restore(self, saved: Saved) -> None:
         """Put an older copy in place, as a person would who restores a backup."""
@@ -56,6 +62,19 @@ class Disk:
 
     def lose_lock(self) -> None:
         self.owner = 0
+
+    def read_back(self, oracle: Oracle) -> FeedState:
+        """Give the state as its documents say: what was written since the last time is read from them."""
+        locations = dict(self.now.locations)
+        for name, written in locations.items():
+            if self._read.get(name) is not written:
+                read = location_from(decode(encode(location_document(written))))
+                oracle.require(read == written, "a document is read as it was written", name, written, read)
+                self._read[name] = locations[name] = read
+        document = decode(encode(feed_document(replace(self.now.feed, locations=locations))))
+        feed = feed_from(document, {})
+        self.now = replace(self.now, feed=feed, locations=locations)
+        return replace(feed, locations=dict(locations))
 
 
 @dataclass(slots=True)
@@ -87,7 +106,7 @@ class SimulatedStore:
             raise StateError("memory: cannot be reached; try again")
         self._known = dict(self._disk.versions)
         self._started = self._process.clock.now()
-        return replace(self._disk.now.feed, locations=dict(self._disk.now.locations))
+        return self._disk.read_back(self._process.oracle)
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002
         process = self._process
@@ -159,26 +178,17 @@ class SimulatedStore:
         number = disk.now.number + 1
         locations = dict(disk.now.locations)
         for name in names:
-            given = state.locations[name]
-            read = location_from(decode(encode(location_document(given))))
-            process.oracle.require(
-                read == given, "a document is read as it was written", f"{name}: {given} became {read}"
-            )
-            before = locations.get(name, LocationState())
-            self._judge(name, read, before, now)
-            locations[name] = read
+            given, before = state.locations[name], locations.get(name, LocationState())
+            process.oracle.judge_save(name, given, before, started=self._started, now=now)
+            locations[name] = given
             disk.versions[name] = number
             if is_known:
                 self._known[name] = number
             for hub, serials in process.handed.pop(name, {}).items():
                 process.oracle.settle(hub, serials, number)
-        document = decode(encode(feed_document(replace(state, locations=locations))))
         disk.older.append(disk.now)
-        disk.now = Saved(number, feed_from(document, {}), locations)
+        disk.now = Saved(number, replace(state, locations={}), locations, dict(process.oracle.begins))
         process.oracle.counts["saves"] += 1
-
-    def _judge(self, name: str, read: LocationState, before: LocationState, now: datetime) -> None:
-        self._process.oracle.judge_save(name, read, before, started=self._started, now=now)
 
     def _count(self, what: str) -> None:
         self._process.oracle.counts[f"fault: {what}"] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from app.settings import (
 )
 from tests.simulation.client import ApiWeather, SimulatedClient
 from tests.simulation.lanes import HubWeather, SimulatedLanes
-from tests.simulation.oracle import Broken, Oracle, named
+from tests.simulation.oracle import Broken, Oracle
 from tests.simulation.process import Clock, Killed, Process, SimulatedWorkers
 from tests.simulation.source import DAY, HOUR, MINUTE, START, Habits, Source
 from tests.simulation.store import Disk, SimulatedStore, StoreFaults
@@ -128,6 +129,9 @@ def simulate(seed: int) -> Tally:
             world.live()
         except Broken as broken:
             raise Violation(seed, world.oracle.first or broken, tuple(world.trace)) from None
+        except Exception as error:
+            unexpected = Broken("nothing unexpected is raised", traceback.format_exc())
+            raise Violation(seed, unexpected, tuple(world.trace)) from error
     return world.tally()
 
 
@@ -333,9 +337,7 @@ class World:
             self.trace.append((self.clock.ms, "world", 0, "RESTORED", (saved.number,)))
             self.oracle.counts["fault: restore"] += 1
             self.disk.restore(saved)
-            self.oracle.restore(saved.number)
-            pairs = {(name, hub) for name, found in saved.locations.items() for hub in found.checkpoints}
-            self.oracle.forget_begins(pairs)
+            self.oracle.restore(saved.number, saved.begins, self.clock.now())
 
     def _wait(self, pause: timedelta) -> None:
         self.clock.sleep(pause.total_seconds() + self.rng.choice((0.0, 0.0, 1.5, 40.0)))
@@ -359,7 +361,7 @@ class World:
             outcome.report = failed.report
         except LockHeld:
             effects = process.effects
-            self.oracle.require(effects == 1, "a run that finds the lock held does nothing", f"{effects}")
+            self.oracle.require(effects == 1, "a run that finds the lock held does nothing", effects)
         except Killed:
             pass
         if self.oracle.first is not None:
@@ -436,7 +438,9 @@ class World:
                 self.oracle.require(
                     bool(process.causes),
                     "what was acknowledged is saved when a run ends",
-                    f"{process.name}: {len(unsettled)} readings at {hub}",
+                    process.name,
+                    hub,
+                    unsettled,
                 )
                 self.oracle.excuse(hub, unsettled, ", ".join(sorted(process.causes)))
 
@@ -457,7 +461,7 @@ class World:
         hubs = [key for key, hub in report.hubs.items() if not hub.paused]
         lacking = self.oracle.missing(self._asked(started), hubs, shown=started, until=report.until)
         self.oracle.require(
-            not lacking, "a run that says all is well has delivered all that was shown", named(lacking)
+            not lacking, "a run that says all is well has delivered all that was shown", *lacking[:3]
         )
 
     def _judge_healthy(self, outcome: Outcome, weather: Weather) -> None:
@@ -472,7 +476,7 @@ class World:
         names = [name for name in self._asked(outcome.started) if name != weather.api.broken]
         lacking = self.oracle.missing(names, well, shown=outcome.started, until=report.until)
         self.oracle.require(
-            not lacking, "a hub and location that are well are held back by nobody", named(lacking)
+            not lacking, "a hub and location that are well are held back by nobody", *lacking[:3]
         )
 
     def _asked(self, at: datetime) -> list[str]:
@@ -507,10 +511,10 @@ class World:
     def _judge_quiet(self, outcome: Outcome) -> None:
         report = outcome.report
         oracle = self.oracle
-        oracle.require(report is not None and report.ok, "a run without faults does not fail", f"{report}")
+        oracle.require(report is not None and report.ok, "a run without faults does not fail", report)
         if report is None:
             return
-        oracle.require(report.left == 0, "a run without faults leaves nothing behind", f"{report.left}")
+        oracle.require(report.left == 0, "a run without faults leaves nothing behind", report.left)
         self._judge_run(outcome)
 
     def _judge_fresh(self) -> None:
@@ -530,14 +534,19 @@ class World:
             self.oracle.require(
                 not lacking or version.large or version.flawed,
                 "a fresh reading passes",
-                f"{named([version])} is not at {lacking}",
+                version,
+                lacking,
             )
         for name, queries in outcome.process.queries.items():
             expected = groups.get(name, 1) if self.badness or self.has_late_hub else 1
+            if outcome.process.lane_was_full:
+                continue  # a hub whose lane has no room leaves the slice to a question of its own
             self.oracle.require(
                 queries <= expected or self._is_dense(name, outcome.process.asked_from[name]),
                 "a steady run asks once a group of a location",
-                f"{name}: {queries} queries, {expected} groups",
+                name,
+                queries,
+                expected,
             )
 
     def _is_dense(self, name: str, asked_from: datetime) -> bool:
