@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 # Half the tests wait for sockets.
 WORKERS ?= 4
 
-.PHONY: help demo test lint types azurite runtime audit torture crashes simulate faults clean
+.PHONY: help demo test lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
 	@echo "make test          lint, types and all tests"
-	@echo "make audit         licences and known vulnerabilities of what is deployed"
+	@echo "make licences      list the licences of what is deployed in docs/licences.md"
+	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
 	@echo "make crashes       kill a run at each of its boundaries in turn"
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
@@ -52,16 +53,9 @@ azurite: package.json
 runtime: $(BIN)/.dev
 	@$(BIN)/python -m tests.runtime_venv
 
-# Known vulnerabilities of what is deployed (asks PyPI's advisory service), and its licences, kept in docs.
-AUDIT := .venvs/audit
-$(AUDIT)/.made: requirements.txt
-	$(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1 pip-licenses==5.5.5
-	$(PYTHON) -m venv $(AUDIT)/deployed && $(AUDIT)/deployed/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
-
-audit: $(AUDIT)/.made
-	$(AUDIT)/bin/pip-licenses --python $(AUDIT)/deployed/bin/python --format=markdown --output-file=docs/licences.md
-	$(AUDIT)/bin/pip-audit --strict -r requirements.txt
+# What is deployed, in an environment of its own; `python -m app audit` is about readings, not packages.
+licences vulnerabilities: $(BIN)/.dev
+	$(BIN)/python -m tests.dependencies $@
 
 # STORE=json or table, SEED=... to do one again.
 torture: $(BIN)/.dev azurite
