@@ -28,11 +28,16 @@ AskDashboard = Callable[[DashboardQuery], DashboardAnswer]
 
 
 class Feed(Protocol):
-    """One recType and its way to the hubs. `title` is what people call it."""
+    """One recType and its way to the hubs. `title` is what people call it.
+
+    `merged_by` names the fields of an entry that tell readings apart for a consumer, beside their
+    location, tags and time.
+    """
 
     title: str
     rec_type: str
     state_name: str
+    merged_by: tuple[str, ...]
 
     def ask(self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice) -> Any:
         """Ask the feed's view for one location and window; give the DashboardAnswer."""
@@ -59,6 +64,15 @@ class Feed(Protocol):
 
         Raises BadResponse for a body that this feed did not write.
         """
+
+    def readings_in(self, location: str, body: bytes) -> list[Reading]:
+        """Give the readings that the body of an event stands for, as the source wrote them.
+
+        Their ids are what the content gives. Raises BadResponse as `ids_in` does.
+        """
+
+    def held_as(self, location: str, reading: Reading) -> str:
+        """Give the id that `readings_in` finds in the event of a reading: its own, nearly always."""
 
 
 def load_feed(name: str) -> Feed:
@@ -113,11 +127,15 @@ def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[R
     return sorted(readings.values(), key=lambda reading: (reading.time or EPOCH, reading.id))
 
 
-def read_objects(rec_type: str, location: str, objs: Any) -> list[tuple[datetime, str]]:
-    """Give time and id of each reading in an event's objects; raises BadResponse as `read_answer` does."""
+def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
+    """Give the readings in an event's objects; raises BadResponse as `read_answer` does."""
     if not isinstance(objs, list) or not all(isinstance(obj, Mapping) for obj in objs):
         raise BadResponse(f"an event of {location} has no list of objects")
-    readings = read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
+    return read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
+
+
+def timed_ids(readings: Sequence[Reading]) -> list[tuple[datetime, str]]:
+    """Give time and id of each reading that has a time."""
     return [(reading.time, reading.id) for reading in readings if reading.time is not None]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard, ask_view, joint_id, read_body, read_objects
+from app.feeds.feed import SOURCE, AskDashboard, ask_view, joint_id, read_body, read_objects, timed_ids
 from app.instants import format_time, hour_of
 from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
 from app.settings import FeedSettings
@@ -57,6 +57,7 @@ class HourlySnapshotFeed:
     title: str = "hourly snapshot"
     rec_type: str = REC_TYPE
     state_name: str = "snapshotstate"
+    merged_by: tuple[str, ...] = ("category", "metric")
 
     def ask(
         self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
@@ -89,7 +90,13 @@ class HourlySnapshotFeed:
         return [_part(event, chunk, number, len(chunks)) for number, chunk in enumerate(chunks, 1)], oversize
 
     def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:  # noqa: ARG002
+        return timed_ids(self.readings_in(location, body))
+
+    def readings_in(self, location: str, body: bytes) -> list[Reading]:
         return read_objects(REC_TYPE, location, read_body(location, body).get("objs"))
+
+    def held_as(self, location: str, reading: Reading) -> str:  # noqa: ARG002
+        return reading.id
 
 
 def _has_any(checkpoint: Checkpoint, hour: datetime, answer: Sequence[Reading]) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app import strict_json
-from app.feeds.feed import SOURCE, AskDashboard, ask_view, read_body, read_objects
-from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
+from app.feeds.feed import SOURCE, AskDashboard, ask_view, read_body, read_objects, timed_ids
+from app.model import Checkpoint, DashboardAnswer, Event, JsonObject, Reading, Slice
 from app.settings import FeedSettings
 
 REC_TYPE = "io.microshare.peoplecounter.unpacked.event.agg"
@@ -22,6 +22,9 @@ FIELDS = {
     "field5": "field5",
     "field6": "field6",
 }
+# What an event adds to its entry, in place of what the entry has under these names.
+_TAGS = "_location_tags"
+_OURS = frozenset({"recType", _TAGS})
 
 
 def get_people_counter_full_coverage(
@@ -38,6 +41,7 @@ class PeopleCounterFeed:
     title: str = "people counter"
     rec_type: str = REC_TYPE
     state_name: str = "peoplecounterstate"
+    merged_by: tuple[str, ...] = ()
 
     def ask(
         self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
@@ -59,14 +63,26 @@ class PeopleCounterFeed:
         return [], list(event.readings)
 
     def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:
-        # The body has more fields than the entry had, so it has another id.
-        entry = read_body(location, body)
-        objs = [{"data": {"_id": {"tags": entry.get("_location_tags")}, "line": [entry]}}]
-        return [(time, message_id) for time, _ in read_objects(REC_TYPE, location, objs)]
+        return [(time, message_id) for time, _ in timed_ids(self.readings_in(location, body))]
+
+    def readings_in(self, location: str, body: bytes) -> list[Reading]:
+        said = read_body(location, body)
+        data = {"_id": {"tags": said.get(_TAGS)}, "line": [_without_ours(said)]}
+        return read_objects(REC_TYPE, location, [{"data": data}])
+
+    def held_as(self, location: str, reading: Reading) -> str:
+        if _OURS.isdisjoint(reading.entry):
+            return reading.id
+        data = {"_id": {"tags": list(reading.tags)}, "line": [_without_ours(reading.entry)]}
+        return read_objects(REC_TYPE, location, [{"data": data}])[0].id
+
+
+def _without_ours(entry: JsonObject) -> JsonObject:
+    return {name: value for name, value in entry.items() if name not in _OURS}
 
 
 def _event(location: str, reading: Reading) -> Event:
-    said = {"recType": REC_TYPE, "_location_tags": list(reading.tags)}
+    said = {"recType": REC_TYPE, _TAGS: list(reading.tags)}
     body = {"recType": REC_TYPE} | dict(reading.entry) | said
     properties = {"recType": REC_TYPE, "location": location, "source": SOURCE}
     return Event(reading.id, location, strict_json.dumps(body), properties, (reading,))

@@ -377,3 +377,53 @@ def test_owner_org_is_asked_with_its_quotes() -> None:
 def test_a_feed_without_a_module_is_named() -> None:
     with pytest.raises(SettingsError, match=r"feeds\.lifts: no module app/feeds/lifts\.py"):
         load_feed("lifts")
+
+
+# --- back from a hub --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"recType": "another.type"},
+        {"_location_tags": ["elsewhere"]},
+        {"recType": people_counter.REC_TYPE},
+    ],
+    ids=["as usual", "own recType", "own tags", "our recType"],
+)
+def test_a_people_event_gives_its_reading_back_whatever_names_its_entry_has(more: dict[str, Any]) -> None:
+    feed = people_counter.FEED
+    (reading,) = people({**ENTRY, **more})
+    (event,) = feed.events(LOCATION, [reading], [reading], NOTHING, SETTINGS)
+
+    (found,) = feed.readings_in(LOCATION, event.body)
+
+    assert (found.tags, found.time, found.id) == (
+        reading.tags,
+        reading.time,
+        feed.held_as(LOCATION, reading),
+    )
+    assert (found.id == reading.id) is (more == {})
+
+
+def test_a_people_event_whose_content_was_changed_gives_another_id_and_the_same_time_and_tags() -> None:
+    (reading,) = people(ENTRY)
+    (event,) = people_counter.FEED.events(LOCATION, [reading], [reading], NOTHING, SETTINGS)
+    body = event.body.replace(b'"in":5', b'"in":6')
+
+    (found,) = people_counter.FEED.readings_in(LOCATION, body)
+
+    assert (found.tags, found.time, found.id[:8]) == (reading.tags, reading.time, reading.id[:8])
+    assert found.id != reading.id
+
+
+def test_a_snapshot_event_gives_its_readings_back() -> None:
+    feed = hourly_snapshot.FEED
+    readings = snapshots((["A", "1"], [SNAPSHOT]), (["A", "2"], [SNAPSHOT, {**SNAPSHOT, "metric": "sf"}]))
+    (event,) = feed.events(LOCATION, readings, readings, NOTHING, SETTINGS)
+
+    found = feed.readings_in(LOCATION, event.body)
+
+    assert {reading.id for reading in found} == {feed.held_as(LOCATION, reading) for reading in readings}
+    assert {reading.id for reading in found} == {reading.id for reading in readings}
