@@ -58,6 +58,10 @@ class Received:
     body: bytes = field(repr=False)
 
 
+class _NothingCame(HubUnreachable):
+    """The hub is known to hold events, and hands none out."""
+
+
 class HubReader:
     """Reads one hub through one consumer group, and leaves nothing behind in it.
 
@@ -74,6 +78,9 @@ class HubReader:
         self._owes_event = False
         self._found: list[Mapping[str, Any]] = []
         self._since: datetime | None = None
+        self.kept_since: dict[str, datetime] = {}
+        # By partition: the last event that came, and the one that the hub says is its last.
+        self.withheld: dict[str, tuple[int, int]] = {}
 
     def open(self, *, latest: bool, since: datetime | None = None) -> int:
         """Find the partitions, and where to begin: at what comes after now, or at what is oldest.
@@ -108,11 +115,17 @@ class HubReader:
         last: datetime = known["last_enqueued_time_utc"]
         return self._since is None or last > self._since
 
-    def read_held(self, take: Callable[[Received], None]) -> datetime | None:
+    def read_held(
+        self,
+        take: Callable[[Received], None],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> datetime | None:
         """Hand everything to `take` that the hub held when it was opened, and end.
 
         Gives the time from which on nothing was lost to the hub's retention; None where nothing ever
-        was. Raises HubUnreachable where the hub holds back what it has.
+        was; `kept_since` has it by partition, `withheld` what the hub says to hold and hands out to
+        nobody. `progress` is told how many events were read, and of how many that are known of.
+        Raises HubUnreachable where the hub holds back all that it has.
         """
         last = {
             known["id"]: known["last_enqueued_sequence_number"]
@@ -120,27 +133,62 @@ class HubReader:
             if self._holds_some(known)
         }
         # Of a partition that begins with its first event nothing was lost.
-        kept_since = {
+        self.kept_since = {
             known["id"]: known["last_enqueued_time_utc"]
             for known in self._found
             if known["beginning_sequence_number"] > 0 and known["is_empty"] and self._went_on(known)
         }
         begins = {known["id"]: known["beginning_sequence_number"] for known in self._found}
+        ends, first = dict(last), dict[str, int]()
+        read = 0
 
         def take_held(event: Received) -> bool:
+            nonlocal read
             if event.sequence is not None:
                 if event.enqueued is not None and 0 < event.sequence == begins[event.partition]:
-                    kept_since[event.partition] = event.enqueued
+                    self.kept_since[event.partition] = event.enqueued
                 if event.sequence <= last.get(event.partition, -1):
+                    first.setdefault(event.partition, event.sequence)
+                    read += 1
                     take(event)
                 if event.sequence >= last.get(event.partition, event.sequence):
                     last.pop(event.partition, None)
+            if progress is not None:
+                progress(read, sum(ends[name] - at + 1 for name, at in first.items()))
             self._owes_event = bool(last)
             return bool(last)
 
         if last:
-            self.read(take_held)
-        return max(kept_since.values(), default=None)
+            try:
+                self.read(take_held)
+            except _NothingCame:
+                self._read_again(take_held, last)
+        return max(self.kept_since.values(), default=None)
+
+    def _read_again(self, take: Callable[[Received], bool], last: Mapping[str, int]) -> None:
+        """Try once more where events are owed, from the last ones that came.
+
+        A hub that hands those out again, and nothing after them, has no more: what it says to hold
+        was taken away. Raises HubUnreachable where it hands out nothing.
+        """
+        came = {name: after for name in last if isinstance(after := self._after[name], int)}
+        spoke: set[str] = set()
+
+        def take_new(event: Received) -> bool:
+            spoke.add(event.partition)
+            if event.sequence is not None and event.sequence <= came.get(event.partition, -1):
+                self._owes_event = True
+                return True
+            return take(event)
+
+        self._after |= {name: max(-1, came.get(name, -1) - 1) for name in last}
+        self._owes_event = True
+        try:
+            self.read(take_new)
+        except _NothingCame:
+            if not spoke.issuperset(last):
+                raise
+            self.withheld = {name: (int(came.get(name, -1)), end) for name, end in last.items()}
 
     def read(self, take: Callable[[Received], bool], seconds: float | None = None) -> None:
         """Hand every event to `take`, those of a partition in order, until it gives False or time is up.
@@ -195,7 +243,7 @@ class HubReader:
         except queue.Empty:
             if patience == left:
                 return None
-            raise self._silent("it holds events, and none came") from None
+            raise self._silent("it holds events, and none came", _NothingCame) from None
         if isinstance(received, Exception):
             raise self._explained(received) from received
         return received
@@ -218,9 +266,9 @@ class HubReader:
             fully_qualified_namespace=self._settings.host, credential=DefaultAzureCredential(), **options
         )
 
-    def _silent(self, what: str) -> HubUnreachable:
+    def _silent(self, what: str, kind: type[HubUnreachable] = HubUnreachable) -> HubUnreachable:
         where = f"hub {self._settings.name}"
-        return HubUnreachable(f"{where}: {what} within {self._answer_s:.0f} s; check the network, try again")
+        return kind(f"{where}: {what} within {self._answer_s:.0f} s; check the network, try again")
 
     def _explained(self, error: Exception) -> HubError:
         from azure.eventhub.exceptions import AuthenticationError

@@ -1,0 +1,72 @@
+"""What a hub holds is read to its end, also where it says to hold more than it hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import HubUnreachable
+from app.eventhub.reader import HubReader, Received
+from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
+from emulators.microshare import MicroshareEmulator
+from tests.site import START, Clock, Site
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Site]:
+    """A site with a day of readings in both hubs."""
+    clock = Clock(START)
+    with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        site = Site(source, hubs, clock, tmp_path)
+        assert site.run().ok
+        yield site
+
+
+def last_events(hub: EmulatedHub) -> dict[str, StoredEvent]:
+    return {event.partition_id: event for event in hub.received()}
+
+
+def reader_of(site: Site) -> HubReader:
+    return HubReader(site.settings().hubs[0], "$Default", answer_s=1.5)
+
+
+def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full: Site) -> None:
+    ends = {name: event.sequence_number for name, event in last_events(full.a).items()}
+    for _ in range(3):
+        gone = {event.sequence_number for event in last_events(full.a).values()}
+        full.a.discard(lambda event: event.sequence_number in gone)  # noqa: B023 - used at once
+    taken: list[Received] = []
+    reader = reader_of(full)
+
+    reader.open(latest=False)
+    readable_from = reader.read_held(taken.append)
+
+    assert sorted(str(event.message_id) for event in taken) == sorted(
+        str(event.message_id) for event in full.a.received()
+    )
+    kept = {name: event.sequence_number for name, event in last_events(full.a).items()}
+    assert reader.withheld == {name: (kept[name], ends[name]) for name in kept}
+    assert readable_from is None
+
+
+def test_a_hub_that_hands_out_nothing_of_what_it_holds_is_an_error(full: Site) -> None:
+    reader = reader_of(full)
+    reader.open(latest=False)
+    full.a.discard(lambda _: True)
+
+    with pytest.raises(HubUnreachable, match="it holds events, and none came"):
+        reader.read_held(lambda _: None)
+
+
+def test_how_far_reading_has_come_is_told_in_events(full: Site) -> None:
+    told: list[tuple[int, int]] = []
+    reader = reader_of(full)
+
+    reader.open(latest=False)
+    reader.read_held(lambda _: None, lambda done, known: told.append((done, known)))
+
+    count = len(full.a.received())
+    assert told[-1] == (count, count)
+    assert all(done <= known for done, known in told)
