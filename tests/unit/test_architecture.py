@@ -23,7 +23,7 @@ LAYERS = [
         "fetching",
         "ncrontab",
     },
-    {"ledger", "delivery", "locations", "audit"},
+    {"ledger", "delivery", "locations", "audit", "tally"},
     {"forwarder"},
     {"connection_strings", "config_text", "config_rules", "config", "wiring", "backfill"},
     {"timer", "cli", "__main__"},
