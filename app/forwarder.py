@@ -38,6 +38,7 @@ from app.locations import begin_checkpoints, find_locations
 from app.log import get_log
 from app.microshare.client import MicroshareClient
 from app.model import FeedState, Gap, LocationState, QuarantinedReading, Slice
+from app.outages import Outages, outages_in
 from app.planning import Group, Limits, plan_slice
 from app.report import Draft, Quarantined, Report, RunFailed, backlog
 from app.schedule import Schedule, Task
@@ -178,8 +179,9 @@ class _Run:
         self._started = wiring.now()
         self._horizon = self._started
         self._names: list[str] = []
-        self._hubs_failing_before: frozenset[str] = frozenset()
-        self._locations_failing_before: frozenset[str] = frozenset()
+        self._outages = Outages()
+        self._hubs_failed: set[str] = set()
+        self._refusals: set[tuple[str, str]] = set()
         self._locations_failed: set[str] = set()
         self._locations_answered: set[str] = set()
         # What may be done still: hubs that are connected, with the largest message each takes.
@@ -189,6 +191,7 @@ class _Run:
         self._stopped_locations: set[str] = set()
         self._opens_no_more = False
         self._unsaved: str | None = None
+        self._lock: RunLock | None = None
         # What is under way.
         self._fetching: set[tuple[str, str]] = set()
         self._fetches = 0
@@ -242,12 +245,7 @@ class _Run:
         self._ledger = Ledger(state, self._limits)
         self._loaded = True
         self._before = state.locations
-        self._hubs_failing_before = frozenset(
-            key for location in state.locations.values() for key, hub in location.hubs.items() if hub.error
-        )
-        self._locations_failing_before = frozenset(
-            name for name, found in state.locations.items() if found.error
-        )
+        self._outages = outages_in(state)
         self._open_lanes(lock)
         self._client.login()
         self._find_horizon()
@@ -264,12 +262,15 @@ class _Run:
         self._await_lanes()
 
     def _open_lanes(self, lock: RunLock | None) -> None:
-        def may_send() -> str | None:
-            return "the run lock was lost" if lock is not None and not lock.held() else self._unsaved
-
+        self._lock = lock
         hubs = [hub for hub in self._wiring.settings.hubs if hub.enabled]
-        self._lanes = self._wiring.make_lanes(hubs, self._budget, self._inbox.put, may_send)
+        self._lanes = self._wiring.make_lanes(hubs, self._budget, self._inbox.put, self._why_not_send)
         self._lanes.start()
+
+    def _why_not_send(self) -> str | None:
+        """Give the reason why nothing may be sent, which is no hub's fault; None where all may."""
+        lost = self._lock is not None and not self._lock.held()
+        return "the run lock was lost" if lost else self._unsaved
 
     def _find_horizon(self) -> None:
         host, api = self._wiring.now(), self._client.api_time()
@@ -337,7 +338,7 @@ class _Run:
         for group in self._ledger.groups(name, free):
             window = plan_slice(group, self._horizon, self._limits_of(name))
             if window is not None:
-                failing = name in self._locations_failing_before and name not in self._locations_answered
+                failing = name in self._outages.locations and name not in self._locations_answered
                 near = window.end >= self._horizon
                 self._schedule.offer(group, window, near=near, failed_before=failing)
                 behind.append(self._horizon - group.cursor)
@@ -456,7 +457,7 @@ class _Run:
             trace = "".join(traceback.format_exception(error))[-4000:]
             self._log.error("error.unexpected", location=name, traceback=trace)
             error = ForwarderError(f"location {name}: unexpected {type(error).__name__}: {error}")
-        if name not in self._locations_failing_before | self._locations_failed:
+        if name not in self._outages.locations | self._locations_failed:
             self._log.warning("location.failing", location=name, error=str(error))
         self._locations_failed.add(name)
         self._stopped |= {(name, hub) for hub in group.hubs}
@@ -566,6 +567,9 @@ class _Run:
     def _stop(self, name: str, hub: str, error: str) -> None:
         """Leave one hub alone for one location; its position stays where acknowledgements brought it."""
         self._stopped.add((name, hub))
+        if (name, hub) not in self._outages.refusals | self._refusals:
+            self._log.warning("location.failing", location=name, hub=hub, error=error)
+        self._refusals.add((name, hub))
         self._ledger.hub_failed(name, hub, error, self._wiring.now())
         self._draft.fail(name, hub, error)
 
@@ -577,9 +581,12 @@ class _Run:
         self._schedule.room_came()
         if error is None:
             return
-        if hub not in self._hubs_failing_before:
-            self._log.warning("hub.failing", hub=hub, error=str(error))
         self._draft.hub_failed(hub, str(error))
+        if self._why_not_send() is not None:
+            return
+        if hub not in self._outages.hubs:
+            self._log.warning("hub.failing", hub=hub, error=str(error))
+        self._hubs_failed.add(hub)
         for name in self._names:
             self._ledger.hub_failed(name, hub, str(error), self._wiring.now())
 
@@ -624,15 +631,23 @@ class _Run:
             news = self._inbox.get()
             if not isinstance(news, _FetchEnded):
                 self._handle(news)
-        for hub in sorted(self._hubs_failing_before & self._connected.keys()):
-            self._log.info("hub.recovered", hub=hub)
-        recovered = self._locations_failing_before & self._locations_answered - self._locations_failed
-        for name in sorted(recovered):
-            self._ledger.query_recovered(name)
-            self._log.info("location.recovered", location=name)
         if self._loaded:
+            self._tell_what_is_over()
             self._ledger.update(last_run=self._last_run())
             self._save()
+
+    def _tell_what_is_over(self) -> None:
+        if self._wiring.dry_run:
+            return
+        for hub in sorted(self._outages.hubs & self._connected.keys()):
+            self._ledger.hub_recovered(hub, but={name for name, refuses in self._refusals if refuses == hub})
+            self._log.info("hub.recovered", hub=hub)
+        for name in sorted(self._outages.locations & self._locations_answered - self._locations_failed):
+            self._ledger.query_recovered(name)
+            self._log.info("location.recovered", location=name)
+        for name, hub in sorted(self._outages.refusals):
+            if hub not in self._hubs_failed and not self._ledger.is_failing(name, hub):
+                self._log.info("location.recovered", location=name, hub=hub)
 
     def _tell_of_silence(self) -> None:
         """Name the hubs, or the source, that never answered in a run that had its whole time."""
@@ -656,13 +671,20 @@ class _Run:
             "ended": format_time(ended),
             "ok": not self._draft.failed,
             "error": self._draft.first_error,
+            "failing_since": self._failing_since and format_time(self._failing_since),
+            "hubs_failing": sorted(self._hubs_failed | self._outages.hubs - self._connected.keys()),
         }
+
+    @property
+    def _failing_since(self) -> datetime | None:
+        return (self._outages.since or self._started) if self._draft.failed else None
 
     def _report(self) -> Report:
         return self._draft.finish(
             run=self.id,
             feed=self._settings.name,
             started=self._started,
+            failing_since=self._failing_since,
             until=self._horizon if self._names else None,
             took_s=self._budget.elapsed(),
             api_calls=self._client.api_calls,

@@ -8,7 +8,7 @@ forwarder's thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -111,6 +111,18 @@ class Ledger:
         location = self.location(name)
         record = location.hubs.get(hub, HubRecord()).failed(error, at)
         self._set(name, replace(location, hubs={**location.hubs, hub: record}))
+
+    def is_failing(self, name: str, hub: str) -> bool:
+        record = self.location(name).hubs.get(hub)
+        return record is not None and record.error is not None
+
+    def hub_recovered(self, hub: str, *, but: Collection[str]) -> None:
+        """Note that a hub works again, at all locations but those of `but`: also where it was sent nothing."""
+        for name, location in list(self._locations.items()):
+            record = location.hubs.get(hub)
+            if record is not None and record.error is not None and name not in but:
+                well = replace(record, error=None, since=None)
+                self._set(name, replace(location, hubs={**location.hubs, hub: well}))
 
     def query_failed(self, name: str, error: str, at: datetime) -> None:
         location = self.location(name)

@@ -9,7 +9,8 @@ closed list:
     hub.delivered   run, feed, hub, events, readings, position, behind_s: what it took in the run
     hub.failing     run, feed, hub, error: logged once, when it begins
     hub.recovered   run, feed, hub
-    location.failing, location.recovered   run, feed, location, error
+    location.failing    run, feed, location, error, and hub where that hub takes nothing of the location
+    location.recovered  run, feed, location, hub
     settings.refused  feed, problems
     timer.late      feed: the timer fired after its time
     error.unexpected  run, feed, location, traceback: a bug; please report it

@@ -57,7 +57,8 @@ class Report:
 
     `left_s` is the source time that they have still to be fetched, each for its slowest hub, in
     seconds; `forecast_s` the seconds that runs at this one's pace need for it, None where nothing
-    is left or this one gained nothing.
+    is left or this one gained nothing. `failing_since` is when the first of the runs began of which
+    none has ended well since; None where this one did.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Report:
     left: int = 0
     left_s: float = 0.0
     forecast_s: float | None = None
+    failing_since: datetime | None = None
     lateness: Lateness | None = None
     dry_run: bool = False
     quarantined: Sequence[Quarantined] = ()
@@ -99,6 +101,7 @@ class Report:
             "left": self.left,
             "left_s": round(self.left_s, 3),
             "forecast_s": None if self.forecast_s is None else round(self.forecast_s, 3),
+            "failing_since": self.failing_since and format_time(self.failing_since),
             "lateness": self.lateness and asdict(self.lateness),
             "hubs": {key: _hub_json(hub) for key, hub in self.hubs.items()},
             "quarantined": [
@@ -196,6 +199,7 @@ class Draft:
         run: str,
         feed: str,
         started: datetime,
+        failing_since: datetime | None,
         until: datetime | None,
         took_s: float,
         api_calls: int,
@@ -219,6 +223,7 @@ class Draft:
             run=run,
             feed=feed,
             started=started,
+            failing_since=failing_since,
             until=until,
             took_s=took_s,
             locations=len(locations),

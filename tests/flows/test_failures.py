@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from app.budget import Budget
 from app.errors import LockHeld
 from app.instants import parse_time
+from app.log import configure_logging
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec
@@ -245,6 +248,22 @@ def test_nothing_is_sent_while_the_state_cannot_be_saved(site: Site, tmp_path: P
     assert not report.ok
     assert str(tmp_path / "state") in report.failures[0].error
     assert site.a.received() == []
+
+
+def test_a_full_disk_is_no_hubs_fault(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure_logging("INFO", to_stderr=False)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    report = site.run()
+
+    assert "free space" in report.failures[0].error
+    assert "hub.failing" not in caplog.text
 
 
 def test_two_runs_of_a_feed_never_work_at_once(site: Site) -> None:

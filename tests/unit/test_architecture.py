@@ -20,6 +20,7 @@ LAYERS = [
         "schedule",
         "report",
         "lateness",
+        "outages",
         "fetching",
         "ncrontab",
     },
