@@ -117,7 +117,7 @@ class Ledger:
         return record is not None and record.error is not None
 
     def hub_recovered(self, hub: str, *, but: Collection[str]) -> None:
-        """Note that a hub works again, at all locations but those of `but`: also where it was sent nothing."""
+        """Note that a hub works again, at all locations but those of `but`, sent to or not."""
         for name, location in list(self._locations.items()):
             record = location.hubs.get(hub)
             if record is not None and record.error is not None and name not in but:
