@@ -88,8 +88,15 @@ def load_settings(
         state=state,
         run=RunSettings(**run.model_dump(exclude_none=True)),
         log_level=root.log_level,
+        log_format=root.log_format,
         warnings=tuple(warnings),
     )
+
+
+def journal_stream(environ: Mapping[str, str] | None = None) -> str:
+    """Give the device and inode by which systemd names the journal a service writes to; else nothing."""
+    environ = os.environ if environ is None else environ
+    return environ.get("JOURNAL_STREAM", "")
 
 
 def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:

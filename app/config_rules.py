@@ -366,6 +366,7 @@ class RootRules(_Section):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "INFO"
+    log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = "json"
 
 
 class Problems:

@@ -105,4 +105,5 @@ class Settings:
     state: StateSettings
     run: RunSettings
     log_level: str = "INFO"
+    log_format: Literal["json", "text"] = "json"
     warnings: tuple[str, ...] = ()

@@ -44,12 +44,51 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"app.cli.{cmd_name.replace('-', '_')}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _accept_log_format(command)
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
+    """Keep the choice where `edge.begin` finds it."""
+    if chosen is not None:
+        ctx.find_root().obj = chosen
+
+
+_LOG_FORMAT = click.Option(
+    ["--log-format"],
+    type=click.Choice(["json", "text"]),
+    expose_value=False,
+    callback=_choose_log_format,
+    help="How log lines are written to standard error; LOG_FORMAT unless given.",
+)
+_LOG_FORMAT_BELOW = click.Option(
+    ["--log-format"],
+    type=click.Choice(["json", "text"]),
+    expose_value=False,
+    callback=_choose_log_format,
+    hidden=True,
+)
+
+
+def _accept_log_format(command: click.Command) -> None:
+    """Let a command, and those below it, take the option that stands before commands, too."""
+    if _LOG_FORMAT_BELOW not in command.params:
+        command.params.append(_LOG_FORMAT_BELOW)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _accept_log_format(below)
+
+
+@click.group(cls=_LazyGroup, params=[_LOG_FORMAT], context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """Forward Microshare building readings to Azure Event Hubs.
 
@@ -74,7 +113,8 @@ def commands() -> None:
       3  another run of the feed is under way
 
     With --json, standard output holds JSON objects only, one a line; logs go to standard error.
-    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG.
+    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --log-format may
+    stand before or after a command's words.
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 

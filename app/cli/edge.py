@@ -38,14 +38,26 @@ class Explained:
 
 def begin(*, as_json: bool = False) -> Settings:
     """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent."""
-    from app.config import load_settings
+    from app.config import journal_stream, load_settings
     from app.log import configure_logging
 
     settings = load_settings()
     # What people read on a terminal says all that the log lines say.
     told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
-    configure_logging("CRITICAL" if told_twice else settings.log_level, to_stderr=True)
+    configure_logging(
+        "CRITICAL" if told_twice else settings.log_level,
+        to_stderr=True,
+        as_text=_log_format(settings) == "text",
+        journal_stream=journal_stream(),
+    )
     return settings
+
+
+def _log_format(settings: Settings) -> str:
+    """Give what --log-format says, else the settings."""
+    context = click.get_current_context(silent=True)
+    chosen = context.find_root().obj if context is not None else None
+    return chosen or settings.log_format
 
 
 def explain(error: Exception) -> Explained:

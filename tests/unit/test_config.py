@@ -75,6 +75,7 @@ DOCUMENTED = [
     "PEOPLE_COUNTER_SCHEDULE",
     "HOURLY_SNAPSHOT_SCHEDULE",
     "LOG_LEVEL",
+    "LOG_FORMAT",
     "AzureWebJobsStorage",
     "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__tableServiceUri",
@@ -240,6 +241,7 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
     "PEOPLE_COUNTER_SCHEDULE": ("0 1 * * * *", lambda s: s.feeds["people_counter"].schedule, "0 1 * * * *"),
     "HOURLY_SNAPSHOT_SCHEDULE": ("0 2 * * * *", lambda s: s.feeds["hourly_snapshot"].schedule, "0 2 * * * *"),
     "LOG_LEVEL": ("debug", lambda s: s.log_level, "DEBUG"),
+    "LOG_FORMAT": ("Text", lambda s: s.log_format, "text"),
     "AzureWebJobsStorage": (STORAGE, lambda s: s.state.table_connection_string, STORAGE),
     "AzureWebJobsStorage__accountName": (
         "examplestate",
@@ -940,6 +942,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "%HOURLY%",
         "HOURLY_SNAPSHOT_SCHEDULE: '%HOURLY%' | six fields",
     ),
+    "unknown format": ("LOG_FORMAT", "xml", "LOG_FORMAT: 'xml' | json or text"),
     "unknown level": ("LOG_LEVEL", "LOUD", "LOG_LEVEL: 'LOUD' | DEBUG, INFO"),
     "misspelt name": (
         "MICROSHARE_API_KYE",

@@ -26,13 +26,29 @@ def test_a_line_is_one_json_object_with_the_event_first(lines: pytest.LogCapture
     assert record.levelno == logging.INFO
 
 
-@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\x9b", "\u2028", "\u2029"])
 def test_a_name_cannot_forge_a_line(lines: pytest.LogCaptureFixture, end: str) -> None:
     get_log().warning("location.failing", location=f'A{end}{{"event": "run.finished"}}')
 
     [record] = lines.records
     assert len(record.getMessage().splitlines()) == 1
     assert json.loads(record.getMessage())["location"] == f'A{end}{{"event": "run.finished"}}'
+
+
+@pytest.mark.parametrize("text", ["no answer", "é" * 20_000], ids=["many entries", "entries too long"])
+def test_a_line_too_long_for_its_readers_has_its_lists_cut_and_says_so(
+    lines: pytest.LogCaptureFixture, text: str
+) -> None:
+    failures = [{"location": f"Building {at}", "hub": None, "error": text} for at in range(1000)]
+
+    get_log(run="r1").error("run.finished", ok=False, failures=failures, warnings=["one"] * 2, took_s=1.5)
+
+    [record] = lines.records
+    said = json.loads(record.getMessage())
+    assert len(record.getMessage().encode()) <= 30_000
+    assert said["failures"] == failures[: len(said["failures"])]
+    assert said["cut"]["failures"] == 1000
+    assert (said["run"], said["ok"], said["took_s"]) == ("r1", False, 1.5)
 
 
 def test_a_line_never_holds_a_secret(lines: pytest.LogCaptureFixture) -> None:
