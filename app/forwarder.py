@@ -40,6 +40,7 @@ from app.microshare.client import MicroshareClient
 from app.model import FeedState, Gap, LocationState, QuarantinedReading, Slice
 from app.outages import Outages, outages_in
 from app.planning import Group, Limits, plan_slice
+from app.redaction import redact
 from app.report import Draft, Quarantined, Report, RunFailed, backlog
 from app.schedule import Schedule, Task
 from app.settings import FeedSettings, HubSettings, Settings
@@ -228,7 +229,7 @@ class _Run:
             self._draft.fail(None, None, str(error))
 
     def _tell(self) -> Report:
-        report = self._report()
+        report = self._kept(self._report())
         for key, hub in report.hubs.items():
             if not hub.paused:
                 took = {"events": hub.events, "readings": hub.readings, "behind_s": hub.behind_s}
@@ -236,6 +237,17 @@ class _Run:
                 self._log.info("hub.delivered", hub=key, **took, position=position)
         said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
         (self._log.info if report.ok else self._log.error)("run.finished", **said)
+        return report
+
+    def _kept(self, report: Report) -> Report:
+        """Add the report to the feed's history, which a backfill is no part of; where that fails, say so."""
+        if self._wiring.state_name is not None:
+            return report
+        try:
+            self._wiring.store.keep_report(self.state_name, report.as_json())
+        except StateError as error:
+            text = redact(f"the report of this run could not be kept: {error}")
+            return replace(report, warnings=(*report.warnings, text))
         return report
 
     # --- before anything is sent --------------------------------------------------------------------

@@ -11,7 +11,7 @@ from app.eventhub.rehearsal import Rehearsal
 from app.forwarder import Lanes, MakeLanes, Wiring
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.model import FeedState, QuarantinedReading
+from app.model import FeedState, JsonObject, QuarantinedReading
 from app.settings import HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import RunLock, StateStore
@@ -78,6 +78,9 @@ class _ReadOnly:
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002
         return "nowhere: a dry run writes nothing"
+
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        """Keep nothing."""
 
     def probe(self) -> None:
         self._store.probe()

@@ -5,8 +5,8 @@
     lock / lock                 the lease of the run that works on the feed
     forwarder / state           the earlier forwarder's position; read, never written
 
-Beside it `<name>quarantine`, `<name>replayed` with what is dealt with, and `<name>damaged<time>`
-with a state that was set aside.
+Beside it `<name>history` with the reports of runs, a partition a day, `<name>quarantine`,
+`<name>replayed` with what is dealt with, and `<name>damaged<time>` with a state that was set aside.
 
 Long values are cut into binary properties: the service takes 64 KiB a property and
 1 MiB a row, and counts a text twice. Rows of locations are written on condition that they
@@ -55,8 +55,8 @@ from azure.data.tables import (
 )
 
 from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
-from app.instants import format_time, utc_now
-from app.model import FeedState, LocationState, QuarantinedReading, Takeover
+from app.instants import format_time, parse_time, utc_now
+from app.model import FeedState, JsonObject, LocationState, QuarantinedReading, Takeover
 from app.settings import StateSettings
 from app.state import store
 
@@ -344,6 +344,30 @@ class AzureTableStore:
                 self._in_table(table_name, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))  # noqa: B023
         return f"table {table_name} at {self._host}, partition {key}"
 
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        table_name = f"{name}history"
+        began = parse_time(report["started"])
+        row = {
+            "PartitionKey": _day(began),
+            "RowKey": f"{store.file_stamp(began)}-{uuid.uuid4().hex[:12]}",
+        } | _cut("doc", store.history_document(report))
+        with self._explained(table_name):
+            self._in_table(table_name, lambda table: table.create_entity(row))
+            for old in self._rows(
+                table_name, f"PartitionKey lt '{_day(began - store.HISTORY_KEPT)}'", keys_only=True
+            ):
+                with suppress(ResourceNotFoundError):
+                    self._service.get_table_client(table_name).delete_entity(old)
+
+    def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
+        table_name = f"{name}history"
+        with self._explained(table_name):
+            for row in self._rows(table_name, f"PartitionKey ge '{_day(since)}'"):
+                with suppress(ValueError, KeyError, TypeError):
+                    report = store.decode(_joined(row, "doc"))
+                    if parse_time(report["started"]) >= since:
+                        yield report
+
     def set_aside(self, name: str) -> list[str]:
         aside = f"{name}damaged{re.sub('[^0-9]', '', store.file_stamp(self._clocks.now()))}"
         with self._explained(name):
@@ -417,9 +441,15 @@ class AzureTableStore:
             self._service.create_table_if_not_exists(name)
             return write(table)
 
-    def _rows(self, name: str) -> Iterator[TableEntity]:
+    def _rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
+        """Give the rows of a table in the order of their keys; none where there is no table."""
+        table = self._service.get_table_client(name)
+        select = ["PartitionKey", "RowKey"] if keys_only else None
         try:
-            yield from self._service.get_table_client(name).list_entities()
+            if condition:
+                yield from table.query_entities(condition, select=select)
+            else:
+                yield from table.list_entities()
         except ResourceNotFoundError:
             return
 
@@ -678,6 +708,10 @@ def _joined(row: Mapping[str, Any], name: str) -> bytes:
             return bytes(content)
         content += piece
     raise AssertionError("a count that ended")
+
+
+def _day(instant: datetime) -> str:
+    return format_time(instant)[:10]
 
 
 def _put(table: TableClient, row: Mapping[str, Any], etag: str | None, **options: Any) -> str:

@@ -5,6 +5,7 @@
     <folder>/<name>.json.earlier          the earlier forwarder's file, as it was before the first save
     <folder>/<name>.lock, .lock.owner     the run lock, and who took it last; alone they mean nothing
     <folder>/<name>.json.damaged-<time>   what was set aside, and .json.bak.damaged-<time> its backup
+    <folder>/history/<name>-<day>.jsonl   the reports of that day's runs, one a line
     <folder>/quarantine/<feed>/<id>.json  readings that a hub cannot take; those dealt with in replayed/
 
 Every file is written beside its place, flushed to disk and renamed, and the folder
@@ -30,8 +31,8 @@ from typing import Any
 import filelock
 
 from app.errors import LockHeld, StateDamaged, StateError
-from app.instants import format_time, utc_now
-from app.model import FeedState, QuarantinedReading
+from app.instants import format_time, parse_time, utc_now
+from app.model import FeedState, JsonObject, QuarantinedReading
 from app.state import store
 
 # What the earlier forwarder wrote for whichever feed it served.
@@ -131,6 +132,31 @@ class JsonFileStore:
             _remove_unfinished(path)
         return str(path)
 
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        began = parse_time(report["started"])
+        path = self._history_path(name, began)
+        with _explained(path):
+            for made in (self._directory, path.parent):
+                self._make(made)
+            is_new = not path.exists()
+            _append_line(path, store.history_document(report))
+            if is_new:
+                _flush_folder(path.parent)
+                oldest = self._history_path(name, began - store.HISTORY_KEPT).name
+                for found in self._history_files(name):
+                    if found.name < oldest:
+                        found.unlink()
+
+    def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
+        oldest = self._history_path(name, since).name
+        for path in self._history_files(name):
+            if path.name < oldest:
+                continue
+            with _explained(path):
+                lines = path.read_bytes().splitlines()
+            reports = [report for line in lines if (report := _report_in(line, since)) is not None]
+            yield from sorted(reports, key=lambda report: str(report["started"]))
+
     def set_aside(self, name: str) -> list[str]:
         path = self._state_path(name)
         stamp = store.file_stamp(self._now())
@@ -194,6 +220,12 @@ class JsonFileStore:
 
     def _state_path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
+
+    def _history_path(self, name: str, began: datetime) -> Path:
+        return self._directory / "history" / f"{name}-{format_time(began)[:10]}.jsonl"
+
+    def _history_files(self, name: str) -> list[Path]:
+        return sorted((self._directory / "history").glob(f"{name}-????-??-??.jsonl"))
 
     def _quarantine_of(self, feed: str) -> Path:
         return self._directory / "quarantine" / feed
@@ -310,6 +342,28 @@ def _write(path: Path, content: bytes) -> None:
     with _written_beside(path, content) as beside:
         beside.replace(path)
     _flush_folder(path.parent)
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    """Add a line; what a death has left of one before it becomes a line of its own."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a+b") as file:
+        is_torn = False
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            is_torn = file.read(1) != b"\n"
+        file.write((b"\n" if is_torn else b"") + line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _report_in(line: bytes, since: datetime) -> dict[str, Any] | None:
+    """Read a line of a history; None for one that is torn, or of a run that began before `since`."""
+    try:
+        report = store.decode(line)
+        return report if parse_time(report["started"]) >= since else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from app import strict_json
@@ -34,6 +34,7 @@ from app.model import (
     Gap,
     HubRecord,
     Ids,
+    JsonObject,
     LocationState,
     Place,
     QuarantinedReading,
@@ -43,6 +44,9 @@ from app.model import (
 
 VERSION = 1
 ID_LENGTH = 16
+
+HISTORY_KEPT = timedelta(days=30)
+_HISTORY_BYTES = 256 * 1024
 
 # What the earlier forwarder called its one position and its total, the later name first.
 _EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
@@ -91,6 +95,12 @@ class StateStore(Protocol):
         Writing the same id for the same hubs again replaces the first.
         """
 
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        """Add a run's report to the feed's history, durably; what began over 30 days before it goes.
+
+        `report` is what `Report.as_json` gives. Its long lists are cut, see `history_document`.
+        """
+
     def probe(self) -> None:
         """Write something of another name and remove it, as a run would have to."""
 
@@ -111,6 +121,12 @@ class MendableStore(StateStore, Protocol):
         """Remove for good a state that has served its purpose, its lock too; quarantine stays.
 
         Only for states that can be had again, a backfill's. Nothing happens where there is none.
+        """
+
+    def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
+        """Give the reports of the runs that began at `since` or later, in the order they began.
+
+        One that cannot be read is left out: a history is no state, and proves nothing.
         """
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
@@ -257,6 +273,16 @@ def decode(text: bytes) -> dict[str, Any]:
 def file_stamp(instant: datetime) -> str:
     """Write an instant for the name of a file: `20260302T120000.000Z`."""
     return f"{instant.astimezone(UTC):%Y%m%dT%H%M%S}.{instant.microsecond // 1000:03}Z"
+
+
+def history_document(report: JsonObject) -> bytes:
+    """Write a report for the history on one line, its lists cut to 100 entries, or fewer if that is long."""
+    for most in (100, 10, 1):
+        cut = {name: value[:most] if isinstance(value, list) else value for name, value in report.items()}
+        text = encode(cut)
+        if len(text) <= _HISTORY_BYTES:
+            return text
+    return text
 
 
 def quarantine_key(item: QuarantinedReading) -> str:

@@ -500,3 +500,17 @@ def test_a_reading_that_is_no_json_is_quarantined_as_text(tmp_path: Path) -> Non
     found = Path(JsonFileStore(tmp_path).quarantine(NAME, reading)).read_text()
 
     assert json.loads(found)["reading"] == '{"a": \\xff'
+
+
+def test_a_line_that_a_death_tore_costs_the_history_that_report_only(tmp_path: Path) -> None:
+    store = JsonFileStore(tmp_path)
+    reports = [{"run": f"r{n}", "started": f"2026-03-02T12:0{n}:00.000Z"} for n in range(3)]
+    for report in reports[:2]:
+        store.keep_report(NAME, report)
+    file = tmp_path / "history" / f"{NAME}-2026-03-02.jsonl"
+    file.write_bytes(file.read_bytes()[:-9])
+
+    store.keep_report(NAME, reports[2])
+
+    assert list(store.history(NAME, datetime(2026, 3, 1, tzinfo=UTC))) == [reports[0], reports[2]]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.errors import LockHeld, StateDamaged, StateError
+from app.instants import format_time
 from app.model import (
     Checkpoint,
     Discovery,
@@ -524,3 +525,52 @@ def test_removing_what_is_not_there_does_nothing(place: StatePlace, name: str) -
     place.open().remove(name)
 
     assert place.open().load(name) == FeedState()
+
+
+# --- history ----------------------------------------------------------------------------------------
+
+
+def run_report(began: datetime, run: str = "r1", **more: Any) -> dict[str, Any]:
+    return {"run": run, "feed": "people_counter", "ok": True, "started": format_time(began), **more}
+
+
+def test_the_history_gives_what_was_kept_in_the_order_in_which_runs_began(
+    place: StatePlace, name: str
+) -> None:
+    reports = [run_report(NOON + n * 5 * HOUR, f"r{n}", warnings=["é – \u2028"]) for n in range(6)]
+    for report in [*reports[3:], *reports[:3]]:
+        place.open().keep_report(name, report)
+
+    assert list(place.open().history(name, NOON)) == reports
+    assert list(place.open().history(name, NOON + 12 * HOUR)) == reports[3:]
+    assert list(place.open().history(f"{name}x", NOON)) == []
+
+
+def test_the_history_forgets_after_thirty_days(place: StatePlace, name: str) -> None:
+    for days in (0, 1, 30, 31):
+        place.open().keep_report(name, run_report(NOON + timedelta(days=days), f"r{days}"))
+
+    runs = [report["run"] for report in place.open().history(name, NOON - 90 * 24 * HOUR)]
+
+    assert runs == ["r1", "r30", "r31"]
+
+
+def test_a_report_too_long_for_the_history_keeps_the_beginning_of_its_lists(
+    place: StatePlace, name: str
+) -> None:
+    many = [{"location": f"Site {n}", "error": "x" * 2_000} for n in range(5_000)]
+
+    place.open().keep_report(name, run_report(NOON, failures=many, hubs={HUB_A: {"events": 7}}))
+
+    (kept,) = place.open().history(name, NOON)
+    assert kept["failures"] == many[: len(kept["failures"])]
+    assert 10 <= len(kept["failures"]) <= 100
+    assert kept["hubs"] == {HUB_A: {"events": 7}}
+
+
+def test_the_history_has_no_part_in_the_state(place: StatePlace, name: str) -> None:
+    place.open().keep_report(name, run_report(NOON))
+
+    assert place.open().load(name) == FeedState()
+    saved(place, name, RICH)
+    assert len(list(place.open().history(name, NOON))) == 1

@@ -51,7 +51,7 @@ from app.instants import format_time, parse_time
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
-from app.model import DashboardAnswer, DashboardQuery, FeedState, QuarantinedReading
+from app.model import DashboardAnswer, DashboardQuery, FeedState, JsonObject, QuarantinedReading
 from app.report import Report, RunFailed
 from app.settings import HubSettings, Settings
 from app.state.store import RunLock, StateStore, encode, location_document
@@ -204,6 +204,11 @@ class _TracedStore:
         place = self._store.quarantine(name, item)
         self._trace.reached("quarantine completed")
         return place
+
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        self._trace.reached("report to be kept")
+        self._store.keep_report(name, report)
+        self._trace.reached("report kept")
 
     def probe(self) -> None:
         self._store.probe()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.errors import LockHeld, StateConflict, StateError
-from app.model import FeedState, LocationState, QuarantinedReading
+from app.model import FeedState, JsonObject, LocationState, QuarantinedReading
 from app.state.store import (
     RunLock,
     decode,
@@ -165,6 +165,9 @@ class SimulatedStore:
             raise StateError("memory: cannot be written; try again")
         self._process.oracle.quarantine(item, self._largest)
         return "memory"
+
+    def keep_report(self, name: str, report: JsonObject) -> None:
+        """Keep nothing: no promise rests on the history."""
 
     def probe(self) -> None:
         """Nothing to try."""
