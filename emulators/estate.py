@@ -61,7 +61,8 @@ class Building:
 
     `groups` are the whole tags lists of its people counters, `rooms` those of its snapshot spaces;
     left out, it gets four of each. `snapshot_name` is what snapshots call it, left out: its name.
-    `cluster` is 0 or 1 for the two clusters of our organisation, 2 for the foreign one.
+    `cluster` is 0 or 1 for the two clusters of our organisation, 2 for the foreign one. `first_name`
+    is the name under which its devices were installed, left out: its name.
     """
 
     name: str
@@ -70,12 +71,14 @@ class Building:
     zone: str = "Europe/Paris"
     rooms: tuple[Tags, ...] = ()
     cluster: int = 0
+    first_name: str = ""
 
     def __post_init__(self) -> None:
         called = self.snapshot_name or self.name
         groups = tuple(tuple(tags) for tags in self.groups) or _default_groups(self.name)
         rooms = tuple(tuple(tags) for tags in self.rooms) or _default_rooms(called)
-        for attribute, value in (("snapshot_name", called), ("groups", groups), ("rooms", rooms)):
+        given = {"snapshot_name": called, "groups": groups, "rooms": rooms}
+        for attribute, value in {**given, "first_name": self.first_name or self.name}.items():
             object.__setattr__(self, attribute, value)
 
     def renamed(self, name: str, snapshot_name: str) -> Building:

@@ -215,7 +215,7 @@ def cluster_of(number: int, listed: Sequence[Building], *, details: bool) -> Jso
 def _devices_of(cluster: int, listed: Sequence[Building]) -> list[JsonObject]:
     buildings = [building for building in listed if building.cluster == cluster]
     devices = [
-        _device([*tags, "Door A"] if len(tags) < 4 else list(tags))
+        _device([*tags, "Door A"] if len(tags) < 4 else list(tags), building.first_name)
         for building in buildings
         for tags in building.groups
     ]
@@ -229,8 +229,10 @@ def _devices_of(cluster: int, listed: Sequence[Building]) -> list[JsonObject]:
     return devices
 
 
-def _device(location: list[str]) -> JsonObject:
-    mark = hashlib.blake2b("\x1f".join(location).encode("utf-8", "surrogatepass"), digest_size=6).digest()
+def _device(location: list[str], first_name: str | None = None) -> JsonObject:
+    """Give a device at a location; it stays the same device where its building gets another name."""
+    place = location if first_name is None else [first_name, *location[1:]]
+    mark = hashlib.blake2b("\x1f".join(place).encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return {
         "guid": f"dddddddd-0000-0000-0000-{mark.hex()}",
         "id": f"00-00-5E-00-53-{mark[:3].hex('-').upper()}",
