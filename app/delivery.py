@@ -10,7 +10,7 @@ from app.eventhub.broadcaster import Delivery
 from app.eventhub.hub import Batch, Packed, pack
 from app.feeds.feed import Feed
 from app.fetching import Fetched
-from app.instants import MILLISECOND, floor_to
+from app.instants import MILLISECOND, floor_to, hour_of
 from app.model import Event, Ids, Reading, Slice
 from app.planning import Group
 from app.settings import FeedSettings
@@ -70,8 +70,7 @@ def dispatch(
             largest = limits[hubs[0]]
             reason = f"it is larger than a message of the hub ({largest:,} bytes)"
             refused.append(Refused(oversize, hubs, reason))
-        set_aside = _pairs((*flawed, *packed.oversize), window)
-        queue = _queue(group.location, packed.batches, set_aside, window)
+        queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), window)
         queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)
         deliveries |= dict.fromkeys(hubs, queue)
     return Dispatch(deliveries, refused, _by_hour(fresh, window), newest)
@@ -95,22 +94,30 @@ def _pack_for(
 
 
 def _queue(
-    location: str,
-    batches: Sequence[Batch],
-    set_aside: tuple[tuple[datetime, str], ...],
-    window: Slice,
+    location: str, batches: Sequence[Batch], set_aside: Sequence[Reading], window: Slice
 ) -> list[Delivery]:
     queue = [
-        Delivery(
-            location,
-            batch,
-            _pairs([reading for event in batch.events for reading in event.readings], window),
-        )
+        _delivery(location, batch, [reading for event in batch.events for reading in event.readings], window)
         for batch in batches
     ]
     if set_aside or not queue:
-        queue.append(Delivery(location, None, set_aside))
+        queue.append(_delivery(location, None, set_aside, window))
     return queue
+
+
+def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], window: Slice) -> Delivery:
+    return Delivery(location, batch, _pairs(readings, window), odd=_odd_hours(readings, window))
+
+
+def _odd_hours(readings: Sequence[Reading], window: Slice) -> tuple[datetime, ...]:
+    """Give the hours under which readings are remembered, or should be, where these are not the same."""
+    hours: set[datetime] = set()
+    for reading in readings:
+        under = reading.remembered_under(window)
+        own = None if reading.time is None else hour_of(reading.time)
+        if own != under:
+            hours |= {under} if own is None else {under, own}
+    return tuple(sorted(hours))
 
 
 def _pairs(readings: Sequence[Reading], window: Slice) -> tuple[tuple[datetime, str], ...]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from app.errors import SourceUnavailable, WindowTooWide
-from app.feeds.feed import count_lines
-from app.instants import MILLISECOND, floor_to
-from app.model import DashboardAnswer, Reading, Slice
+from app.feeds.feed import count_lines, key_of, reading_order
+from app.instants import HOUR, MILLISECOND, floor_to
+from app.model import DashboardAnswer, Ids, Reading, Slice
 from app.planning import halve
 
 # Answers overlap by this much, in case a view cuts or rounds times; ids remove the overlap.
@@ -34,7 +35,8 @@ class Fetched:
 
     `lines` counts the entries as they came, repeats included. `saturated` is the window of one
     millisecond whose answer is full and cannot be asked in smaller parts. `too_wide` says that the
-    source could not answer for longer: what follows is better asked no wider.
+    source could not answer for longer: what follows is better asked no wider. `absent` counts the
+    readings that were had before and did not come back, though they were asked for twice.
     """
 
     window: Slice
@@ -43,10 +45,22 @@ class Fetched:
     warnings: tuple[str, ...] = ()
     saturated: Slice | None = None
     too_wide: bool = False
+    absent: int = 0
 
 
-def fetch_slice(ask: Ask, read: Read, window: Slice, earliest: datetime, record_limit: int) -> Fetched:
+def fetch_slice(
+    ask: Ask,
+    read: Read,
+    window: Slice,
+    earliest: datetime,
+    record_limit: int,
+    had: Ids = MappingProxyType({}),
+) -> Fetched:
     """Ask for a slice, an overlap before it included, but nothing before `earliest`.
+
+    `had` are ids of readings that the source showed before; those of the hours that lie in the
+    slice must come back, in whatever version. Where some do not, the answer is cut, or a cache's:
+    it is asked for again in halves.
 
     Raises SourceError as `ask` does; SourceUnavailable where no window is short enough to be answered.
     """
@@ -65,8 +79,33 @@ def fetch_slice(ask: Ask, read: Read, window: Slice, earliest: datetime, record_
         if full and asked.end - asked.start > MILLISECOND:
             asked = _narrower(asked, window, readings)
             continue
+        absent = frozenset() if full else _absent(readings, asked, had)
+        if absent:
+            halves = [ask(half) for half in _halves(asked)]
+            lines = max(lines, sum(map(count_lines, halves)))
+            readings = _merged(readings, *map(read, halves))
+            absent = _absent(readings, asked, had)
         done = Slice(window.start, asked.end)
-        return Fetched(done, readings, lines, answer.warnings, asked if full else None, too_wide)
+        saturated = asked if full else None
+        return Fetched(done, readings, lines, answer.warnings, saturated, too_wide, len(absent))
+
+
+def _absent(readings: Sequence[Reading], asked: Slice, had: Ids) -> frozenset[str]:
+    """Name what should have come back, by the half of the id that tells the reading."""
+    within = [ids for hour, ids in had.items() if asked.start <= hour and hour + HOUR <= asked.end]
+    expected = {key_of(reading_id) for ids in within for reading_id in ids}
+    return frozenset(expected - {key_of(reading.id) for reading in readings})
+
+
+def _halves(asked: Slice) -> tuple[Slice, Slice]:
+    first = halve(asked)
+    return first, Slice(first.end, asked.end)
+
+
+def _merged(*answers: Sequence[Reading]) -> list[Reading]:
+    """Put answers together, each reading once, in the order of an answer's readings."""
+    found = {reading.id: reading for readings in answers for reading in readings}
+    return sorted(found.values(), key=reading_order)
 
 
 def _shorter_after(error: WindowTooWide, asked: Slice, window: Slice) -> Slice:

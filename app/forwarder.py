@@ -7,11 +7,12 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from app.budget import Budget
@@ -23,6 +24,7 @@ from app.errors import (
     HubUnreachable,
     Interrupted,
     LockHeld,
+    SourceError,
     StateConflict,
     StateError,
     StateTooLarge,
@@ -31,13 +33,21 @@ from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, N
 from app.feeds.feed import Feed, load_feed, read_answer
 from app.feeds.quarantine import quarantine_text
 from app.fetching import Fetched, fetch_slice
-from app.instants import MILLISECOND, floor_to, format_time, utc_now
-from app.lateness import first_seen, is_steady, near_far_edge
+from app.instants import MILLISECOND, floor_to, format_time, parse_time, utc_now
 from app.ledger import Ledger
 from app.locations import begin_checkpoints, find_locations
 from app.log import get_log
 from app.microshare.client import MicroshareClient
-from app.model import FeedState, Gap, LocationState, QuarantinedReading, Slice
+from app.model import (
+    DashboardAnswer,
+    FeedState,
+    Ids,
+    JsonObject,
+    QuarantinedReading,
+    Reading,
+    Slice,
+)
+from app.observer import Observer
 from app.outages import Outages, outages_in
 from app.planning import Group, Limits, plan_slice
 from app.redaction import redact
@@ -59,8 +69,8 @@ _NEAR_SHARE = 0.8
 _LONGEST_WAIT_S = 0.5
 _SAVES_APART_S = 1.0
 _SAVES_APART_TIMES = 10.0
-# A reading so far outside the window asked is worth a word.
-_ABSURD = timedelta(hours=1)
+# Runs no further apart than this tell what the feed does in such a time.
+_FOLLOWS_CLOSELY = timedelta(hours=3)
 
 Progress = Callable[[float, float], None]
 
@@ -172,10 +182,10 @@ class _Run:
         self._client = wiring.make_client(budget)
         self._inbox = wiring.make_inbox()
         self._ledger = Ledger(FeedState(), self._limits)
+        self._observer = Observer(self._ledger, self._draft, settings, is_live=False)
         self._loaded = False
         self._lanes: Lanes | None = None
         self._schedule = Schedule()
-        self._before: Mapping[str, LocationState] = {}
         self._backlog_before_s = 0.0
         self._started = wiring.now()
         self._horizon = self._started
@@ -203,6 +213,7 @@ class _Run:
         self._monotonic = wiring.monotonic
         self._save_due = self._monotonic()
         self._fetched_s = self._backlog_s = 0.0
+        self._apart_s: float | None = None
 
     def execute(self, lock: RunLock | None) -> Report:
         """Do steps 2 to 5; whatever fails is in the report."""
@@ -255,9 +266,11 @@ class _Run:
     def _prepare(self, lock: RunLock | None) -> None:
         state = self._wiring.store.load(self.state_name)
         self._ledger = Ledger(state, self._limits)
+        is_live = self._wiring.until is None
+        self._observer = Observer(self._ledger, self._draft, self._settings, is_live=is_live)
         self._loaded = True
-        self._before = state.locations
         self._outages = outages_in(state)
+        self._apart_s = self._seconds_since(state.last_run)
         self._open_lanes(lock)
         self._client.login()
         self._find_horizon()
@@ -272,6 +285,13 @@ class _Run:
         if self._ledger.changed:
             self._save()
         self._await_lanes()
+
+    def _seconds_since(self, last_run: JsonObject | None) -> float | None:
+        """Give how long ago the run before began; None where this one does not follow closely on it."""
+        if last_run is None or "started" not in last_run:
+            return None
+        apart = self._started - parse_time(last_run["started"])
+        return apart.total_seconds() if _MINUTE <= apart <= _FOLLOWS_CLOSELY else None
 
     def _open_lanes(self, lock: RunLock | None) -> None:
         self._lock = lock
@@ -321,6 +341,7 @@ class _Run:
                 self._handle_next()
                 self._save_if_due()
             self._tell_of_silence()
+            self._compare()
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
@@ -383,7 +404,7 @@ class _Run:
     def _open_slice(self, workers: Executor, task: Task) -> None:
         self._fetching |= {(task.group.location, hub) for hub in task.group.hubs}
         self._fetches += 1
-        workers.submit(self._fetch, task, self._earliest_for(task))
+        workers.submit(self._fetch, task, self._earliest_for(task), self._comes_back(task))
 
     def _earliest_for(self, task: Task) -> datetime:
         """Give what no question goes before: `known_from`, or a full millisecond that lies before the slice.
@@ -394,23 +415,42 @@ class _Run:
         full_until = self._full_until.get(task.group.location, known_from)
         return max(full_until, known_from) if full_until <= task.window.start else known_from
 
+    def _comes_back(self, task: Task) -> Ids:
+        """Give the ids that the source must show again, of hours that hold their own readings only."""
+        seals = [self._ledger.location(task.group.location).seals.get(hub, {}) for hub in task.group.hubs]
+        return {
+            hour: ids
+            for hour, ids in task.group.checkpoint.ids.items()
+            if hour >= task.window.start and not any(hour in known for known in seals)
+        }
+
     def _has_room(self, hub: str) -> bool:
         return self._lanes is not None and self._lanes.has_room(hub)
 
-    def _fetch(self, task: Task, earliest: datetime) -> None:
+    def _fetch(self, task: Task, earliest: datetime, had: Ids) -> None:
         """Fetch one slice, in a worker's thread; whatever comes of it goes to the inbox."""
         location = task.group.location
         try:
             result: Fetched | Exception = fetch_slice(
-                lambda part: self._feed.ask(self._client.query_dashboard, self._settings, location, part),
-                lambda answer: read_answer(self._feed.rec_type, location, answer),
+                partial(self._ask, location),
+                partial(self._read, location),
                 task.window,
                 earliest,
                 self._settings.record_limit,
+                had,
             )
         except Exception as error:  # noqa: BLE001 - one location's trouble must not stop the others
             result = error
         self._inbox.put(_FetchEnded(task.group, result))
+
+    def _ask(self, location: str, window: Slice) -> DashboardAnswer:
+        answer: DashboardAnswer = self._feed.ask(
+            self._client.query_dashboard, self._settings, location, window
+        )
+        return answer
+
+    def _read(self, location: str, answer: DashboardAnswer) -> list[Reading]:
+        return read_answer(self._feed.rec_type, location, answer)
 
     def _handle_next(self) -> None:
         wait_s = min(self._budget.remaining(), _LONGEST_WAIT_S)
@@ -481,7 +521,7 @@ class _Run:
         name = group.location
         self._lower_horizon()
         self._note_fetched(name, fetched)
-        self._note_lateness(group, fetched)
+        self._observer.fetched(group, fetched, self._horizon)
         limits = {hub: self._connected[hub] for hub in group.hubs if self._is_usable(name, hub)}
         if not limits or self._lanes is None:
             return
@@ -499,22 +539,6 @@ class _Run:
         locations = [self._ledger.location(name) for name in self._names]
         return backlog(locations, self._wiring.settings.hubs, self._horizon)
 
-    def _note_lateness(self, group: Group, fetched: Fetched) -> None:
-        """Measure how late the source is, where the run follows closely on the one before."""
-        name, before = group.location, self._before.get(group.location, LocationState())
-        checkpoints = [before.checkpoints[hub] for hub in group.hubs if hub in before.checkpoints]
-        first_time = len(checkpoints) < len(group.hubs)
-        position = min((found.delivered_until for found in checkpoints), default=self._horizon)
-        if self._wiring.until is not None or first_time or not is_steady(position, self._horizon):
-            return
-        new = first_seen(fetched.readings, self._ledger.known(name))
-        for reading in new:
-            if reading.time is not None:
-                self._draft.lateness.add(self._horizon + self._settings.settle - reading.time)
-        late = near_far_edge(new, checkpoints[0], before.newest, self._settings.look_back)
-        if late:
-            self._draft.warn_of_look_back(name, len(late), self._settings)
-
     def _lower_horizon(self) -> None:
         """Follow an API clock that turns out to be behind the one the horizon was taken from."""
         api = self._client.api_time()
@@ -527,25 +551,11 @@ class _Run:
         self._fetched_s += (fetched.window.end - fetched.window.start).total_seconds()
         if self._progress is not None:
             self._progress(min(self._fetched_s, self._backlog_s), self._backlog_s)
-        for text in fetched.warnings:
-            self._draft.warn(text)
         self._locations_answered.add(name)
-        times = [reading.time for reading in fetched.readings if reading.time is not None]
-        self._ledger.saw(name, max((at for at in times if at <= self._horizon), default=None))
-        end = max(fetched.window.end, self._horizon) + _ABSURD
-        absurd = [at for at in times if at not in Slice(fetched.window.start - _ABSURD, end)]
-        if absurd:
-            first = format_time(absurd[0])
-            self._draft.warn(
-                f"{name}: {len(absurd)} readings lie far outside the window asked, one at {first}"
-            )
         if fetched.too_wide:
             self._answered_lengths[name] = max(fetched.window.end - fetched.window.start, _MINUTE)
         if fetched.saturated is not None:
             self._full_until[name] = fetched.saturated.end
-            gap = Gap(fetched.saturated, "saturated", self._horizon)
-            if self._ledger.found_gap(name, gap):
-                self._draft.found_gap(name, gap)
 
     def _quarantine(self, name: str, refused: Refused) -> bool:
         """Set readings aside. False where that failed: no position may move past them then."""
@@ -574,7 +584,10 @@ class _Run:
         self._ledger.delivered(hub, delivery, self._wiring.now())
         events = delivery.batch.events if delivery.batch is not None else ()
         readings = sum(len(event.readings) for event in events)
-        self._draft.delivered(hub, events=len(events), readings=readings, duplicates=delivery.duplicates)
+        size = sum(len(event.body) for event in events)
+        self._draft.delivered(
+            hub, events=len(events), readings=readings, duplicates=delivery.duplicates, size=size
+        )
 
     def _stop(self, name: str, hub: str, error: str) -> None:
         """Leave one hub alone for one location; its position stays where acknowledgements brought it."""
@@ -601,6 +614,34 @@ class _Run:
         self._hubs_failed.add(hub)
         for name in self._names:
             self._ledger.hub_failed(name, hub, str(error), self._wiring.now())
+
+    def _compare(self) -> None:
+        """Ask again, in spare time, for hours that have left the look-back, each location once a day."""
+        if self._wiring.dry_run or self._wiring.until is not None:
+            return
+        hubs = [hub.key for hub in self._wiring.settings.hubs]
+        for name in self._observer.due(self._names, hubs, self._horizon):
+            if self._opens_no_more or self._unsaved or self._budget.used() >= _NEAR_SHARE:
+                return
+            if name in self._locations_failed | self._stopped_locations:
+                continue
+            try:
+                self._observer.compare(name, hubs, partial(self._shown, name), self._horizon)
+            except Interrupted:
+                return
+            except SourceError as error:
+                self._draft.warn(f"{name}: not compared with the source, the next run tries again: {error}")
+            self._save_if_due()
+
+    def _shown(self, name: str, window: Slice) -> list[Reading]:
+        """Give all that the source shows of a window now."""
+        readings: list[Reading] = []
+        while window.start < window.end:
+            ask, read = partial(self._ask, name), partial(self._read, name)
+            fetched = fetch_slice(ask, read, window, window.start, self._settings.record_limit)
+            readings += fetched.readings
+            window = Slice(fetched.window.end, window.end)
+        return readings
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -645,6 +686,7 @@ class _Run:
                 self._handle(news)
         if self._loaded:
             self._tell_what_is_over()
+            self._observer.settle(self._locations_answered - self._locations_failed, self._horizon)
             self._ledger.update(last_run=self._last_run())
             self._save()
 
@@ -702,5 +744,6 @@ class _Run:
             api_calls=self._client.api_calls,
             locations={name: self._ledger.location(name) for name in self._names},
             backlog_before_s=self._backlog_before_s,
+            apart_s=self._apart_s,
             dry_run=self._wiring.dry_run,
         )

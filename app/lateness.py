@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.feeds.feed import key_of
 from app.instants import HOUR
 from app.model import Checkpoint, Reading
 
@@ -18,8 +19,6 @@ from app.model import Checkpoint, Reading
 _STEADY = timedelta(minutes=90)
 # The share of the look-back that nothing late should need.
 _SAFE_SHARE = 0.75
-# The first half of an id tells the reading, the second its content: a correction is not a first sight.
-_KEY_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +64,11 @@ def is_steady(position: datetime, horizon: datetime) -> bool:
 
 
 def first_seen(readings: Sequence[Reading], known: Collection[Checkpoint]) -> list[Reading]:
-    """Give the readings that no hub has had, in any version."""
+    """Give the readings that no hub has had, in any version: a correction is no first sight."""
     keys = {
-        reading_id[:_KEY_LENGTH]
-        for checkpoint in known
-        for ids in checkpoint.ids.values()
-        for reading_id in ids
+        key_of(reading_id) for checkpoint in known for ids in checkpoint.ids.values() for reading_id in ids
     }
-    return [
-        reading for reading in readings if reading.time is not None and reading.id[:_KEY_LENGTH] not in keys
-    ]
+    return [reading for reading in readings if reading.time is not None and key_of(reading.id) not in keys]
 
 
 def near_far_edge(

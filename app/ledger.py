@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from app.drift import with_readings
 from app.eventhub.broadcaster import Delivery
-from app.model import Checkpoint, FeedState, Gap, HubRecord, Ids, LocationState, Slice
+from app.model import Checkpoint, FeedState, Gap, HubRecord, Ids, LocationState, Reading, Slice
 from app.planning import Group, Limits, group_hubs, read_floor
+from app.proof import sealed, unprovable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,10 @@ class Ledger:
     def listed(self, name: str, at: datetime) -> None:
         self._set(name, replace(self.location(name), last_listed=at))
 
-    def begin(self, name: str, hub: str, start: datetime) -> None:
+    def begin(self, name: str, hub: str, start: datetime, at: datetime) -> None:
         """Give a hub its first checkpoint of a location: nothing before `start` is ever read."""
+        if self.location(name).begun is None:
+            self._set(name, replace(self.location(name), begun=at))
         self._set_checkpoint(name, hub, Checkpoint(start, start))
 
     def set_back(self, name: str, hub: str, horizon: datetime) -> None:
@@ -88,15 +92,18 @@ class Ledger:
         name = delivery.location
         location = self.location(name)
         checkpoint = location.checkpoints[hub].with_ids(delivery.ids)
+        seals = location.seals.get(hub, {})
+        if delivery.odd:
+            seals = unprovable(seals, delivery.odd)
         record = location.hubs.get(hub, HubRecord())
         if delivery.batch is not None:
             events = delivery.batch.events
             readings = sum(len(event.readings) for event in events)
             record = record.plus(events=len(events), readings=readings).succeeded(at)
         if delivery.closes is not None:
-            checkpoint = checkpoint.done_until(
-                delivery.closes, reach=self._limits.reach, newest=delivery.newest
-            )
+            full = checkpoint
+            checkpoint = full.done_until(delivery.closes, reach=self._limits.reach, newest=delivery.newest)
+            seals = sealed(seals, full, checkpoint)
             record = record.plus(duplicates=delivery.duplicates).succeeded(at)
         self._set(
             name,
@@ -104,6 +111,7 @@ class Ledger:
                 location,
                 checkpoints={**location.checkpoints, hub: checkpoint},
                 hubs={**location.hubs, hub: record},
+                seals={**location.seals, hub: seals} if seals else location.seals,
             ),
         )
 
@@ -132,11 +140,17 @@ class Ledger:
     def query_recovered(self, name: str) -> None:
         self._set(name, replace(self.location(name), error=None, since=None))
 
-    def saw(self, name: str, newest: datetime | None) -> None:
-        """Note the time of the newest reading of an answer, if it had any."""
+    def saw(self, name: str, readings: Iterable[Reading], until: datetime) -> None:
+        """Note what an answer shows of the location and its sensors; what lies after `until` says nothing."""
         location = self.location(name)
-        seen = [instant for instant in (location.newest, newest) if instant is not None]
-        self._set(name, replace(location, newest=max(seen, default=None)))
+        told = [reading for reading in readings if reading.time is not None and reading.time <= until]
+        seen = [instant for instant in (location.newest, *(reading.time for reading in told)) if instant]
+        newest = max(seen, default=None)
+        self._set(name, replace(location, newest=newest, sensors=with_readings(location.sensors, told)))
+
+    def compared(self, name: str, location: LocationState, gaps: Iterable[Gap], at: datetime) -> None:
+        """Note a comparison with the source: seals that follow it, and the gaps that were found."""
+        self._set(name, replace(location, gaps=(*location.gaps, *gaps), compared=at))
 
     def found_gap(self, name: str, gap: Gap) -> bool:
         """Keep a gap. False where it is known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.drift import between
 from app.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.instants import MILLISECOND, floor_to, format_time
 from app.ledger import Ledger
@@ -43,6 +44,8 @@ def find_locations(
                 raise
             _discovery_failed(error, draft)
         else:
+            if discovery is not None and discovery.of == asked_with:
+                draft.drifts(between(discovery, found.places, horizon, feed.name))
             discovery = Discovery(horizon, found.places, asked_with, found.collisions)
             ledger.update(discovery=discovery)
             for text in found.warnings:
@@ -71,7 +74,7 @@ def begin_checkpoints(
         for hub in settings.hubs:
             checkpoint = ledger.location(name).checkpoints.get(hub.key)
             if checkpoint is None:
-                ledger.begin(name, hub.key, floor_to(start, MILLISECOND))
+                ledger.begin(name, hub.key, floor_to(start, MILLISECOND), horizon)
             elif checkpoint.delivered_until > horizon:
                 draft.warn(
                     f"{name}: the position of hub {hub.name}, {format_time(checkpoint.delivered_until)}, is "

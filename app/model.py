@@ -167,6 +167,23 @@ class HubRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """What a hub had of an hour when its ids were dropped: how many readings, and fingerprints of them.
+
+    `keys` and `contents` are the XOR of the first and of the second halves of the ids, 6 bytes each;
+    `contents` is None where a reading came in two versions, of which the source shows only the later.
+    """
+
+    readings: int
+    keys: int
+    contents: int | None
+
+
+# Seals by hour; None for an hour that holds readings of another one, or misses some of its own.
+Seals = Mapping[datetime, Seal | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """A stretch that may lack readings, kept until it is repaired or dismissed.
 
@@ -180,11 +197,21 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Sensor:
+    """What one sensor, told by its tags, has shown: its newest reading, and its longest silence before."""
+
+    last: datetime
+    longest: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
 class LocationState:
     """One document of the state: everything known of one location in one feed.
 
     `last_listed` is when discovery last listed it (None: configured, or never);
     `newest` the time of the newest reading seen; `error` what its query failed with, and since when.
+    `begun` is when it was first asked for; `seals` are kept by hub, and `compared` is when the source
+    was last asked again for their hours.
     """
 
     last_listed: datetime | None = None
@@ -194,15 +221,23 @@ class LocationState:
     gaps: tuple[Gap, ...] = ()
     error: str | None = None
     since: datetime | None = None
+    begun: datetime | None = None
+    seals: Mapping[str, Seals] = field(default_factory=dict, repr=False)
+    compared: datetime | None = None
+    sensors: Mapping[tuple[str, ...], Sensor] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A location as discovery found it: its name, the organisation that owns it, its devices."""
+    """A location as discovery found it: its name, the organisation that owns it, its devices.
+
+    `sketch` is a sample of the devices, as hashes, the same whatever the location is called.
+    """
 
     name: str
     owner: str
     devices: int
+    sketch: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +270,38 @@ class Takeover:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Something about the source that is not as it was, since when, in words.
+
+    `kind` is `renamed`, `gone`, `new`, `silent`, `speaks again`, `keys appeared` or `keys vanished`;
+    `sensor` its tags, where it is about one.
+    """
+
+    kind: str
+    location: str | None
+    text: str
+    since: datetime
+    sensor: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenKey:
+    """A key of the bodies: the hour in which it was last seen, and whether its absence was told."""
+
+    last: datetime
+    vanished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FeedState:
-    """The whole state of one feed."""
+    """The whole state of one feed. `drift` is what was told and is not over; `keys` those of the bodies."""
 
     locations: Mapping[str, LocationState] = field(default_factory=dict)
     discovery: Discovery | None = None
     takeover: Takeover | None = None
     last_run: JsonObject | None = None
+    drift: tuple[Drift, ...] = ()
+    keys: Mapping[str, SeenKey] = field(default_factory=dict, repr=False)
 
     def is_gone(self, location: LocationState) -> bool:
         """Whether discovery last listed the location so long ago that it is no longer asked for."""

@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.drift import Drifting
 from app.errors import ForwarderError
 from app.instants import format_time
 from app.lateness import Lateness, Latenesses
-from app.model import Gap, LocationState
+from app.model import Drift, Gap, LocationState
 from app.redaction import redact
 from app.settings import FeedSettings, HubSettings
+
+_DAY_S = 86_400
+# What a throughput unit takes a second (Event Hubs quotas documentation).
+_UNIT_EVENTS = 1_000
+_UNIT_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,7 @@ class HubReport:
     """What one hub got in a run; `delivered_until` is the least over its locations.
 
     `behind_s` is how far that is from the horizon, in seconds; None where it has no location yet.
+    `bytes` counts the bodies of the events.
     """
 
     events: int = 0
@@ -29,6 +36,7 @@ class HubReport:
     behind_s: float | None = None
     error: str | None = None
     paused: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +60,36 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison with the source in spare time: of how many locations and hours, and how many differ."""
+
+    locations: int
+    hours: int
+    differ: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Readings of an hour whose content changed after delivery, with their ids before and after.
+
+    No `ids` where only the hour's fingerprint tells it.
+    """
+
+    location: str
+    hour: datetime
+    ids: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One run of one feed. `until` is the horizon; `left` counts locations that are still behind it.
 
     `left_s` is the source time that they have still to be fetched, each for its slowest hub, in
     seconds; `forecast_s` the seconds that runs at this one's pace need for it, None where nothing
     is left or this one gained nothing. `failing_since` is when the first of the runs began of which
-    none has ended well since; None where this one did.
+    none has ended well since; None where this one did. `apart_s` are the
+    seconds since the run before began, where this one follows closely on it: what it did is then
+    about what the feed does in such a time.
     """
 
     run: str
@@ -80,6 +111,10 @@ class Report:
     gaps: Sequence[tuple[str, Gap]] = ()
     warnings: Sequence[str] = ()
     failures: Sequence[Failure] = ()
+    changed: Sequence[Changed] = ()
+    drift: Sequence[Drift] = ()
+    compared: Compared | None = None
+    apart_s: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -120,6 +155,29 @@ class Report:
                 {"location": failure.location, "hub": failure.hub, "error": failure.error}
                 for failure in self.failures
             ],
+            "changed": [_changed_json(changed) for changed in self.changed],
+            "drift": [drift_json(drift) for drift in self.drift],
+            "compared": self.compared and asdict(self.compared),
+            "per_day": self._per_day(),
+        }
+
+    def _per_day(self) -> dict[str, Any] | None:
+        """Forecast a day's work: API calls, and what each hub gets, as a share of a throughput unit."""
+        if not self.apart_s:
+            return None
+        runs = _DAY_S / self.apart_s
+        return {
+            "api_calls": round(self.api_calls * runs),
+            "hubs": {
+                key: {
+                    "events": round(hub.events * runs),
+                    "bytes": round(hub.bytes * runs),
+                    "unit_share": round(
+                        max(hub.events / _UNIT_EVENTS, hub.bytes / _UNIT_BYTES) / self.apart_s, 6
+                    ),
+                }
+                for key, hub in self.hubs.items()
+            },
         }
 
     def summary(self) -> str:
@@ -141,6 +199,9 @@ class Draft:
         self._gaps: list[tuple[str, Gap]] = []
         self._warnings: list[str] = list(warnings)
         self._failures: list[Failure] = []
+        self._drifts: list[Drift] = []
+        self._changed: dict[tuple[str, datetime], dict[str, str]] = {}
+        self._compared = Compared(0, 0, 0)
 
     @property
     def failed(self) -> bool:
@@ -184,13 +245,34 @@ class Draft:
     def found_gap(self, location: str, gap: Gap) -> None:
         self._gaps.append((location, gap))
 
-    def delivered(self, hub: str, *, events: int, readings: int, duplicates: int) -> None:
+    def drifts(self, found: Iterable[Drift]) -> None:
+        """Note what is not as it was; which of it is news, `settle_drift` says."""
+        self._drifts += found
+
+    def settle_drift(self, drifting: Drifting) -> None:
+        self._drifts = list(drifting.told)
+
+    @property
+    def drifted(self) -> Sequence[Drift]:
+        return tuple(self._drifts)
+
+    def changed(self, location: str, hour: datetime, ids: Mapping[str, str]) -> None:
+        """Note readings whose content changed after delivery: what became of each id."""
+        self._changed.setdefault((location, hour), {}).update(ids)
+
+    def compared(self, hours: int, differ: int) -> None:
+        """Count a location that was compared with the source."""
+        known = self._compared
+        self._compared = Compared(known.locations + 1, known.hours + hours, known.differ + differ)
+
+    def delivered(self, hub: str, *, events: int, readings: int, duplicates: int, size: int) -> None:
         got = self._got[hub]
         self._got[hub] = replace(
             got,
             events=got.events + events,
             readings=got.readings + readings,
             duplicates=got.duplicates + duplicates,
+            bytes=got.bytes + size,
         )
 
     def finish(
@@ -205,6 +287,7 @@ class Draft:
         api_calls: int,
         locations: Mapping[str, LocationState],
         backlog_before_s: float,
+        apart_s: float | None,
         dry_run: bool,
     ) -> Report:
         """Give the report; `locations` are those of the run, as they are now.
@@ -239,6 +322,13 @@ class Draft:
             gaps=tuple(self._gaps),
             warnings=tuple(self._warnings),
             failures=tuple(self._failures),
+            changed=[
+                Changed(location, hour, tuple(sorted(ids.items())))
+                for (location, hour), ids in sorted(self._changed.items())
+            ],
+            drift=tuple(self._drifts),
+            compared=self._compared if self._compared.locations else None,
+            apart_s=apart_s,
         )
 
 
@@ -294,11 +384,42 @@ def gap_json(location: str, gap: Gap) -> dict[str, Any]:
     }
 
 
+def _hub_per_day(hub: HubReport, apart_s: float) -> dict[str, Any]:
+    runs = _DAY_S / apart_s
+    share = max(hub.events / _UNIT_EVENTS, hub.bytes / _UNIT_BYTES) / apart_s
+    return {
+        "events": round(hub.events * runs),
+        "bytes": round(hub.bytes * runs),
+        "unit_share": round(share, 6),
+    }
+
+
+def drift_json(drift: Drift) -> dict[str, Any]:
+    """Give what drifts as reports and `status` show it."""
+    return {
+        "kind": drift.kind,
+        "location": drift.location,
+        "sensor": list(drift.sensor),
+        "text": drift.text,
+        "since": format_time(drift.since),
+    }
+
+
+def _changed_json(changed: Changed) -> dict[str, Any]:
+    return {
+        "location": changed.location,
+        "hour": format_time(changed.hour),
+        "readings": len(changed.ids) or None,
+        "ids": [list(pair) for pair in changed.ids],
+    }
+
+
 def _hub_json(hub: HubReport) -> dict[str, Any]:
     return {
         "events": hub.events,
         "readings": hub.readings,
         "duplicates": hub.duplicates,
+        "bytes": hub.bytes,
         "delivered_until": hub.delivered_until and format_time(hub.delivered_until),
         "behind_s": hub.behind_s,
         "error": hub.error,

@@ -36,7 +36,8 @@ class Delivery:
 
     `ids` are the (hour, id) pairs that the hub has once it is done; `closes` is the position that
     it completes, if any; `newest` the time of the newest reading of that slice, and `duplicates`
-    the count of what it held that the hub had before.
+    the count of what it held that the hub had before. `odd` are hours whose ids are no picture of
+    what the source shows of them, since a reading is not remembered under its own hour.
     """
 
     location: str
@@ -45,6 +46,7 @@ class Delivery:
     closes: datetime | None = None
     newest: datetime | None = None
     duplicates: int = 0
+    odd: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

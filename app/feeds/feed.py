@@ -124,7 +124,17 @@ def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[R
         for entry in lines:
             reading = _reading(rec_type, location, data, entry, flaw)
             readings[reading.id] = reading
-    return sorted(readings.values(), key=lambda reading: (reading.time or EPOCH, reading.id))
+    return sorted(readings.values(), key=reading_order)
+
+
+def reading_order(reading: Reading) -> tuple[datetime, str]:
+    """Give what readings are sorted by: time, then id; those without a time come first."""
+    return reading.time or EPOCH, reading.id
+
+
+def key_of(reading_id: str) -> str:
+    """Give the half of an id that tells the reading, whatever its content."""
+    return reading_id[: len(reading_id) // 2]
 
 
 def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:

@@ -6,13 +6,16 @@ looked at, and nothing of a cluster is kept or quoted but owners, names and loca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.errors import NoPermission
 from app.microshare.verdict import one_line
 from app.model import JsonObject, Place
+
+_SKETCHED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
     warnings: list[str] = []
     owners: dict[str, dict[str, str]] = {}
     devices: dict[str, set[str]] = {}
+    guids: dict[str, set[str]] = {}
     for position, cluster in enumerate(clusters):
         owner = _owner(cluster)
         ours = is_owned(owner, identity)
@@ -57,13 +61,14 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
                 owners.setdefault(name, {}).setdefault(owner.casefold(), owner)
                 if ours:
                     devices.setdefault(name, set()).add(_guid(device) or f"{position}/{number}")
+                    guids.setdefault(name, set()).update(filter(None, [_guid(device) or _eui(device)]))
         if ours and flawed:
             warnings.append(
                 f"cluster {_text(cluster.get('name'))!r}: {flawed} devices have a location that is "
                 f"no list of levels; they were left out"
             )
     places = tuple(
-        Place(name, next(iter(owners[name].values())), len(devices[name]))
+        Place(name, next(iter(owners[name].values())), len(devices[name]), _sketch(guids.get(name, ())))
         for name in sorted(devices)
         if len(owners[name]) == 1
     )
@@ -105,6 +110,17 @@ def _building(device: JsonObject) -> str | None:
 def _guid(device: JsonObject) -> str:
     # The device's `id` is a placeholder, all zeros, for many devices at once.
     return _text(device.get("guid"))
+
+
+def _eui(device: JsonObject) -> str:
+    found = _text(device.get("id"))
+    return found if found.strip("0-") else ""
+
+
+def _sketch(guids: Iterable[str]) -> frozenset[str]:
+    """Give the least of the devices' hashes: two buildings with the same devices have the same."""
+    hashes = (hashlib.sha256(guid.encode("utf-8", "surrogatepass")).hexdigest()[:8] for guid in guids)
+    return frozenset(sorted(hashes)[:_SKETCHED])
 
 
 def _text(found: Any) -> str:

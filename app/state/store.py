@@ -5,14 +5,17 @@ A document a (feed, location), JSON types only:
     {"last_listed", "newest", "error", "since",
      "groups": [{"hubs": [key], "delivered_until", "known_from", "newest", "ids": {hour: joined ids}}],
      "hubs": {key: {"events", "readings", "duplicates", "last_success", "error", "since"}},
-     "gaps": [{"from", "to", "cause", "found", "hubs"}]}
+     "gaps": [{"from", "to", "cause", "found", "hubs"}],
+     "begun", "compared", "seals": [{"hubs": [key], "hours": {hour: seal}}],
+     "sensors": [{"tags", "last", "longest_s"}]}
 
-Hubs whose position and ids are equal share one entry of `groups`. Ids are 16
-characters each, sorted and joined into one text an hour; an hour without ids is
-left out. Times keep milliseconds. A whole feed is what is said of it, its `name`, and
-`locations` by their names: the JSON store's file, and an export. What cannot be read
-is a ValueError that says which part and why; a store makes a StateDamaged of it, with
-its place and advice.
+A seal is `readings:keys:contents`, the fingerprints in hexadecimal, no contents where there is no
+fingerprint of them; `-` for an hour that cannot be proved. Hubs whose position and ids are
+equal share one entry of `groups`, those whose seals are equal one of `seals`. Ids are 16
+characters each, sorted and joined into one text an hour; an hour without ids is left out. Times
+keep milliseconds. A whole feed is what is said of it, its `name`, and `locations` by their names:
+the JSON store's file, and an export. What cannot be read is a ValueError that says which part and
+why; a store makes a StateDamaged of it, with its place and advice.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from app.instants import format_time, parse_time
 from app.model import (
     Checkpoint,
     Discovery,
+    Drift,
     FeedState,
     Gap,
     HubRecord,
@@ -38,6 +42,10 @@ from app.model import (
     LocationState,
     Place,
     QuarantinedReading,
+    Seal,
+    Seals,
+    SeenKey,
+    Sensor,
     Slice,
     Takeover,
 )
@@ -164,6 +172,10 @@ def location_document(location: LocationState) -> dict[str, Any]:
         "groups": [_group_document(hubs, checkpoint) for hubs, checkpoint in _groups(location.checkpoints)],
         "hubs": {key: _hub_document(hub) for key, hub in sorted(location.hubs.items())},
         "gaps": [_gap_document(gap) for gap in location.gaps],
+        "begun": _time_text(location.begun),
+        "compared": _time_text(location.compared),
+        "seals": _seals_document(location.seals),
+        "sensors": [_sensor_document(tags, sensor) for tags, sensor in sorted(location.sensors.items())],
     }
 
 
@@ -178,6 +190,10 @@ def location_from(document: Mapping[str, Any]) -> LocationState:
             gaps=tuple(_gap_from(gap) for gap in _is(list, document["gaps"])),
             error=_is(str, document["error"], optional=True),
             since=_time(document.get("since")),
+            begun=_time(document.get("begun")),
+            compared=_time(document.get("compared")),
+            seals=_seals_from(document.get("seals", [])),
+            sensors=dict(map(_sensor_from, _is(list, document.get("sensors", [])))),
         )
 
 
@@ -191,6 +207,11 @@ def feed_document(state: FeedState) -> dict[str, Any]:
         "discovery": _discovery_document(state.discovery),
         "takeover": _takeover_document(state.takeover),
         "last_run": state.last_run,
+        "drift": [_drift_document(drift) for drift in state.drift],
+        "keys": {
+            key: ("-" if seen.vanished else "") + _hour_text(seen.last)
+            for key, seen in sorted(state.keys.items())
+        },
     }
 
 
@@ -203,6 +224,8 @@ def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState
             discovery=_discovery_from(document["discovery"]),
             takeover=_takeover_from(document["takeover"]),
             last_run=_is(dict, document["last_run"], optional=True),
+            drift=tuple(map(_drift_from, _is(list, document.get("drift", [])))),
+            keys={key: _seen_key(text) for key, text in document.get("keys", {}).items()},
         )
 
 
@@ -353,7 +376,7 @@ def _group_document(hubs: list[str], checkpoint: Checkpoint) -> dict[str, Any]:
 def _checkpoints_from(groups: list[Mapping[str, Any]]) -> dict[str, Checkpoint]:
     checkpoints: dict[str, Checkpoint] = {}
     for group in _is(list, groups):
-        ids: Ids = {parse_time(f"{hour}:00Z"): unpack_ids(text) for hour, text in group["ids"].items()}
+        ids: Ids = {_hour(hour): unpack_ids(text) for hour, text in group["ids"].items()}
         checkpoint = Checkpoint(
             parse_time(group["delivered_until"]), parse_time(group["known_from"]), ids, _time(group["newest"])
         )
@@ -385,6 +408,81 @@ def _hub_from(document: Mapping[str, Any]) -> HubRecord:
     )
 
 
+def _seals_document(seals: Mapping[str, Seals]) -> list[dict[str, Any]]:
+    groups: list[tuple[list[str], Seals]] = []
+    for key, found in sorted(seals.items()):
+        for hubs, known in groups:
+            if known == found:
+                hubs.append(key)
+                break
+        else:
+            groups.append(([key], found))
+    return [
+        {"hubs": hubs, "hours": {_hour_text(hour): _seal_text(seal) for hour, seal in sorted(known.items())}}
+        for hubs, known in groups
+    ]
+
+
+def _seals_from(groups: list[Mapping[str, Any]]) -> dict[str, Seals]:
+    seals: dict[str, Seals] = {}
+    for group in _is(list, groups):
+        hours = {_hour(hour): _seal_from(text) for hour, text in group["hours"].items()}
+        seals |= {_is(str, hub): hours for hub in _is(list, group["hubs"])}
+    return seals
+
+
+def _seal_text(seal: Seal | None) -> str:
+    if seal is None:
+        return "-"
+    contents = "" if seal.contents is None else f"{seal.contents:x}"
+    return f"{seal.readings}:{seal.keys:x}:{contents}"
+
+
+def _seal_from(text: str) -> Seal | None:
+    if text == "-":
+        return None
+    readings, keys, contents = _is(str, text).split(":")
+    return Seal(int(readings), int(keys, 16), int(contents, 16) if contents else None)
+
+
+def _sensor_document(tags: tuple[str, ...], sensor: Sensor) -> dict[str, Any]:
+    longest_s = sensor.longest.total_seconds()
+    return {"tags": list(tags), "last": format_time(sensor.last), "longest_s": longest_s}
+
+
+def _sensor_from(document: Mapping[str, Any]) -> tuple[tuple[str, ...], Sensor]:
+    longest = timedelta(seconds=document["longest_s"])
+    return _texts(document["tags"]), Sensor(parse_time(document["last"]), longest)
+
+
+def _drift_document(drift: Drift) -> dict[str, Any]:
+    return {
+        "kind": drift.kind,
+        "location": drift.location,
+        "text": drift.text,
+        "since": format_time(drift.since),
+        "sensor": list(drift.sensor),
+    }
+
+
+def _drift_from(document: Mapping[str, Any]) -> Drift:
+    return Drift(
+        _is(str, document["kind"]),
+        _is(str, document["location"], optional=True),
+        _is(str, document["text"]),
+        parse_time(document["since"]),
+        _texts(document["sensor"]),
+    )
+
+
+def _seen_key(text: str) -> SeenKey:
+    return SeenKey(_hour(_is(str, text).removeprefix("-")), text.startswith("-"))
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(_is(str, text) for text in _is(list, found))
+
+
 def _gap_document(gap: Gap) -> dict[str, Any]:
     return {
         "from": format_time(gap.window.start),
@@ -397,15 +495,20 @@ def _gap_document(gap: Gap) -> dict[str, Any]:
 
 def _gap_from(document: Mapping[str, Any]) -> Gap:
     window = Slice(parse_time(document["from"]), parse_time(document["to"]))
-    hubs = tuple(_is(str, hub) for hub in _is(list, document["hubs"]))
-    return Gap(window, _is(str, document["cause"]), parse_time(document["found"]), hubs)
+    return Gap(window, _is(str, document["cause"]), parse_time(document["found"]), _texts(document["hubs"]))
 
 
 def _discovery_document(discovery: Discovery | None) -> dict[str, Any] | None:
     if discovery is None:
         return None
     places = [
-        {"name": place.name, "owner": place.owner, "devices": place.devices} for place in discovery.places
+        {
+            "name": place.name,
+            "owner": place.owner,
+            "devices": place.devices,
+            "sketch": " ".join(sorted(place.sketch)),
+        }
+        for place in discovery.places
     ]
     return {
         "at": format_time(discovery.at),
@@ -419,11 +522,17 @@ def _discovery_from(document: Mapping[str, Any] | None) -> Discovery | None:
     if document is None:
         return None
     places = tuple(
-        Place(_is(str, place["name"]), _is(str, place["owner"]), _is(int, place["devices"]))
+        Place(
+            _is(str, place["name"]),
+            _is(str, place["owner"]),
+            _is(int, place["devices"]),
+            frozenset(_is(str, place.get("sketch", "")).split()),
+        )
         for place in _is(list, document["places"])
     )
-    collisions = tuple(_is(str, name) for name in _is(list, document["collisions"]))
-    return Discovery(parse_time(document["at"]), places, _is(str, document["of"]), collisions)
+    return Discovery(
+        parse_time(document["at"]), places, _is(str, document["of"]), _texts(document["collisions"])
+    )
 
 
 def _takeover_document(takeover: Takeover | None) -> dict[str, Any] | None:
@@ -476,6 +585,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _hour_text(hour: datetime) -> str:
     return hour.strftime("%Y-%m-%dT%H")
+
+
+def _hour(text: str) -> datetime:
+    return parse_time(f"{text}:00Z")
 
 
 def _time(text: str | None) -> datetime | None:

@@ -69,6 +69,7 @@ class SimulatedClient:
         budget: Budget,
         record_limit: int,
         floor: Callable[[str], datetime | None],
+        reach: timedelta,
     ) -> None:
         self._process = process
         self._source = source
@@ -76,6 +77,7 @@ class SimulatedClient:
         self._budget = budget
         self._limit = record_limit
         self._floor = floor
+        self._reach = reach
         self._rng = random.Random(process.rng.random())
         self._queries = 0
         self.api_calls = 0
@@ -111,7 +113,10 @@ class SimulatedClient:
         process, weather = self._process, self._weather
         self._call("query", weather.latency_s, query.loc1, query.window)
         self._queries += 1
-        process.queries[query.loc1] += 1
+        if query.window.end <= process.clock.now() - self._reach:
+            process.oracle.counts["questions of a comparison"] += 1
+        else:
+            process.queries[query.loc1] += 1
         earliest = process.asked_from.get(query.loc1, query.window.start)
         process.asked_from[query.loc1] = min(earliest, query.window.start)
         self._judge_start(query)

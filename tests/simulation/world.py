@@ -163,6 +163,7 @@ class World:
         self.start_from = rng.choice((2, 2, 4, 8, 24)) * HOUR
         horizon = START + sum(self.pauses, timedelta(0)) + 8 * HOUR
         self.source = Source(rng, self._draw_habits(), START - self.start_from - 3 * HOUR, horizon)
+        self._reach = max(DAY, self.feed.look_back)
         self.oracle = Oracle(self.source, self.feed.name, self.feed.look_back, self.start_from)
         self.disk = Disk(leased=rng.random() < 0.5)
         self.largest = {f"hub-{n}": self._draw_largest() for n in range(rng.choice((1, 2, 2, 3)))}
@@ -383,7 +384,13 @@ class World:
 
         def make_client(budget: Budget) -> Any:
             return SimulatedClient(
-                process, self.source, weather.api, budget, self.feed.record_limit, self._floor
+                process,
+                self.source,
+                weather.api,
+                budget,
+                self.feed.record_limit,
+                self._floor,
+                self._reach,
             )
 
         def make_lanes(

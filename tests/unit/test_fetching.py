@@ -139,3 +139,67 @@ def test_a_source_that_answers_no_window_is_unavailable() -> None:
 
     with pytest.raises(SourceUnavailable, match="504; no shorter window is tried"):
         fetch_slice(ask, read, Slice(START, START + timedelta(hours=24)), START, LIMIT)
+
+
+def had_in(view: CappedView, window: Slice) -> dict[datetime, frozenset[str]]:
+    """Give what a first question shows of an hour, as a checkpoint remembers it."""
+    return {window.start: frozenset(reading.id for reading in read(view.ask(window)))}
+
+
+class StaleView(CappedView):
+    """A view whose first answer lacks what is newest, as a cache's would."""
+
+    def ask(self, window: Slice) -> DashboardAnswer:
+        fresh = super().ask(window)
+        if len(self.asked) > 1:
+            return fresh
+        (obj,) = fresh.objs
+        return DashboardAnswer(({"data": {**obj["data"], "line": obj["data"]["line"][:-2]}},))
+
+
+HOUR = Slice(START, START + timedelta(hours=1))
+TIMES = [START + n * timedelta(minutes=10) for n in range(6)]
+
+
+def test_readings_that_do_not_come_back_are_asked_for_again_in_halves() -> None:
+    view = StaleView(TIMES)
+
+    fetched = fetch_slice(view.ask, read, HOUR, START, LIMIT, had_in(CappedView(TIMES), HOUR))
+
+    assert records([fetched]) == {f"r{n}" for n in range(6)}
+    assert [reading.time for reading in fetched.readings] == TIMES
+    assert (fetched.window, fetched.absent) == (HOUR, 0)
+    half = START + timedelta(minutes=30)
+    assert view.asked[1:] == [Slice(START, half), Slice(half, HOUR.end)]
+
+
+def test_readings_that_are_gone_for_good_are_counted_and_cost_nothing_else() -> None:
+    view = CappedView(TIMES[:4])
+
+    fetched = fetch_slice(view.ask, read, HOUR, START, LIMIT, had_in(CappedView(TIMES), HOUR))
+
+    assert records([fetched]) == {f"r{n}" for n in range(4)}
+    assert (fetched.window, fetched.absent) == (HOUR, 2)
+
+
+def test_only_hours_that_lie_in_the_question_must_come_back() -> None:
+    view = CappedView([])
+    before = had_in(CappedView(TIMES), HOUR)
+
+    fetched = fetch_slice(view.ask, read, Slice(START + SECOND * 2, HOUR.end), START + SECOND, LIMIT, before)
+
+    assert (len(view.asked), fetched.absent) == (1, 0)
+
+
+def test_a_correction_comes_back_as_another_version() -> None:
+    def ask(window: Slice) -> DashboardAnswer:
+        lines = [{"time": format_time(START), "record": "r0", "in": len(asked)}]
+        asked.append(window)
+        return DashboardAnswer(({"data": {"_id": {"tags": ["A"]}, "line": lines}},))
+
+    asked: list[Slice] = []
+    before = {START: frozenset(reading.id for reading in read(ask(HOUR)))}
+
+    fetched = fetch_slice(ask, read, HOUR, START, LIMIT, before)
+
+    assert (len(asked), fetched.absent) == (2, 0)

@@ -1,0 +1,214 @@
+"""What runs notice beside delivering: readings missed, changed, cut off; and what drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.instants import format_time, parse_time
+from app.report import Report
+from emulators.estate import Building
+from tests.site import START, Clock, Site
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+NAME = "Mill & Lane"
+DOOR = (NAME, "0", "Main Entrance")
+
+
+def runs(
+    site: Site, clock: Clock, *, hours: float, step: float, feed: str = "people_counter"
+) -> list[Report]:
+    """Run again and again, `step` hours apart."""
+    reports = []
+    for _ in range(round(hours / step)):
+        clock.move(hours=step)
+        reports.append(site.run(feed))
+    return reports
+
+
+def told(reports: Sequence[Report], name: str) -> list[dict[str, Any]]:
+    return [found for report in reports for found in report.as_json()[name]]
+
+
+def compared(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    return [found for report in reports if (found := report.as_json()["compared"])]
+
+
+def test_what_was_published_after_the_look_back_is_a_gap_told_once(site: Site, clock: Clock) -> None:
+    late = START + 2 * HOUR + 20 * MINUTE
+    site.estate.add_people(NAME, DOOR, late, visible_from=START + 9 * HOUR)
+    site.run()
+
+    reports = runs(site, clock, hours=84, step=6)
+
+    hour = START + 2 * HOUR
+    gap = {"location": NAME, "from": format_time(hour), "to": format_time(hour + HOUR), "cause": "missed"}
+    assert [{key: found[key] for key in gap} for found in told(reports, "gaps")] == [gap]
+    assert [found.window.start for found in site.state().locations[NAME].gaps] == [hour]
+    assert sum(found["differ"] for found in compared(reports)) == 1
+    assert all(report.ok for report in reports)
+
+
+@pytest.mark.parametrize("feed", ["people_counter", "hourly_snapshot"])
+def test_where_everything_was_delivered_no_hour_differs(site: Site, clock: Clock, feed: str) -> None:
+    site.estate.correct(NAME, DOOR, _some_time(site), at=START + 10 * MINUTE, change={"in": 99})
+    site.run(feed)
+
+    reports = runs(site, clock, hours=60, step=6, feed=feed)
+
+    found = compared(reports)
+    assert {locations["locations"] for locations in found} == {len(site.state(feed).locations)}
+    assert [hours["differ"] for hours in found] == [0] * len(found)
+    assert sum(hours["hours"] for hours in found) >= 2 * 24 * len(site.state(feed).locations)
+    assert told(reports, "gaps") == []
+
+
+def _some_time(site: Site) -> datetime:
+    shown = site.estate.expected_people(START - HOUR, START, START)
+    return next(parse_time(str(time)) for name, tags, time, _ in shown if (name, tags) == (NAME, DOOR))
+
+
+def test_a_content_that_changes_within_the_look_back_is_told_with_both_ids(site: Site, clock: Clock) -> None:
+    time = _some_time(site)
+    site.run()
+    before = {event.message_id for event in site.a.received()}
+    site.estate.correct(NAME, DOOR, time, at=START + 10 * MINUTE, change={"in": 99})
+    clock.move(minutes=15)
+
+    report = site.run()
+
+    (changed,) = told([report], "changed")
+    ((old, new),) = changed["ids"]
+    assert (changed["location"], changed["readings"]) == (NAME, 1)
+    assert old in before
+    assert new in {event.message_id for event in site.a.received()} - before
+    assert (old[:8], old != new) == (new[:8], True)
+
+
+def test_a_content_that_changes_later_is_told_by_its_hour_and_is_no_gap(site: Site, clock: Clock) -> None:
+    time = _some_time(site)
+    site.estate.correct(NAME, DOOR, time, at=START + 10 * HOUR, change={"in": 99})
+    site.run()
+
+    reports = runs(site, clock, hours=54, step=6)
+
+    hour = time.replace(minute=0, second=0, microsecond=0)
+    assert told(reports, "changed") == [
+        {"location": NAME, "hour": format_time(hour), "readings": None, "ids": []}
+    ]
+    assert told(reports, "gaps") == []
+
+
+def test_a_stale_answer_is_asked_for_again(site: Site, clock: Clock) -> None:
+    clock.move(minutes=45)
+    site.run()
+    clock.move(minutes=15)
+    site.estate.hide(NAME, START + 5 * MINUTE, START + 20 * MINUTE)
+
+    report = site.run()
+
+    assert [text for text in report.warnings if "did not come back" in text and NAME in text] != []
+    assert report.ok
+
+
+def drift(reports: Sequence[Report]) -> list[tuple[str, str | None]]:
+    return [(found["kind"], found["location"]) for found in told(reports, "drift")]
+
+
+def test_a_renamed_building_is_told_once_and_its_move_is_proposed(site: Site, clock: Clock) -> None:
+    site.run()
+    site.estate.rename(NAME, "Mill House", at=START + 30 * MINUTE)
+
+    reports = runs(site, clock, hours=4, step=2)
+
+    assert drift(reports) == [("renamed", "Mill House")]
+    text = told(reports, "drift")[0]["text"]
+    assert "`state move people-counter --from 'Mill & Lane' --to 'Mill House'`" in text
+    assert [found.kind for found in site.state().drift] == ["renamed"]
+
+
+def test_buildings_that_come_and_go_are_told_once(site: Site, clock: Clock) -> None:
+    site.run()
+    site.estate.remove(NAME, at=START + 30 * MINUTE)
+    site.estate.add(Building("Quay"), since=START)
+
+    reports = runs(site, clock, hours=6, step=2)
+
+    assert sorted(drift(reports)) == [("gone", NAME), ("new", "Quay")]
+
+
+def test_a_sensor_that_falls_silent_is_told_once_and_when_it_speaks_again(site: Site, clock: Clock) -> None:
+    site.estate.silence(NAME, START, START + 8 * HOUR, tags=DOOR)
+    site.run()
+
+    reports = runs(site, clock, hours=12, step=1)
+
+    assert drift(reports) == [("silent", NAME), ("speaks again", NAME)]
+    silent = told(reports, "drift")[0]
+    assert silent["sensor"] == list(DOOR)
+    assert site.state().drift == ()
+
+
+def test_a_building_that_falls_silent_is_told_as_one(site: Site, clock: Clock) -> None:
+    site.estate.silence(NAME, START)
+    site.run()
+
+    reports = runs(site, clock, hours=6, step=1)
+
+    assert drift(reports) == [("silent", NAME)]
+    assert told(reports, "drift")[0]["sensor"] == []
+    assert [(found.kind, found.location) for found in site.state().drift] == [("silent", NAME)]
+
+
+def test_a_building_that_cannot_be_asked_for_is_not_called_silent(site: Site, clock: Clock) -> None:
+    site.run()
+    site.estate.silence(NAME, START)
+    site.source.faults.status(403, on="query", location=NAME)
+
+    reports = runs(site, clock, hours=6, step=1)
+
+    assert drift(reports) == []
+    assert all(report.failures for report in reports)
+
+
+def test_a_name_that_never_shows_a_reading_is_told(site: Site, clock: Clock) -> None:
+    site.environ["MICROSHARE_LOCATIONS"] = '["Mil & Lane"]'
+    site.run()
+
+    reports = runs(site, clock, hours=6, step=1)
+
+    assert drift(reports) == [("silent", "Mil & Lane")]
+    assert "wrong name" in told(reports, "drift")[0]["text"]
+
+
+def test_keys_of_the_bodies_that_come_and_go_are_told_once(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(minutes=30)
+    site.estate.add_people(NAME, DOOR, clock.now - 5 * MINUTE, change={"bikes": 3})
+
+    reports = [site.run(), *runs(site, clock, hours=54, step=6)]
+
+    assert [(kind, location) for kind, location in drift(reports) if kind.startswith("keys")] == [
+        ("keys appeared", None),
+        ("keys vanished", None),
+    ]
+    texts = [found["text"] for found in told(reports, "drift") if found["kind"].startswith("keys")]
+    assert all("change.bikes" in text for text in texts)
+
+
+def test_runs_that_follow_closely_forecast_a_day(site: Site, clock: Clock) -> None:
+    first = site.run()
+    clock.move(minutes=15)
+    second = site.run()
+
+    assert first.as_json()["per_day"] is None
+    day = second.as_json()["per_day"]
+    hub = second.as_json()["hubs"][site.key("a")]
+    assert day["api_calls"] == second.api_calls * 96
+    assert day["hubs"][site.key("a")]["events"] == hub["events"] * 96
+    assert day["hubs"][site.key("a")]["bytes"] == hub["bytes"] * 96 > 0
+    assert 0 < day["hubs"][site.key("a")]["unit_share"] < 0.01
