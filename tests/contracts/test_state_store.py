@@ -18,12 +18,16 @@ from app.instants import format_time
 from app.model import (
     Checkpoint,
     Discovery,
+    Drift,
     FeedState,
     Gap,
     HubRecord,
     LocationState,
     Place,
     QuarantinedReading,
+    Seal,
+    SeenKey,
+    Sensor,
     Slice,
     Takeover,
 )
@@ -95,15 +99,29 @@ RICH = FeedState(
             ),
             error="the view answered 503",
             since=NOON - 2 * HOUR,
+            begun=NOON - 90 * HOUR,
+            seals={
+                HUB_A: {NOON - 30 * HOUR: Seal(3, 2**47 + 5, 1), NOON - 29 * HOUR: None},
+                HUB_B: {NOON - 30 * HOUR: Seal(0, 0, None)},
+            },
+            compared=NOON - 7 * HOUR,
+            sensors={("Beacon House", "É"): Sensor(NOON, timedelta(minutes=15, milliseconds=3))},
         ),
         "Nothing known": LocationState(),
         "Never delivered": LocationState(checkpoints={HUB_A: Checkpoint(NOON, NOON)}),
     },
     discovery=Discovery(
-        NOON, (Place("Beacon House", "org.example", 7), Place("Étage", "org.example.fr", 0)), "a1b2"
+        NOON,
+        (
+            Place("Beacon House", "org.example", 7, frozenset({"00aa", "11bb"})),
+            Place("Étage", "org.example.fr", 0),
+        ),
+        "a1b2",
     ),
     takeover=Takeover(NOON - 48 * HOUR, "an earlier place", 1234567890123, 5, NOON - 47 * HOUR),
     last_run={"run": "r1", "ok": False, "took_s": 4.25, "warnings": ["é"], "hubs": {HUB_A: {"error": None}}},
+    drift=(Drift("gone", "Étage", "Étage: gone", NOON), Drift("keys appeared", None, "new: é", NOON)),
+    keys={"change.in": SeenKey(NOON), "é": SeenKey(NOON, vanished=True)},
 )
 
 

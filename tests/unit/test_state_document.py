@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from app.model import (
     Checkpoint,
     Discovery,
+    Drift,
     FeedState,
     Gap,
     HubRecord,
     LocationState,
     Place,
     QuarantinedReading,
+    Seal,
+    SeenKey,
+    Sensor,
     Slice,
     Takeover,
 )
@@ -63,6 +67,9 @@ gaps = st.builds(
     instants,
     st.lists(texts, max_size=2).map(tuple),
 )
+halves = st.integers(0, 2**48 - 1)
+seals = st.dictionaries(hours, st.none() | st.builds(Seal, counts, halves, st.none() | halves), max_size=3)
+sensors = st.builds(Sensor, instants, milliseconds.map(lambda ms: timedelta(milliseconds=ms)))
 locations = st.builds(
     LocationState,
     st.none() | instants,
@@ -75,6 +82,10 @@ locations = st.builds(
     st.lists(gaps, max_size=2).map(tuple),
     st.none() | texts,
     st.none() | instants,
+    st.none() | instants,
+    st.dictionaries(texts, seals, max_size=3),
+    st.none() | instants,
+    st.dictionaries(st.lists(texts, max_size=3).map(tuple), sensors, max_size=3),
 )
 
 
@@ -111,9 +122,17 @@ def test_a_location_is_written_as_documented() -> None:
         checkpoints={hub: Checkpoint(NOON, NOON - HOUR, {NOON - HOUR: IDS}) for hub in (HUB_B, HUB_A)},
         hubs={HUB_A: HubRecord(1, 2, 3, NOON, "refused", NOON)},
         gaps=(Gap(Slice(NOON - HOUR, NOON), "missed", NOON, (HUB_A,)),),
+        begun=NOON - HOUR,
+        seals={hub: {NOON: Seal(3, 0xAB, 0xCD), NOON + HOUR: Seal(1, 0, None)} for hub in (HUB_A, HUB_B)},
+        compared=NOON,
+        sensors={("A", "Door"): Sensor(NOON, timedelta(minutes=15))},
     )
 
     assert location_document(location) == {
+        "begun": "2026-03-02T11:00:00.000Z",
+        "compared": "2026-03-02T12:00:00.000Z",
+        "seals": [{"hubs": [HUB_A, HUB_B], "hours": {"2026-03-02T12": "3:ab:cd", "2026-03-02T13": "1:0:"}}],
+        "sensors": [{"tags": ["A", "Door"], "last": "2026-03-02T12:00:00.000Z", "longest_s": 900.0}],
         "last_listed": "2026-03-02T12:00:00.000Z",
         "newest": "2026-03-02T12:00:00.123Z",
         "error": None,
@@ -155,9 +174,11 @@ def test_a_feed_says_its_least_position_and_its_totals() -> None:
             "A": LocationState(checkpoints={HUB_A: Checkpoint(NOON, NOON)}, hubs={HUB_A: HubRecord(5, 9, 1)}),
             "B": LocationState(checkpoints={HUB_A: Checkpoint(NOON - HOUR, NOON - HOUR)}),
         },
-        discovery=Discovery(NOON, (Place("A", "org.example", 2),), "a1b2"),
+        discovery=Discovery(NOON, (Place("A", "org.example", 2, frozenset({"b2", "a1"})),), "a1b2"),
         takeover=Takeover(NOON - HOUR, "state.json", 100, 10, NOON),
         last_run={"run": "r1"},
+        drift=(Drift("silent", "A", "A: silent", NOON, ("A", "Door")),),
+        keys={"change.in": SeenKey(NOON), "change.out": SeenKey(NOON, vanished=True)},
     )
 
     assert feed_document(state) == {
@@ -169,7 +190,7 @@ def test_a_feed_says_its_least_position_and_its_totals() -> None:
             "at": "2026-03-02T12:00:00.000Z",
             "of": "a1b2",
             "collisions": [],
-            "places": [{"name": "A", "owner": "org.example", "devices": 2}],
+            "places": [{"name": "A", "owner": "org.example", "devices": 2, "sketch": "a1 b2"}],
         },
         "takeover": {
             "position": "2026-03-02T11:00:00.000Z",
@@ -179,6 +200,16 @@ def test_a_feed_says_its_least_position_and_its_totals() -> None:
             "at": "2026-03-02T12:00:00.000Z",
         },
         "last_run": {"run": "r1"},
+        "drift": [
+            {
+                "kind": "silent",
+                "location": "A",
+                "text": "A: silent",
+                "since": "2026-03-02T12:00:00.000Z",
+                "sensor": ["A", "Door"],
+            }
+        ],
+        "keys": {"change.in": "2026-03-02T12", "change.out": "-2026-03-02T12"},
     }
     assert feed_from(feed_document(state), state.locations) == state
 
