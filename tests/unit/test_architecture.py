@@ -28,7 +28,7 @@ LAYERS = [
     },
     {"ledger", "delivery", "locations", "audit", "tally", "observer"},
     {"forwarder"},
-    {"connection_strings", "config_text", "config_rules", "config", "wiring", "backfill"},
+    {"connection_strings", "config_text", "config_rules", "config", "wiring", "backfill", "page"},
     {"timer", "cli", "__main__"},
 ]
 # Parts of the second layer that must not know one another.
@@ -42,6 +42,7 @@ SDKS = {
     "dotenv": "app/config_text.py",
     "simplejson": "app/strict_json.py",
     "azure.data": "app/state/azure_table.py",
+    "jinja2": "app/page/render.py",
 }
 
 

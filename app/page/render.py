@@ -1,0 +1,103 @@
+"""The page as HTML: one text with its style and script in it, which asks nothing of anybody.
+
+Its policy (CSP) lets that one style and that one script be used, by their hashes, and no other.
+Every text that comes from outside is redacted, made printable and escaped, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from app.instants import format_time
+from app.page.coverage import MEANINGS, STATES
+from app.page.view import View
+from app.redaction import redact
+from app.wording import counted, minute, moment, printable, span
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(view: View) -> str:
+    """Write the page."""
+    style, script = (_source(name) for name in ("page.css", "page.js"))
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            view=view,
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            states=STATES,
+            meanings=MEANINGS,
+        )
+    )
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "cell": _cell,
+        "counted": counted,
+        "minute": _minute,
+        "moment": moment,
+        "number": _number,
+        "written": minute,
+        "span": lambda length: span(length.total_seconds() if isinstance(length, timedelta) else length),
+    }
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """Make a text fit to be shown; what the templates themselves made is."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(redact(value))
+    return value
+
+
+def _minute(instant: datetime | None) -> Markup:
+    """Write an instant to the minute, as one that programs can read and that no line ends within."""
+    if instant is None:
+        return Markup("-")
+    return Markup('<time datetime="{}">{}</time>').format(format_time(instant), minute(instant))
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _cell(value: object) -> object:
+    """Write what stands in a table: an instant, a number, or a text."""
+    if isinstance(value, datetime):
+        return _minute(value)
+    return _number(value) if isinstance(value, int) else value
+
+
+def _source(name: str) -> Markup:
+    """Give a file of ours that goes into the page as it is."""
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - no text from outside
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"

@@ -1,0 +1,279 @@
+"""What a page is made of, invented: a site of some locations and two hubs, in which things went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.audit import DelayCount, Finding, HourCount, HubAudit
+from app.instants import HOUR, format_time
+from app.model import JsonObject, QuarantinedReading, Slice
+from app.page.findings import FeedFindings, Findings, Hub
+
+MADE = datetime(2026, 3, 2, 12, 0, 7, tzinfo=UTC)
+DAY = Slice(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 2, 12, tzinfo=UTC))
+LIVE = Hub("example.servicebus.windows.net/people", "people-live")
+BACKUP = Hub("second.servicebus.windows.net/people", "people-backup")
+LOCATIONS = ("50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été")
+
+
+@dataclass(slots=True)
+class Audited:
+    """A hub beside the source, hour by hour; what a hub lacks is taken out of what it has."""
+
+    hub: Hub
+    window: Slice = DAY
+    locations: Sequence[str] = LOCATIONS
+    an_hour: int = 16
+    silent: Mapping[str, Slice] = field(default_factory=dict)
+    missing: list[Finding] = field(default_factory=list)
+    other: list[Finding] = field(default_factory=list)
+
+    def lacks(self, location: str, start: datetime, count: int, cause: str, *, due: bool = True) -> Audited:
+        """Let the hub lack `count` readings, a minute apart, from `start` on."""
+        for number in range(count):
+            time = start + timedelta(minutes=number % 60)
+            self.missing.append(
+                Finding("missing", location, time, format_time(time), f"{number:016}", cause=cause, due=due)
+            )
+        return self
+
+    def has(self, heading: Any, location: str, start: datetime, count: int) -> Audited:
+        """Let the hub have `count` readings under a heading that they should not be under."""
+        for number in range(count):
+            time = start + timedelta(minutes=number % 60)
+            self.other.append(Finding(heading, location, time, format_time(time), f"{number:016}", times=2))
+        return self
+
+    def audit(self, **fields: Any) -> HubAudit:
+        hours = [self._hour(name, at) for name in self.locations for at in hours_of(self.window)]
+        published = sum(hour.published for hour in hours)
+        wrong = sum(finding.is_wrong for finding in (*self.missing, *self.other))
+        found = HubAudit(
+            feed="people_counter",
+            hub=self.hub.key,
+            window=self.window,
+            published=published,
+            delivered=sum(hour.delivered for hour in hours),
+            missing=self.missing,
+            repeated=[found for found in self.other if found.heading == "repeated"],
+            changed=[found for found in self.other if found.heading == "changed"],
+            unknown=[found for found in self.other if found.heading == "unknown"],
+            wrong=wrong,
+            locations=len(self.locations),
+            hours=[hour for hour in hours if hour.published],
+            delays=[DelayCount(60, published // 9), DelayCount(300, published // 2), DelayCount(900, 310)],
+            max_delay_s=871.0,
+        )
+        return replace(found, **fields)
+
+    def _hour(self, location: str, at: datetime) -> HourCount:
+        def count(found: Sequence[Finding], heading: str) -> int:
+            span = Slice(at, at + HOUR)
+            return sum(
+                each.heading == heading and each.location == location and each.time in span for each in found
+            )
+
+        silent = self.silent.get(location)
+        published = 0 if silent and at in silent else self.an_hour
+        missing, changed = count(self.missing, "missing"), count(self.other, "changed")
+        return HourCount(
+            location,
+            at,
+            published=published,
+            delivered=published - missing - changed,
+            missing=missing,
+            repeated=count(self.other, "repeated"),
+            changed=changed,
+            unknown=count(self.other, "unknown"),
+        )
+
+
+def hours_of(window: Slice) -> list[datetime]:
+    return [window.start + number * HOUR for number in range((window.end - window.start) // HOUR)]
+
+
+def a_run(started: datetime, hubs: Mapping[str, JsonObject], **fields: Any) -> JsonObject:
+    """Give the report of a run as the history keeps it."""
+    return {
+        "run": f"{started:%m%d%H%M}",
+        "feed": "people_counter",
+        "ok": not fields.get("failures"),
+        "started": format_time(started),
+        "until": format_time(started),
+        "took_s": 4.2,
+        "api_calls": 7,
+        "lateness": None,
+        "hubs": hubs,
+        "warnings": [],
+        "failures": [],
+        "changed": [],
+        "drift": [],
+        "compared": None,
+        "per_day": None,
+        **fields,
+    }
+
+
+def a_hub(at: datetime, readings: int = 20, **fields: Any) -> JsonObject:
+    """Give what a run's report says of one hub."""
+    return {
+        "events": readings,
+        "readings": readings,
+        "duplicates": 60,
+        "bytes": readings * 400,
+        "delivered_until": format_time(at),
+        "behind_s": 0.0,
+        "error": None,
+        "paused": False,
+        **fields,
+    }
+
+
+def runs(window: Slice = DAY) -> list[JsonObject]:
+    """Give a day's runs: the second hub is down in the small hours, and no run comes for two hours."""
+    down = "hub people-backup: connection refused; allow outgoing traffic on port 5671"
+    told = []
+    position = window.start
+    for number in range((window.end - window.start) // timedelta(minutes=15)):
+        at = window.start + number * timedelta(minutes=15)
+        if timedelta(hours=17) <= at - window.start < timedelta(hours=19):
+            continue
+        refused = timedelta(hours=13) <= at - window.start < timedelta(hours=16)
+        position = position if refused else at
+        backup = (
+            a_hub(position, 0, error=down, behind_s=(at - position).total_seconds(), duplicates=0)
+            if refused
+            else a_hub(at)
+        )
+        told.append(
+            a_run(
+                at,
+                {LIVE.key: a_hub(at), BACKUP.key: backup},
+                lateness={
+                    "readings": 20,
+                    "median_s": 431.0,
+                    "p95_s": 862.0,
+                    "max_s": 901.0,
+                    "delays": [{"up_to_s": 300, "readings": 6}, {"up_to_s": 900, "readings": 14}],
+                },
+                failures=[{"location": None, "hub": BACKUP.key, "error": down}] if refused else [],
+                per_day={
+                    "api_calls": 500,
+                    "hubs": {LIVE.key: {"events": 1920, "bytes": 768_000, "unit_share": 0.000022}},
+                },
+            )
+        )
+    return told
+
+
+def a_status(**fields: Any) -> JsonObject:
+    """Give the object of `status` of a feed whose hubs are all at the window's end."""
+    hub = {"verdict": "healthy", "delivered_until": format_time(DAY.end), "behind_s": 7.0}
+    return {
+        "feed": "people_counter",
+        "ok": True,
+        "verdict": "healthy",
+        "said": "5 locations at 2 hubs, at most 7 s behind",
+        "hubs": {LIVE.key: hub, BACKUP.key: hub},
+        "locations": [{"location": name, "asked": True} for name in LOCATIONS],
+        "wrong": [],
+        "gaps": [],
+        **fields,
+    }
+
+
+def a_feed(**fields: Any) -> FeedFindings:
+    """Give a feed in which all is well, unless `fields` say otherwise."""
+    found = FeedFindings(
+        "people_counter",
+        "people counter",
+        look_back=HOUR,
+        hubs=(LIVE, BACKUP),
+        status=a_status(),
+        audits={LIVE.key: Audited(LIVE).audit(), BACKUP.key: Audited(BACKUP).audit()},
+    )
+    return replace(found, **fields)
+
+
+def well() -> Findings:
+    return Findings(MADE, DAY, [a_feed(runs=runs()[:52])])
+
+
+def troubled() -> Findings:
+    """Give a day in which all went wrong that the page can tell, one way and another."""
+    live = Audited(LIVE, silent={"Tour Été": Slice(DAY.start + 2 * HOUR, DAY.start + 5 * HOUR)})
+    backup = Audited(BACKUP, silent=live.silent)
+    backup.lacks("Quay+One", DAY.start + 4 * HOUR, 14, "late")
+    backup.lacks("Mill & Lane", DAY.start + 6 * HOUR, 2, "lost")
+    for name in LOCATIONS:
+        backup.lacks(name, DAY.end - HOUR, 9, "behind", due=False)
+    backup.has("repeated", "Example Beacon House", DAY.start + 9 * HOUR, 3)
+    backup.has("changed", "50% Annex", DAY.start + 10 * HOUR, 1)
+    quarantined = QuarantinedReading(
+        "people_counter",
+        "Mill & Lane",
+        (BACKUP.key,),
+        "bm90IGEgcmVhZGlu",
+        "1,310,720 bytes, over the hub's 1,048,576",
+        DAY.start + 3 * HOUR,
+        b"{}",
+    )
+    status = a_status(
+        ok=False,
+        verdict="failing",
+        said="connection refused, for 3 h",
+        wrong=[
+            {
+                "kind": "hub",
+                "grave": True,
+                "hub": BACKUP.key,
+                "locations": list(LOCATIONS),
+                "since": format_time(DAY.end - 3 * HOUR),
+                "said": "hub people-backup: connection refused",
+                "do": "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
+            },
+            {
+                "kind": "drift",
+                "grave": False,
+                "hub": None,
+                "locations": ["Tour Été"],
+                "since": format_time(DAY.start + 2 * HOUR),
+                "said": "Tour Été was silent for 3 h, longer than ever before",
+                "do": None,
+            },
+        ],
+        gaps=[
+            {
+                "location": "Quay+One",
+                "from": format_time(DAY.start + 4 * HOUR),
+                "to": format_time(DAY.start + 5 * HOUR),
+                "cause": "missed",
+                "found": format_time(DAY.start + 20 * HOUR),
+                "hubs": [BACKUP.key],
+            }
+        ],
+    )
+    people = a_feed(
+        runs=runs(),
+        status=status,
+        audits={LIVE.key: live.audit(), BACKUP.key: backup.audit()},
+        quarantined=[quarantined],
+    )
+    snapshots = a_feed(
+        name="hourly_snapshot",
+        title="hourly snapshot",
+        look_back=6 * HOUR,
+        audits={
+            LIVE.key: Audited(LIVE, an_hour=4).audit(),
+            BACKUP.key: HubAudit(
+                "hourly_snapshot",
+                BACKUP.key,
+                DAY,
+                error="hub people-backup: the key may not read here; use one with the Listen right",
+            ),
+        },
+    )
+    return Findings(MADE, DAY, [people, snapshots])
