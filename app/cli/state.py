@@ -18,7 +18,7 @@ from app.instants import parse_time
 from app.model import FeedState
 from app.state import store as documents
 from app.state.store import RunLock
-from app.state.surgery import Part, reset, skip
+from app.state.surgery import Part, move, reset, skip
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -167,6 +167,37 @@ def skip_command(
             return ALL_WELL
         bench.tell(before, after)
         if not confirmed("Never send this?", yes=yes):
+            return FOUND_WANTING
+        bench.save(lock, before, after, backup)
+    return ALL_WELL
+
+
+@command.command("move", short_help="Let a renamed location go on from where its earlier name stopped.")
+@_feed_argument
+@click.option("--from", "former", metavar="NAME", required=True, help="The location's earlier name.")
+@click.option("--to", "name", metavar="NAME", required=True, help="Its name now.")
+@_backup_option
+@yes_option
+def move_command(feed: str, former: str, name: str, backup: Path | None, yes: bool) -> int:
+    """Let the hubs of a renamed location go on from where they stopped under its earlier name.
+
+    What they have under the earlier name is not sent under the new one. Counts and gaps go over; the
+    earlier name is still asked for, until two days after discovery last listed it. Positions of the
+    new name that are past the earlier one's stay; where it began past that, it is set back.
+    """
+    bench = Bench.begin(feed)
+    with bench.locked("state move") as lock:
+        before = bench.store.load(bench.name)
+        bench.require_positions(before, bench.part(before, former, None))
+        bench.require_known(before, name)
+        after = move(before, former, name)
+        if former == name or after == before:
+            bench.out.show(
+                f"nothing to move: {printable(name)} is where {printable(former)} stopped, or past it"
+            )
+            return ALL_WELL
+        bench.tell(before, after, never=f"it was sent as {printable(former)}")
+        if not confirmed(f"Go on there as {printable(name)}?", yes=yes):
             return FOUND_WANTING
         bench.save(lock, before, after, backup)
     return ALL_WELL

@@ -108,6 +108,14 @@ class Bench:
             "there is no position of that yet; it begins at START_FROM, so set that instead"
         )
 
+    def require_known(self, state: FeedState, name: str) -> None:
+        """Raise UsageError where discovery, the settings and the state know no location of that name."""
+        listed = {place.name for place in state.discovery.places} if state.discovery else set()
+        known = listed | state.locations.keys() | {*self.feed.locations}
+        if name not in known:
+            names = "".join(f"\n  {printable(found)}" for found in sorted(known))
+            raise click.UsageError(f"{printable(name)!r} is no location that is known; there are:{names}")
+
     def names(self, hubs: Sequence[str]) -> str:
         known = {hub.key: hub.name for hub in self.settings.hubs}
         return ", ".join(known.get(key, key) for key in hubs)

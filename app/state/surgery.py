@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.instants import HOUR, hour_of
-from app.model import Checkpoint, FeedState, Gap, LocationState, Slice
+from app.model import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seals, Slice
 
 LEFT_BEHIND = "left behind"
 
@@ -92,6 +92,36 @@ def reset(state: FeedState, part: Part, to: datetime | None, start: datetime, no
     return after
 
 
+def move(state: FeedState, former: str, name: str) -> FeedState:
+    """Let the hubs of the location `name` go on from where they stopped with `former`, its earlier name.
+
+    Counts and gaps go to `name`. Ids do not, for they are made with the name: what was sent under
+    `former` is never read under `name`. Hubs that are past it stay, unless they began past it: they
+    are set back, with the ids they have. The positions of `former` stay, so that what it still
+    shows is had.
+    """
+    old, new = state.locations[former], state.locations.get(name, LocationState())
+    moved = {
+        hub: found
+        for hub, known in old.checkpoints.items()
+        if (found := _gone_on_from(known.delivered_until, new.checkpoints.get(hub))) is not None
+    }
+    if not moved:
+        return state
+    hubs = {hub: _with_counts(new.hubs.get(hub, HubRecord()), record) for hub, record in old.hubs.items()}
+    left = {hub: replace(record, events=0, readings=0, duplicates=0) for hub, record in old.hubs.items()}
+    locations = dict(state.locations)
+    locations[former] = replace(old, hubs=left, gaps=())
+    locations[name] = replace(
+        new,
+        checkpoints={**new.checkpoints, **moved},
+        hubs={**new.hubs, **hubs},
+        gaps=(*old.gaps, *new.gaps),
+        seals=_without(new.seals, moved),
+    )
+    return replace(state, locations=locations)
+
+
 def effects(before: FeedState, after: FeedState, start: datetime) -> list[Effect]:
     """Say what it means that `before` becomes `after`, for all hubs that `before` has a position of.
 
@@ -126,8 +156,26 @@ def _with(
             location,
             checkpoints={hub: checkpoint for hub, checkpoint in new.items() if checkpoint is not None},
             gaps=(*location.gaps, *_left_behind(left, to, now, location.gaps)),
+            seals=_without(location.seals, checkpoints),
         )
     return replace(state, locations=locations)
+
+
+def _gone_on_from(position: datetime, known: Checkpoint | None) -> Checkpoint | None:
+    """Give a checkpoint that goes on from `position`; None where the one there is has gone on from it."""
+    if known is None or known.delivered_until < position:
+        return Checkpoint(position, position)
+    return Checkpoint(position, position, known.ids, known.newest) if known.known_from > position else None
+
+
+def _without(seals: Mapping[str, Seals], hubs: Iterable[str]) -> dict[str, Seals]:
+    """Give the seals but those of hubs that begin anew: nothing before that is asked for again."""
+    return {hub: found for hub, found in seals.items() if hub not in hubs}
+
+
+def _with_counts(record: HubRecord, former: HubRecord) -> HubRecord:
+    counted = record.plus(events=former.events, readings=former.readings, duplicates=former.duplicates)
+    return replace(counted, last_success=record.last_success or former.last_success)
 
 
 def _left_behind(

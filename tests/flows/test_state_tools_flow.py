@@ -207,6 +207,36 @@ def test_what_was_skipped_is_never_sent_however_far_back_a_run_reads(
     } == {(skipped, "left behind", (site.key("b"),))}
 
 
+def test_a_renamed_building_goes_on_from_where_its_earlier_name_stopped(
+    site: Site, clock: Clock, call: Call
+) -> None:
+    old = first_location(site)
+    site.run()
+    clock.move(minutes=40)
+    site.estate.rename(old, "Mill House", at=clock.now - timedelta(minutes=5))
+    stopped = site.position(old, "a")
+    site.environ["START_FROM"] = "1m"
+    clock.move(minutes=70)
+    site.b.refuse_attach()
+    site.a.refuse_attach()
+    site.run()
+    site.a.clear_faults()
+    site.b.clear_faults()
+
+    unknown = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mil House", "--yes")
+    ended = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes")
+    again = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes")
+
+    assert (unknown.status, ended.status, again.status) == (2, 0, 0)
+    assert "'Mil House' is no location that is known" in unknown.err
+    assert site.position("Mill House", "a") == stopped
+    assert "nothing to move" in again.out
+    site.run()
+    assert times(site.a, "Mill House") != []
+    assert min(times(site.a, "Mill House")) >= stopped
+    assert same(bodies(site.a.received()), site.published(START - timedelta(hours=24)))
+
+
 def test_a_reset_to_a_time_sends_everything_since_again_with_the_same_ids(
     site: Site, clock: Clock, call: Call
 ) -> None:

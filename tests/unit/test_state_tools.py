@@ -28,13 +28,14 @@ from app.model import (
     LocationState,
     QuarantinedReading,
     Reading,
+    Seal,
     Slice,
     Takeover,
 )
 from app.settings import FeedSettings
 from app.state.json_file import JsonFileStore
 from app.state.store import encode, whole_document
-from app.state.surgery import Effect, Part, changed, effects, reset, skip
+from app.state.surgery import Effect, Part, changed, effects, move, reset, skip
 
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
@@ -88,6 +89,44 @@ def test_a_skip_keeps_the_ids_of_the_hour_it_goes_to_and_later() -> None:
     after = skip(before, Part(), NOON + HOUR / 2, NOW)
 
     assert after.locations["Mill"].checkpoints[A].ids == ids(NOON, NOON + HOUR)
+
+
+def test_what_is_skipped_or_reset_is_not_compared_with_the_source_any_more() -> None:
+    seals = {hub: {NOON - 2 * DAY: Seal(1, 2, 3)} for hub in (A, B)}
+    before = FeedState({"Mill": LocationState(checkpoints={A: done(NOON), B: done(NOON)}, seals=seals)})
+
+    for after in (skip(before, Part(hub=A), NOW, NOW), reset(before, Part(hub=A), None, START, NOW)):
+        assert after.locations["Mill"].seals == {B: seals[B]}
+
+
+def test_a_move_lets_hubs_go_on_from_where_they_stopped_under_the_earlier_name() -> None:
+    gap = Gap(Slice(NOON - DAY, NOON), "missed", NOW)
+    before = state(Mill={A: done(NOON), B: done(NOON - HOUR)}, Quay={A: done(NOON - HOUR)})
+    mill = replace(before.locations["Mill"], gaps=(gap,))
+    before = replace(before, locations={**before.locations, "Mill": mill})
+
+    after = move(before, "Mill", "Quay")
+
+    quay, left = after.locations["Quay"], after.locations["Mill"]
+    assert quay.checkpoints == {A: Checkpoint(NOON, NOON), B: Checkpoint(NOON - HOUR, NOON - HOUR)}
+    assert (quay.hubs[A].events, quay.gaps) == (10, (gap,))
+    assert left.checkpoints == before.locations["Mill"].checkpoints
+    assert (left.hubs[A].events, left.gaps) == (0, ())
+    assert after.total_events() == before.total_events()
+
+
+def test_a_move_leaves_what_is_past_the_earlier_name_as_it_is() -> None:
+    before = state(Mill={A: done(NOON)}, Quay={A: done(NOON + HOUR)})
+
+    assert move(before, "Mill", "Quay") == before
+
+
+def test_a_move_sets_back_what_began_past_the_earlier_name() -> None:
+    began = NOON + 3 * HOUR
+    held = ids(began)
+    before = state(Mill={A: done(NOON)}, Quay={A: Checkpoint(began + HOUR, began, held)})
+
+    assert move(before, "Mill", "Quay").locations["Quay"].checkpoints == {A: Checkpoint(NOON, NOON, held)}
 
 
 @pytest.mark.parametrize(
