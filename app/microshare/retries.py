@@ -65,7 +65,9 @@ def with_retries(
     try:
         return retrying(attempt)
     except PassingTrouble as trouble:
-        raise SourceUnavailable(f"microshare: {trouble}; given up after {attempts} attempts") from trouble
+        raise SourceUnavailable(
+            f"microshare: {trouble}; given up after {attempts} attempts, the next run tries again"
+        ) from trouble
 
 
 def _trouble_of(state: RetryCallState) -> PassingTrouble:

@@ -160,7 +160,9 @@ def test_passing_trouble_at_login_is_tried_three_times(microshare: FakeMicroshar
     with pytest.raises(SourceUnavailable) as caught:
         client.login()
 
-    assert str(caught.value) == ('microshare: login: 503, "<html>\\nbusy</html>"; given up after 3 attempts')
+    assert str(caught.value) == (
+        'microshare: login: 503, "<html>\\nbusy</html>"; given up after 3 attempts, the next run tries again'
+    )
     assert (microshare.clock.waited, microshare.login_requests, client.logins) == ([1.0, 2.0], 3, 1)
 
 

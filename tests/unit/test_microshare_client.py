@@ -549,7 +549,7 @@ def test_passing_trouble_is_tried_four_times(microshare: FakeMicroshare, status:
         (
             "microshare: query of view view-1 for 'Example Beacon House', 2025-11-12T00:00:00.000Z to "
             f'2025-11-12T00:14:59.999Z: {status}, "<html>\\r\\n\\x00busy \ufffd</html>"; '
-            "given up after 4 attempts"
+            "given up after 4 attempts, the next run tries again"
         ),
     )
     assert (len(microshare.asked), microshare.clock.waited) == (4, [1.0, 2.0, 4.0])
@@ -1012,7 +1012,8 @@ def test_a_cluster_that_cannot_be_read_is_named(
     assert str(caught.value) == (
         f"microshare: discovery of cluster aa01: {said}"
         if said
-        else 'microshare: discovery of cluster aa01: 504, "slow"; given up after 4 attempts'
+        else 'microshare: discovery of cluster aa01: 504, "slow"; given up after 4 attempts, '
+        "the next run tries again"
     )
 
 
