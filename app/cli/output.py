@@ -7,9 +7,11 @@ fold to its width.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +76,25 @@ class Output:
         with console.capture() as captured:
             console.print(text(content), no_wrap=True, overflow="ellipsis")
         self._write_text(captured.get())
+
+    @property
+    def is_terminal(self) -> bool:
+        return (self._console or self._make_console()).is_terminal
+
+    @contextmanager
+    def renewed(self) -> Iterator[Callable[..., None]]:
+        """Give what puts parts in the place of all that the terminal shows, until the context ends."""
+        from rich.console import Group
+        from rich.live import Live
+
+        console = self._console or self._make_console()
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+
+            def renew(*parts: RenderableType) -> None:
+                shown = [text(part) if isinstance(part, str) else part for part in parts]
+                live.update(Group(*shown), refresh=True)
+
+            yield renew
 
     def _make_console(self) -> Console:
         from rich.console import Console
@@ -146,10 +167,15 @@ def _cell(value: object) -> RenderableType:
 
 def redacted(value: Any) -> Any:
     """Redact every text of a JSON value; the whole line could not stay JSON if a number were masked."""
+    # Names, and most texts, come again and again.
+    return _redacted(value, functools.cache(redact))
+
+
+def _redacted(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return redact(value)
+        return mask(value)
     if isinstance(value, Mapping):
-        return {redact(name): redacted(member) for name, member in value.items()}
+        return {mask(name): _redacted(member, mask) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [redacted(member) for member in value]
+        return [_redacted(member, mask) for member in value]
     return value

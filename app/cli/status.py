@@ -1,271 +1,367 @@
-"""`status`: how far every hub is, from the state alone."""
+"""`status`: is each feed healthy; what is behind, by how much, since when, why, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli import COMMANDS
-from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, dashed, json_option
-from app.cli.output import Column, Output, counted, minute, moment, span, table, text
+from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, dashed, find_feed, json_option
+from app.cli.health import HISTORY, Kept, damaged_json, judge, off_json
+from app.cli.output import Column, Output, hanging, table, text
+from app.config_rules import duration
 from app.errors import StateError
 from app.feeds.feed import load_feed
-from app.instants import format_time, parse_time, utc_now
-from app.model import FeedState, HubRecord, LocationState
-from app.report import gap_json
+from app.instants import parse_time, utc_now
 from app.settings import FeedSettings, Settings
 from app.state.opening import open_store
-from app.state.store import StateStore
+from app.state.store import MendableStore
+from app.wording import counted, minute, moment, span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Readings in quarantine are read whole, so they are counted up to here.
+_COUNTED_AT_MOST = 100
+# Of locations and of troubles, unless all are asked for; and of names and characters in one of them.
+_SHOWN_AT_MOST = 10
+_NAMED_AT_MOST = 3
+_CHARACTERS = 300
+_REFRESH_S = 5.0
+
+_Look = Callable[[], list[dict[str, Any]]]
+
+
+class _Limits(click.ParamType[dict[str, timedelta]]):
+    """A duration as in the settings, for all feeds, or FEED=DURATION."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, timedelta]:
+        feed, _, written = str(value).rpartition("=")
+        try:
+            return {dashed(feed.lower()): duration(written)}
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command("status", short_help=COMMANDS["status"])
+@click.option(
+    "--max-behind",
+    "limits",
+    metavar="[FEED=]DURATION",
+    type=_Limits(),
+    multiple=True,
+    help="End with 1 where anything lags by more, like 35m; may be given for each feed.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show every location, not only those in trouble.")
+@click.option(
+    "--watch",
+    metavar="[SECONDS]",
+    type=click.FloatRange(min=1),
+    is_flag=False,
+    flag_value=_REFRESH_S,
+    help=f"Look again and again, every {_REFRESH_S:.0f} seconds unless told, until Ctrl-C.",
+)
 @json_option
-def command(as_json: bool) -> int:
-    """Show how far every hub is, at every location: what it got, what failed last, and gaps.
+def command(
+    limits: Sequence[Mapping[str, timedelta]], everything: bool, watch: float | None, as_json: bool
+) -> int:
+    """Say of each feed whether it is healthy, what is behind or failing, since when, and what to do.
 
-    Reads the state only, also while a run is under way. Nothing is asked of Microshare or of hubs.
-    """
+    Reads what is kept of the runs, also while one is under way, and changes nothing. Nothing is
+    asked of Microshare or of hubs. A feed is behind where two runs that were due did not bring it on.
+
+    Ends with 1 where the last run failed, a hub or location fails, runs have stopped, or the state
+    cannot be read; with --max-behind also where a location lags by more at a hub that is on. Lag
+    grows from one run to the next, so the limit should be two schedule periods and five minutes.
+
+    \b
+    python -m app status
+    python -m app status --max-behind 35m --max-behind hourly-snapshot=125m
+    python -m app status --watch
+    """  # noqa: D301 - \b keeps click from filling the lines after it
     settings = begin(as_json=as_json)
     out = Output(as_json=as_json)
+    if watch is not None and not as_json and not out.is_terminal:
+        raise click.UsageError("--watch renews a terminal's screen, and there is none; add --json")
     store = open_store(settings.state)
-    ok = True
-    for number, feed in enumerate(settings.feeds.values()):
-        found = _status(feed, settings, store)
-        ok = ok and found["ok"]
-        if as_json:
-            out.write_object(found)
-            continue
-        if number:
-            out.show("")
-        _show(found, out)
-    return ALL_WELL if ok else FOUND_WANTING
+    by_feed = {feed: limit for given in limits for feed, limit in given.items()}
+    for feed in by_feed.keys() - {""}:
+        find_feed(settings, feed)
+
+    def look() -> list[dict[str, Any]]:
+        return [
+            _look(feed, settings, store, by_feed.get(dashed(feed.name), by_feed.get("")))
+            for feed in settings.feeds.values()
+        ]
+
+    if watch is not None:
+        with suppress(KeyboardInterrupt):
+            _watch(look, watch, out, everything=everything)
+        return ALL_WELL
+    found = look()
+    _tell(found, out, everything=everything)
+    return ALL_WELL if all(feed["ok"] for feed in found) else FOUND_WANTING
 
 
-def _status(feed: FeedSettings, settings: Settings, store: StateStore) -> dict[str, Any]:
-    if not feed.view_id:
-        return {"feed": feed.name, "ok": True, "off": True}
-    try:
-        state = store.load(load_feed(feed.name).state_name)
-    except StateError as error:
-        return {"feed": feed.name, "ok": False, "error": str(error)}
-    return _state_json(feed, settings, state, utc_now())
-
-
-def _state_json(feed: FeedSettings, settings: Settings, state: FeedState, now: datetime) -> dict[str, Any]:
-    """Give the documented JSON object; fields are only ever added."""
-    locations = [
-        _location_json(name, location, now, asked=_is_asked(name, location, feed, state))
-        for name, location in sorted(state.locations.items())
-    ]
-    asked = [location for name, location in state.locations.items() if _is_asked(name, location, feed, state)]
-    configured = {hub.key: hub for hub in settings.hubs}
-    known = {key for location in state.locations.values() for key in (*location.checkpoints, *location.hubs)}
-    hubs = {}
-    for key in [*configured, *sorted(known - configured.keys())]:
-        hub = configured.get(key)
-        hubs[key] = {
-            "name": hub.name if hub else key,
-            "paused": hub is not None and not hub.enabled,
-            "removed": hub is None,
-            **_hub_json(key, asked, state.locations.values(), now),
-        }
-    least = state.least_position()
-    return {
-        "feed": feed.name,
-        "ok": _is_well(state, asked, [hub.key for hub in settings.hubs if hub.enabled]),
-        "last_run": state.last_run,
-        "last_fetch_timestamp": least and format_time(least),
-        "total_events_sent": state.total_events(),
-        "total_duplicates_skipped": state.total_duplicates(),
-        "takeover": _takeover_json(state),
-        "hubs": hubs,
-        "locations": locations,
-        "gaps": [
-            gap_json(name, gap) for name, found in sorted(state.locations.items()) for gap in found.gaps
-        ],
-    }
-
-
-def _is_asked(name: str, location: LocationState, feed: FeedSettings, state: FeedState) -> bool:
-    """Whether a run still asks for the location: one that is gone stays where it is, and is not behind."""
-    if name in feed.locations:
-        return True
-    return location.last_listed is not None and not state.is_gone(location)
-
-
-def _is_well(state: FeedState, asked: Sequence[LocationState], enabled: Sequence[str]) -> bool:
-    """Whether the last run ended well, and no location that is asked for, or hub that is on, has an error."""
-    if state.last_run is not None and not state.last_run.get("ok", True):
-        return False
-    return not any(
-        location.error or any(record.error for key, record in location.hubs.items() if key in enabled)
-        for location in asked
-    )
-
-
-def _hub_json(
-    key: str, asked: Iterable[LocationState], ever: Iterable[LocationState], now: datetime
+def _look(
+    feed: FeedSettings, settings: Settings, store: MendableStore, max_behind: timedelta | None
 ) -> dict[str, Any]:
-    """Sum a hub up: the least position and the longest-lasting error of what is asked for, all its counts."""
-    asked = list(asked)
-    positions = [found.checkpoints[key].delivered_until for found in asked if key in found.checkpoints]
-    records = [found.hubs[key] for found in ever if key in found.hubs]
-    failing = [found.hubs[key] for found in asked if key in found.hubs and found.hubs[key].error]
-    worst = min(failing, key=lambda record: record.since or now, default=HubRecord())
-    summed = HubRecord(
-        events=sum(record.events for record in records),
-        readings=sum(record.readings for record in records),
-        duplicates=sum(record.duplicates for record in records),
-        last_success=max((record.last_success for record in records if record.last_success), default=None),
-        error=worst.error,
-        since=worst.since,
-    )
-    return {**_position_json(min(positions, default=None), now), **_record_json(summed)}
+    """Give the object of one feed, as it is now."""
+    if not feed.view_id:
+        return off_json(feed)
+    name = load_feed(feed.name).state_name
+    now = utc_now()
+    try:
+        state = store.load(name)
+        reports = list(store.history(name, now - HISTORY))
+    except StateError as error:
+        return damaged_json(feed, str(error))
+    quarantined = _count_quarantined(store, name, feed.name)
+    kept = Kept(state, reports, quarantined, counted_all=quarantined < _COUNTED_AT_MOST)
+    return judge(feed, settings, kept, now, max_behind)
 
 
-def _location_json(name: str, location: LocationState, now: datetime, *, asked: bool) -> dict[str, Any]:
-    hubs = {
-        key: {
-            **_position_json(checkpoint.delivered_until, now),
-            "known_from": format_time(checkpoint.known_from),
-            **_record_json(location.hubs.get(key, HubRecord())),
-        }
-        for key, checkpoint in sorted(location.checkpoints.items())
-    }
-    return {
-        "location": name,
-        "asked": asked,
-        "last_listed": _time(location.last_listed),
-        "newest": _time(location.newest),
-        "error": location.error,
-        "since": _time(location.since),
-        "hubs": hubs,
-    }
+def _count_quarantined(store: MendableStore, name: str, feed: str) -> int:
+    count = 0
+    # What cannot be read is for `quarantine list` to say.
+    with suppress(StateError):
+        for _ in islice(store.quarantined(name, feed), _COUNTED_AT_MOST):
+            count += 1
+    return count
 
 
-def _position_json(position: datetime | None, now: datetime) -> dict[str, Any]:
-    behind = None if position is None else round(max(0.0, (now - position).total_seconds()), 3)
-    return {"delivered_until": _time(position), "behind_s": behind}
+def _watch(
+    look: Callable[[], list[dict[str, Any]]], every_s: float, out: Output, *, everything: bool
+) -> None:
+    """Look and tell again and again. On a terminal the last that was seen stays when it ends."""
+    if out.as_json:
+        while not out.reader_gone:
+            _tell(look(), out, everything=everything)
+            time.sleep(every_s)
+        return
+    found: list[dict[str, Any]] = []
+    try:
+        with out.renewed() as renew:
+            while True:
+                found = look()
+                head = f"{moment(utc_now())}, again every {every_s:g} s; Ctrl-C ends"
+                verdicts = [_verdict(feed) for feed in found]
+                renew(text(head, "dim"), *verdicts, "", *_parts(found, everything=everything))
+                time.sleep(every_s)
+    finally:
+        _tell(found, out, everything=everything)
 
 
-def _record_json(record: HubRecord) -> dict[str, Any]:
-    return {
-        "events": record.events,
-        "readings": record.readings,
-        "duplicates": record.duplicates,
-        "last_success": _time(record.last_success),
-        "error": record.error,
-        "since": _time(record.since),
-    }
-
-
-def _takeover_json(state: FeedState) -> dict[str, Any] | None:
-    if state.takeover is None:
-        return None
-    return {
-        "position": format_time(state.takeover.position),
-        "source": state.takeover.source,
-        "at": _time(state.takeover.at),
-    }
-
-
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else format_time(instant)
+def _tell(found: Sequence[Mapping[str, Any]], out: Output, *, everything: bool) -> None:
+    if out.as_json:
+        for feed in found:
+            out.write_object(feed)
+    else:
+        out.show(*_parts(found, everything=everything))
 
 
 # --- for people -------------------------------------------------------------------------------------
 
-_FIGURES = [
-    Column("done until (UTC)", whole=True),
+_STYLES = {
+    "healthy": "green",
+    "behind": "yellow",
+    "failing": "bold red",
+    "stopped": "bold red",
+    "unknown": "bold red",
+    "never ran": "yellow",
+    "off": "dim",
+}
+_KIND_WIDTH = len("quarantine")
+_HUB_COLUMNS = [
+    Column("hub"),
+    Column("is"),
     Column("behind", number=True),
-    Column("events", number=True),
+    Column("done until (UTC)", whole=True),
     Column("readings", number=True),
-    Column("duplicates", number=True),
+    Column("last success", whole=True),
+]
+_LOCATION_COLUMNS = [
+    Column("location"),
+    Column("at hub"),
+    Column("is"),
+    Column("behind", number=True),
+    Column("done until (UTC)", whole=True),
 ]
 
 
-def _show(found: Mapping[str, Any], out: Output) -> None:
-    feed = dashed(found["feed"])
-    if found.get("off"):
-        out.show(f"{feed}: off, it has no view id")
-        return
-    if "locations" not in found:
-        out.show(text(f"{feed}: {found['error']}", "bold red"))
-        return
-    out.show(text(f"{feed}: {_last_run(found)}", "bold" if found["ok"] else "bold red"))
-    if not found["locations"]:
-        return
-    names = {key: hub["name"] for key, hub in found["hubs"].items()}
-    out.show(table([Column("hub"), *_FIGURES, Column("last success", whole=True)], _hub_rows(found)), "")
-    out.show(table([Column("location"), Column("hub"), *_FIGURES], _location_rows(found, names)))
-    problems = list(_problems(found, names))
-    if problems:
-        out.show("", *(text(said, style) for style, said in problems))
+def _parts(found: Sequence[Mapping[str, Any]], *, everything: bool) -> Iterator[RenderableType]:
+    for number, feed in enumerate(found):
+        if number:
+            yield ""
+        yield from _feed_parts(feed, everything=everything)
 
 
-def _last_run(found: Mapping[str, Any]) -> str:
-    takeover, run = found["takeover"], found["last_run"]
-    if run is None:
-        if takeover is not None and takeover["at"] is None:
-            return (
-                f"nothing was forwarded yet; the next run takes over the earlier forwarder's position "
-                f"{_moment(takeover['position'])} from {takeover['source']}"
-            )
-        return "nothing was forwarded yet"
-    how = "well" if run.get("ok", True) else f"with failures: {run.get('error') or 'its report says which'}"
-    return f"the last run ended {_moment(run.get('ended'))}, {how}"
+def _verdict(found: Mapping[str, Any]) -> RenderableType:
+    style = _STYLES[found["verdict"]]
+    return text(f"{dashed(found['feed'])}: {found['verdict']}: {found['said']}", style)
+
+
+def _feed_parts(found: Mapping[str, Any], *, everything: bool) -> Iterator[RenderableType]:
+    """Give the verdict, then hubs, then the locations in trouble, then what is wrong and what to do."""
+    yield _verdict(found)
+    if "locations" in found:
+        yield text(_runs(found), "dim")
+        if found["locations"]:
+            yield ""
+            yield table(_HUB_COLUMNS, _hub_rows(found))
+        rows = _all_rows(found) if everything else _rows_in_trouble(found)
+        if rows:
+            shown = rows if everything else rows[:_SHOWN_AT_MOST]
+            yield ""
+            yield table(_LOCATION_COLUMNS, shown)
+            if len(shown) < len(rows):
+                yield text(f"and {len(rows) - len(shown):,} more; --all shows every location", "dim")
+    if found.get("wrong"):
+        yield ""
+        wrong = found["wrong"] if everything else found["wrong"][:_SHOWN_AT_MOST]
+        for trouble in wrong:
+            yield from _trouble_parts(trouble, found)
+        if len(wrong) < len(found["wrong"]):
+            yield text(f"and {len(found['wrong']) - len(wrong):,} more; --all shows them", "dim")
+    trend = list(_trend(found))
+    if trend:
+        yield ""
+        yield from (text(line, "dim") for line in trend)
+
+
+def _runs(found: Mapping[str, Any]) -> str:
+    run = found["last_run"]
+    at = _instant(found["at"])
+    if run is None or not run.get("ended"):
+        said = "no run has ended yet"
+    else:
+        ended = _instant(run["ended"])
+        how = "well" if run.get("ok", True) else "with failures"
+        said = f"the last run ended {span((at - ended).total_seconds())} ago, {how} ({moment(ended)})"
+    if found["next_run"] is None:
+        return f"{said}; its schedule never fires"
+    following = _instant(found["next_run"])
+    return f"{said}; the next is due in {span((following - at).total_seconds())}"
 
 
 def _hub_rows(found: Mapping[str, Any]) -> Iterator[list[object]]:
     for hub in found["hubs"].values():
-        mark = " (removed)" if hub["removed"] else " (paused)" if hub["paused"] else ""
-        yield [hub["name"] + mark, *_figures(hub), _minute(hub["last_success"])]
+        where = hub["locations_failing"] or hub["locations_behind"]
+        of = f" at {where:,} of {hub['locations']:,}" if hub["verdict"] in ("failing", "behind") else ""
+        yield [
+            hub["name"],
+            text(hub["verdict"] + of, _STYLES.get(hub["verdict"], "dim")),
+            span(hub["behind_s"]),
+            _minute(hub["delivered_until"]),
+            hub["readings"],
+            _ago(hub["last_success"], found["at"]),
+        ]
 
 
-def _location_rows(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[list[object]]:
+def _rows_in_trouble(found: Mapping[str, Any]) -> list[list[object]]:
+    """Give a row for each lag or failure, the worst first; locations that share one share a row."""
+    alike: dict[tuple[float, str | None, str, str], list[str]] = {}
     for location in found["locations"]:
-        name = location["location"] + ("" if location["asked"] else " (gone)")
-        for key, hub_name in names.items():
-            if key in location["hubs"]:
-                yield [name, hub_name, *_figures(location["hubs"][key])]
-                name = ""
-
-
-def _figures(hub: Mapping[str, Any]) -> list[object]:
+        by_state: dict[tuple[float, str | None, str], list[str]] = {}
+        for key, at_hub in location["hubs"].items():
+            hub = found["hubs"][key]
+            how = _how(location, at_hub, found["limit_s"])
+            if location["asked"] and not hub["paused"] and not hub["removed"] and how != "healthy":
+                state = (at_hub["behind_s"], at_hub["delivered_until"], how)
+                by_state.setdefault(state, []).append(hub["name"])
+        for state, hubs in by_state.items():
+            alike.setdefault((*state, ", ".join(hubs)), []).append(location["location"])
     return [
-        _minute(hub["delivered_until"]),
-        span(hub["behind_s"]),
-        hub["events"],
-        hub["readings"],
-        hub["duplicates"],
+        [_named(names), hubs, text(how, _STYLES[how.split()[0]]), span(behind_s), _minute(until)]
+        for (behind_s, until, how, hubs), names in sorted(alike.items(), key=lambda item: -item[0][0])
     ]
 
 
-def _problems(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give lines with their style: errors that last, each once, then gaps."""
+def _all_rows(found: Mapping[str, Any]) -> list[list[object]]:
+    rows: list[list[object]] = []
     for location in found["locations"]:
-        if location["error"] and location["asked"]:
-            yield "red", f"{location['location']}: {location['error']} (since {_moment(location['since'])})"
-    for key, hub in found["hubs"].items():
-        if hub["error"] and not hub["removed"]:
-            where = [
-                place["location"]
-                for place in found["locations"]
-                if place["asked"] and place["hubs"].get(key, {}).get("error")
-            ]
-            at = where[0] if len(where) == 1 else counted(len(where), "location")
-            yield "red", f"{names[key]}, at {at}: {hub['error']} (since {_moment(hub['since'])})"
-    for gap in found["gaps"]:
-        hubs = ", ".join(names.get(key, key) for key in gap["hubs"]) or "all hubs"
-        window = f"{_moment(gap['from'])} to {_moment(gap['to'])}"
-        yield "yellow", f"gap: {gap['location']}, {window}, {gap['cause']}, {hubs}"
+        name = location["location"] + ("" if location["asked"] else " (gone)")
+        for key, at_hub in location["hubs"].items():
+            how = _how(location, at_hub, found["limit_s"]) if location["asked"] else "gone"
+            hub = found["hubs"][key]
+            how = "paused" if hub["paused"] else "removed" if hub["removed"] else how
+            style = _STYLES.get(how.split()[0], "dim")
+            where = [span(at_hub["behind_s"]), _minute(at_hub["delivered_until"])]
+            rows.append([name, hub["name"], text(how, style), *where])
+            name = ""
+    return rows
 
 
-def _moment(written: str | None) -> str:
-    return moment(parse_time(written)) if written else "-"
+def _how(location: Mapping[str, Any], at_hub: Mapping[str, Any], limit_s: float | None) -> str:
+    if at_hub["error"] or location["error"]:
+        return "failing"
+    behind = limit_s is not None and at_hub["behind_s"] > limit_s
+    return "behind" if behind else "healthy"
+
+
+def _trouble_parts(trouble: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    about = []
+    if trouble["locations"] and trouble["kind"] not in ("behind", "drift"):
+        about.append(f"at {_named(trouble['locations'])}")
+    if trouble["since"]:
+        lasts = (_instant(found["at"]) - _instant(trouble["since"])).total_seconds()
+        about.append(f"since {_minute(trouble['since'])} UTC ({span(lasts)})")
+    said = _cut(trouble["said"]) + (f" [{', '.join(about)}]" if about else "")
+    yield hanging(
+        trouble["kind"], said, style="bold red" if trouble["grave"] else "yellow", width=_KIND_WIDTH
+    )
+    if trouble["do"]:
+        yield hanging("", f"do: {trouble['do']}", width=_KIND_WIDTH)
+
+
+def _trend(found: Mapping[str, Any]) -> Iterator[str]:
+    trend = found.get("trend")
+    if trend is None:
+        return
+    names = {key: hub["name"] for key, hub in found["hubs"].items()}
+    before = trend["readings_before"] or {}
+    readings = ", ".join(
+        f"{names.get(key, key)} {count:,}" + (f" ({before[key]:,} the day before)" if key in before else "")
+        for key, count in trend["readings"].items()
+    )
+    runs = f"{counted(trend['runs'], 'run')}, {trend['failed']:,} failed, {trend['missed']:,} missed"
+    yield f"last 24 h: {runs}" + (f"; readings: {readings}" if readings else "")
+    a_day = trend["per_day"]
+    if a_day:
+        hubs = ", ".join(
+            f"{names.get(key, key)} {hub['events']:,} events, {hub['bytes'] / 1e6:,.1f} MB, "
+            f"{hub['unit_share']:.1%} of a throughput unit"
+            for key, hub in a_day["hubs"].items()
+        )
+        yield f"a day at this pace: {counted(a_day['api_calls'], 'API call')}; {hubs}"
+
+
+def _named(names: Sequence[str]) -> str:
+    if len(names) <= _NAMED_AT_MOST + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED_AT_MOST])} and {len(names) - _NAMED_AT_MOST:,} more"
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= _CHARACTERS else f"{said[:_CHARACTERS]}…"
+
+
+def _ago(written: str | None, at: str) -> str:
+    return "-" if written is None else f"{span((_instant(at) - _instant(written)).total_seconds())} ago"
+
+
+def _instant(written: str) -> datetime:
+    return parse_time(written)
 
 
 def _minute(written: str | None) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.data.tables import TableServiceClient
 
-from app.config import load_settings
+from app.config import APP_ROOT, load_settings
 from app.errors import HubRefused, HubUnreachable
 from app.eventhub.reader import HubReader, Received
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
+from tests.azurite import connection_string
 from tests.desk import Desk, Ended, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
@@ -233,7 +239,7 @@ def test_status_of_a_new_installation_is_well(desk: Desk) -> None:
         ("people_counter", True, []),
         ("hourly_snapshot", True, []),
     ]
-    assert "nothing was forwarded yet" in desk.call("status").out
+    assert "people-counter: never ran: nothing was forwarded yet" in desk.call("status").out
 
 
 def test_status_tells_hubs_that_fail_are_paused_or_were_removed_apart(desk: Desk) -> None:
@@ -268,9 +274,85 @@ def test_status_of_a_damaged_state_says_what_to_do_and_goes_on(desk: Desk) -> No
 
     assert ended.status == 1
     damaged, well = ended.objects
-    assert "cannot be read as state" in damaged.pop("error")
-    assert damaged == {"feed": "people_counter", "ok": False}
+    assert "cannot be read as state" in damaged["error"]
+    assert (damaged["feed"], damaged["ok"], damaged["verdict"]) == ("people_counter", False, "unknown")
+    assert "`state reset` moves it aside" in damaged["wrong"][0]["do"]
     assert well["ok"] is True
+
+
+def test_status_says_the_same_words_as_the_run_of_a_hub_and_of_a_location(desk: Desk) -> None:
+    desk.b.refuse_attach()
+    desk.source.faults.status(404, location="Quay+One")
+
+    report = desk.call("run", "people-counter", "--json").objects[0]
+    ended = desk.call("status", "--json")
+
+    status = ended.objects[0]
+    told = {f"{trouble['said']}; {trouble['do']}" for trouble in status["wrong"] if trouble["grave"]}
+    assert (ended.status, status["verdict"]) == (1, "failing")
+    assert told == {failure["error"] for failure in report["failures"]}
+    assert status["warnings"] == report["warnings"]
+    assert status["trend"]["readings"][desk.key("a")] == report["hubs"][desk.key("a")]["readings"] > 0
+
+
+def test_status_is_watched_as_json_until_it_is_stopped(desk: Desk) -> None:
+    process = desk.start("status", "--watch", "1", "--json")
+    assert process.stdout is not None
+    feeds = [json.loads(process.stdout.readline())["feed"] for _ in range(4)]
+
+    process.send_signal(signal.SIGINT)
+    ended = finish(process)
+
+    assert feeds == ["people_counter", "hourly_snapshot"] * 2
+    assert (ended.status, ended.err) == (0, "")
+
+
+def test_status_is_watched_on_a_terminal_and_the_last_of_it_stays(desk: Desk) -> None:
+    ours, theirs = pty.openpty()
+    environ = desk.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "status", "--watch", "1"],
+        cwd=APP_ROOT,
+        env=environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = _read_until(ours, "Ctrl-C ends", times=2)
+
+    process.send_signal(signal.SIGINT)
+    shown = _read_until(ours, None)
+
+    assert process.wait(20) == 0
+    # The screen is given back, and then has what was seen last.
+    assert "people-counter: never ran" in shown.split("\x1b[?1049l")[-1]
+    os.close(ours)
+
+
+def _read_until(terminal: int, said: str | None, times: int = 1) -> str:
+    """Read what a program writes to its terminal, until it said so often enough, or has ended."""
+    shown = ""
+    while said is None or shown.count(said) < times:
+        try:
+            shown += os.read(terminal, 65_536).decode()
+        except OSError:  # the other end was closed
+            return shown
+    return shown
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json", "--max-behind", "1s"]], ids=" ".join)
+def test_status_makes_no_table(desk: Desk, azurite_port: int, words: list[str]) -> None:
+    tables = TableServiceClient.from_connection_string(connection_string(azurite_port))
+    for table in tables.list_tables():
+        tables.delete_table(table.name)
+
+    storage = {"STATE_STORE": "table", "AzureWebJobsStorage": connection_string(azurite_port)}
+    ended = desk.call(*words, **storage)
+
+    assert ended.status == 0
+    assert [table.name for table in tables.list_tables()] == []
 
 
 # --- tail, send-test --------------------------------------------------------------------------------

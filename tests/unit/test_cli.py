@@ -3,97 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 
-from app.cli import COMMANDS, commands, main
+from app.cli import COMMANDS, commands
 from app.cli.edge import explain, find_hub, said_and_advised
 from app.cli.output import Column, Output, minute, printable, span, table, text
 from app.config import APP_ROOT, load_settings
 from app.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
 from app.instants import parse_time
-from app.model import Checkpoint, Discovery, FeedState, Gap, HubRecord, LocationState, Place, Slice, Takeover
 from app.redaction import register_secret
 from app.state.json_file import JsonFileStore
-
-_KEY = "example.servicebus.windows.net/counts"
-_FALSE_KEY = "obviously-false-shared-access-key"
-_ENVIRONMENT = {
-    "MICROSHARE_USERNAME": "svc@example.test",
-    "MICROSHARE_PASSWORD": "obviously-false-password",
-    "MICROSHARE_IDENTITY": "com.example.NORTH",
-    "MICROSHARE_PC_DEVICE_CLUSTER_ID": "aaaaaaaaaaaaaaaaaaaaaa01",
-    "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0a",
-    "EVENT_HUB_CONNECTION_STRING": (
-        "Endpoint=sb://example.servicebus.windows.net/;SharedAccessKeyName=sender;"
-        f"SharedAccessKey={_FALSE_KEY};EntityPath=counts"
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Call = Callable[..., Ended]
-
-
-@pytest.fixture
-def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Give the settings that commands find; none comes from where the tests are run."""
-    shutil.copy(APP_ROOT / "config.yaml", tmp_path)
-    variables = {
-        **_ENVIRONMENT,
-        "FORWARDER_CONFIG": str(tmp_path / "config.yaml"),
-        "STATE_DIR": str(tmp_path / "state"),
-    }
-    for name in os.environ:
-        if name.startswith(("MICROSHARE_", "EVENT_HUB_", "AzureWebJobs", "STATE_", "LOG_LEVEL")):
-            monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
-
-
-@pytest.fixture
-def call(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Call:
-    def call(*words: str, **variables: str) -> Ended:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            main(list(words))
-        sys.stdout.flush()
-        out, err = capfdbinary.readouterr()
-        return Ended(int(ended.value.code or 0), out.decode(), err.decode())
-
-    return call
-
-
-@pytest.fixture
-def store(environ: dict[str, str]) -> JsonFileStore:
-    return JsonFileStore(environ["STATE_DIR"])
-
+from tests.commands import FALSE_KEY, HUB, Call
 
 # --- help and usage ---------------------------------------------------------------------------------
 
@@ -140,7 +65,7 @@ def test_help_loads_no_sdk_and_no_table_maker() -> None:
         (["run", "nix"], "'nix' is no feed; there are people-counter, hourly-snapshot, all"),
         (["status", "--nix"], "No such option"),
         (["tail", "--count", "0"], "0 is not in the range"),
-        (["tail", "--hub", "nix"], f"there are:\n  primary ({_KEY})"),
+        (["tail", "--hub", "nix"], f"there are:\n  primary ({HUB})"),
         (["send-test", "--count", "many"], "'many' is not a valid integer"),
         (["send-test", "--hub", "nix"], "'nix' is none of the hubs"),
     ],
@@ -210,7 +135,7 @@ def test_check_finds_a_state_folder_that_cannot_be_made(call: Call, tmp_path: Pa
 def test_no_command_shows_a_secret(call: Call) -> None:
     for words in (["check", "--offline"], ["status"], ["tail", "--hub", "nix"], ["run", "hourly-snapshot"]):
         ended = call(*words)
-        assert _FALSE_KEY not in ended.out + ended.err
+        assert FALSE_KEY not in ended.out + ended.err
         assert "obviously-false-password" not in ended.out + ended.err
 
 
@@ -233,102 +158,6 @@ def test_a_run_beside_another_is_refused_before_anything_is_asked(call: Call, st
     assert "another run works on this feed (another-run" in locked.pop("error")
     assert locked == {"feed": "people_counter", "ok": False}
     assert off == {"feed": "hourly_snapshot", "ok": True, "off": True}
-
-
-# --- status -----------------------------------------------------------------------------------------
-
-_DONE = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-
-
-def _state(**fields: Any) -> FeedState:
-    """Give a state of one location, done until noon by the one hub; `fields` replace the location's."""
-    location = LocationState(
-        **{
-            "last_listed": _DONE,
-            "checkpoints": {_KEY: Checkpoint(_DONE, datetime(2026, 3, 1, tzinfo=UTC))},
-            "hubs": {_KEY: HubRecord(10, 20, 3, last_success=_DONE)},
-            **fields,
-        }
-    )
-    discovery = Discovery(_DONE, (Place("Beacon House", "com.example.NORTH", 4),))
-    return FeedState({"Beacon House": location}, discovery)
-
-
-def _status(call: Call, store: JsonFileStore, state: FeedState) -> tuple[int, dict[str, Any]]:
-    store.save("peoplecounterstate", state, list(state.locations))
-    ended = call("status", "--json")
-    return ended.status, ended.objects[0]
-
-
-def test_status_gives_position_counts_and_last_success_of_hub_and_location(
-    call: Call, store: JsonFileStore
-) -> None:
-    status, found = _status(call, store, _state())
-
-    at_hub = found["hubs"][_KEY]
-    figures = {
-        "delivered_until": "2026-03-02T12:00:00.000Z",
-        "behind_s": at_hub["behind_s"],
-        "events": 10,
-        "readings": 20,
-        "duplicates": 3,
-        "last_success": "2026-03-02T12:00:00.000Z",
-        "error": None,
-        "since": None,
-    }
-    assert (status, found["ok"], found["last_fetch_timestamp"]) == (0, True, "2026-03-02T12:00:00.000Z")
-    assert (found["total_events_sent"], found["total_duplicates_skipped"]) == (10, 3)
-    assert at_hub == {"name": "primary", "paused": False, "removed": False, **figures}
-    assert at_hub["behind_s"] > 0
-    known_from = "2026-03-01T00:00:00.000Z"
-    assert found["locations"][0]["hubs"] == {
-        _KEY: {
-            **figures,
-            "behind_s": found["locations"][0]["hubs"][_KEY]["behind_s"],
-            "known_from": known_from,
-        }
-    }
-
-
-@pytest.mark.parametrize(
-    ("fields", "well"),
-    [
-        ({"error": "microshare: 503", "since": _DONE}, False),
-        ({"hubs": {_KEY: HubRecord(error="refused", since=_DONE)}}, False),
-        ({"hubs": {"old.example.test/gone": HubRecord(error="refused", since=_DONE)}}, True),
-        ({"error": "microshare: 503", "since": _DONE, "last_listed": datetime(2026, 2, 1, tzinfo=UTC)}, True),
-        ({"gaps": (Gap(Slice(_DONE, _DONE.replace(hour=13)), "missed", _DONE),)}, True),
-    ],
-    ids=["query fails", "hub fails", "hub was removed", "location is gone", "gap"],
-)
-def test_status_ends_with_1_for_what_is_forwarded_still_and_fails(
-    call: Call, store: JsonFileStore, fields: dict[str, Any], well: bool
-) -> None:
-    status, found = _status(call, store, _state(**fields))
-
-    assert (status, found["ok"]) == (0 if well else 1, well)
-
-
-def test_status_for_people_shows_names_positions_and_gaps(call: Call, store: JsonFileStore) -> None:
-    gap = Gap(Slice(_DONE, _DONE.replace(hour=13)), "saturated", _DONE)
-    state = _state(gaps=(gap,), hubs={_KEY: HubRecord(error="hub primary: no\x1b[31m", since=_DONE)})
-    store.save("peoplecounterstate", state, ["Beacon House"])
-
-    shown = call("status").out
-
-    assert "Beacon House  primary  2026-03-02 12:00" in shown
-    assert "gap: Beacon House, 2026-03-02 12:00:00 UTC to 2026-03-02 13:00:00 UTC, saturated" in shown
-    assert "hub primary: no\\x1b[31m (since 2026-03-02 12:00:00 UTC)" in shown
-    assert "hourly-snapshot: off" in shown
-
-
-def test_status_announces_a_takeover(call: Call, store: JsonFileStore) -> None:
-    store.save("peoplecounterstate", FeedState(takeover=Takeover(_DONE, "state.json", 7, 1)), [])
-
-    ended = call("status")
-
-    assert ended.status == 0
-    assert "the next run takes over the earlier forwarder's position 2026-03-02 12:00:00 UTC" in ended.out
 
 
 # --- the edge ---------------------------------------------------------------------------------------
@@ -363,9 +192,9 @@ def test_a_message_is_split_into_what_is_wrong_and_what_to_do() -> None:
     assert said_and_advised("hub b: not found") == ("hub b: not found", None)
 
 
-@pytest.mark.parametrize("wanted", [None, "PRIMARY", _KEY.upper()], ids=["none", "name", "key"])
+@pytest.mark.parametrize("wanted", [None, "PRIMARY", HUB.upper()], ids=["none", "name", "key"])
 def test_a_hub_is_found_by_name_or_key(wanted: str | None, environ: dict[str, str]) -> None:
-    assert find_hub(load_settings(environ), wanted).key == _KEY
+    assert find_hub(load_settings(environ), wanted).key == HUB
 
 
 # --- output -----------------------------------------------------------------------------------------

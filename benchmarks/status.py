@@ -1,0 +1,133 @@
+"""What `status` costs beyond reading the state: 1,000 locations, 3 hubs, 2 days of runs.
+
+    python -m benchmarks.status
+
+One hub is behind everywhere and a tenth of the locations fail, so that there is much to say. The
+baseline is the loading of the same state in the same process; the ratio is what counts, since
+machines differ. The seconds are those of the parts after start-up, imports included in none.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from datetime import timedelta
+
+from app.cli.health import HISTORY, Kept, judge
+from app.cli.output import Output
+from app.cli.status import _tell
+from app.config import load_settings
+from app.instants import format_time, hour_of, utc_now
+from app.model import Checkpoint, FeedState, HubRecord, LocationState
+from app.settings import Settings
+from app.state.json_file import JsonFileStore
+
+LOCATIONS = 1_000
+HUBS = ("one", "two", "three")
+READINGS_AN_HOUR = 16
+RUNS = 2 * 96
+TIMES = 5
+NAME = "peoplecounterstate"
+HOUR = timedelta(hours=1)
+
+
+def settings() -> Settings:
+    strings = [
+        f"Endpoint=sb://{hub}.example.test/;SharedAccessKeyName=sender;SharedAccessKey=obviously-false;"
+        f"EntityPath={hub}"
+        for hub in HUBS
+    ]
+    return load_settings(
+        {
+            "MICROSHARE_USERNAME": "svc@example.test",
+            "MICROSHARE_PASSWORD": "obviously-false-password",
+            "MICROSHARE_IDENTITY": "com.example.NORTH",
+            "MICROSHARE_PC_DEVICE_CLUSTER_ID": "aaaaaaaaaaaaaaaaaaaaaa01",
+            "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0a",
+            "EVENT_HUB_CONNECTION_STRINGS": str(strings).replace("'", '"'),
+        }
+    )
+
+
+def example_state() -> FeedState:
+    now = utc_now()
+    keys = [hub.key for hub in settings().hubs]
+
+    def location(number: int) -> LocationState:
+        hours = [hour_of(now) - HOUR * back for back in range(25)]
+        ids = {
+            hour: frozenset(f"{number:06}{hour:%d%H}{at:06}" for at in range(READINGS_AN_HOUR))
+            for hour in hours
+        }
+        done = Checkpoint(now, now - 24 * HOUR, ids, now)
+        late = Checkpoint(now - 3 * HOUR, now - 27 * HOUR, ids, now)
+        error = f"microshare: query for 'Building {number}': 503; try again" if number % 10 == 0 else None
+        return LocationState(
+            last_listed=now,
+            newest=now,
+            checkpoints={keys[0]: done, keys[1]: done, keys[2]: late},
+            hubs={key: HubRecord(400, 400, 4_000, last_success=now) for key in keys},
+            error=error,
+            since=now if error else None,
+        )
+
+    run = {"run": "r", "started": format_time(now), "ended": format_time(now), "ok": False, "error": "503"}
+    return FeedState({f"Building {number}": location(number) for number in range(LOCATIONS)}, last_run=run)
+
+
+def reports() -> list[dict[str, object]]:
+    hubs = {hub.key: {"readings": 1_000, "events": 1_000} for hub in settings().hubs}
+    begins = [utc_now() - timedelta(minutes=15) * back for back in range(RUNS)]
+    failures = [
+        {"location": f"Building {n}", "hub": None, "error": "microshare: 503; try again"} for n in range(100)
+    ]
+    rest = {"ok": False, "warnings": [], "failures": failures, "left": 0, "forecast_s": None, "hubs": hubs}
+    return [{"run": "r", "started": format_time(began), **rest} for began in reversed(begins)]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    def once() -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    return statistics.median(once() for _ in range(TIMES))
+
+
+def main() -> None:
+    configured = settings()
+    feed = configured.feeds["people_counter"]
+    with tempfile.TemporaryDirectory() as folder:
+        store = JsonFileStore(folder)
+        state = example_state()
+        store.save(NAME, state, list(state.locations))
+        for report in reports():
+            store.keep_report(NAME, report)
+        kept = Kept(store.load(NAME), list(store.history(NAME, utc_now() - HISTORY)))
+        found = judge(feed, configured, kept, utc_now())
+
+        def shown(*, as_json: bool) -> None:
+            with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
+                _tell([found], Output(as_json=as_json), everything=False)
+
+        loading = seconds(lambda: store.load(NAME))
+        parts = {
+            "history": seconds(lambda: list(store.history(NAME, utc_now() - HISTORY))),
+            "judging": seconds(lambda: judge(feed, configured, kept, utc_now())),
+            "for people": seconds(lambda: shown(as_json=False)),
+            "as JSON": seconds(lambda: shown(as_json=True)),
+        }
+    print(f"{LOCATIONS:,} locations, {len(HUBS)} hubs: loading the state {loading:.2f} s", file=sys.stdout)
+    for name, took in parts.items():
+        print(f"  {name:10} {took:.2f} s, {took / loading:.2f} of it")
+    whole = loading + parts["history"] + parts["judging"] + max(parts["for people"], parts["as JSON"])
+    print(f"  all        {whole:.2f} s, {whole / loading:.2f} times the loading")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""A command called in this process, where nothing is asked of anybody: what it says and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+HUB = "example.servicebus.windows.net/counts"
+FALSE_KEY = "obviously-false-shared-access-key"
+ENVIRONMENT = {
+    "MICROSHARE_USERNAME": "svc@example.test",
+    "MICROSHARE_PASSWORD": "obviously-false-password",
+    "MICROSHARE_IDENTITY": "com.example.NORTH",
+    "MICROSHARE_PC_DEVICE_CLUSTER_ID": "aaaaaaaaaaaaaaaaaaaaaa01",
+    "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0a",
+    "EVENT_HUB_CONNECTION_STRING": (
+        "Endpoint=sb://example.servicebus.windows.net/;SharedAccessKeyName=sender;"
+        f"SharedAccessKey={FALSE_KEY};EntityPath=counts"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Call = Callable[..., Ended]
