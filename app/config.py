@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,6 +123,28 @@ def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
         if isinstance(found, str) and schedule_problem(found) is None:
             return " ".join(found.split())
     return _LAST_RESORT
+
+
+def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
+    """Name the variables of ours to which `local.settings.json` gives another value than is used here.
+
+    That file, beside the config file, is read by the Functions host alone; it need not be there.
+    """
+    environ = os.environ if environ is None else environ
+    config_file = _config_file(environ, None)
+    environment = _environment(environ, config_file, None)
+    try:
+        found = json.loads((config_file.parent / "local.settings.json").read_text(encoding="utf-8-sig"))
+        written = {} if found.get("IsEncrypted") else dict(found["Values"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
+    # The host needs some storage; this one says nothing of where the state is.
+    ours = fill_in(read_yaml(config_file), environment).variables
+    return [
+        name
+        for name in sorted(ours & written.keys())
+        if written[name] not in (environment.get(name, ""), DEVELOPMENT_STORAGE)
+    ]
 
 
 def _config_file(environ: Mapping[str, str], config_file: Path | None) -> Path:

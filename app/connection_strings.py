@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -73,6 +74,18 @@ def hub_address(connection_string: str) -> HubAddress:
     if entity is None:
         raise ValueError("has no EntityPath; append ;EntityPath=<name of the event hub>")
     return HubAddress(host, _hub_name(entity, "EntityPath"))
+
+
+def policy_of(connection_string: str) -> str | None:
+    """Give the name of the policy whose key a hub's connection string holds, if it holds one."""
+    return _parts(connection_string, ()).get("sharedaccesskeyname")
+
+
+def signature_end(connection_string: str) -> datetime | None:
+    """Give when the signature in a hub's connection string ends; None where there is none, or no end."""
+    signature = _parts(connection_string, ()).get("sharedaccesssignature", "")
+    match = re.search(r"(?:^|[ &])se=(\d{1,11})(?:&|$)", signature)
+    return datetime.fromtimestamp(int(match[1]), UTC) if match else None
 
 
 def identity_address(namespace: str, event_hub: str) -> HubAddress:

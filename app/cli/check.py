@@ -1,113 +1,69 @@
-"""`check`: of settings, login, views, hubs and state, what is right, or what to do."""
+"""`check`: of all that a run needs, what is right, or what to do; to begin with when anything is wrong."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 
-from app.budget import Budget
 from app.cli import COMMANDS
-from app.cli.edge import (
-    ALL_WELL,
-    FOUND_WANTING,
-    begin,
-    dashed,
-    explain,
-    json_option,
-    said_and_advised,
-)
-from app.cli.output import Output, counted, hanging, moment, text
-from app.errors import ForwarderError, HubRefused, LockHeld, SettingsError
+from app.cli.check_host import check_disk, check_schedule, check_versions
+from app.cli.check_source import check_source
+from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, dashed, json_option
+from app.cli.findings import Finding, Findings, doubt, fault
+from app.cli.output import Output, text
+from app.config import differs_from_local_settings
+from app.connection_strings import policy_of, signature_end
+from app.errors import ForwarderError, HubRefused, LockHeld, SettingsError, StateError
 from app.eventhub.hub import Hub
-from app.feeds.feed import load_feed, read_answer
-from app.instants import MILLISECOND, floor_to, utc_now
-from app.microshare.client import MicroshareClient
-from app.model import FeedState, Slice
+from app.feeds.feed import load_feed
+from app.instants import utc_now
+from app.model import FeedState
 from app.settings import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import StateStore
+from app.wording import counted, moment
 
-_MICROSHARE_BUDGET = timedelta(seconds=90)
 _HUB_S = 15.0
-_WINDOW = timedelta(minutes=1)
-_SKEW_TOLERATED = timedelta(minutes=5)
-_HEAD_WIDTH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found of one thing; `do` is what to do about it."""
-
-    check: str
-    ok: bool
-    said: str
-    do: str | None = None
-
-
-def _fault(check: str, message: str) -> Finding:
-    """Make a finding of an error's message, which may begin with what was checked."""
-    return Finding(check, False, *said_and_advised(message.removeprefix(f"{check}: ")))
-
-
-class _Findings:
-    """Tells each finding as it comes."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self.ok = True
-
-    def tell(self, finding: Finding) -> None:
-        self.ok = self.ok and finding.ok
-        if self._out.as_json:
-            self._out.write_object(
-                {"check": finding.check, "ok": finding.ok, "said": finding.said, "do": finding.do}
-            )
-            return
-        mark, style = ("ok", "green") if finding.ok else ("FAILED", "bold red")
-        said = finding.said + (f"; {finding.do}" if finding.do else "")
-        self._out.show(hanging(f"{mark:6}  {finding.check}", said, style=style, width=_HEAD_WIDTH))
-
-    def well(self, check: str, said: str) -> None:
-        self.tell(Finding(check, True, said))
-
-    def failed(self, check: str, error: Exception | str) -> None:
-        self.tell(_fault(check, error if isinstance(error, str) else explain(error).text))
-
-    @contextmanager
-    def of(self, check: str) -> Iterator[None]:
-        """Turn what fails inside into a finding, so that the next thing is checked all the same."""
-        try:
-            yield
-        except ForwarderError as error:
-            self.failed(check, error)
+_ALL_RIGHTS = "RootManageSharedAccessKey"
+_ENDS_SOON = timedelta(days=7)
 
 
 @click.command("check", short_help=COMMANDS["check"])
-@click.option("--offline", is_flag=True, help="Look at the settings and the state folder only.")
+@click.option("--offline", is_flag=True, help="Look at what this machine has only: settings, state folder.")
+@click.option("--all-locations", is_flag=True, help="Ask for a day of every location, not of 20 at most.")
 @json_option
-def command(offline: bool, as_json: bool) -> int:
-    """Say of settings, login, views, hubs and state what is right, or what to do.
+def command(offline: bool, all_locations: bool, as_json: bool) -> int:
+    """Say of all that a run needs what is right, or what to do.
 
-    Nothing is sent to a hub. The state store is tried by writing something of another name, which
-    is removed again. Ends with 2 where the settings are refused: nothing else is looked at then.
+    Settings, versions, schedules with the next times, the login and its rights, clocks, views,
+    locations that give nothing, hubs, the state store and its lock. Nothing is sent to a hub. The
+    state store is tried by writing something of another name, which is removed again.
+
+    Ends with 1 where something is wrong; what is only doubtful is marked `warn`. Ends with 2 where
+    the settings are refused: nothing else is looked at then.
     """
     out = Output(as_json=as_json)
-    findings = _Findings(out)
+    findings = Findings(out)
     try:
         settings = begin(as_json=as_json)
     except SettingsError as error:
         for problem in error.problems if as_json else ():
             findings.failed("settings", problem)
         raise
+    now = utc_now()
     _check_settings(settings, findings)
+    check_versions(findings, now.date())
+    for feed in _on(settings):
+        check_schedule(feed, settings, findings, now)
     if not offline:
-        _check_source(settings, findings)
-        _check_hubs(settings, findings)
+        check_source(settings, _known_states(settings), findings, all_locations=all_locations)
+        _check_hubs(settings, findings, now)
     _check_state(settings, findings, offline=offline)
     if not as_json:
         summary = "all well" if findings.ok else "something is to be done, see above"
@@ -115,11 +71,25 @@ def command(offline: bool, as_json: bool) -> int:
     return ALL_WELL if findings.ok else FOUND_WANTING
 
 
-def _check_settings(settings: Settings, findings: _Findings) -> None:
-    on = [feed for feed in settings.feeds.values() if feed.view_id]
-    findings.well("settings", f"{counted(len(on), 'feed')} on, {counted(len(settings.hubs), 'hub')}")
+def _on(settings: Settings) -> list[FeedSettings]:
+    return [feed for feed in settings.feeds.values() if feed.view_id]
+
+
+def _check_settings(settings: Settings, findings: Findings) -> None:
+    hubs = counted(len(settings.hubs), "hub")
+    findings.well("settings", f"{counted(len(_on(settings)), 'feed')} on, {hubs}")
     for warning in settings.warnings:
-        findings.well("settings", f"warning: {warning}")
+        findings.warn("settings", warning)
+    views = Counter(feed.view_id for feed in _on(settings))
+    for view_id in (view_id for view_id, feeds in views.items() if feeds > 1):
+        findings.warn("settings", f"{view_id} is the view of two feeds; a view serves one: correct the other")
+    others = differs_from_local_settings()
+    if others:
+        findings.warn(
+            "settings",
+            f"local.settings.json, which `func start` reads and this command does not, has other values of "
+            f"{', '.join(others)}; make them the same here and there",
+        )
     for feed in settings.feeds.values():
         with findings.of(dashed(feed.name)):
             load_feed(feed.name)
@@ -127,95 +97,46 @@ def _check_settings(settings: Settings, findings: _Findings) -> None:
                 findings.well(dashed(feed.name), "off: it has no view id, so its timer does nothing")
 
 
-# --- the source -------------------------------------------------------------------------------------
-
-
-def _check_source(settings: Settings, findings: _Findings) -> None:
-    client = MicroshareClient(settings.microshare, Budget(_MICROSHARE_BUDGET, grace=timedelta(0)))
-    try:
-        with findings.of("login"):
-            client.login()
-            who, where = settings.microshare.username, settings.microshare.api_url
-            findings.well("login", f"{who} has a token ({settings.microshare.auth} login) for {where}")
-            _check_clock(client, findings)
-            found: dict[tuple[str, ...], str | None] = {}
-            for feed in settings.feeds.values():
-                if feed.view_id:
-                    if feed.cluster_ids not in found:
-                        found[feed.cluster_ids] = _discover(client, feed, findings)
-                    _check_view(client, feed, found[feed.cluster_ids], findings)
-    finally:
-        client.close()
-
-
-def _check_clock(client: MicroshareClient, findings: _Findings) -> None:
-    api = client.api_time()
-    if api is None:
-        return
-    ahead = utc_now() - api
-    if abs(ahead) <= _SKEW_TOLERATED:
-        findings.well("clock", f"within {_SKEW_TOLERATED.total_seconds() / 60:.0f} min of the API's")
-    else:
-        findings.failed(
-            "clock", f"{ahead.total_seconds():.0f} s ahead of the API's; set the clock of this host right"
-        )
-
-
-def _discover(client: MicroshareClient, feed: FeedSettings, findings: _Findings) -> str | None:
-    """Check discovery; give one location to ask for."""
-    first = feed.locations[0] if feed.locations else None
-    if not feed.cluster_ids:
-        return first
-    with findings.of("discovery"):
-        found = client.discover_locations(feed.cluster_ids)
-        owners = sorted({place.owner for place in found.places})
-        devices = sum(place.devices for place in found.places)
-        findings.well(
-            "discovery",
-            f"{counted(len(found.places), 'location')} with {counted(devices, 'device')}, "
-            f"owned by {', '.join(owners) or 'nobody'}",
-        )
-        for warning in found.warnings:
-            findings.well("discovery", f"warning: {warning}")
-        for name in found.collisions:
-            findings.failed(
-                "discovery", f"{name!r} is owned by two organisations; set MICROSHARE_IDENTITY to one of them"
-            )
-        return found.places[0].name if found.places else first
-    return first
-
-
-def _check_view(
-    client: MicroshareClient, settings: FeedSettings, location: str | None, findings: _Findings
-) -> None:
-    check = f"view of {dashed(settings.name)}"
-    if location is None:
-        findings.failed(
-            check,
-            "not asked: no location is known; set MICROSHARE_PC_DEVICE_CLUSTER_ID or MICROSHARE_LOCATIONS",
-        )
-        return
-    with findings.of(check):
-        feed = load_feed(settings.name)
-        end = floor_to(client.api_time() or utc_now(), MILLISECOND)
-        answer = feed.ask(client.query_dashboard, settings, location, Slice(end - _WINDOW, end))
-        readings = read_answer(feed.rec_type, location, answer)
-        findings.well(
-            check, f"answers for {location!r}: {counted(len(readings), 'reading')} in the last minute"
-        )
-        for warning in answer.warnings:
-            findings.well(check, f"warning: {warning}")
+def _known_states(settings: Settings) -> dict[str, FeedState]:
+    """Give the states that can be read, to know whom to ask for first; what is wrong with one comes later."""
+    states = {}
+    with suppress(StateError):
+        store = open_store(settings.state)
+        for feed in _on(settings):
+            with suppress(StateError, SettingsError):
+                states[feed.name] = store.load(load_feed(feed.name).state_name)
+    return states
 
 
 # --- hubs -------------------------------------------------------------------------------------------
 
 
-def _check_hubs(settings: Settings, findings: _Findings) -> None:
+def _check_hubs(settings: Settings, findings: Findings, now: datetime) -> None:
     async def check_all() -> list[Finding]:
         return await asyncio.gather(*(_check_hub(hub) for hub in settings.hubs))
 
-    for finding in asyncio.run(check_all()):
+    for hub, finding in zip(settings.hubs, asyncio.run(check_all()), strict=True):
         findings.tell(finding)
+        for further in _key_findings(hub, now):
+            findings.tell(further)
+
+
+def _key_findings(hub: HubSettings, now: datetime) -> Iterator[Finding]:
+    """Tell what a connection string itself shows of its key: more rights than needed, or an end."""
+    check = f"hub {hub.name}"
+    if hub.connection_string is None:
+        return
+    if policy_of(hub.connection_string) == _ALL_RIGHTS:
+        yield doubt(
+            check,
+            f"its key {_ALL_RIGHTS} may manage the whole namespace; make a policy of the event hub with "
+            "the Send right only, and use its connection string",
+        )
+    end = signature_end(hub.connection_string)
+    if end is not None and end <= now:
+        yield fault(check, f"its SharedAccessSignature ended at {moment(end)}; make a new one")
+    elif end is not None and end <= now + _ENDS_SOON:
+        yield doubt(check, f"its SharedAccessSignature ends at {moment(end)}; make a new one before")
 
 
 async def _check_hub(settings: HubSettings) -> Finding:
@@ -234,9 +155,11 @@ async def _check_hub(settings: HubSettings) -> Finding:
             return Finding(
                 check, True, f"{found}; its properties may not be read, which sending does not need"
             )
-        return Finding(check, True, f"{found}, {counted(len(properties['partition_ids']), 'partition')}")
+        partitions = len(properties["partition_ids"])
+        facts = {"largest_bytes": largest, "partitions": partitions}
+        return Finding(check, True, f"{found}, {counted(partitions, 'partition')}", facts=facts)
     except ForwarderError as error:
-        return _fault(check, str(error))
+        return fault(check, str(error))
     finally:
         await hub.close()
 
@@ -244,7 +167,7 @@ async def _check_hub(settings: HubSettings) -> Finding:
 # --- state ------------------------------------------------------------------------------------------
 
 
-def _check_state(settings: Settings, findings: _Findings, *, offline: bool) -> None:
+def _check_state(settings: Settings, findings: Findings, *, offline: bool) -> None:
     if settings.state.store == "table":
         if offline:
             findings.well("state", "kept in tables, which are not asked with --offline")
@@ -256,21 +179,22 @@ def _check_state(settings: Settings, findings: _Findings, *, offline: bool) -> N
         store = open_store(settings.state)
         store.probe()
         findings.well("state", f"{store.place} can be written: {what}")
-        for feed in settings.feeds.values():
-            if feed.view_id:
-                _check_feed_state(feed, store, findings)
+        if settings.state.store == "json":
+            check_disk(Path(settings.state.directory), findings)
+        for feed in _on(settings):
+            _check_feed_state(feed, store, findings)
 
 
-def _check_feed_state(feed: FeedSettings, store: StateStore, findings: _Findings) -> None:
+def _check_feed_state(feed: FeedSettings, store: StateStore, findings: Findings) -> None:
     check = f"state of {dashed(feed.name)}"
     with findings.of(check):
         name = load_feed(feed.name).state_name
         said = _described(store.load(name))
         try:
             with store.lock(name, "check"):
-                pass
-        except LockHeld:
-            said += "; a run is under way now"
+                said += ", its run lock is free"
+        except LockHeld as error:
+            said += f", a run is under way now ({error})"
         findings.well(check, said)
 
 

@@ -52,43 +52,7 @@ def held_queries(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]
     go_on.set()
 
 
-# --- check, locations -------------------------------------------------------------------------------
-
-
-def test_check_says_of_each_thing_that_it_is_right(desk: Desk) -> None:
-    ended = desk.call("check", "--json")
-
-    assert [(found["check"], found["ok"], found["do"]) for found in ended.objects] == [
-        ("settings", True, None),
-        ("login", True, None),
-        ("clock", True, None),
-        ("discovery", True, None),
-        ("view of people-counter", True, None),
-        ("view of hourly-snapshot", True, None),
-        ("hub primary", True, None),
-        ("hub second", True, None),
-        ("state", True, None),
-        ("state of people-counter", True, None),
-        ("state of hourly-snapshot", True, None),
-    ]
-    assert ended.status == 0
-    assert desk.a.received() == desk.b.received() == []
-
-
-def test_check_goes_on_after_what_it_finds_wanting(desk: Desk) -> None:
-    desk.b.refuse_attach()
-
-    ended = desk.call("check", "--json", MICROSHARE_PASSWORD="obviously-false")
-
-    wanting = {found["check"]: found["do"] for found in ended.objects if not found["ok"]}
-    assert wanting == {
-        "login": "check MICROSHARE_USERNAME and MICROSHARE_PASSWORD",
-        "hub second": wanting["hub second"],
-    }
-    assert "grant the Send right" in wanting["hub second"]
-    assert {"hub primary", "state"} <= {found["check"] for found in ended.objects if found["ok"]}
-    assert ended.status == 1
-    assert "obviously-false" not in ended.out + ended.err
+# --- locations --------------------------------------------------------------------------------------
 
 
 def test_locations_lists_what_discovery_finds_and_what_is_configured(desk: Desk) -> None:

@@ -98,40 +98,6 @@ def test_refused_settings_are_told_all_at_once_and_nothing_is_written(
     assert not Path(environ["STATE_DIR"]).exists()
 
 
-def test_check_as_json_gives_each_refused_setting_with_what_to_do(call: Call) -> None:
-    ended = call("check", "--offline", "--json", MICROSHARE_PASSWORD="", MICROSHARE_IDENTITY="")
-
-    assert ended.status == 2
-    assert sorted((found["check"], found["ok"], found["said"]) for found in ended.objects) == [
-        ("settings", False, "MICROSHARE_IDENTITY: not set"),
-        ("settings", False, "MICROSHARE_PASSWORD: not set"),
-    ]
-    assert all(found["do"].startswith("write ") for found in ended.objects)
-
-
-def test_check_offline_looks_at_settings_and_the_state_folder_only(call: Call, store: JsonFileStore) -> None:
-    ended = call("check", "--offline", "--json")
-
-    assert ended.status == 0
-    assert [(found["check"], found["said"]) for found in ended.objects] == [
-        ("settings", "1 feed on, 1 hub"),
-        ("hourly-snapshot", "off: it has no view id, so its timer does nothing"),
-        ("state", ended.objects[2]["said"]),
-        ("state of people-counter", "nothing was forwarded yet; the first run begins at START_FROM"),
-    ]
-    assert ended.objects[2]["said"].startswith(f"{store.place} can be written")
-
-
-def test_check_finds_a_state_folder_that_cannot_be_made(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    ended = call("check", "--offline", "--json", STATE_DIR=str(tmp_path / "file" / "state"))
-
-    assert ended.status == 1
-    assert [found["check"] for found in ended.objects if not found["ok"]] == ["state"]
-    assert ended.objects[-1]["do"] == "set STATE_DIR to a folder; a file stands in its way"
-
-
 def test_no_command_shows_a_secret(call: Call) -> None:
     for words in (["check", "--offline"], ["status"], ["tail", "--hub", "nix"], ["run", "hourly-snapshot"]):
         ended = call(*words)

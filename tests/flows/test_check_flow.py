@@ -1,0 +1,193 @@
+"""`check` against a source and hubs: what it finds, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulators.estate import Building, Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.desk import Desk
+
+PEOPLE_VIEW = "view of people-counter"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Desk(source, hubs, tmp_path)
+
+
+def wanting(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {found["check"]: found for found in objects if not found["ok"]}
+
+
+def test_it_says_of_each_thing_that_it_is_right(desk: Desk) -> None:
+    ended = desk.call("check", "--json")
+
+    well = [found for found in ended.objects if not found["warning"]]
+    assert [(found["check"], found["ok"], found["do"]) for found in well] == [
+        (check, True, None)
+        for check in (
+            "settings",
+            "versions",
+            "schedule of people-counter",
+            "schedule of hourly-snapshot",
+            "login",
+            "clock",
+            "discovery",
+            PEOPLE_VIEW,
+            "locations of people-counter",
+            "view of hourly-snapshot",
+            "locations of hourly-snapshot",
+            "rights",
+            "hub primary",
+            "hub second",
+            "state",
+            "state of people-counter",
+            "state of hourly-snapshot",
+        )
+    ]
+    by_check = {found["check"]: found for found in ended.objects}
+    assert by_check["hub primary"]["partitions"] == 2
+    assert abs(by_check["clock"]["skew_s"]) < 60
+    assert ended.status == 0
+    assert desk.a.received() == desk.b.received() == []
+
+
+def test_it_goes_on_after_what_it_finds_wanting(desk: Desk) -> None:
+    desk.b.refuse_attach()
+
+    ended = desk.call("check", "--json", MICROSHARE_PASSWORD="obviously-false")
+
+    found = wanting(ended.objects)
+    assert found.keys() == {"login", "hub second"}
+    assert found["login"]["do"] == "check MICROSHARE_USERNAME and MICROSHARE_PASSWORD"
+    assert "grant the Send right" in found["hub second"]["said"] + found["hub second"]["do"]
+    assert {"hub primary", "state"} <= {found["check"] for found in ended.objects if found["ok"]}
+    assert ended.status == 1
+    assert "obviously-false" not in ended.out + ended.err
+
+
+def _gone(desk: Desk) -> None:
+    desk.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = "ffffffffffffffffffffffff"
+
+
+def _of_the_other_feed(desk: Desk) -> None:
+    desk.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = desk.source.snapshot_view_id
+
+
+def _not_shown(desk: Desk) -> None:
+    desk.source.faults.withhold(feed="people")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said", "do", "rights"),
+    [
+        (_gone, "404", "check the id, then the account's rights", True),
+        (_of_the_other_feed, "the view refuses its parameters (503", "compare them with the view's", False),
+        (_not_shown, "objects are counted and none is shown", "the account lacks read rights", True),
+    ],
+    ids=["gone or not yours", "the other feed's", "rights to its records are missing"],
+)
+def test_a_view_that_cannot_be_asked_is_found_with_what_to_do(
+    desk: Desk, spoil: Callable[[Desk], None], said: str, do: str, rights: bool
+) -> None:
+    spoil(desk)
+
+    ended = desk.call("check", "--json")
+
+    found = wanting(ended.objects)
+    view = found.get(PEOPLE_VIEW) or found["locations of people-counter"]
+    assert (said in view["said"], do in view["do"]) == (True, True)
+    assert ("rights" in found) == rights
+    assert ended.status == 1
+
+
+def test_a_clock_that_is_wrong_is_found(desk: Desk) -> None:
+    desk.source.skew = timedelta(minutes=-20)
+
+    clock = wanting(desk.call("check", "--json").objects)["clock"]
+
+    assert clock["said"] == "20 min ahead of the API's"
+    assert clock["do"].startswith("set this host's clock right")
+    assert clock["skew_s"] == pytest.approx(1200, abs=60)
+
+
+def test_locations_that_give_nothing_are_named_with_the_name_they_were_asked_by(desk: Desk) -> None:
+    ended = desk.call(
+        "check",
+        "--json",
+        MICROSHARE_LOCATION_PREFIX="Tour",
+        MICROSHARE_LOCATIONS='["Nowhere House"]',
+    )
+
+    found = wanting(ended.objects)
+    snapshots = found["locations of hourly-snapshot"]
+    assert snapshots["locations"] == ["Nowhere House", "Example Beacon House", "Tour Été"]
+    assert "'Tour Été' (asked as 'Été')" in snapshots["said"]
+    assert "MICROSHARE_LOCATION_PREFIX (now 'Tour')" in snapshots["do"]
+    assert found["locations of people-counter"]["locations"] == ["Nowhere House"]
+    assert ended.status == 1
+
+
+def test_where_no_location_gives_anything_the_view_and_its_context_are_doubted(desk: Desk) -> None:
+    ended = desk.call("check", "--json", MICROSHARE_SNAPSHOT_DATA_CONTEXT='["attic"]')
+
+    snapshots = wanting(ended.objects)["locations of hourly-snapshot"]
+    assert len(snapshots["locations"]) == 5
+    assert snapshots["do"].startswith(f"see that {desk.source.snapshot_view_id} is the view of this feed")
+    assert "attic its data context" in snapshots["do"]
+
+
+def test_at_most_twenty_locations_are_asked_for_the_doubtful_ones_first(tmp_path: Path) -> None:
+    names = [f"Building {number:02}" for number in range(24)]
+    estate = Estate(buildings=[Building(name) for name in names])
+    with MicroshareEmulator(estate) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        desk = Desk(source, hubs, tmp_path)
+        del desk.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
+        named = json.dumps([names[-1], "Nowhere House"])
+        few = desk.call("check", "--json", MICROSHARE_LOCATIONS=named)
+        asked = {request.location for request in source.queries()}
+        all_asked = desk.call("check", "--json", "--all-locations")
+
+        assert {names[-1], "Nowhere House"} <= asked
+        assert len(asked) == 20
+        assert source.most_in_flight <= 4
+    assert wanting(few.objects)["locations of people-counter"]["do"].endswith("--all-locations asks for all")
+    assert "25 locations asked for" in wanting(all_asked.objects)["locations of people-counter"]["said"]
+
+
+def test_a_key_with_all_rights_and_a_signature_that_ended_are_found(desk: Desk) -> None:
+    host = f"127.0.0.1:{desk.hubs.port}"
+    root = re.sub("KeyName=[^;]*", "KeyName=RootManageSharedAccessKey", desk.hubs.connection_string("a"))
+    ended_signature = (
+        f"Endpoint=sb://{host};SharedAccessSignature=SharedAccessSignature sr=false&sig=false&se=1772452800"
+        "&skn=sender;EntityPath=b;UseDevelopmentEmulator=true"
+    )
+
+    ended = desk.call(
+        "check",
+        "--json",
+        EVENT_HUB_CONNECTION_STRING=root,
+        EVENT_HUB_CONNECTION_STRINGS=json.dumps([desk.second(ended_signature)]),
+    )
+
+    told = [(found["check"], found["said"], found["do"]) for found in ended.objects]
+    assert (
+        "hub primary",
+        "its key RootManageSharedAccessKey may manage the whole namespace",
+        "make a policy of the event hub with the Send right only, and use its connection string",
+    ) in told
+    assert (
+        "hub second",
+        "its SharedAccessSignature ended at 2026-03-02 12:00:00 UTC",
+        "make a new one",
+    ) in told

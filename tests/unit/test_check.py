@@ -1,0 +1,274 @@
+"""What `check` says where nothing is asked of anybody, and of what this machine has."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from app.cli.check_host import disk_findings, mount_type, packages_finding, python_finding
+from app.config import APP_ROOT
+from app.connection_strings import signature_end
+from app.instants import parse_time
+from app.state.json_file import JsonFileStore
+from app.version import VERSION
+from tests.commands import Call
+
+
+def test_as_json_each_refused_setting_comes_with_what_to_do(call: Call) -> None:
+    ended = call("check", "--offline", "--json", MICROSHARE_PASSWORD="", MICROSHARE_IDENTITY="")
+
+    assert ended.status == 2
+    assert sorted((found["check"], found["ok"], found["said"]) for found in ended.objects) == [
+        ("settings", False, "MICROSHARE_IDENTITY: not set"),
+        ("settings", False, "MICROSHARE_PASSWORD: not set"),
+    ]
+    assert all(found["do"].startswith("write ") for found in ended.objects)
+
+
+def test_offline_it_looks_at_what_this_machine_has(call: Call, store: JsonFileStore) -> None:
+    ended = call("check", "--offline", "--json")
+
+    findings = [found for found in ended.objects if not found["warning"]]
+    assert ended.status == 0
+    assert [found["check"] for found in findings] == [
+        "settings",
+        "hourly-snapshot",
+        "versions",
+        "schedule of people-counter",
+        "state",
+        "state of people-counter",
+    ]
+    settings, off, versions, _, state, of_feed = findings
+    assert settings["said"] == "1 feed on, 1 hub"
+    assert off["said"] == "off: it has no view id, so its timer does nothing"
+    assert versions["versions"]["forwarder"] == VERSION
+    assert state["said"].startswith(f"{store.place} can be written")
+    assert of_feed["said"] == (
+        "nothing was forwarded yet; the first run begins at START_FROM, its run lock is free"
+    )
+    assert {found["do"] for found in findings} == {None}
+
+
+def test_a_run_under_way_is_told_with_its_owner(call: Call, store: JsonFileStore) -> None:
+    with store.lock("peoplecounterstate", "another-run"):
+        ended = call("check", "--offline", "--json")
+
+    assert ended.status == 0
+    assert "a run is under way now" in ended.objects[-1]["said"]
+    assert "another-run" in ended.objects[-1]["said"]
+
+
+def test_a_state_folder_that_cannot_be_made_is_found(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ended = call("check", "--offline", "--json", STATE_DIR=str(tmp_path / "file" / "state"))
+
+    assert ended.status == 1
+    assert [found["check"] for found in ended.objects if not found["ok"]] == ["state"]
+    assert ended.objects[-1]["do"] == "set STATE_DIR to a folder; a file stands in its way"
+
+
+def test_people_see_what_is_doubtful_and_what_to_do(call: Call) -> None:
+    shown = call("check", "--offline", PEOPLE_COUNTER_SCHEDULE="*/20 * * * * *").out
+
+    assert "warn    schedule of people-counter" in shown
+    assert "it fires every 20 s, and a run may take 4 min" in shown
+    assert "do: those that meet another are skipped: lower run.budget" in shown
+    assert shown.endswith("all well\n")
+
+
+# --- schedules --------------------------------------------------------------------------------------
+
+
+def test_the_next_five_times_of_a_schedule_are_told(call: Call) -> None:
+    ended = call("check", "--offline", "--json", PEOPLE_COUNTER_SCHEDULE="0 30 2 * * *")
+
+    [found] = [found for found in ended.objects if found["check"] == "schedule of people-counter"]
+    times = [parse_time(at) for at in found["next"]]
+    assert found["ok"]
+    assert [later - at for at, later in pairwise(times)] == [timedelta(days=1)] * 4
+    assert {(at.hour, at.minute) for at in times} == {(2, 30)}
+    assert datetime.now(UTC) < times[0] <= datetime.now(UTC) + timedelta(days=1)
+    assert f"next {times[0]:%Y-%m-%d %H:%M}" in found["said"]
+
+
+def test_a_schedule_that_never_fires_is_wrong(call: Call) -> None:
+    ended = call("check", "--offline", "--json", PEOPLE_COUNTER_SCHEDULE="0 0 0 31 2 *")
+
+    [found] = [found for found in ended.objects if not found["ok"]]
+    assert (ended.status, found["check"]) == (1, "schedule of people-counter")
+    assert "never fires" in found["said"]
+
+
+# --- settings of two places -------------------------------------------------------------------------
+
+
+def test_other_values_in_local_settings_are_named_and_not_shown(call: Call, tmp_path: Path) -> None:
+    values = {
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+        "MICROSHARE_IDENTITY": "com.example.NORTH",
+        "MICROSHARE_PASSWORD": "obviously-false-other",
+        "MICROSHARE_API_KEY": "",
+        "START_FROM": "3d",
+    }
+    (tmp_path / "local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
+
+    ended = call("check", "--offline", "--json")
+
+    [said] = [found["said"] for found in ended.objects if "local.settings.json" in found["said"]]
+    assert said.endswith("has other values of MICROSHARE_PASSWORD, START_FROM")
+    assert ended.status == 0
+    assert "obviously-false-other" not in ended.out
+
+
+@pytest.mark.parametrize(
+    "written", ["", "[]", '{"Values": []}', '{"IsEncrypted": true, "Values": {"START_FROM": "x"}}']
+)
+def test_local_settings_that_cannot_be_compared_are_let_be(call: Call, tmp_path: Path, written: str) -> None:
+    (tmp_path / "local.settings.json").write_text(written)
+
+    ended = call("check", "--offline")
+
+    assert (ended.status, "local.settings.json" in ended.out) == (0, False)
+
+
+def test_one_view_for_two_feeds_is_doubtful(call: Call) -> None:
+    ended = call(
+        "check",
+        "--offline",
+        "--json",
+        MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID="ffffffffffffffffffffff0a",
+        MICROSHARE_SNAPSHOT_DATA_CONTEXT='["room"]',
+    )
+
+    assert [found["do"] for found in ended.objects if found["warning"] and found["check"] == "settings"] == [
+        "a view serves one: correct the other"
+    ]
+
+
+# --- versions ---------------------------------------------------------------------------------------
+
+
+def test_the_project_has_one_version() -> None:
+    project = tomllib.loads((APP_ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == VERSION
+
+
+NONE_OF_OURS = "is none of those this is made for (3.11, 3.12, 3.13)"
+
+
+@pytest.mark.parametrize(
+    ("running", "today", "ok", "said"),
+    [
+        ((3, 12), date(2026, 11, 27), True, None),
+        ((3, 11), date(2027, 9, 1), True, "Python 3.11 gets security fixes until 2027-10-31 only"),
+        ((3, 11), date(2027, 11, 1), False, "Python 3.11 gets no security fixes since 2027-10-31"),
+        (
+            (3, 10),
+            date(2026, 11, 27),
+            False,
+            "Python 3.10 is none of those this is made for (3.11, 3.12, 3.13)",
+        ),
+        (
+            (3, 14),
+            date(2026, 11, 27),
+            False,
+            "Python 3.14 is none of those this is made for (3.11, 3.12, 3.13)",
+        ),
+    ],
+    ids=["supported", "not for long", "no more", "too old", "too new"],
+)
+def test_a_python_is_judged_by_its_support(
+    running: tuple[int, int], today: date, ok: bool, said: str | None
+) -> None:
+    found = python_finding(running, today)
+
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.ok, found.said) == (ok, said)
+        assert found.do
+
+
+@pytest.mark.parametrize(
+    ("installed", "ok", "said"),
+    [
+        ({"one": "1.0", "two": "2.0"}, None, None),
+        ({"one": "1.1", "two": "2.0"}, None, None),
+        ({"one": "1.0", "two": "2.1"}, True, "installed in place of what is pinned: two 2.1 for 2.0"),
+        ({"one": None, "two": "2.0"}, False, "not installed: one"),
+    ],
+    ids=["as pinned", "pinned for another Python", "another", "missing"],
+)
+def test_packages_are_compared_with_what_is_pinned(
+    installed: dict[str, str | None], ok: bool | None, said: str | None
+) -> None:
+    found = packages_finding(installed, {"one": frozenset({"1.0", "1.1"}), "two": frozenset({"2.0"})})
+
+    assert (found and found.ok, found and found.said) == (ok, said)
+
+
+# --- the disk ---------------------------------------------------------------------------------------
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+30 22 0:25 / /run rw - tmpfs tmpfs rw
+41 22 0:40 / /mnt/share rw - nfs4 server:/export rw
+42 41 8:2 / /mnt/share/local\\040disk rw - xfs /dev/sdb1 rw
+43 22 0:41 / /mnt/été rw shared:9 - fuse.sshfs host: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/state", "ext4"),
+        ("/run/state", "tmpfs"),
+        ("/running", "ext4"),
+        ("/mnt/share/state", "nfs4"),
+        ("/mnt/share/local disk/state", "xfs"),
+        ("/mnt/été", "fuse.sshfs"),
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
+    assert mount_type(Path(path), MOUNTS) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "free_mb", "said"),
+    [
+        ("ext4", 10_000, []),
+        (None, 10_000, []),
+        ("fuseblk", 10_000, []),
+        ("nfs4", 10_000, ["network"]),
+        ("cifs", 10_000, ["network"]),
+        ("fuse.sshfs", 10_000, ["network"]),
+        ("tmpfs", 10_000, ["in memory"]),
+        ("ext4", 5, ["5 MB left"]),
+    ],
+)
+def test_a_disk_that_may_lose_the_state_is_doubtful(kind: str | None, free_mb: int, said: list[str]) -> None:
+    found = list(disk_findings(Path("/state"), kind, free_mb * 1_000_000))
+
+    assert len(found) == len(said)
+    assert all(word in one.said and one.warning and one.do for word, one in zip(said, found, strict=True))
+
+
+# --- keys of hubs -----------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_signature_is_read_from_its_connection_string() -> None:
+    signature = "SharedAccessSignature sr=sb%3A%2F%2Fexample.test&sig=false&se=1772452800&skn=sender"
+
+    assert signature_end(f"Endpoint=sb://example.test/;SharedAccessSignature={signature};EntityPath=a") == (
+        parse_time("2026-03-02T12:00:00Z")
+    )
+    assert signature_end("Endpoint=sb://example.test/;SharedAccessKeyName=a;SharedAccessKey=b") is None
