@@ -20,10 +20,10 @@ _STOPPED_BY_CTRL_C = 130
 
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
 COMMANDS = {
-    "check": "Say of settings, login, views, hubs and state what is right, or what to do.",
+    "check": "Say of all that a run needs what is right, or what to do.",
     "locations": "List the locations that discovery finds now.",
     "run": "Run a feed once, exactly as its timer would.",
-    "status": "Show how far every hub is, what failed last, and gaps.",
+    "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",
     "backfill": "Ask the source for a past window again, and send it to the hubs.",
     "tail": "Read a hub's events.",
     "send-test": "Send marked test events to a hub, to see it work end to end.",
@@ -102,7 +102,7 @@ def commands() -> None:
       python -m app locations                  which buildings are forwarded?
       python -m app run people-counter --dry-run
       python -m app run all                    forward what is new
-      python -m app status                     how far is every hub?
+      python -m app status                     does data flow, and if not, why?
       python -m app tail --count 5             what did the primary hub get?
 
     \b

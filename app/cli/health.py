@@ -6,6 +6,7 @@ schedule. What comes out is the JSON object of `status`, docs/status.md; people 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from app.cli.trend import TREND, trend_json
 from app.instants import format_time, parse_time
 from app.model import FeedState, Gap, HubRecord, JsonObject, LocationState
 from app.ncrontab import times_after, times_before
-from app.report import gap_json
+from app.report import drift_json, gap_json
 from app.settings import FeedSettings, HubSettings, Settings
 from app.wording import counted, moment, span
 
@@ -36,6 +37,7 @@ _RUNS_FORGIVEN = 2
 _MISSED_AT_MOST = 10_000
 # An error may quote a whole page of HTML; what is wrong has it in full.
 _HEADLINE = 160
+_NUMBERS = re.compile(r"\d+")
 # What can make the verdict; the rest is only told.
 _OF_VERDICTS = ("stopped", "run", "hub", "location", "behind")
 
@@ -57,6 +59,8 @@ class Kept:
 class Trouble:
     """One thing that is wrong, in the words of the log; `do` is what to do about it.
 
+    `last` is when a warning was said last; what is without it lasts.
+
     `kind` is `state`, `stopped`, `run`, `hub`, `location`, `behind`, `gap`, `quarantine`, `drift` or
     `warning`. A `grave` one makes the feed not ok.
     """
@@ -67,6 +71,7 @@ class Trouble:
     hub: str | None = None
     locations: Sequence[str] = ()
     since: datetime | None = None
+    last: datetime | None = None
     grave: bool = False
 
 
@@ -163,6 +168,7 @@ class _Judgement:
             "locations": [self._location_json(name) for name in sorted(state.locations)],
             "wrong": [_trouble_json(trouble) for trouble in self._troubles],
             "gaps": [gap_json(name, gap) for name in sorted(state.locations) for gap in self._gaps_of(name)],
+            "drift": [drift_json(drift) for drift in state.drift],
             "warnings": list(self._last_report.get("warnings", ())),
             "quarantined": self._kept.quarantined,
             "trend": trend_json(self._kept.reports, self._feed.schedule, self._now, self._longest_run),
@@ -274,8 +280,22 @@ class _Judgement:
         yield from self._lags()
         yield from self._gaps()
         yield from self._set_aside()
-        for warning in self._last_report.get("warnings", ()):
-            yield Trouble("warning", *said_and_advised(warning))
+        for drift in self._state.drift:
+            locations = [drift.location] if drift.location else []
+            yield Trouble("drift", *said_and_advised(drift.text), None, locations, drift.since)
+        yield from self._warnings()
+
+    def _warnings(self) -> Iterator[Trouble]:
+        """Give the warnings of a day's runs, those that differ in their numbers once, the newest first."""
+        alike: dict[str, list[tuple[datetime, str]]] = {}
+        for report in self._kept.reports:
+            began = parse_time(report["started"])
+            if self._now - began <= TREND:
+                for text in report["warnings"]:
+                    alike.setdefault(_NUMBERS.sub("", text), []).append((began, text))
+        for said in sorted(alike.values(), key=lambda said: said[-1][0], reverse=True):
+            (since, _), (last, text) = said[0], said[-1]
+            yield Trouble("warning", *said_and_advised(text), since=since, last=last)
 
     def _stop(self) -> Trouble:
         """Tell a timer that does not fire from runs that are ended before they have saved that they ran."""
@@ -533,6 +553,7 @@ def _trouble_json(trouble: Trouble) -> dict[str, Any]:
         "hub": trouble.hub,
         "locations": list(trouble.locations),
         "since": _time(trouble.since),
+        "last": _time(trouble.last),
         "said": trouble.said,
         "do": trouble.do,
     }

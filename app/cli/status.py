@@ -316,6 +316,8 @@ def _trouble_parts(trouble: Mapping[str, Any], found: Mapping[str, Any]) -> Iter
     if trouble["since"]:
         lasts = (_instant(found["at"]) - _instant(trouble["since"])).total_seconds()
         about.append(f"since {_minute(trouble['since'])} UTC ({span(lasts)})")
+    if trouble["last"] and trouble["last"] != trouble["since"]:
+        about.append(f"last said {_ago(trouble['last'], found['at'])}")
     said = _cut(trouble["said"]) + (f" [{', '.join(about)}]" if about else "")
     yield hanging(
         trouble["kind"], said, style="bold red" if trouble["grave"] else "yellow", width=_KIND_WIDTH
@@ -336,6 +338,12 @@ def _trend(found: Mapping[str, Any]) -> Iterator[str]:
     )
     runs = f"{counted(trend['runs'], 'run')}, {trend['failed']:,} failed, {trend['missed']:,} missed"
     yield f"last 24 h: {runs}" + (f"; readings: {readings}" if readings else "")
+    if trend["changed"]:
+        yield f"{counted(trend['changed'], 'reading')} changed at the source after delivery, see `report`"
+    compared = trend["compared"]
+    if compared:
+        where = f"{counted(compared['hours'], 'hour')} of {counted(compared['locations'], 'location')}"
+        yield f"compared with the source: {where}; {compared['differ']:,} differ"
     a_day = trend["per_day"]
     if a_day:
         hubs = ", ".join(

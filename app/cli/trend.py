@@ -39,6 +39,8 @@ def trend_json(
         "missed": _missed(began, schedule, max(since, began[0]), now, longest_run),
         "readings": _readings(today),
         "readings_before": _readings(before) if reaches_back else None,
+        "changed": sum(one["readings"] or 0 for report in today for one in report.get("changed", ())),
+        "compared": _compared(today),
         "per_day": next((report["per_day"] for report in reversed(reports) if report.get("per_day")), None),
     }
 
@@ -49,6 +51,14 @@ def _missed(
     """Count the times of the schedule after which no run began before the next one."""
     due = [*takewhile(lambda at: at >= since, times_before(schedule, now - longest_run))][::-1]
     return sum(bisect_left(began, at) == bisect_left(began, end) for at, end in pairwise([*due, now]))
+
+
+def _compared(reports: Sequence[JsonObject]) -> dict[str, int] | None:
+    """Sum up the comparisons with the source, which are done some locations a run."""
+    done = [report["compared"] for report in reports if report.get("compared")]
+    return (
+        {name: sum(one[name] for one in done) for name in ("locations", "hours", "differ")} if done else None
+    )
 
 
 def _readings(reports: Sequence[JsonObject]) -> dict[str, int]:

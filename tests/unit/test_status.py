@@ -19,6 +19,7 @@ from app.instants import format_time, parse_time, utc_now
 from app.model import (
     Checkpoint,
     Discovery,
+    Drift,
     FeedState,
     Gap,
     HubRecord,
@@ -154,6 +155,7 @@ def test_what_is_behind_says_by_how_much_since_when_and_what_to_do(settings: Set
             "hub": SECOND,
             "locations": ["Quay"],
             "since": "2026-03-01T12:00:00.000Z",
+            "last": None,
             "said": "second is 1 d behind at 1 of 2 locations",
             "do": "wait: it catches up, oldest first, in about 3 min of running time",
         }
@@ -241,6 +243,7 @@ def test_a_hub_that_fails_is_told_once_in_the_words_of_the_log(settings: Setting
             "hub": SECOND,
             "locations": ["Mill", "Quay"],
             "since": "2026-03-02T11:00:00.000Z",
+            "last": None,
             "said": "hub second: unauthorized-access: the key may not send",
             "do": "grant the Send right, or renew the key",
         }
@@ -353,24 +356,61 @@ def test_a_gap_comes_with_the_command_that_closes_it(settings: Settings) -> None
     assert len(found["gaps"]) == 3
 
 
-def test_warnings_of_the_last_run_are_told_in_its_words(settings: Settings) -> None:
+def test_warnings_of_a_day_are_told_in_the_words_of_the_run(settings: Settings) -> None:
+    skew = "the host's clock is {} minutes behind the API's; set the host's clock right"
     reports = [
-        report(NOON - 15 * MINUTE, warnings=["over by now"]),
-        report(warnings=["the host's clock is 7 minutes behind the API's; set the host's clock right"]),
+        report(NOON - DAY, warnings=["long over; forget it"]),
+        report(NOON - 30 * MINUTE, warnings=[skew.format(6), "over by now; look there"]),
+        report(NOON - 15 * MINUTE, warnings=[skew.format(9)]),
+        report(warnings=[skew.format(7)]),
     ]
 
-    found = judged(settings, Kept(state(Mill=location()), reports, quarantined=1))
+    found = judged(settings, Kept(state(Mill=location()), reports))
 
-    assert [(trouble["kind"], trouble["said"], trouble["do"]) for trouble in found["wrong"]] == [
+    told = [(one["said"], one["do"], one["since"], one["last"]) for one in wrong(found, "warning")]
+    assert told == [
+        (
+            "the host's clock is 7 minutes behind the API's",
+            "set the host's clock right",
+            "2026-03-02T11:30:00.000Z",
+            "2026-03-02T12:00:00.000Z",
+        ),
+        ("over by now", "look there", "2026-03-02T11:30:00.000Z", "2026-03-02T11:30:00.000Z"),
+    ]
+    assert found["warnings"] == [skew.format(7)]
+    assert (found["verdict"], found["ok"]) == ("healthy", True)
+
+
+def test_what_drifts_and_what_is_in_quarantine_is_told_and_makes_nothing_unwell(settings: Settings) -> None:
+    text = "Mill: a new location with the devices of Mull, which is gone: probably renamed; `state move` it"
+    kept = replace(state(Mill=location()), drift=(Drift("renamed", "Mill", text, NOON),))
+
+    found = judged(settings, Kept(kept, quarantined=100, counted_all=False))
+
+    assert (found["verdict"], found["ok"], found["quarantined"]) == ("healthy", True, 100)
+    assert found["drift"] == [
+        {
+            "kind": "renamed",
+            "location": "Mill",
+            "sensor": [],
+            "text": text,
+            "since": "2026-03-02T12:00:00.000Z",
+        }
+    ]
+    assert [(one["kind"], one["said"], one["do"], one["locations"]) for one in found["wrong"]] == [
         (
             "quarantine",
-            "1 reading that hubs could not take",
+            "100 readings or more that hubs could not take",
             "`python -m app quarantine list people-counter` says why, `quarantine replay` sends them again",
+            [],
         ),
-        ("warning", "the host's clock is 7 minutes behind the API's", "set the host's clock right"),
+        (
+            "drift",
+            "Mill: a new location with the devices of Mull, which is gone: probably renamed",
+            "`state move` it",
+            ["Mill"],
+        ),
     ]
-    assert found["warnings"] == reports[1]["warnings"]
-    assert (found["verdict"], found["ok"], found["quarantined"]) == ("healthy", True, 1)
 
 
 def a_day_of_reports(*, but: Sequence[int] = (), days: int = 1, **fields: Any) -> list[JsonObject]:
@@ -383,6 +423,12 @@ def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
     reports = a_day_of_reports(but=[5, 6, 40])
     reports[3] = {**reports[3], "ok": False}
     reports[-2] = {**reports[-2], "per_day": {"api_calls": 480, "hubs": {}}}
+    for number in (10, 20):
+        reports[number] = {
+            **reports[number],
+            "compared": {"locations": 2, "hours": 24, "differ": 1},
+            "changed": [{"readings": 3}, {"readings": None}],
+        }
 
     trend = judged(settings, Kept(state(Mill=location()), reports))["trend"]
 
@@ -393,6 +439,8 @@ def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
         "missed": 3,
         "readings": {HUB: 9_300, SECOND: 8_370},
         "readings_before": None,
+        "changed": 6,
+        "compared": {"locations": 4, "hours": 48, "differ": 2},
         "per_day": {"api_calls": 480, "hubs": {}},
     }
 
@@ -588,3 +636,70 @@ def test_status_loads_no_sdk(environ: dict[str, str]) -> None:
     )
 
     assert ended.stderr == "[]\n"
+
+
+# --- the contract -----------------------------------------------------------------------------------
+
+DOCUMENT = (APP_ROOT / "docs" / "status.md").read_text()
+# Their members are keyed by hub.
+BY_HUB = ("hubs", "readings", "readings_before")
+
+
+def fields(value: Any, *path: str) -> set[tuple[str, ...]]:
+    """Give the path of every field of a JSON value, a list's members taken together."""
+    if isinstance(value, list):
+        return {found for member in value for found in fields(member, *path)}
+    if not isinstance(value, dict):
+        return {path}
+    named = {("*" if path[-1:] and path[-1] in BY_HUB else name): member for name, member in value.items()}
+    return {path} | {found for name, member in named.items() for found in fields(member, *path, name)}
+
+
+def everything(settings: Settings) -> dict[str, Any]:
+    """Give an object in which nothing is left out."""
+    error = "hub second: refused; grant it"
+    kept = replace(
+        state(
+            last_run=ran(ok=False, error=error),
+            Mill=location(hubs=failing(error), gaps=(Gap(Slice(NOON, NOW), "saturated", NOW, (HUB,)),)),
+        ),
+        takeover=Takeover(NOON, "state.json", 7, 1, NOON),
+        drift=(Drift("silent", "Mill", "Mill: silent", NOON, ("a",)),),
+    )
+    a_day = {"events": 1, "bytes": 1, "unit_share": 0.1}
+    reports = a_day_of_reports(
+        days=2,
+        warnings=["one; do it"],
+        compared={"locations": 1, "hours": 1, "differ": 0},
+        per_day={"api_calls": 1, "hubs": {HUB: a_day}},
+    )
+    return judged(settings, Kept(kept, reports))
+
+
+def test_the_example_of_the_documentation_has_every_field_and_no_other(settings: Settings) -> None:
+    example = json.loads(DOCUMENT.split("```json\n")[1].split("```")[0])
+
+    assert fields(example) == fields(everything(settings))
+
+
+def test_every_field_and_every_word_of_it_is_documented(settings: Settings) -> None:
+    told = DOCUMENT.split("```json\n")[1].split("```")[1]
+    names = {path[-1] for path in fields(everything(settings)) if path} - {"*"}
+
+    assert {name for name in names if f"`{name}`" not in told} == set()
+
+
+def test_every_verdict_is_documented(settings: Settings) -> None:
+    found = {
+        judged(settings, kept)["verdict"]
+        for kept in (
+            FeedState(),
+            state(Mill=location()),
+            state(Mill=location(NOON - DAY)),
+            state(Mill=location(error="no", since=NOON)),
+            state(last_run=ran(NOON - DAY), Mill=location()),
+        )
+    }
+
+    assert found == {"never ran", "healthy", "behind", "failing", "stopped"}
+    assert all(f"| `{verdict}` |" in DOCUMENT for verdict in (*found, "unknown", "off"))
