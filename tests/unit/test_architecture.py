@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BASE = {"model", "instants", "wording", "strict_json", "budget", "errors", "redaction", "log", "settings"}
+BASE = {
+    "model",
+    "instants",
+    "wording",
+    "strict_json",
+    "budget",
+    "errors",
+    "redaction",
+    "log",
+    "settings",
+    "version",
+}
 # From the bottom up: a module may import what stands in its own line or above.
 LAYERS = [
     BASE,
