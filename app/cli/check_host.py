@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, pairwise
@@ -109,10 +110,13 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: Findings, n
 
 def check_disk(directory: Path, findings: Findings) -> None:
     """Tell where the folder of the JSON store is no good place, though it can be written."""
-    mounts = Path("/proc/self/mountinfo")
-    kind = mount_type(directory.resolve(), mounts.read_text(encoding="utf-8")) if mounts.exists() else None
-    for finding in disk_findings(directory, kind, shutil.disk_usage(directory).free):
-        findings.tell(finding)
+    kind = None
+    # Not every system tells; then there is nothing to say.
+    with suppress(OSError):
+        kind = mount_type(directory.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    with suppress(OSError):
+        for finding in disk_findings(directory, kind, shutil.disk_usage(directory).free):
+            findings.tell(finding)
 
 
 def disk_findings(directory: Path, kind: str | None, free_bytes: int) -> Iterator[Finding]:

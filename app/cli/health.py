@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -257,7 +258,16 @@ class _Judgement:
             f"{counted(len(self._asked), 'location')} at {counted(len(self._on), 'hub')}"
             + ("" if worst is None else f", at most {span(worst)} behind")
             + (f"; {counted(paused, 'hub')} paused" if paused else "")
+            + "".join(f"; {counted(count, noun)}" for noun, count in self._besides() if count)
         )
+
+    def _besides(self) -> Iterator[tuple[str, int]]:
+        """Count what is worth a look though the feed is healthy."""
+        kinds = Counter(trouble.kind for trouble in self._troubles)
+        yield "gap", kinds["gap"]
+        yield "quarantined reading", self._kept.quarantined
+        yield "drift", kinds["drift"]
+        yield "warning", kinds["warning"]
 
     def _nothing_forwarded(self) -> str:
         takeover = self._state.takeover

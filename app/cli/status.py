@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -122,13 +123,24 @@ def _look(
     name = load_feed(feed.name).state_name
     now = utc_now()
     try:
-        state = store.load(name)
-        reports = list(store.history(name, now - HISTORY))
+        with _not_collecting():
+            state = store.load(name)
+            reports = list(store.history(name, now - HISTORY))
     except StateError as error:
         return damaged_json(feed, str(error))
     quarantined = _count_quarantined(store, name, feed.name)
     kept = Kept(state, reports, quarantined, counted_all=quarantined < _COUNTED_AT_MOST)
     return judge(feed, settings, kept, now, max_behind)
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Keep the collector from looking, again and again, through a million ids while they are read."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _count_quarantined(store: MendableStore, name: str, feed: str) -> int:
@@ -315,7 +327,8 @@ def _trouble_parts(trouble: Mapping[str, Any], found: Mapping[str, Any]) -> Iter
         about.append(f"at {_named(trouble['locations'])}")
     if trouble["since"]:
         lasts = (_instant(found["at"]) - _instant(trouble["since"])).total_seconds()
-        about.append(f"since {_minute(trouble['since'])} UTC ({span(lasts)})")
+        found_or_since = "found" if trouble["kind"] == "gap" else "since"
+        about.append(f"{found_or_since} {_minute(trouble['since'])} UTC ({span(lasts)})")
     if trouble["last"] and trouble["last"] != trouble["since"]:
         about.append(f"last said {_ago(trouble['last'], found['at'])}")
     said = _cut(trouble["said"]) + (f" [{', '.join(about)}]" if about else "")
@@ -348,10 +361,14 @@ def _trend(found: Mapping[str, Any]) -> Iterator[str]:
     if a_day:
         hubs = ", ".join(
             f"{names.get(key, key)} {hub['events']:,} events, {hub['bytes'] / 1e6:,.1f} MB, "
-            f"{hub['unit_share']:.1%} of a throughput unit"
+            f"{_share(hub['unit_share'])} of a throughput unit"
             for key, hub in a_day["hubs"].items()
         )
         yield f"a day at this pace: {counted(a_day['api_calls'], 'API call')}; {hubs}"
+
+
+def _share(part: float) -> str:
+    return f"{part:.1%}" if part >= 0.001 or part == 0 else "under 0.1%"
 
 
 def _named(names: Sequence[str]) -> str:

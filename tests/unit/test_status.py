@@ -378,6 +378,7 @@ def test_warnings_of_a_day_are_told_in_the_words_of_the_run(settings: Settings) 
         ("over by now", "look there", "2026-03-02T11:30:00.000Z", "2026-03-02T11:30:00.000Z"),
     ]
     assert found["warnings"] == [skew.format(7)]
+    assert found["said"] == "1 location at 2 hubs, at most 10 min behind; 2 warnings"
     assert (found["verdict"], found["ok"]) == ("healthy", True)
 
 
