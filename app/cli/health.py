@@ -82,7 +82,7 @@ def judge(
     """Give the documented JSON object; fields are only ever added.
 
     Behind is what two runs that were due did not bring on, or what lags by more than `max_behind`,
-    which then makes the feed not ok. Raises SettingsError for a feed without a module.
+    which then makes the feed not ok.
     """
     return _Judgement(feed, settings, kept, now, max_behind).as_json()
 
@@ -234,12 +234,12 @@ class _Judgement:
 
     def _find_verdict(self) -> str:
         kinds = {trouble.kind for trouble in self._troubles}
-        if self._runs.began is None:
-            return FAILING if "run" in kinds else NEVER_RAN
         if "stopped" in kinds:
             return STOPPED
         if kinds & {"run", "hub", "location"}:
             return FAILING
+        if self._runs.began is None:
+            return NEVER_RAN
         return BEHIND if "behind" in kinds else HEALTHY
 
     def _said(self) -> str:
@@ -284,9 +284,7 @@ class _Judgement:
         """Give what is wrong, the gravest first."""
         if self._runs.missed >= _RUNS_FORGIVEN:
             yield self._stop()
-        yield from self._failures_of_the_run()
-        yield from self._failures_of_hubs()
-        yield from self._failures_of_locations()
+        yield from self._failures()
         yield from self._lags()
         yield from self._gaps()
         yield from self._set_aside()
@@ -301,7 +299,7 @@ class _Judgement:
         for report in self._kept.reports:
             began = parse_time(report["started"])
             if self._now - began <= TREND:
-                for text in report["warnings"]:
+                for text in report.get("warnings", ()):
                     alike.setdefault(_NUMBERS.sub("", text), []).append((began, text))
         for said in sorted(alike.values(), key=lambda said: said[-1][0], reverse=True):
             (since, _), (last, text) = said[0], said[-1]
@@ -331,27 +329,33 @@ class _Judgement:
             grave=True,
         )
 
+    def _failures(self) -> Iterator[Trouble]:
+        """Give what fails: the last run as a whole, hubs, and locations."""
+        run = self._state.last_run or {}
+        of_run = list(self._failures_of_the_run())
+        of_parts = [*self._failures_of_hubs(), *self._failures_of_locations()]
+        if not run.get("ok", True) and not of_run and not of_parts:
+            # It failed with what is paused or gone by now.
+            said = str(run.get("error") or "the last run failed")
+            of_run = [Trouble("run", *said_and_advised(said), since=self._failing_since(), grave=True)]
+        yield from (*of_run, *of_parts)
+
     def _failures_of_the_run(self) -> Iterator[Trouble]:
-        """Give what the last run failed with as a whole: a login, discovery, the state."""
-        run = self._state.last_run
-        if run is None or run.get("ok", True):
-            return
-        report = self._report_of(run)
-        if report is not None:
-            texts = [
-                failure["error"]
-                for failure in report["failures"]
-                if failure["location"] is None and failure["hub"] is None
-            ]
-        else:
-            known = {location.error for location in self._asked.values()}
-            known |= {record.error for found in self._asked.values() for record in found.hubs.values()}
-            texts = [str(run.get("error"))] if run.get("error") not in known else []
+        """Give what the last run failed with that is of no hub or location: a login, discovery, the state."""
+        texts = (
+            failure["error"]
+            for failure in self._reported()
+            if failure["location"] is None and failure["hub"] is None
+        )
         for text in dict.fromkeys(texts):
             yield Trouble("run", *said_and_advised(text), since=self._failing_since(), grave=True)
 
-    def _report_of(self, run: JsonObject) -> JsonObject | None:
-        return self._last_report if self._last_report.get("run") == run.get("run") else None
+    def _reported(self) -> Sequence[JsonObject]:
+        """Give the failures of the last run as its report has them; none where that was not kept."""
+        run = self._state.last_run or {}
+        is_its_own = self._last_report.get("run") == run.get("run")
+        failures: Sequence[JsonObject] = self._last_report.get("failures", ()) if is_its_own else ()
+        return failures
 
     def _failing_since(self) -> datetime | None:
         """Give when the oldest of the runs began that failed one after the other up to now."""
@@ -372,8 +376,7 @@ class _Judgement:
     def _failures_of_locations(self) -> Iterator[Trouble]:
         """Give what queries fail with, alike ones once; and locations that are refused, so have no state."""
         errors = {name: location.error for name, location in self._asked.items() if location.error}
-        report = self._report_of(self._state.last_run or {})
-        for failure in report["failures"] if report else ():
+        for failure in self._reported():
             if failure["location"] is not None and failure["hub"] is None:
                 errors.setdefault(failure["location"], failure["error"])
         alike: dict[str, list[str]] = {}

@@ -64,6 +64,6 @@ def _compared(reports: Sequence[JsonObject]) -> dict[str, int] | None:
 def _readings(reports: Sequence[JsonObject]) -> dict[str, int]:
     readings: dict[str, int] = {}
     for report in reports:
-        for key, hub in report["hubs"].items():
+        for key, hub in report.get("hubs", {}).items():
             readings[key] = readings.get(key, 0) + hub["readings"]
     return readings

@@ -299,6 +299,16 @@ def test_a_location_that_is_refused_has_no_state_and_is_told_all_the_same(settin
     assert (found["verdict"], found["ok"]) == ("failing", False)
 
 
+def test_a_run_that_failed_with_what_is_gone_by_now_still_failed(settings: Settings) -> None:
+    failures = [{"location": "Annex", "hub": HUB, "error": "hub primary: gone; look"}]
+    kept = state(last_run=ran(ok=False, error="hub primary: gone; look"), Mill=location())
+
+    found = judged(settings, Kept(kept, [report(ok=False, failures=failures)]))
+
+    assert (found["verdict"], found["ok"]) == ("failing", False)
+    assert [(trouble["said"], trouble["do"]) for trouble in found["wrong"]] == [("hub primary: gone", "look")]
+
+
 OLD = NOON - 30 * DAY
 
 
