@@ -203,7 +203,7 @@ def _headline(report: Report) -> str:
 
 
 def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Give lines with their style: what is left, warnings, what was set aside, gaps, and failures last."""
+    """Give lines with their style: what is left, what is worth a word, and failures last."""
 
     def named(hubs: Sequence[str]) -> str:
         return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
@@ -226,6 +226,16 @@ def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]
             "yellow",
             f"gap: {location}, {window}, {gap.cause}, {named(gap.hubs)}; readings may lack there",
         )
+    for changed in report.changed:
+        what = counted(len(changed.ids), "reading") if changed.ids else "content"
+        yield "yellow", f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"
+    for drift in report.drift:
+        yield "yellow", f"{drift.kind}: {drift.text}"
+    if report.compared:
+        done = report.compared
+        differ = f"{done.differ} differ" if done.differ else "none differs"
+        hours, locations = counted(done.hours, "hour"), counted(done.locations, "location")
+        yield "", f"compared with the source: {hours} of {locations}, {differ}"
     for failure in report.failures:
         concerned = (failure.location, names.get(failure.hub or "", failure.hub))
         told = "".join(f"{part}: " for part in concerned if part and part not in failure.error)

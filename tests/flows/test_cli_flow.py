@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,19 @@ def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(desk: Desk) -
     assert re.search(
         r"^failed: hub second: unauthorized-access: .*grant the Send right", ended.out, re.MULTILINE
     )
+
+
+def test_a_run_for_people_tells_what_changed_and_what_drifts(desk: Desk) -> None:
+    estate, now = desk.source.estate, datetime.now(UTC)
+    (name, tags, time, _), *_ = estate.expected_people(now - timedelta(minutes=40), now, now)
+    desk.call("run", "people-counter")
+    estate.correct(name, tags, str(time), at=datetime.now(UTC), change={"in": 99, "bikes": 1})
+
+    ended = desk.call("run", "people-counter")
+
+    assert ended.status == 0
+    assert re.search(f"^changed: {name}, .* UTC: 1 reading changed after delivery$", ended.out, re.MULTILINE)
+    assert re.search(r"^keys appeared: .*: change\.bikes$", ended.out, re.MULTILINE)
 
 
 def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(desk: Desk) -> None:
