@@ -10,6 +10,7 @@ from typing import Any
 from app.audit import DelayCount, Finding, HourCount, HubAudit
 from app.instants import HOUR, format_time
 from app.model import JsonObject, QuarantinedReading, Slice
+from app.page.comparison import compared
 from app.page.findings import FeedFindings, Findings, Hub
 
 MADE = datetime(2026, 3, 2, 12, 0, 7, tzinfo=UTC)
@@ -185,15 +186,17 @@ def a_status(**fields: Any) -> JsonObject:
     }
 
 
-def a_feed(**fields: Any) -> FeedFindings:
-    """Give a feed in which all is well, unless `fields` say otherwise."""
+def a_feed(*, audits: Sequence[HubAudit] | None = None, **fields: Any) -> FeedFindings:
+    """Give a feed in which all is well, unless `audits` or `fields` say otherwise."""
+    if audits is None:
+        audits = Audited(LIVE).audit(), Audited(BACKUP).audit()
     found = FeedFindings(
         "people_counter",
         "people counter",
         look_back=HOUR,
         hubs=(LIVE, BACKUP),
         status=a_status(),
-        audits={LIVE.key: Audited(LIVE).audit(), BACKUP.key: Audited(BACKUP).audit()},
+        comparisons={audit.hub: compared(audit) for audit in audits},
     )
     return replace(found, **fields)
 
@@ -259,21 +262,21 @@ def troubled() -> Findings:
     people = a_feed(
         runs=runs(),
         status=status,
-        audits={LIVE.key: live.audit(), BACKUP.key: backup.audit()},
+        audits=[live.audit(), backup.audit()],
         quarantined=[quarantined],
     )
     snapshots = a_feed(
         name="hourly_snapshot",
         title="hourly snapshot",
         look_back=6 * HOUR,
-        audits={
-            LIVE.key: Audited(LIVE, an_hour=4).audit(),
-            BACKUP.key: HubAudit(
+        audits=[
+            Audited(LIVE, an_hour=4).audit(),
+            HubAudit(
                 "hourly_snapshot",
                 BACKUP.key,
                 DAY,
                 error="hub people-backup: the key may not read here; use one with the Listen right",
             ),
-        },
+        ],
     )
     return Findings(MADE, DAY, [people, snapshots])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
-from app.audit import BEFORE_START, BEHIND, RETENTION, Finding, HubAudit
+from app.audit import BEFORE_START, BEHIND, RETENTION, DelayCount, Finding, HubAudit
 from app.instants import hour_of
 
 _EXCUSED = frozenset({RETENTION, BEFORE_START})
@@ -58,10 +58,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One hub beside the source."""
+    """One hub beside the source. `wrong` counts what speaks against the promise.
 
-    hours: Hours
-    differences: list[Difference]
+    `failures` are locations that could not be compared, and why; with an `error` the hub could not be,
+    and nothing else is said.
+    """
+
+    hub: str
+    hours: Hours = field(default_factory=dict)
+    differences: Sequence[Difference] = ()
+    delays: Sequence[DelayCount] = ()
+    max_delay_s: float | None = None
+    wrong: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
 
     @property
     def total(self) -> Hour:
@@ -75,7 +85,7 @@ def total(hours: Iterable[Hour]) -> Hour:
 
 
 def compared(audit: HubAudit) -> Comparison:
-    """Go through an audit's findings once; they may be many, and are not kept."""
+    """Go through an audit's findings once; they may be many, and are not at hand for long."""
     hours = {
         (count.location, count.hour): Hour(
             published=count.published,
@@ -93,7 +103,16 @@ def compared(audit: HubAudit) -> Comparison:
             if finding.heading == "missing":
                 _sort_out(hours, finding)
             _add(groups, audit.hub, finding)
-    return Comparison(hours, list(groups.values()))
+    return Comparison(
+        audit.hub,
+        hours,
+        list(groups.values()),
+        audit.delays,
+        audit.max_delay_s,
+        audit.wrong,
+        audit.failures,
+        audit.error,
+    )
 
 
 def _sort_out(hours: dict[tuple[str, datetime], Hour], finding: Finding) -> None:

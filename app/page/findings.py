@@ -1,4 +1,4 @@
-"""What the page is made of, as it was found: audits, runs, state, quarantine. Nothing is judged here."""
+"""What the page is made of, as it was found: comparisons, runs, state, quarantine. Nothing is judged here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.audit import HubAudit
 from app.model import JsonObject, QuarantinedReading, Slice
+from app.page.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class FeedFindings:
-    """One feed. `audits` are by hub key; `runs` are what the history has of the window, in order.
+    """One feed. `comparisons` are by hub key; `runs` are what the history has of the window, in order.
 
     `status` is the object that the command of that name gives, as of when the page was made.
     `problems` say what else could not be read, and what to do. A feed that is off has a title only.
@@ -35,7 +35,7 @@ class FeedFindings:
     hubs: Sequence[Hub] = ()
     status: JsonObject | None = None
     runs: Sequence[JsonObject] = ()
-    audits: Mapping[str, HubAudit] = field(default_factory=dict)
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     quarantined: Sequence[QuarantinedReading] = ()
     problems: Sequence[str] = ()
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.audit import BEHIND, DELAYS_S, HubAudit
+from app.audit import BEHIND, DELAYS_S
 from app.instants import parse_time
 from app.model import JsonObject, Slice
-from app.page.comparison import Comparison, Difference, Hour, compared
+from app.page.comparison import Comparison, Difference, Hour
 from app.page.coverage import Heatmap, heatmap
 from app.page.findings import FeedFindings, Findings, Hub
 from app.page.timeline import Timeline, timeline
@@ -32,15 +32,15 @@ _HEADINGS = {
 }
 _CAUSES = {
     "late": "published after the look-back had passed",
-    "behind": "behind the hub's position; a run brings it",
-    "lost": "delivered once, and not in the hub any more",
-    "quarantined": "in quarantine: the hub could not take it",
-    "retention": "gone from the hub by its retention",
-    "before start": "from before this hub's start",
-    "saturated": "more of one millisecond than the view gives",
-    "missed": "found missing by the daily comparison",
-    "left behind": "left behind by hand",
-    "unexplained": "nothing explains it",
+    "behind": "a run is going to bring them",
+    "lost": "the hub acknowledged them, and does not hold them",
+    "unexplained": "older than what the state remembers",
+    "quarantined": "set aside, because they could not be forwarded",
+    "retention": "older than what the hub still holds, so it cannot be told",
+    "before start": "from before the hub's start, never promised",
+    "saturated": "more of one millisecond than the view gave",
+    "missed": "found by the daily comparison with the source",
+    "left behind": "left behind by `state skip` or `state reset`",
 }
 
 
@@ -175,7 +175,7 @@ class _Feed:
         self._made = made
         self.names = {hub.key: hub.name for hub in found.hubs}
         self._status: JsonObject = found.status or {}
-        self.compared = {key: compared(audit) for key, audit in found.audits.items() if audit.error is None}
+        self.compared = {key: each for key, each in found.comparisons.items() if each.error is None}
         self.totals = {key: comparison.total for key, comparison in self.compared.items()}
 
     @property
@@ -191,16 +191,14 @@ class _Feed:
         """Give what could not be read or compared, with what to do."""
         title = self.found.title
         yield from (f"{title}: {problem}" for problem in self.found.problems)
-        for key, audit in self.found.audits.items():
-            if audit.error is not None:
-                yield f"{title}: hub {self.names[key]} could not be compared: {audit.error}"
+        for key, comparison in self.found.comparisons.items():
+            if comparison.error is not None:
+                yield f"{title}: hub {self.names[key]} could not be compared: {comparison.error}"
         yield from (f"{title}: {problem}" for problem in self._not_compared())
 
     def _not_compared(self) -> Iterator[str]:
         """Give the locations that could not be compared; it is the source's trouble, so once for all hubs."""
-        failures = {
-            name: text for audit in self.found.audits.values() for name, text in audit.failures.items()
-        }
+        failures = {name: text for hub in self.compared.values() for name, text in hub.failures.items()}
         for text, names in _alike((text, name) for name, text in failures.items()):
             yield f"{_some(names)} could not be compared: {text}"
 
@@ -240,13 +238,13 @@ class _Feed:
         """Give the locations that were asked for, or have readings in the window."""
         seen = {name for hub in self.compared.values() for name, _ in hub.hours}
         asked = {place["location"] for place in self._status.get("locations", ()) if place["asked"]}
-        failed = {name for audit in self.found.audits.values() for name in audit.failures}
+        failed = {name for hub in self.compared.values() for name in hub.failures}
         return sorted((seen | asked) - failed)
 
     # --- hubs ---------------------------------------------------------------------------------------
 
     def _hub_row(self, hub: Hub) -> HubRow:
-        audit = self.found.audits.get(hub.key)
+        comparison = self.found.comparisons.get(hub.key)
         status = self._status.get("hubs", {}).get(hub.key, {})
         return HubRow(
             hub,
@@ -255,7 +253,7 @@ class _Feed:
             behind=span(status.get("behind_s")),
             delivered_until=_time(status.get("delivered_until")),
             duplicates=_skipped(self.found.runs, hub.key),
-            problem=None if audit is None else audit.error,
+            problem=None if comparison is None else comparison.error,
         )
 
     def _troubles(self) -> Iterator[Trouble]:
@@ -327,9 +325,15 @@ class _Feed:
     # --- distributions ------------------------------------------------------------------------------
 
     def _delays(self) -> Distribution | None:
-        audits = [audit for audit in self.found.audits.values() if audit.error is None]
         return _distribution(
-            [(self.names[audit.hub], _counts(audit), audit.max_delay_s) for audit in audits],
+            [
+                (
+                    self.names[key],
+                    {delay.up_to_s: delay.readings for delay in comparison.delays},
+                    comparison.max_delay_s,
+                )
+                for key, comparison in self.compared.items()
+            ]
         )
 
     def _lateness(self) -> Distribution | None:
@@ -437,10 +441,6 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share >= 0.0001 else "less than 0.01%"
 
 
-def _counts(audit: HubAudit) -> dict[float | None, int]:
-    return {delay.up_to_s: delay.readings for delay in audit.delays}
-
-
 def _distribution(
     columns: Sequence[tuple[str, Mapping[float | None, int], float | None]],
 ) -> Distribution | None:
@@ -479,7 +479,7 @@ def _verdict(feeds: Sequence[_Feed]) -> Verdict:
     overdue = sum(feed.overdue() for feed in feeds)
     complete = all(map(_has_all, totals))
     partly = any(True for feed in feeds for _ in feed.problems())
-    wrong = any(audit.wrong for feed in feeds for audit in feed.found.audits.values())
+    wrong = any(hub.wrong for feed in feeds for hub in feed.compared.values())
     if missing:
         headline = f"{counted(missing, 'reading')} missing"
     elif overdue:

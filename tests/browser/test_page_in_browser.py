@@ -37,7 +37,7 @@ def many(locations: int = 100) -> Findings:
             a_feed(
                 runs=runs(week),
                 status=a_status(locations=[]),
-                audits={LIVE.key: Audited(LIVE, week, names).audit(), BACKUP.key: backup.audit()},
+                audits=[Audited(LIVE, week, names).audit(), backup.audit()],
             )
         ],
     )
@@ -184,7 +184,7 @@ def test_the_first_tab_leads_past_the_head_to_the_report(show: Show) -> None:
 
 def test_on_paper_the_whole_heatmap_is_on_the_sheet(show: Show) -> None:
     week = Slice(DAY.end - timedelta(days=7), DAY.end)
-    found = a_feed(status=a_status(locations=[]), audits={LIVE.key: Audited(LIVE, week).audit()})
+    found = a_feed(status=a_status(locations=[]), audits=[Audited(LIVE, week).audit()])
     # An A4 sheet on its side between the margins, in CSS pixels.
     page = show(Findings(MADE, week, [found]), width=1016, color_scheme="dark")
 
