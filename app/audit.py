@@ -22,7 +22,7 @@ from typing import Literal
 
 from app import strict_json
 from app.instants import EPOCH, hour_of
-from app.lateness import is_steady
+from app.lateness import DELAYS_S, DelayCount, is_steady
 from app.model import Checkpoint, Gap, HubRecord, LocationState, Reading, Slice
 from app.planning import Limits, read_floor
 
@@ -131,21 +131,6 @@ class HourCount:
     repeated: int = 0
     changed: int = 0
     unknown: int = 0
-
-
-# Upper ends, in seconds: how long after its time a reading was in the hub.
-DELAYS_S = (60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
-
-
-@dataclass(frozen=True, slots=True)
-class DelayCount:
-    """How many delivered readings were in the hub within `up_to_s` of their time, and not sooner.
-
-    None stands for all that took longer than the last of the others.
-    """
-
-    up_to_s: float | None
-    readings: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ the run is, which says nothing of the source.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,16 +20,30 @@ from app.model import Checkpoint, Reading
 _STEADY = timedelta(minutes=90)
 # The share of the look-back that nothing late should need.
 _SAFE_SHARE = 0.75
+# The upper ends of the classes that delays are counted in, in seconds.
+DELAYS_S = (60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
+
+
+@dataclass(frozen=True, slots=True)
+class DelayCount:
+    """How many readings were there within `up_to_s` of their time, and not within the end before.
+
+    None stands for all that took longer than the last of DELAYS_S.
+    """
+
+    up_to_s: float | None
+    readings: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Over the readings that were seen for the first time; seconds."""
+    """Over the readings that were seen for the first time; seconds. `delays` has no empty classes."""
 
     readings: int
     median_s: float
     p95_s: float
     max_s: float
+    delays: tuple[DelayCount, ...] = ()
 
 
 class Latenesses:
@@ -46,7 +61,14 @@ class Latenesses:
         total = self._counts.total()
         if not total:
             return None
-        return Lateness(total, self._at(0.5), self._at(0.95), float(max(self._counts)))
+        return Lateness(total, self._at(0.5), self._at(0.95), float(max(self._counts)), self._delays())
+
+    def _delays(self) -> tuple[DelayCount, ...]:
+        ends: tuple[float | None, ...] = (*DELAYS_S, None)
+        counts = Counter[int]()
+        for seconds, count in self._counts.items():
+            counts[bisect_left(DELAYS_S, seconds)] += count
+        return tuple(DelayCount(ends[at], count) for at, count in sorted(counts.items()))
 
     def _at(self, share: float) -> float:
         """Give the least lateness that this share of the readings does not exceed."""

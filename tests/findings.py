@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.audit import DelayCount, Finding, HourCount, HubAudit
+from app.audit import Finding, HourCount, HubAudit
 from app.instants import HOUR, format_time
+from app.lateness import DelayCount
 from app.model import JsonObject, QuarantinedReading, Slice
 from app.page.comparison import compared
 from app.page.findings import FeedFindings, Findings, Hub

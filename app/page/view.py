@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.audit import BEHIND, DELAYS_S
+from app.audit import BEHIND
 from app.instants import parse_time
+from app.lateness import DELAYS_S
 from app.model import JsonObject, Slice
 from app.page.comparison import Comparison, Difference, Hour
 from app.page.coverage import Heatmap, heatmap

@@ -47,7 +47,13 @@ def test_a_steady_run_tells_how_long_after_their_times_readings_were_first_seen(
 
     first, second = site.run(), site.run()
 
-    assert first.as_json()["lateness"] == {"readings": 4, "median_s": 720.0, "p95_s": 840.0, "max_s": 840.0}
+    assert first.as_json()["lateness"] == {
+        "readings": 4,
+        "median_s": 720.0,
+        "p95_s": 840.0,
+        "max_s": 840.0,
+        "delays": ({"up_to_s": 300, "readings": 1}, {"up_to_s": 900, "readings": 3}),
+    }
     assert second.as_json()["lateness"] is None
     assert about_look_back(first, second) == []
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.lateness import Lateness, Latenesses, first_seen, is_steady, near_far_edge
+from app.lateness import DelayCount, Lateness, Latenesses, first_seen, is_steady, near_far_edge
 from app.model import Checkpoint, Reading
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -25,7 +25,23 @@ def test_lateness_is_told_as_median_95th_percentile_and_maximum() -> None:
     for seconds in range(1, 101):
         latenesses.add(timedelta(seconds=seconds))
 
-    assert latenesses.told() == Lateness(readings=100, median_s=50.0, p95_s=95.0, max_s=100.0)
+    assert latenesses.told() == Lateness(
+        readings=100,
+        median_s=50.0,
+        p95_s=95.0,
+        max_s=100.0,
+        delays=(DelayCount(60, 60), DelayCount(300, 40)),
+    )
+
+
+def test_what_is_later_than_every_class_has_one_without_an_end() -> None:
+    latenesses = Latenesses()
+    latenesses.add(timedelta(days=8))
+
+    told = latenesses.told()
+
+    assert told is not None
+    assert told.delays == (DelayCount(None, 1),)
 
 
 def test_nothing_gathered_is_nothing_told_and_the_future_is_not_late() -> None:
@@ -33,7 +49,7 @@ def test_nothing_gathered_is_nothing_told_and_the_future_is_not_late() -> None:
     empty = latenesses.told()
     latenesses.add(-MINUTE)
 
-    assert (empty, latenesses.told()) == (None, Lateness(1, 0.0, 0.0, 0.0))
+    assert (empty, latenesses.told()) == (None, Lateness(1, 0.0, 0.0, 0.0, (DelayCount(60, 1),)))
 
 
 @pytest.mark.parametrize(

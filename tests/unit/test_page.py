@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.audit import DelayCount, HubAudit
+from app.audit import HubAudit
 from app.instants import HOUR
+from app.lateness import DelayCount
 from app.model import Slice
 from app.page.coverage import MOST_CELLS, MOST_ROWS
 from app.page.findings import FeedFindings, Findings
