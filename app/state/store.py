@@ -20,6 +20,7 @@ why; a store makes a StateDamaged of it, with its place and advice.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -60,7 +61,7 @@ _HISTORY_BYTES = 256 * 1024
 _EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
 _EARLIER_TOTALS = ("total_events_sent", "total_snapshots_sent")
 
-_JOINED_IDS = re.compile(r"[A-Za-z0-9_-]*")
+_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 
 
 class RunLock(Protocol):
@@ -157,9 +158,10 @@ def pack_ids(ids: frozenset[str]) -> str:
 def unpack_ids(text: str) -> frozenset[str]:
     if len(text) % ID_LENGTH:
         raise ValueError(f"{len(text)} characters of ids, no multiple of {ID_LENGTH}")
-    if not _JOINED_IDS.fullmatch(text):
+    ids = _ID.findall(text)
+    if len(ids) * ID_LENGTH != len(text):
         raise ValueError("ids with characters that no id has")
-    return frozenset(text[at : at + ID_LENGTH] for at in range(0, len(text), ID_LENGTH))
+    return frozenset(ids)
 
 
 def location_document(location: LocationState) -> dict[str, Any]:
@@ -587,6 +589,8 @@ def _hour_text(hour: datetime) -> str:
     return hour.strftime("%Y-%m-%dT%H")
 
 
+# All locations of a state have the same hours.
+@functools.lru_cache(maxsize=1024)
 def _hour(text: str) -> datetime:
     return parse_time(f"{text}:00Z")
 
