@@ -294,16 +294,20 @@ class _Judgement:
         yield from self._warnings()
 
     def _warnings(self) -> Iterator[Trouble]:
-        """Give the warnings of a day's runs, those that differ in their numbers once, the newest first."""
+        """Give a day's warnings, those alike but for numbers and location once, the newest first."""
         alike: dict[str, list[tuple[datetime, str]]] = {}
+        where: dict[str, dict[str, None]] = {}
         for report in self._kept.reports:
             began = parse_time(report["started"])
-            if self._now - began <= TREND:
-                for text in report.get("warnings", ()):
-                    alike.setdefault(_NUMBERS.sub("", text), []).append((began, text))
-        for said in sorted(alike.values(), key=lambda said: said[-1][0], reverse=True):
+            for text in report.get("warnings", ()) if self._now - began <= TREND else ():
+                name, _, rest = text.partition(": ")
+                is_of_location = name in self._state.locations
+                kind = _NUMBERS.sub("", rest if is_of_location else text)
+                alike.setdefault(kind, []).append((began, text))
+                where.setdefault(kind, {}).update({name: None} if is_of_location else {})
+        for kind, said in sorted(alike.items(), key=lambda item: item[1][-1][0], reverse=True):
             (since, _), (last, text) = said[0], said[-1]
-            yield Trouble("warning", *said_and_advised(text), since=since, last=last)
+            yield Trouble("warning", *said_and_advised(text), None, [*where[kind]], since, last)
 
     def _stop(self) -> Trouble:
         """Tell a timer that does not fire from runs that are ended before they have saved that they ran."""

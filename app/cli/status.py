@@ -323,7 +323,9 @@ def _how(location: Mapping[str, Any], at_hub: Mapping[str, Any], limit_s: float 
 
 def _trouble_parts(trouble: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[RenderableType]:
     about = []
-    if trouble["locations"] and trouble["kind"] not in ("behind", "drift"):
+    # What a warning or drift says begins with its location; what is behind says at how many.
+    is_named = trouble["kind"] in ("warning", "drift") and len(trouble["locations"]) == 1
+    if trouble["locations"] and trouble["kind"] != "behind" and not is_named:
         about.append(f"at {_named(trouble['locations'])}")
     if trouble["since"]:
         lasts = (_instant(found["at"]) - _instant(trouble["since"])).total_seconds()

@@ -392,6 +392,22 @@ def test_warnings_of_a_day_are_told_in_the_words_of_the_run(settings: Settings) 
     assert (found["verdict"], found["ok"]) == ("healthy", True)
 
 
+def test_a_warning_that_many_locations_have_is_told_once(settings: Settings) -> None:
+    late = "{}: {} readings came so late that the look-back (1h) all but ended before; raise it"
+    reports = [
+        report(NOON - 15 * MINUTE, warnings=[late.format(MILL, 3)]),
+        report(warnings=[late.format(QUAY, 5), late.format(MILL, 4), late.format("Elsewhere", 1)]),
+    ]
+
+    locations: dict[str, Any] = {MILL: location(), QUAY: location()}
+    found = judged(settings, Kept(state(**locations), reports))
+
+    assert [(one["said"], one["locations"]) for one in wrong(found, "warning")] == [
+        (late.format(MILL, 4).removesuffix("; raise it"), [MILL, QUAY]),
+        (late.format("Elsewhere", 1).removesuffix("; raise it"), []),
+    ]
+
+
 def test_what_drifts_and_what_is_in_quarantine_is_told_and_makes_nothing_unwell(settings: Settings) -> None:
     text = "Mill: a new location with the devices of Mull, which is gone: probably renamed; `state move` it"
     kept = replace(state(Mill=location()), drift=(Drift("renamed", "Mill", text, NOON),))
