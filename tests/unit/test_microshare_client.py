@@ -902,7 +902,25 @@ def test_devices_are_counted_whatever_their_status_and_placeholder_ids(microshar
         cluster("com.example.NORTH", device("Beacon House", guid="g-1")),
     )
 
-    assert found == Found((Place("Beacon House", "com.example.NORTH", 4),))
+    assert [(place.name, place.devices, len(place.sketch)) for place in found.places] == [
+        ("Beacon House", 4, 2)
+    ]
+
+
+def test_a_building_with_the_same_devices_has_the_same_sketch_under_another_name(
+    microshare: FakeMicroshare,
+) -> None:
+    guids = [f"g-{number}" for number in range(30)]
+    sketches = [
+        discover(microshare, cluster("com.example.NORTH", *(device(name, guid=guid) for guid in known)))
+        .places[0]
+        .sketch
+        for name, known in (("Beacon House", guids), ("Beacon Tower", guids), ("Quay", ["g-90", "g-91"]))
+    ]
+
+    assert sketches[0] == sketches[1]
+    assert len(sketches[0]) == 16
+    assert sketches[0] & sketches[2] == frozenset()
 
 
 def test_devices_without_a_usable_location_are_left_out(microshare: FakeMicroshare) -> None:
