@@ -17,6 +17,7 @@ from app.connection_strings import (
     HubAddress,
     hub_address,
     identity_address,
+    insights_connection,
     secrets_in,
     table_connection,
 )
@@ -30,6 +31,7 @@ from app.settings import (
     RunSettings,
     Settings,
     StateSettings,
+    TelemetrySettings,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ APP_ROOT = Path(__file__).resolve().parent.parent
 
 _PRIMARY: Keys = ("event_hubs", "primary")
 _OTHERS: Keys = ("event_hubs", "others")
+_INSIGHTS: Keys = ("telemetry", "connection_string")
 # Set in an app that runs in Azure, and not by `func start`.
 _SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 # When a timer fires whose schedule cannot be read: its run then says what is wrong.
@@ -66,6 +69,7 @@ def load_settings(
     environment = _environment(environ, config_file, dotenv)
     document = fill_in(read_yaml(config_file), environment)
     _register_secrets(document)
+    document = _without_unused(document)
 
     problems = rules.Problems(document)
     warnings = [f"{document.name(keys)}: {warning}" for keys, warning in document.warnings.items()]
@@ -78,6 +82,7 @@ def load_settings(
     state_rules = problems.check(rules.StateRules, sections.get("state", {}), ("state",))
     state = _state(state_rules, environ, problems, warnings) if state_rules else None
     run = problems.check(rules.RunRules, sections.get("run", {}), ("run",))
+    telemetry = _telemetry(document, environ, problems)
 
     found = problems.all()
     if found or root is None or microshare is None or state is None or run is None:
@@ -90,6 +95,7 @@ def load_settings(
         run=RunSettings(**run.model_dump(exclude_none=True)),
         log_level=root.log_level,
         log_format=root.log_format,
+        telemetry=telemetry,
         warnings=tuple(warnings),
     )
 
@@ -162,6 +168,14 @@ def _environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | N
     """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
     in_file = read_env_file(dotenv or config_file.parent / ".env")
     return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
+
+
+def _without_unused(document: Document) -> Document:
+    """Overlook a flawed Application Insights string, which Azure may have set, where it is not used."""
+    section = document.values.get("telemetry")
+    if isinstance(section, dict) and section.get("export", "none") != "none":
+        return document
+    return replace(document, flaws={keys: flaw for keys, flaw in document.flaws.items() if keys != _INSIGHTS})
 
 
 def _register_secrets(document: Document) -> None:
@@ -352,3 +366,27 @@ def _state(
             "AzureWebJobsStorage__accountName or a connection string with AccountKey, or STATE_STORE=table"
         )
     return in_files
+
+
+def _telemetry(
+    document: Document, environ: Mapping[str, str], problems: Problems
+) -> TelemetrySettings | None:
+    from app.config_rules import TelemetryRules, plain_text
+
+    rules = problems.check(TelemetryRules, document.values.get("telemetry", {}), ("telemetry",))
+    if rules is None or rules.export == "none":
+        return None
+    if not rules.connection_string:
+        problems.add(
+            _INSIGHTS,
+            "not set, and TELEMETRY is azure-monitor; copy the connection string of Application Insights, "
+            "which begins with InstrumentationKey=, or write none there",
+        )
+        return None
+    try:
+        connection_string = insights_connection(plain_text(rules.connection_string))
+    except ValueError as error:
+        problems.add(_INSIGHTS, str(error))
+        return None
+    # The name under which the host's own telemetry of the app comes, too.
+    return TelemetrySettings(connection_string, environ.get("WEBSITE_SITE_NAME") or "microshare-forwarder")

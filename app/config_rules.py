@@ -355,6 +355,13 @@ class RunRules(_Section):
     lane_bytes: Annotated[int | None, BeforeValidator(_whole(2**20, 2**28))] = None
 
 
+class TelemetryRules(_Section):
+    """`telemetry:` of config.yaml; the connection string is read only where it is used."""
+
+    export: Annotated[Literal["none", "azure-monitor"], BeforeValidator(_lower)] = "none"
+    connection_string: Any = ""
+
+
 class RootRules(_Section):
     """The top level of config.yaml."""
 
@@ -363,6 +370,7 @@ class RootRules(_Section):
     event_hubs: dict[str, Any] = Field(default_factory=dict)
     state: dict[str, Any] = Field(default_factory=dict)
     run: dict[str, Any] = Field(default_factory=dict)
+    telemetry: dict[str, Any] = Field(default_factory=dict)
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "INFO"

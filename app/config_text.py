@@ -30,6 +30,7 @@ _SECRET_KEYS: frozenset[Keys] = frozenset(
         ("event_hubs", "primary"),
         ("event_hubs", "others"),
         ("state", "connection_string"),
+        ("telemetry", "connection_string"),
     }
 )
 _PLACEHOLDER = re.compile(r"(?i)<[^<>]*>|\$\{.*\}|change[-_ ]?me|your[-_][\w-]*|todo|x{3,}|\.\.\.|…")

@@ -1,4 +1,4 @@
-"""Reads the connection strings of Event Hubs and storage accounts: `Key=value;Key=value`.
+"""Reads the connection strings of Event Hubs, storage and Application Insights: `Key=value;Key=value`.
 
 Keys are read without regard to case, as the SDKs read them. No message holds a value that could
 be secret.
@@ -24,12 +24,23 @@ _HUB_KEYS = (
     "EntityPath",
     "UseDevelopmentEmulator",
 )
+_INSIGHTS_KEYS = (
+    "InstrumentationKey",
+    "IngestionEndpoint",
+    "LiveEndpoint",
+    "EndpointSuffix",
+    "Location",
+    "ApplicationId",
+    "AADAudience",
+    "Authorization",
+)
+_UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # IPv6 addresses among them.
 _HOST = re.compile(r"[a-z0-9:]([a-z0-9.:_-]*[a-z0-9])?")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 _KEYS_IN_TEXT = re.compile(
-    r"(?i)(?:SharedAccessKey|AccountKey|SharedAccessSignature)\s*=\s*(?:SharedAccessSignature )?"
-    r"(?P<key>[^;\"'\\\s\]}]+)"
+    r"(?i)(?:SharedAccessKey|AccountKey|SharedAccessSignature|InstrumentationKey)\s*=\s*"
+    r"(?:SharedAccessSignature )?(?P<key>[^;\"'\\\s\]}]+)"
 )
 _SIGNATURES_IN_TEXT = re.compile(r"[?&;]sig=(?P<key>[^&;\"'\s]+)")
 
@@ -113,6 +124,23 @@ def table_connection(connection_string: str) -> str | None:
         return None
     _require_tls(parts)
     return connection_string
+
+
+def insights_connection(connection_string: str) -> str:
+    """Give an Application Insights connection string as its SDK takes it, the key in small letters.
+
+    Raises ValueError where it cannot be read, or would send telemetry unencrypted over a network.
+    """
+    parts = dict(_parts(connection_string, _INSIGHTS_KEYS))
+    key = parts.get("instrumentationkey", "")
+    if not _UUID.fullmatch(key):
+        raise ValueError("has no InstrumentationKey that is one; copy the whole connection string")
+    parts["instrumentationkey"] = key.lower()
+    endpoint = parts.get("ingestionendpoint", "https://")
+    url = urlsplit(endpoint)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+        raise ValueError(f"has the IngestionEndpoint {endpoint[:60]!r}; write https://")
+    return ";".join(f"{name}={value}" for name, value in parts.items())
 
 
 def _parts(connection_string: str, known: tuple[str, ...]) -> Mapping[str, str]:

@@ -104,7 +104,8 @@ class Wiring:
 
     A run that is not up to now, a backfill, ends at `until` and keeps its positions under a
     `state_name` of its own. `make_workers` gives what fetches, for a number of slices at a time,
-    `make_inbox` the queue in which the run waits for its news.
+    `make_inbox` the queue in which the run waits for its news. `export` is given the report of a
+    run that is up to now, and the seconds that the run has left; it must not raise.
     """
 
     settings: Settings
@@ -118,6 +119,7 @@ class Wiring:
     monotonic: Callable[[], float] = time.monotonic
     make_workers: Callable[[int], Executor] = ThreadPoolExecutor
     make_inbox: Callable[[], Inbox] = queue.SimpleQueue
+    export: Callable[[Report, float], None] | None = None
 
 
 def run_forwarder(
@@ -143,7 +145,8 @@ def run_forwarder(
     if settings is None or not settings.view_id:
         raise FeedOff([f"feeds.{feed_name}: the feed is off; set its view id to run it"])
     feed = load_feed(feed_name)
-    run = _Run(feed, settings, wiring, budget or Budget(wiring.settings.run.budget), progress)
+    budget = budget or Budget(wiring.settings.run.budget)
+    run = _Run(feed, settings, wiring, budget, progress)
     try:
         lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(run.state_name, owner=run.id)
         with lock as held:
@@ -152,6 +155,8 @@ def run_forwarder(
         raise
     except StateError as error:
         report = run.refuse(error)
+    if wiring.export is not None and wiring.until is None:
+        wiring.export(report, budget.remaining())
     if not report.ok:
         raise RunFailed(report)
     return report

@@ -13,6 +13,7 @@ closed list:
     location.recovered  run, feed, location, hub
     settings.refused  feed, problems
     timer.late      feed: the timer fired after its time
+    telemetry.failed  run, feed, error: Application Insights did not take what the run tells beside its lines
     error.unexpected  run, feed, location, traceback: a bug; please report it
 
 A line that would be longer than its readers take has its lists cut, and `cut` says how long each was.

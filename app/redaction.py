@@ -17,7 +17,7 @@ _MASK = "***"
 _SHORTEST_SECRET = 4
 # Shapes that are secret wherever they come from, registered or not.
 _SECRET_SHAPES = re.compile(
-    r"(?i)(?P<name>SharedAccessKey|AccountKey|SharedAccessSignature|password|access_token|refresh_token)"
+    r"(?i)(?P<name>SharedAccessKey|AccountKey|SharedAccessSignature|InstrumentationKey|password|access_token|refresh_token)"
     # Our own messages on a setting ("MICROSHARE_PASSWORD: not set") are prose after the colon.
     r"(?!(?<=MICROSHARE[_.]password): [a-z])"
     r"(?P<sep>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^;,&\s\"'*][^;,&\s\"']*)"

@@ -96,8 +96,19 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where traces and metrics of runs go; `role` is what Application Insights calls the sender."""
+
+    connection_string: str = field(repr=False)
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run needs. `warnings` are doubtful but usable settings, to be shown with each run."""
+    """Everything a run needs. `warnings` are doubtful but usable settings, to be shown with each run.
+
+    Without `telemetry` a run tells of itself in its log lines only.
+    """
 
     microshare: MicroshareSettings
     feeds: Mapping[str, FeedSettings]
@@ -106,4 +117,5 @@ class Settings:
     run: RunSettings
     log_level: str = "INFO"
     log_format: Literal["json", "text"] = "json"
+    telemetry: TelemetrySettings | None = None
     warnings: tuple[str, ...] = ()

@@ -17,8 +17,10 @@ from app.wiring import wire
 
 
 @contextmanager
-def wired_for_timer(feed: str, *, past_due: bool) -> Iterator[Wiring]:
+def wired_for_timer(feed: str, *, past_due: bool, traceparent: str = "") -> Iterator[Wiring]:
     """Give the parts of a run of `feed`, and judge how it ends.
+
+    `traceparent` is the invocation's, in W3C's form, under which the run's trace is to be found.
 
     A feed that is off, and one that another run works on, is no failure. Raises SettingsError
     with every problem, and lets RunFailed pass where something was not delivered: the host then
@@ -35,7 +37,7 @@ def wired_for_timer(feed: str, *, past_due: bool) -> Iterator[Wiring]:
     if past_due:
         log.info("timer.late")
     try:
-        yield wire(settings)
+        yield wire(settings, traceparent=traceparent)
     except FeedOff:
         log.info("run.skipped", reason="the feed has no view id, so it is off")
     except LockHeld as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from app.budget import Budget
 from app.eventhub.broadcaster import Broadcaster, News
@@ -12,7 +13,7 @@ from app.forwarder import Lanes, MakeLanes, Wiring
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.model import FeedState, JsonObject, QuarantinedReading
-from app.settings import HubSettings, Settings
+from app.settings import HubSettings, Settings, TelemetrySettings
 from app.state.opening import open_store
 from app.state.store import RunLock, StateStore
 
@@ -20,15 +21,37 @@ from app.state.store import RunLock, StateStore
 _TOKENS = TokenCache()
 
 
-def wire(settings: Settings, *, dry_run: bool = False) -> Wiring:
-    """Give the parts of a run. Nothing is asked, sent or written yet."""
+def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") -> Wiring:
+    """Give the parts of a run. Nothing is asked, sent or written yet.
+
+    `traceparent` is what the run is a part of, in W3C's form, for its telemetry.
+    """
     store = open_store(settings.state)
-    return Wiring(
+    wiring = Wiring(
         settings=settings,
         store=_ReadOnly(store) if dry_run else store,
         make_client=lambda budget: MicroshareClient(settings.microshare, budget, tokens=_TOKENS),
         make_lanes=_rehearse if dry_run else _broadcast(settings),
         dry_run=dry_run,
+    )
+    return (
+        wiring
+        if settings.telemetry is None or dry_run
+        else _observed(wiring, settings.telemetry, traceparent)
+    )
+
+
+def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) -> Wiring:
+    """Give the same parts, of which a run tells what it did and what took it long."""
+    from app.telemetry import Spans, WatchedClient, exporter, watching
+
+    spans = Spans()
+    microshare = wiring.settings.microshare
+    return replace(
+        wiring,
+        make_client=lambda budget: WatchedClient(microshare, budget, tokens=_TOKENS, spans=spans),
+        make_lanes=watching(wiring.make_lanes, spans),
+        export=exporter(telemetry, spans, traceparent),
     )
 
 

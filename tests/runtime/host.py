@@ -112,11 +112,20 @@ class FunctionsHost:
                 reader.join(timeout=10)
             self.transcript += "".join(self._errors)
 
-    def fire(self, *functions: str, past_due: bool = False) -> list[Invocation]:
-        """Let the timers of `functions` fire at once; give how each invocation ended."""
+    def fire(self, *functions: str, past_due: bool = False, traceparent: str = "") -> list[Invocation]:
+        """Let the timers of `functions` fire at once; give how each invocation ended.
+
+        `traceparent` is what the host calls the invocation in its own telemetry.
+        """
         assert self._process.stdin is not None
         asked = [
-            {"function": function, "id": str(uuid.uuid4()), "past_due": past_due} for function in functions
+            {
+                "function": function,
+                "id": str(uuid.uuid4()),
+                "past_due": past_due,
+                "traceparent": traceparent,
+            }
+            for function in functions
         ]
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()

@@ -21,6 +21,7 @@ from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
+from tests.ingestion import Ingestion
 from tests.runtime.host import FunctionsHost, publish, timer_bindings
 from tests.runtime_venv import VERSION, find_python, runtime_python
 from tests.site import START, Clock, Site, bodies, same
@@ -222,6 +223,27 @@ def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(start: StartHost
     assert off.events() == ["run.skipped"]
     assert "off" in off.said("run.skipped")["reason"]
     assert site.source.requests == []
+
+
+def test_a_run_that_is_watched_is_found_under_its_invocation(start: StartHost, site: Site) -> None:
+    invocation = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    with Ingestion() as ingestion:
+        watched = {
+            "TELEMETRY": "azure-monitor",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": ingestion.connection_string,
+            "WEBSITE_SITE_NAME": "example-app",
+        }
+        with start(site.environ | watched) as host:
+            (ended,) = host.fire(PEOPLE, traceparent=invocation)
+
+        assert ended.ok, ended.error
+        assert "telemetry.failed" not in ended.events()
+        spans = ingestion.data("RemoteDependencyData")
+        assert {span["tags"]["ai.operation.id"] for span in spans} == {"0af7651916cd43dd8448eb211c80319c"}
+        [run] = [span for span in spans if span["name"] == "run people_counter"]
+        assert run["tags"]["ai.operation.parentId"] == "b7ad6b7169203331"
+        sent = ended.said("run.finished")["hubs"][site.key("a")]["readings"]
+        assert ingestion.metrics()["forwarder.readings", "people_counter", site.key("a")] == sent
 
 
 def test_no_secret_reaches_the_host_even_with_the_platforms_debug_logging(

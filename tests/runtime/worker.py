@@ -152,7 +152,7 @@ def _invocation(invocation: dict[str, Any], function_id: str) -> Message:
         function_id=function_id,
         input_data=[TimerFired(name="timer", data=fired)],
         trigger_metadata={},
-        trace_context=Message(trace_parent="", trace_state="", attributes={}),
+        trace_context=Message(trace_parent=invocation["traceparent"], trace_state="", attributes={}),
         retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
     )
     return _request(invocation_request=request)

@@ -29,6 +29,8 @@ from app.settings import (
 HUB_A = "Endpoint=sb://a.example.test/;SharedAccessKeyName=send;SharedAccessKey=canary-hub-key-a=;EntityPath=counts"
 HUB_B = "Endpoint=sb://b.example.test/;SharedAccessKeyName=send;SharedAccessKey=canary-hub-key-b=;EntityPath=counts"
 AZURITE_KEY = "Q2FuYXJ5QWNjb3VudEtleQ=="
+INSIGHTS_KEY = "0bad0bad-0000-4000-8000-0000000fa15e"
+INSIGHTS = f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=https://insights.example.test/"
 STORAGE = f"DefaultEndpointsProtocol=https;AccountName=examplestate;AccountKey={AZURITE_KEY}"
 AZURITE = (
     f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
@@ -76,6 +78,8 @@ DOCUMENTED = [
     "HOURLY_SNAPSHOT_SCHEDULE",
     "LOG_LEVEL",
     "LOG_FORMAT",
+    "TELEMETRY",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AzureWebJobsStorage",
     "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__tableServiceUri",
@@ -242,6 +246,12 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
     "HOURLY_SNAPSHOT_SCHEDULE": ("0 2 * * * *", lambda s: s.feeds["hourly_snapshot"].schedule, "0 2 * * * *"),
     "LOG_LEVEL": ("debug", lambda s: s.log_level, "DEBUG"),
     "LOG_FORMAT": ("Text", lambda s: s.log_format, "text"),
+    "TELEMETRY": ("none", lambda s: s.telemetry, None),
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": (
+        INSIGHTS.upper(),
+        lambda s: s.telemetry and s.telemetry.connection_string.lower(),
+        INSIGHTS.lower(),
+    ),
     "AzureWebJobsStorage": (STORAGE, lambda s: s.state.table_connection_string, STORAGE),
     "AzureWebJobsStorage__accountName": (
         "examplestate",
@@ -259,7 +269,12 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
 @pytest.mark.parametrize("variable", EFFECTS)
 def test_a_documented_variable_has_its_effect(load: Load, variable: str) -> None:
     value, effect, expected = EFFECTS[variable]
-    needed = {"MICROSHARE_API_KEY": "canary-key", "MICROSHARE_SNAPSHOT_DATA_CONTEXT": "own"}
+    needed = {
+        "MICROSHARE_API_KEY": "canary-key",
+        "MICROSHARE_SNAPSHOT_DATA_CONTEXT": "own",
+        "TELEMETRY": "azure-monitor",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS,
+    }
     if variable == "MICROSHARE_DATA_CONTEXT":
         del needed["MICROSHARE_SNAPSHOT_DATA_CONTEXT"]
 
@@ -592,6 +607,55 @@ def test_state_in_files_is_a_warning_in_azure_unless_it_was_asked_for(load: Load
     assert "STATE_STORE" in warning
     assert "AzureWebJobsStorage__accountName" in warning
     assert load(in_azure | {"STATE_STORE": "json"}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "set_by_azure",
+    [
+        INSIGHTS,
+        "@Microsoft.KeyVault(SecretUri=https://x.example.test/s)",
+        "InstrumentationKey=<key>;X=https://x",
+        "x",
+    ],
+    ids=["whole", "unresolved", "placeholder", "broken"],
+)
+def test_what_azure_sets_by_itself_turns_no_telemetry_on(load: Load, set_by_azure: str) -> None:
+    assert load({"APPLICATIONINSIGHTS_CONNECTION_STRING": set_by_azure}).telemetry is None
+
+
+def test_telemetry_goes_under_the_name_of_the_app_in_azure(load: Load) -> None:
+    on = {"TELEMETRY": "azure-monitor", "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS}
+
+    here, in_azure = load(on).telemetry, load(on | {"WEBSITE_SITE_NAME": "example-app"}).telemetry
+
+    assert here is not None
+    assert in_azure is not None
+    assert (here.role, in_azure.role) == ("microshare-forwarder", "example-app")
+
+
+@pytest.mark.parametrize(
+    ("connection_string", "words"),
+    [
+        ("", "not set | InstrumentationKey="),
+        ("InstrumentationKey=1234", "InstrumentationKey | whole connection string"),
+        ("IngestionEndpoint=https://x.example.test/", "InstrumentationKey | whole connection string"),
+        (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=http://x.example.test/", "https://"),
+        (f"InstrumentationKey={INSIGHTS_KEY};IngestEndpoint=https://x.example.test/", "IngestionEndpoint"),
+        ("InstrumentationKey=<key>;IngestionEndpoint=https://<region>.example.test/", "placeholder"),
+    ],
+    ids=["none", "no UUID", "no key", "not encrypted", "misspelt", "placeholder"],
+)
+def test_telemetry_that_is_on_needs_a_connection_string(
+    problems: Problems, connection_string: str, words: str
+) -> None:
+    found = problems(
+        {"TELEMETRY": "azure-monitor", "APPLICATIONINSIGHTS_CONNECTION_STRING": connection_string}
+    )
+
+    assert len(found) == 1, found
+    assert found[0].startswith("APPLICATIONINSIGHTS_CONNECTION_STRING: ")
+    assert [word for word in words.split(" | ") if word not in found[0]] == []
+    assert INSIGHTS_KEY not in found[0]
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -943,6 +1007,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "HOURLY_SNAPSHOT_SCHEDULE: '%HOURLY%' | six fields",
     ),
     "unknown format": ("LOG_FORMAT", "xml", "LOG_FORMAT: 'xml' | json or text"),
+    "unknown exporter": ("TELEMETRY", "otlp", "TELEMETRY: 'otlp' | none or azure-monitor"),
     "unknown level": ("LOG_LEVEL", "LOUD", "LOG_LEVEL: 'LOUD' | DEBUG, INFO"),
     "misspelt name": (
         "MICROSHARE_API_KYE",
@@ -1158,6 +1223,8 @@ def test_secrets_are_masked_everywhere_once_settings_were_read(load: Load) -> No
             "MICROSHARE_API_KEY": "canary-masked-api-key",
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps([{"connection_string": HUB_B}]),
             "AzureWebJobsStorage": STORAGE,
+            "TELEMETRY": "azure-monitor",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS,
         }
     )
     secrets = [
@@ -1167,6 +1234,7 @@ def test_secrets_are_masked_everywhere_once_settings_were_read(load: Load) -> No
         "canary-hub-key-b=",
         AZURITE_KEY,
         HUB_B,
+        INSIGHTS_KEY,
     ]
 
     shown = [redact(f"x {form} x") for secret in secrets for form in forms(secret)]

@@ -8,8 +8,10 @@ import click
 import pytest
 import yaml
 
+from app import log
 from app.cli import COMMANDS, commands
 from app.config import APP_ROOT
+from app.telemetry import METRICS
 
 DOCS = {path.name: path.read_text() for path in (APP_ROOT / "docs").glob("*.md")}
 README = (APP_ROOT / "README.md").read_text()
@@ -53,6 +55,10 @@ def options_of(command: click.Command) -> set[str]:
     }
 
 
+def test_every_metric_is_documented_and_no_other() -> None:
+    assert set(re.findall(r"`(forwarder\.\w+)`", DOCS["operating.md"])) == set(METRICS)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     command = commands.get_command(click.Context(commands), name)
@@ -60,6 +66,14 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     row = next(line for line in DOCS["commands.md"].splitlines() if line.startswith(f"| `{name}"))
 
     assert set(re.findall(r"--[a-z-]+", row)) >= options_of(command)
+
+
+def test_every_event_of_the_log_is_documented_and_no_other() -> None:
+    listed = re.findall(r"\b([a-z]+\.[a-z]+)\b", str(log.__doc__).split("closed list:")[1])
+    logs = DOCS["operating.md"].split("## Logs")[1].split("\n## ")[0]
+    documented = re.findall(r"`([a-z]+\.[a-z]+)`", "".join(re.findall(r"(?m)^\| (`.+?) \|", logs)))
+
+    assert sorted(documented) == sorted(listed)
 
 
 def below(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:

@@ -1,0 +1,93 @@
+"""Telemetry as somebody turns it on: a command of its own, against the emulators and a stand-in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import APP_ROOT
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.desk import Desk
+from tests.ingestion import FALSE_KEY, Ingestion
+
+
+@pytest.fixture
+def ingestion() -> Iterator[Ingestion]:
+    with Ingestion() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(tmp_path: Path, ingestion: Ingestion) -> Iterator[Desk]:
+    """A desk in an environment like Azure's: the connection string is always set."""
+    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+        desk = Desk(source, hubs, tmp_path)
+        desk.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
+        yield desk
+
+
+def test_a_run_that_is_watched_sends_what_its_report_says_and_what_took_it_long(
+    desk: Desk, ingestion: Ingestion
+) -> None:
+    ended = desk.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
+
+    [report] = ended.objects
+    metrics = ingestion.metrics()
+    assert ended.status == 0, ended.err
+    assert "telemetry.failed" not in ended.err
+    for key, hub in report["hubs"].items():
+        for name in ("readings", "events", "bytes", "duplicates", "behind_s"):
+            assert metrics[f"forwarder.{name}", "people_counter", key] == hub[name]
+    assert metrics["forwarder.api_calls", "people_counter", None] == report["api_calls"]
+    spans = ingestion.data("RemoteDependencyData")
+    assert {span["name"] for span in spans} == {"run people_counter", "query", "deliver"}
+    [run] = [span["properties"] for span in spans if span["name"].startswith("run")]
+    assert (run["run"], run["ok"]) == (report["run"], "True")
+    of_queries = [span["properties"]["location"] for span in spans if span["name"] == "query"]
+    of_deliveries = {span["properties"]["hub"] for span in spans if span["name"] == "deliver"}
+    assert len(of_queries) == report["slices"]
+    assert of_deliveries == set(report["hubs"])
+    assert all(span["success"] for span in spans)
+    assert FALSE_KEY not in ended.out + ended.err
+
+
+def test_a_run_ends_as_ever_where_nobody_takes_its_telemetry(desk: Desk, ingestion: Ingestion) -> None:
+    ingestion.status = 400
+
+    ended = desk.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
+
+    assert (ended.status, ended.objects[0]["ok"]) == (0, True)
+    assert sum("telemetry.failed" in line for line in ended.err.splitlines()) == 1
+    assert FALSE_KEY not in ended.err
+
+
+def test_without_the_switch_nothing_is_sent_and_nothing_of_it_is_loaded(
+    desk: Desk, ingestion: Ingestion
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "app", "run", "people-counter", "--json"],
+        cwd=APP_ROOT,
+        env=desk.environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+
+    loaded = [line.split("|")[-1].strip() for line in ended.stderr.splitlines() if "import time:" in line]
+    assert "app.forwarder" in loaded
+    watchers = ("opentelemetry", "azure.monitor", "app.telemetry", "app.azure_monitor")
+    assert [name for name in loaded if name.startswith(watchers)] == []
+    assert ingestion.paths == []
+
+
+def test_a_dry_run_sends_nothing(desk: Desk, ingestion: Ingestion) -> None:
+    ended = desk.call("run", "people-counter", "--dry-run", "--json", TELEMETRY="azure-monitor")
+
+    assert ended.status == 0
+    assert ingestion.paths == []
