@@ -61,6 +61,7 @@ class Difference:
 class Comparison:
     """One hub beside the source. `wrong` counts what speaks against the promise.
 
+    `readable_from` is the time from which nothing was lost to the hub's retention (None: ever).
     `failures` are locations that could not be compared, and why; with an `error` the hub could not be,
     and nothing else is said.
     """
@@ -71,6 +72,8 @@ class Comparison:
     delays: Sequence[DelayCount] = ()
     max_delay_s: float | None = None
     wrong: int = 0
+    readable_from: datetime | None = None
+    warnings: Sequence[str] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
@@ -111,6 +114,8 @@ def compared(audit: HubAudit) -> Comparison:
         audit.delays,
         audit.max_delay_s,
         audit.wrong,
+        audit.readable_from,
+        audit.warnings,
         audit.failures,
         audit.error,
     )

@@ -31,7 +31,7 @@ STATES = {
 }
 MEANINGS = {
     "complete": "published as usual, at every hub",
-    "fewer": "fewer published than usual, at every hub",
+    "fewer": "clearly fewer published than usual, at every hub",
     "silent": "nothing published",
     "waiting": "a run still brings some",
     "excused": "from before a hub's start, or gone by its retention",
@@ -41,6 +41,8 @@ MEANINGS = {
 _WORST = list(STATES)
 # Up to how many columns every which one is labelled.
 _LABELS = ((31, 1), (72, 2), (MOST_COLUMNS, 6), (math.inf, 12))
+# The share of the usual from which on it is as usual: counts of an hour vary a little.
+_AS_USUAL = 0.8
 # A number takes the mark's place where the cell is wide enough for it.
 _LARGEST_MARK = 99
 
@@ -68,7 +70,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A location. `delivered` is what the hub with the fewest has; `usual` what its cadence would give."""
+    """A location. `delivered` is what the hub with the fewest has; `usual` what its cadence would give.
+
+    That is the median of its hours with readings, for every hour of the window.
+    """
 
     location: str
     published: int
@@ -208,7 +213,7 @@ def _row(
         location,
         published=_published(whole.values()),
         delivered=min(hour.delivered for hour in whole.values()),
-        usual=usual * _whole_hours(Slice(start, columns[-1].window.end), window),
+        usual=round(usual * (_length(window) / HOUR)),
         state=max((cell.state for cell in cells), key=_WORST.index),
         cells=cells,
     )
@@ -227,7 +232,9 @@ def _published(hubs: Iterable[Hour]) -> int:
 def _cell(hubs: Mapping[str, Hour], usual: int, names: Mapping[str, str]) -> Cell:
     """Judge one cell; `usual` is what its whole hours usually bring."""
     published = _published(hubs.values())
-    state, number = ("fewer" if published < usual else "complete") if published else "silent", 0
+    state, number = "complete" if published >= usual * _AS_USUAL else "fewer", 0
+    if not published:
+        state = "silent"
     said = f"{published:,} published" if published else "nothing published"
     if published < usual:
         said += f", usually {usual:,}"

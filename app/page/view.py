@@ -14,7 +14,7 @@ from app.page.comparison import Comparison, Difference, Hour
 from app.page.coverage import Heatmap, heatmap
 from app.page.findings import FeedFindings, Findings, Hub
 from app.page.timeline import Timeline, timeline
-from app.wording import counted, span
+from app.wording import counted, moment, span
 
 # Lists end here, and say how much they leave out: the page is to be read, the commands give it all.
 MOST_LISTED = 50
@@ -127,7 +127,6 @@ class FeedView:
     title: str
     off: bool
     said: str
-    problems: Sequence[str]
     hubs: Sequence[HubRow] = ()
     troubles: Sequence[Trouble] = ()
     heatmap: Heatmap | None = None
@@ -162,9 +161,15 @@ def make_view(found: Findings) -> View:
         made=found.made,
         window=found.window,
         verdict=_verdict([feed for feed in feeds if not feed.found.off]),
-        problems=[problem for feed in feeds for problem in feed.problems()],
+        problems=list(_problems(feeds)),
         feeds=[feed.view() for feed in feeds],
     )
+
+
+def _problems(feeds: Sequence[_Feed]) -> Iterator[str]:
+    """Give what could not be read or compared, with the feeds that it is about, and what to do."""
+    for text, titles in _alike((text, feed.found.title) for feed in feeds for text in feed.problems()):
+        yield f"{' and '.join(titles)}: {text}"
 
 
 class _Feed:
@@ -190,12 +195,14 @@ class _Feed:
 
     def problems(self) -> Iterator[str]:
         """Give what could not be read or compared, with what to do."""
-        title = self.found.title
-        yield from (f"{title}: {problem}" for problem in self.found.problems)
+        yield from self.found.problems
         for key, comparison in self.found.comparisons.items():
             if comparison.error is not None:
-                yield f"{title}: hub {self.names[key]} could not be compared: {comparison.error}"
-        yield from (f"{title}: {problem}" for problem in self._not_compared())
+                hub = f"hub {self.names[key]}"
+                # A hub's own errors begin with its name.
+                said = comparison.error.removeprefix(f"{hub}: ")
+                yield f"{hub} could not be compared: {said}"
+        yield from self._not_compared()
 
     def _not_compared(self) -> Iterator[str]:
         """Give the locations that could not be compared; it is the source's trouble, so once for all hubs."""
@@ -206,14 +213,13 @@ class _Feed:
     def view(self) -> FeedView:
         found = self.found
         if found.off:
-            return FeedView(found.name, found.title, off=True, said="it has no view id", problems=())
+            return FeedView(found.name, found.title, off=True, said="it has no view id")
         troubles = list(self._troubles())
         return FeedView(
             name=found.name,
             title=found.title,
             off=False,
             said=self._said(),
-            problems=list(self.problems()),
             hubs=[self._hub_row(hub) for hub in found.hubs],
             troubles=troubles,
             heatmap=heatmap(self.compared, self.names, self._window, self._locations()),
@@ -347,7 +353,14 @@ class _Feed:
         return _distribution([("readings", counts, longest)])
 
     def _notes(self) -> Iterator[str]:
-        """Give sentences on what runs compared, and on what a day costs."""
+        """Give sentences on what was compared and how, and on what a day costs."""
+        for key, comparison in self.compared.items():
+            if comparison.readable_from is not None:
+                yield (
+                    f"{self.names[key]} no longer holds all that came before "
+                    f"{moment(comparison.readable_from)}: its retention is over."
+                )
+        yield from dict.fromkeys(text for each in self.compared.values() for text in each.warnings)
         compared_runs = [run["compared"] for run in self.found.runs if run.get("compared")]
         if compared_runs:
             hours = sum(run["hours"] for run in compared_runs)
@@ -522,7 +535,7 @@ def _lacking(feed: _Feed) -> Iterator[str]:
             text
             for number, text in (
                 (total.missing, f"{total.missing:,} missing{_where(comparison)}"),
-                (total.waiting, f"{total.waiting:,} come with the next runs"),
+                (total.waiting, f"{total.waiting:,} still to come with a run"),
                 (total.excused, f"{total.excused:,} from before its start or gone by its retention"),
                 (total.changed, f"{total.changed:,} with other content"),
                 (total.repeated, f"{total.repeated:,} more than once"),

@@ -92,7 +92,7 @@ def test_what_a_run_still_brings_is_no_fault() -> None:
         "1,920 readings were published",
         [
             "people counter, people-live: all 1,920.",
-            "people counter, people-backup: 1,916 of 1,920; 4 come with the next runs.",
+            "people counter, people-backup: 1,916 of 1,920; 4 still to come with a run.",
         ],
     )
 
@@ -119,18 +119,20 @@ def test_what_a_hub_has_otherwise_than_published_is_told() -> None:
 
 
 def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> None:
-    refused = HubAudit("people_counter", BACKUP.key, DAY, error="the key may not read here; use another")
+    error = "hub people-backup: the key may not read here; use another"
+    refused = HubAudit("people_counter", BACKUP.key, DAY, error=error)
+    people = a_feed(audits=[Audited(LIVE).audit(), refused])
+    snapshots = replace(people, name="hourly_snapshot", title="hourly snapshot")
 
-    found = make_view(Findings(MADE, DAY, [a_feed(audits=[Audited(LIVE).audit(), refused])]))
+    found = make_view(Findings(MADE, DAY, [people, snapshots]))
 
     assert found.verdict == Verdict(
         "wanting",
         "Not everything could be compared",
-        "1,920 of 1,920 published readings are at every hub that could be compared",
+        "3,840 of 3,840 published readings are at every hub that could be compared",
     )
-    assert found.problems == [
-        "people counter: hub people-backup could not be compared: the key may not read here; use another"
-    ]
+    said = "hub people-backup could not be compared: the key may not read here; use another"
+    assert found.problems == [f"people counter and hourly snapshot: {said}"]
     assert [(row.hub.name, row.hours is not None) for row in found.feeds[0].hubs] == [
         ("people-live", True),
         ("people-backup", False),
@@ -206,7 +208,7 @@ def test_an_hour_is_held_against_what_the_location_publishes_as_a_rule() -> None
     halved = replace(
         quiet,
         hours=[
-            replace(hour, published=8, delivered=8)
+            replace(hour, published=12, delivered=12)
             if (hour.location, hour.hour) == ("Quay+One", DAY.start)
             else hour
             for hour in quiet.hours
@@ -216,15 +218,22 @@ def test_an_hour_is_held_against_what_the_location_publishes_as_a_rule() -> None
     found = feed(audits=[halved])
 
     assert marked(found) == {
-        ("Quay+One", "12"): ("fewer", "-", "8 published, usually 16; at every hub"),
+        ("Quay+One", "12"): ("fewer", "-", "12 published, usually 16; at every hub"),
         ("Tour Été", "12"): ("silent", "·", "nothing published, usually 16"),
         ("Tour Été", "13"): ("silent", "·", "nothing published, usually 16"),
     }
     assert found.heatmap is not None
     assert [(row.location, row.usual, row.published, row.delivered) for row in found.heatmap.rows[3:]] == [
-        ("Quay+One", 384, 376, 376),
+        ("Quay+One", 384, 380, 380),
         ("Tour Été", 384, 352, 352),
     ]
+
+
+def test_an_hour_that_falls_a_little_short_is_as_usual() -> None:
+    usual = Audited(LIVE, locations=("Tour Été",)).audit()
+    short = replace(usual, hours=[replace(usual.hours[0], published=15, delivered=15), *usual.hours[1:]])
+
+    assert marked(feed(audits=[short], status=a_status(locations=[]))) == {}
 
 
 def test_a_location_that_is_asked_for_and_never_published_has_a_row() -> None:
