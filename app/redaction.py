@@ -38,16 +38,25 @@ def register_secret(secret: str | None) -> None:
         if secret in _forms:
             return
         _forms = _forms | _written_forms(secret)
-        longest_first = sorted(_forms, key=len, reverse=True)
-        _pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        # Compiled when it is next needed: secrets come several at a time.
+        _pattern = None
 
 
 def redact(text: str) -> str:
     """Give `text` with every registered secret, and everything shaped like one, masked."""
-    if _pattern is not None:
-        text = _pattern.sub(_MASK, text)
+    if _forms:
+        text = _pattern_of_secrets().sub(_MASK, text)
     text = _SECRET_SHAPES.sub(rf"\g<name>\g<sep>{_MASK}", text)
     return _BEARER.sub(rf"\1 {_MASK}", text)
+
+
+def _pattern_of_secrets() -> re.Pattern[str]:
+    global _pattern
+    with _lock:
+        if _pattern is None:
+            longest_first = sorted(_forms, key=len, reverse=True)
+            _pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        return _pattern
 
 
 def _written_forms(secret: str) -> frozenset[str]:
