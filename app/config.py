@@ -87,11 +87,12 @@ def load_settings(
     found = problems.all()
     if found or root is None or microshare is None or state is None or run is None:
         raise SettingsError(found, source=config_file.name)
+    ca_file = root.ca_file or None
     return Settings(
-        microshare=MicroshareSettings(**microshare.model_dump(exclude_none=True)),
+        microshare=MicroshareSettings(**microshare.model_dump(exclude_none=True), ca_file=ca_file),
         feeds=feeds,
-        hubs=hubs,
-        state=state,
+        hubs=tuple(replace(hub, ca_file=ca_file) for hub in hubs),
+        state=replace(state, ca_file=ca_file),
         run=RunSettings(**run.model_dump(exclude_none=True)),
         log_level=root.log_level,
         log_format=root.log_format,

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -187,6 +188,13 @@ def _url(value: object) -> str:
     bracketed = f"[{host}]" if ":" in host else host
     authority = bracketed if port is None else f"{bracketed}:{port}"
     return f"{url.scheme}://{authority}{url.path.rstrip('/')}"
+
+
+def _file(value: object) -> str:
+    text = plain_text(value)
+    if text and not Path(text).is_file():
+        raise ValueError(f"{shown(text)} is no file; write the path of a file of certificates, or remove it")
+    return text
 
 
 def _schedule(value: object) -> str:
@@ -371,6 +379,7 @@ class RootRules(_Section):
     state: dict[str, Any] = Field(default_factory=dict)
     run: dict[str, Any] = Field(default_factory=dict)
     telemetry: dict[str, Any] = Field(default_factory=dict)
+    ca_file: Annotated[str, BeforeValidator(_file)] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = "INFO"

@@ -12,7 +12,8 @@ from typing import Literal
 class MicroshareSettings:
     """How to reach and question the Microshare API.
 
-    URLs have no trailing slash and may carry a path prefix. `identity` lists the organisations
+    URLs have no trailing slash and may carry a path prefix; `ca_file` names the certificate
+    authorities that are trusted, None the public ones. `identity` lists the organisations
     whose clusters count, each exact or trailing dot-segments, case ignored.
     """
 
@@ -27,6 +28,7 @@ class MicroshareSettings:
     timeout: timedelta = timedelta(seconds=60)
     attempts: int = 4
     largest_answer_bytes: int = 64 * 1024 * 1024
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class HubSettings:
     connection_string: str | None = field(default=None, repr=False)
     enabled: bool = True
     transport: Literal["amqp", "websockets"] = "amqp"
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class StateSettings:
     table_connection_string: str | None = field(default=None, repr=False)
     table_endpoint: str | None = None
     client_id: str | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

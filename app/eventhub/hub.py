@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -193,8 +194,13 @@ class Hub:
             return await _until(deadline_s, call)
         except TimeoutError as error:
             await self.close()
+            where = f"hub {self.settings.name}"
+            if doing == "open":
+                # A firewall that drops what it does not let through answers nothing at all.
+                text = f"{where}: no connection within {deadline_s:.0f} s; {_network_advice(self.settings)}"
+                raise HubUnreachable(text) from error
             raise HubUnreachable(
-                f"hub {self.settings.name}: no answer to {doing} within {deadline_s:.0f} s; "
+                f"{where}: no answer to {doing} within {deadline_s:.0f} s; "
                 "the connection was closed, and what was under way is sent again by the next run"
             ) from error
         except asyncio.CancelledError:
@@ -241,6 +247,8 @@ def client_options(settings: HubSettings) -> tuple[dict[str, Any], Any]:
 
     transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
     options: dict[str, Any] = {"retry_total": _RETRIES, "transport_type": transport, "logging_enable": False}
+    if settings.ca_file is not None:
+        options["connection_verify"] = settings.ca_file
     if settings.connection_string is not None:
         return options, None
     from azure.identity.aio import DefaultAzureCredential
@@ -267,10 +275,27 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
         return MessageTooLarge(f"{where}: message refused as too large: {text}")
     if isinstance(error, EventDataSendError):
         return BatchRejected(f"{where}: batch rejected: {condition or text}")
+    untrusted = _untrusted(error)
+    if untrusted is not None:
+        return HubUnreachable(
+            f"{where}: the certificate of {settings.host} is not trusted ({untrusted.verify_message}); if a "
+            f"proxy inspects TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
+        )
+    return HubUnreachable(f"{where}: no connection: {text}; {_network_advice(settings)}")
+
+
+def _network_advice(settings: HubSettings) -> str:
     advice = "check the network"
     if settings.transport == "amqp":
         advice += "; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"
-    return HubUnreachable(f"{where}: no connection: {text}; {advice}")
+    return advice
+
+
+def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Give what is wrong with a certificate, where that is what an error began with."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _try_add(batch: EventDataBatch, event: Event) -> bool:

@@ -64,7 +64,9 @@ class MicroshareClient:
         self._monotonic = monotonic
         self._jitter = jitter
         self._wait = wait or budget.sleep
-        self._http = Http(largest_body=settings.largest_answer_bytes, monotonic=monotonic)
+        self._http = Http(
+            largest_body=settings.largest_answer_bytes, ca_file=settings.ca_file, monotonic=monotonic
+        )
         self._lock = threading.Lock()
         self._api_calls = 0
         self._logins = 0

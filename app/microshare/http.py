@@ -1,7 +1,7 @@
 """HTTP as the source needs it: a total deadline for every call, bounded bodies, nothing followed.
 
 The only module that knows requests (and urllib3 beneath it). TLS certificates are always
-verified; REQUESTS_CA_BUNDLE names other authorities, HTTPS_PROXY a proxy, as requests has it.
+verified, by the authorities of `ca_file` where there is one; HTTPS_PROXY names a proxy, as requests has it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,15 @@ class Http:
     `largest_body` limits a body in bytes, after inflation.
     """
 
-    def __init__(self, *, largest_body: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        largest_body: int,
+        ca_file: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._largest_body = largest_body
+        self._ca_file = ca_file
         self._monotonic = monotonic
         self._own = threading.local()
         self._lock = threading.Lock()
@@ -118,6 +125,8 @@ class Http:
             timeout=max(call.left(), 0.001),
             allow_redirects=False,
             stream=True,
+            # With each call: a session's own would yield to REQUESTS_CA_BUNDLE in the environment.
+            verify=self._ca_file or True,
         ) as response:
             at = self._monotonic()
             body = _read_body(response, self._largest_body)

@@ -129,7 +129,11 @@ class AzureTableStore:
         where neither can be used.
         """
         options: dict[str, Any] = {
-            "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S),
+            "transport": _PatientTransport(
+                connection_timeout=_CONNECT_S,
+                read_timeout=_READ_S,
+                connection_verify=settings.ca_file or True,
+            ),
             "retry_total": _REPEATS,
             "retry_backoff_factor": 0.5,
             "timeout": _OPERATION_S,

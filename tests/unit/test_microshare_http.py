@@ -11,20 +11,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.errors import BadResponse, SourceRefused
 from app.microshare.http import Http
 from app.microshare.retries import PassingTrouble
+from tests.tls import Authority
 
 LARGEST = 1_000_000
 BODY = b'{"objs": [1, 2, 3]}'
@@ -200,13 +195,13 @@ def silence_in_the_body(wire: Wire) -> None:
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_a_call_ends_at_its_deadline_whatever_it_waits_for(
-    serve: Serve, http: Http, trusted: ssl.SSLContext, slow: Behaviour, secure: bool
+    serve: Serve, trusting: Http, server_side: ssl.SSLContext, slow: Behaviour, secure: bool
 ) -> None:
-    server = serve(after_request(slow), trusted if secure else None)
+    server = serve(after_request(slow), server_side if secure else None)
     began = time.monotonic()
 
     with pytest.raises(PassingTrouble) as caught:
-        get(http, server.url, seconds=SHORT)
+        get(trusting, server.url, seconds=SHORT)
 
     assert time.monotonic() - began < SHORT + 1
     assert (caught.value.timed_out, str(caught.value)) == (
@@ -527,57 +522,30 @@ def test_no_credential_in_a_url_is_shown_or_logged(
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def server_side(certificate: Path) -> ssl.SSLContext:
+def server_side(authority: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(authority.sign())
     return context
 
 
 @pytest.fixture
-def trusted(
-    certificate: Path, server_side: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> ssl.SSLContext:
-    """A server's context whose certificate this process trusts, as an operator would have it trust one."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    return server_side
+def trusting(authority: Authority) -> Iterator[Http]:
+    client = Http(largest_body=LARGEST, ca_file=str(authority.file))
+    yield client
+    client.close()
 
 
 def test_a_certificate_of_a_configured_authority_is_accepted(
-    serve: Serve, http: Http, trusted: ssl.SSLContext
+    serve: Serve, trusting: Http, server_side: ssl.SSLContext
 ) -> None:
-    server = serve(after_request(Wire.answer), trusted)
+    server = serve(after_request(Wire.answer), server_side)
 
-    assert get(http, server.url) == BODY
+    assert get(trusting, server.url) == BODY
 
 
 def test_an_untrusted_certificate_is_refused_and_the_setting_named(
@@ -591,14 +559,17 @@ def test_an_untrusted_certificate_is_refused_and_the_setting_named(
         get(http, server.url, token="token-1")
 
     assert str(caught.value) == (
-        f"microshare: the certificate of {server.url.split('/')[2]} is not trusted (self-signed "
-        f"certificate); if a proxy inspects TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
+        f"microshare: the certificate of {server.url.split('/')[2]} is not trusted (unable to "
+        "get local issuer certificate); if a proxy inspects TLS here, name its authority's file in "
+        "REQUESTS_CA_BUNDLE"
     )
     assert heads == []
 
 
-def test_a_certificate_of_another_host_is_refused(serve: Serve, http: Http, trusted: ssl.SSLContext) -> None:
-    server = serve(after_request(Wire.answer), trusted)
+def test_a_certificate_of_another_host_is_refused(
+    serve: Serve, trusting: Http, server_side: ssl.SSLContext
+) -> None:
+    server = serve(after_request(Wire.answer), server_side)
 
     with pytest.raises(SourceRefused):
-        get(http, server.url.replace("127.0.0.1", "localhost"), token="token-1")
+        get(trusting, server.url.replace("127.0.0.1", "localhost"), token="token-1")
