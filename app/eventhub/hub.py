@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.certificates import why_untrusted
 from app.errors import (
     BatchRejected,
     HubBusy,
@@ -275,11 +275,11 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
         return MessageTooLarge(f"{where}: message refused as too large: {text}")
     if isinstance(error, EventDataSendError):
         return BatchRejected(f"{where}: batch rejected: {condition or text}")
-    untrusted = _untrusted(error)
+    untrusted = why_untrusted(error)
     if untrusted is not None:
         return HubUnreachable(
-            f"{where}: the certificate of {settings.host} is not trusted ({untrusted.verify_message}); if a "
-            f"proxy inspects TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
+            f"{where}: the certificate of {settings.host} is not trusted ({untrusted}); if a proxy inspects "
+            f"TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
     return HubUnreachable(f"{where}: no connection: {text}; {_network_advice(settings)}")
 
@@ -289,13 +289,6 @@ def _network_advice(settings: HubSettings) -> str:
     if settings.transport == "amqp":
         advice += "; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"
     return advice
-
-
-def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """Give what is wrong with a certificate, where that is what an error began with."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _try_add(batch: EventDataBatch, event: Event) -> bool:

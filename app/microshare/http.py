@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import threading
 import time
 import zlib
@@ -24,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
+from app.certificates import why_untrusted
 from app.errors import AnswerTooLarge, BadResponse, SourceRefused
 from app.microshare.retries import PassingTrouble
 
@@ -211,10 +211,11 @@ def _translate(failure: Exception | None, call: _Call, url: str, seconds: float)
         asked = call.asked or isinstance(failure, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError)
         did = "no complete answer" if asked else "no connection"
         return PassingTrouble(f"{did} from {host} within {seconds:g} s", timed_out=asked)
-    if isinstance(root, ssl.SSLCertVerificationError):
+    untrusted = why_untrusted(failure)
+    if untrusted is not None:
         return SourceRefused(
-            f"microshare: the certificate of {host} is not trusted ({root.verify_message}); if a proxy "
-            f"inspects TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
+            f"microshare: the certificate of {host} is not trusted ({untrusted}); if a proxy inspects TLS "
+            f"here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
     return PassingTrouble(f"connection to {host} failed ({type(root).__name__}: {root})")
 
