@@ -715,7 +715,11 @@ class _Run:
         waited_s = self._budget.elapsed()
         for hub in sorted(self._connecting):
             self._lane_closed(
-                hub, HubUnreachable(f"hub {hub}: no connection within the run's {waited_s:.0f} s")
+                hub,
+                HubUnreachable(
+                    f"hub {hub}: no connection within the run's {waited_s:.0f} s; check the network, and "
+                    f"EVENT_HUB_TRANSPORT where only port 443 is open"
+                ),
             )
         waits_still = self._cut_short or self._fetches > 0
         if waits_still and self._draft.slices == 0 and not self._draft.failed:
