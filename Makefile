@@ -11,7 +11,7 @@ WORKERS ?= 4
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
-	@echo "make test          lint, types and all tests"
+	@echo "make test          lint, types and tests; of the fault matrix its short form"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
@@ -34,7 +34,7 @@ demo: $(BIN)/.run
 	$(BIN)/python -m emulators.demo $(if $(COUNTS),--counts "$(COUNTS)")
 
 test: lint types azurite runtime
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) -m "not long"
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check

@@ -89,6 +89,10 @@ class Fault(Enum):
     LOST_ANSWER = "stored, but the connection is cut before the answer"
     CUT = "cut before anything was stored"
     BUSY = "503 ServerBusy, nothing stored"
+    BROKEN = "500 InternalError, nothing stored"
+
+
+_REFUSALS = {Fault.BUSY: (503, "ServerBusy"), Fault.BROKEN: (500, "InternalError")}
 
 
 class _Server(ThreadingHTTPServer):
@@ -129,8 +133,9 @@ class Relay:
                 if fault is Fault.CUT:
                     self.close_connection = True
                     return
-                if fault is Fault.BUSY:
-                    self._answer(503, {"x-ms-error-code": "ServerBusy"}, b"")
+                if fault in _REFUSALS:
+                    status, code = _REFUSALS[fault]
+                    self._answer(status, {"x-ms-error-code": code}, b"")
                     return
                 upstream = http.client.HTTPConnection("127.0.0.1", azurite_port, timeout=20)
                 upstream.request(self.command, self.path, body, dict(self.headers.items()))

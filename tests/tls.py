@@ -32,12 +32,16 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
-    def sign(self, *, days: tuple[int, int] = VALID, host: str = LOOPBACK) -> Path:
-        """Write a certificate for an address, valid between two days from now, with its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = _begun(_name("example.test"), self._name, key, days)
+    def sign(self, *, days: tuple[int, int] = VALID, host: str = LOOPBACK, by_itself: bool = False) -> Path:
+        """Write a certificate for an address, valid between two days from now, with its key.
+
+        One that is signed `by_itself` is not the authority's at all.
+        """
+        key, name = ec.generate_private_key(ec.SECP256R1()), _name("example.test")
+        builder = _begun(name, name if by_itself else self._name, key, days)
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
-        signed = builder.add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        signer = key if by_itself else self._key
+        signed = builder.add_extension(names, critical=False).sign(signer, hashes.SHA256())
         secret = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

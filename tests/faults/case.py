@@ -25,12 +25,14 @@ class Case:
     `check` asserts whatever is particular to the case, after that run.
 
     Before it, unless `new`, a healthy run has brought both hubs to the clock, and a quarter of an
-    hour of readings has come since. After it every fault is switched off, settings and clock are
-    put back, `heals` does what an operator would have to, and one run must make all equal.
+    hour of readings has come since; `begins` arranges the site before that. After it every fault is
+    switched off, settings and clock are put back, `heals` does what an operator would have to, and
+    one run must make all equal.
 
     `act` is the run under the fault where it is not one plain run. `live` sets the site to the
     host's clock, which a process of its own needs. `table` keeps the state in Azure tables.
     `alters`: the fault changes what readings say, so hubs may hold what the source never showed.
+    `slow`: not for the short form, which takes the first case of each id that is quick.
     """
 
     id: str
@@ -42,10 +44,12 @@ class Case:
     check: Callable[[Scene], None] = nothing
     heals: Callable[[Scene], None] = nothing
     act: Act = run_once
+    begins: Callable[[Scene], None] = nothing
     new: bool = False
     live: bool = False
     table: bool = False
     alters: bool = False
+    slow: bool = False
     feed: str = "people_counter"
     at: datetime = START
     start_from: timedelta = timedelta(hours=3)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import base64
-import ssl
-import threading
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from tests.faults.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.faults.case import Case
-from tests.faults.cases_source import MINUTE, M, stays
+from tests.faults.cases_hubs import AMQPS, amqps_string, both_have_all, hub_port, own_address, third_hub
+from tests.faults.cases_settings import refused, refused_unasked
+from tests.faults.cases_source import MINUTE, M, all_moved, no_elsewhere, stays
 from tests.faults.scene import RUN, Scene, building, run_command
+from tests.tls import Authority, TlsFront
 
 UNSEEN = "masked wherever it is shown, logged or kept, its URL-encoded and base64 forms too"
 UNTRUSTED = "refused before anything is sent; the message says how to name another authority"
@@ -82,68 +77,109 @@ def _outside(scene: Scene) -> set[Path]:
     }
 
 
-def named(name: str, *, days: tuple[int, int] = (-1, 1), host: str = "127.0.0.1") -> Callable[[Scene], None]:
+# --- TLS ----------------------------------------------------------------------------------------------
+
+
+def tls_before(scene: Scene, onward: int, certificate: Path, **how: Any) -> TlsFront:
+    """Put a server that speaks TLS before a port, until the end of the case."""
+    front = TlsFront(onward, certificate, **how).start()
+    scene.stack.callback(front.stop)
+    return front
+
+
+def source_at(scene: Scene, url: str) -> None:
+    scene.environ |= {"MICROSHARE_APP_URL": url, "MICROSHARE_API_URL": url}
+
+
+def source_port(scene: Scene) -> int:
+    port = urlsplit(scene.source.url).port
+    assert port is not None
+    return port
+
+
+def over_tls(scene: Scene) -> None:
+    """Have the source and hub b speak TLS, with certificates of an authority that the settings name."""
+    authority = Authority(scene.folder)
+    scene.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
+    source = tls_before(scene, source_port(scene), authority.sign())
+    source_at(scene, f"https://127.0.0.1:{source.port}")
+    port, host = hub_port(scene), own_address(hub_port(scene))
+    hub = tls_before(scene, port, authority.sign(host=host), host=host, port=AMQPS)
+    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([amqps_string(host, "b")])
+    scene.fronts = {"source": source, "b": hub}
+
+
+def all_over_tls(scene: Scene) -> None:
+    before = {name: front.trusted for name, front in scene.fronts.items()}
+    scene.proof(
+        "all was spoken over TLS", lambda: all(scene.fronts[name].trusted > before[name] for name in before)
+    )
+
+
+def presents(
+    certificate: Callable[[Authority], Path], *, trusted: bool = True, environ: Mapping[str, str] = {}
+) -> Callable[[Scene], None]:
     """Put a server with such a certificate where the API should be."""
 
     def inject(scene: Scene) -> None:
-        certificate = _certificate(scene.folder / "certificate.pem", days, host)
-        if name != "self-signed":
-            scene.environ["REQUESTS_CA_BUNDLE"] = str(certificate)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                scene.fired["trusted"] += 1
-
-            do_GET = do_POST  # noqa: N815 - the base class's names
-
-        class Server(ThreadingHTTPServer):
-            def get_request(self) -> tuple[ssl.SSLSocket, object]:
-                wire, address = super().get_request()
-                scene.fired["connected"] += 1
-                return context.wrap_socket(wire, server_side=True), address
-
-            def handle_error(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        scene.after(server.server_close)
-        scene.after(server.shutdown)
-        url = f"https://127.0.0.1:{server.server_port}"
-        scene.environ |= {"MICROSHARE_APP_URL": url, "MICROSHARE_API_URL": url}
-        scene.proof("it was connected to, and sent nothing", lambda: _untrusted(scene))
+        authority = Authority(scene.folder)
+        if trusted:
+            scene.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
+        scene.environ |= environ
+        front = tls_before(scene, source_port(scene), certificate(authority))
+        source_at(scene, f"https://127.0.0.1:{front.port}")
+        scene.proof("it was connected to, and sent nothing", lambda: _untrusted(front))
 
     return inject
 
 
-def _untrusted(scene: Scene) -> bool:
-    return scene.fired["connected"] > 0 and scene.fired["trusted"] == 0
+def _untrusted(front: TlsFront) -> bool:
+    return front.met > 0 and front.trusted == 0
 
 
-def _certificate(path: Path, days: tuple[int, int], host: str) -> Path:
-    """Write a self-signed certificate for an address, valid between two days from now, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=days[0]))
-        .not_valid_after(now + timedelta(days=days[1]))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    written = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + written)
-    return path
+def intercepting_proxy(scene: Scene) -> None:
+    """Let a proxy answer for the API itself, with a certificate of its own making."""
+    stranger = Authority(_folder(scene, "stranger"))
+    proxy = tls_before(scene, source_port(scene), stranger.sign(), as_proxy=True)
+    scene.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.port}"
+    scene.proof("it was connected to, and sent nothing", lambda: _untrusted(proxy))
+
+
+def redirected_to_http(scene: Scene) -> None:
+    scene.source.faults.redirect(f"{scene.source.url}/elsewhere", location=M)
+
+
+def untrusted_hub(scene: Scene) -> str:
+    """Give a third hub, whose certificate is of an authority that nobody named."""
+    host = own_address(source_port(scene))
+    stranger = Authority(_folder(scene, "stranger"))
+    tls_before(scene, hub_port(scene), stranger.sign(host=host), host=host, port=AMQPS)
+    return amqps_string(host, "b")
+
+
+def _folder(scene: Scene, name: str) -> Path:
+    folder = scene.folder / name
+    folder.mkdir()
+    return folder
+
+
+def switch_in_config(scene: Scene) -> None:
+    path = scene.folder / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("microshare:\n", "microshare:\n  verify: false\n", 1))
+    scene.after(lambda: path.write_text(text))
+    refused_unasked(scene)
+
+
+# What turns checks off in other programs, or in older versions of the libraries.
+SWITCHES = {
+    "PYTHONHTTPSVERIFY": "0",
+    "CURL_CA_BUNDLE": "",
+    "REQUESTS_CA_BUNDLE": "",
+    "SSL_CERT_FILE": "",
+    "NODE_TLS_REJECT_UNAUTHORIZED": "0",
+    "GIT_SSL_NO_VERIFY": "1",
+}
 
 
 CASES = (
@@ -174,35 +210,89 @@ CASES = (
         buildings=tuple(building(name) for name in HOSTILE),
         table=True,
     ),
+    *(
+        Case(
+            "G3",
+            name,
+            UNTRUSTED,
+            inject,
+            1,
+            ("certificate", "REQUESTS_CA_BUNDLE", *says),
+            act=run_command(*RUN),
+            live=True,
+        )
+        for name, inject, says in (
+            (
+                "certificate that is self-signed",
+                presents(lambda authority: authority.sign(by_itself=True)),
+                ("self-signed",),
+            ),
+            (
+                "certificate of an unknown authority",
+                presents(lambda authority: authority.sign(), trusted=False),
+                ("issuer",),
+            ),
+            (
+                "certificate that has expired",
+                presents(lambda authority: authority.sign(days=(-9, -2))),
+                ("expired",),
+            ),
+            (
+                "certificate of another host",
+                presents(lambda authority: authority.sign(host="192.0.2.1")),
+                ("mismatch",),
+            ),
+            (
+                "variables that turn checks off in other programs",
+                presents(lambda authority: authority.sign(), trusted=False, environ=SWITCHES),
+                ("issuer",),
+            ),
+        )
+    ),
     Case(
         "G3",
-        "certificate that is self-signed",
+        "proxy that answers for the API itself",
         UNTRUSTED,
-        named("self-signed"),
+        intercepting_proxy,
         1,
         ("certificate", "REQUESTS_CA_BUNDLE"),
         act=run_command(*RUN),
+        begins=over_tls,
         live=True,
     ),
     Case(
         "G3",
-        "certificate that has expired",
-        UNTRUSTED,
-        named("expired", days=(-9, -2)),
+        "API over TLS that redirects to plain HTTP",
+        "never followed, the token goes nowhere",
+        redirected_to_http,
         1,
-        ("certificate", "expired"),
-        act=run_command(*RUN),
-        live=True,
+        ("redirect", "MICROSHARE_API_URL"),
+        no_elsewhere,
+        begins=over_tls,
     ),
     Case(
         "G3",
-        "certificate of another host",
-        UNTRUSTED,
-        named("other", host="192.0.2.1"),
+        "authority that the settings name",
+        "trusted, for the API and for hubs",
+        all_over_tls,
+        check=all_moved,
+        begins=over_tls,
+    ),
+    Case(
+        "G3",
+        "hub with a certificate of an unknown authority",
+        "that hub is left alone, others get all; the message says how to name another authority",
+        third_hub(untrusted_hub),
         1,
-        ("certificate",),
-        act=run_command(*RUN),
-        live=True,
+        ("certificate", "REQUESTS_CA_BUNDLE"),
+        both_have_all,
+    ),
+    refused(
+        "key of config.yaml that would turn checks off",
+        "G3",
+        "there is none: refused, and nothing is asked",
+        switch_in_config,
+        "microshare.verify",
     ),
     Case("G4", "clusters that carry keys", "never logged, kept or forwarded", clusters_with_keys, new=True),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.faults import (
     cases_hubs,
     cases_process,
@@ -19,4 +21,15 @@ def _order(case: Case) -> tuple[str, int]:
     return case.id[0], int(case.id[1:])
 
 
+def _short_form(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Give the first case of each id that is not slow."""
+    first: dict[str, Case] = {}
+    for case in cases:
+        if not case.slow:
+            first.setdefault(case.id, case)
+    return tuple(first.values())
+
+
 CASES: tuple[Case, ...] = tuple(sorted((case for group in _GROUPS for case in group.CASES), key=_order))
+# What `make test` runs; `make faults` runs all.
+SHORT = _short_form(CASES)

@@ -32,6 +32,7 @@ from emulators.microshare import MicroshareEmulator
 from tests.azurite import Relay, connection_string
 from tests.faults.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.site import Clock, Site
+from tests.tls import TlsFront
 
 if TYPE_CHECKING:
     from tests.faults.case import Case
@@ -122,8 +123,10 @@ class Scene(Site):
         shutil.copy(APP_ROOT / "config.yaml", folder)
         self.case = case
         self.patch = patch
+        self.stack = stack
         self.state_dir = folder / "state"
         self.relay: Relay | None = None
+        self.fronts: dict[str, TlsFront] = {}
         self.fired: Counter[str] = Counter()
         self.proofs: list[tuple[str, Callable[[], bool]]] = []
         self.waits: list[float] = []
@@ -303,18 +306,32 @@ class Scene(Site):
         self.host_clock = self.clock
         self.restart()
 
-    def break_call(self, module: Any, name: str, error: OSError, *, nth: int = 1) -> None:
-        """Let the n-th call of a function of the operating system, and those after it, fail."""
-        real, calls = getattr(module, name), Counter[str]()
+    def break_call(self, module: Any, name: str, error: OSError) -> None:
+        """Let every call of a function of the operating system fail."""
 
-        def failing(*args: Any, **options: Any) -> Any:
-            calls["made"] += 1
-            if calls["made"] < nth:
-                return real(*args, **options)
+        def failing(*_: Any, **__: Any) -> Any:
             self.fired[name] += 1
             raise error
 
         self.patch.setattr(module, name, failing)
+
+    def break_nth_call(self, nth: int, module: Any, names: Sequence[str], error: OSError) -> Counter[str]:
+        """Let the n-th of all calls of these functions fail, once; give where they are counted."""
+        counted = Counter[str]()
+
+        def counting(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **options: Any) -> Any:
+                counted["made"] += 1
+                if counted["made"] == nth:
+                    self.fired["a call failed"] += 1
+                    raise error
+                return real(*args, **options)
+
+            return call
+
+        for name in names:
+            self.patch.setattr(module, name, counting(getattr(module, name)))
+        return counted
 
     # --- runs --------------------------------------------------------------------------------------
 
@@ -372,7 +389,7 @@ class Scene(Site):
         )
 
     def finish(self, process: subprocess.Popen[str]) -> Outcome:
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=240)
         assert "Traceback" not in err, err
         self.observe()
         self.secrets |= set(self.source._tokens)

@@ -11,15 +11,18 @@ from azure.data.tables import TableServiceClient
 from tests.azurite import connection_string
 from tests.faults import invariants
 from tests.faults.case import Case
-from tests.faults.matrix import CASES
+from tests.faults.matrix import CASES, SHORT
 from tests.faults.scene import staged
 
 
 def _parameter(case: Case) -> object:
     marks = [pytest.mark.xfail(strict=True, reason=case.known)] if case.known else []
+    if case not in SHORT:
+        marks.append(pytest.mark.long)
     return pytest.param(case, id=case.title, marks=marks)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("case", [_parameter(case) for case in CASES])
 def test_what_goes_wrong_is_survived(
     case: Case,
@@ -38,6 +41,7 @@ def test_what_goes_wrong_is_survived(
             for table in tables.list_tables():
                 tables.delete_table(table.name)
             scene.use_table(port)
+        case.begins(scene)
         if not case.new:
             healthy = scene.run_once()
             assert healthy.status == 0, healthy.text
