@@ -293,7 +293,7 @@ def part_of_a_slice(scene: Scene) -> None:
 
 
 def slow_b(scene: Scene) -> None:
-    scene.b.delay(4.0)
+    scene.b.delay(3.0)
 
 
 def some_left(scene: Scene) -> None:
@@ -568,7 +568,7 @@ CASES = (
         0,
         (),
         some_left,
-        act=run_within(8, 2),
+        act=run_within(6, 6),
         hubs=TINY_B,
         slow=True,
     ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from app.budget import Budget
 from app.instants import parse_time
 from emulators.microshare import Request, Response
 from tests.faults.case import Case
-from tests.faults.cases_source import M, T, all_moved
+from tests.faults.cases_source import M, T, all_moved, nothing_moved
 from tests.faults.scene import RUN, Outcome, Scene, run_within
 
 KILLED = "no loss; at most the batches in flight repeat, with the same ids; the next run needs no help"
@@ -89,11 +91,37 @@ def stop_by_signal(scene: Scene) -> Outcome:
     return scene.finish(process)
 
 
+def stop_while_a_hub_is_silent(scene: Scene) -> Outcome:
+    """Give a run that is told to stop while hub b owes it an answer."""
+    budget = Budget(timedelta(seconds=60), grace=timedelta(seconds=3))
+
+    def stop() -> None:
+        while not scene.b.fired["stall"]:
+            time.sleep(0.05)
+        budget.stop()
+
+    scene.b.stall("outcome")
+    stopper = threading.Thread(target=stop, daemon=True)
+    stopper.start()
+    outcome = scene.run_once(budget=budget)
+    stopper.join()
+    return outcome
+
+
+def ended_soon(scene: Scene) -> None:
+    assert scene.report.took_s < 30
+    assert scene.since("b") == 0
+
+
+def silent_source(scene: Scene) -> None:
+    scene.source.faults.slow(30)
+
+
 def much_behind(scene: Scene) -> None:
     scene.pass_quiet_time(hours=30)
     scene.overrides["slice_length"] = timedelta(hours=1)
     scene.overrides["concurrency"] = 1
-    scene.source.faults.slow(0.25)
+    scene.source.faults.slow(0.5)
 
 
 def fair_progress(scene: Scene) -> None:
@@ -107,6 +135,9 @@ def fair_progress(scene: Scene) -> None:
     behind = report.hubs[scene.key("a")].behind_s
     assert behind is not None
     assert behind > 0
+    assert report.left_s > 0
+    assert report.forecast_s is not None
+    assert report.forecast_s > 0
 
 
 def pages_too_large(scene: Scene) -> None:
@@ -128,6 +159,9 @@ def asked_less(scene: Scene) -> None:
     all_moved(scene)
     widths = [_width(found.query) for found in scene.source.queries(M)[1:]]
     assert min(widths) < max(widths)
+    # Once it was answered for less, what is left is asked for no more than that.
+    answered = widths.index(min(widths))
+    assert max(widths[answered:]) < max(widths[:answered])
 
 
 def _width(query: object) -> timedelta:
@@ -192,6 +226,26 @@ CASES = (
         live=True,
     ),
     Case(
+        "E2",
+        "told to stop while a hub does not answer",
+        "what is under way is abandoned within the grace time; the rest is kept",
+        nothing,
+        0,
+        ('"left": 2',),
+        ended_soon,
+        act=stop_while_a_hub_is_silent,
+    ),
+    Case(
+        "E2",
+        "source that answers nothing until the time is over",
+        "ends within the grace time, reported",
+        silent_source,
+        1,
+        ("no query was answered", "check the API"),
+        nothing_moved,
+        act=run_within(2.0, 2.0),
+    ),
+    Case(
         "E3",
         "time used up with a backlog",
         "fair across locations, progress kept, what is left is said",
@@ -199,7 +253,8 @@ CASES = (
         0,
         ('"left": 2',),
         fair_progress,
-        act=run_within(4.0),
+        act=run_within(10.0),
+        slow=True,
     ),
     Case(
         "E4",

@@ -132,6 +132,15 @@ CASES = (
         "password missing", "F2", NAMED, missing("MICROSHARE_PASSWORD"), "MICROSHARE_PASSWORD", "not set"
     ),
     refused("password empty", "F2", NAMED, written(MICROSHARE_PASSWORD=""), "MICROSHARE_PASSWORD"),
+    *(
+        refused(
+            f"password {how}", "F2", NAMED, written(MICROSHARE_PASSWORD=text), "MICROSHARE_PASSWORD", says
+        )
+        for how, text, says in (
+            ("with a stray newline", "canary-stray\n", "newline"),
+            ("with a byte order mark", "\ufeffcanary-stray", "byte order mark"),
+        )
+    ),
     refused(
         "placeholder left in place",
         "F2",

@@ -5,21 +5,27 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import itertools
 import json
 import os
 import resource
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
+from azure.data.tables import TableServiceClient, UpdateMode
+
+from app.instants import HOUR
+from app.model import LocationState
+from app.state.azure_table import row_key
 from app.wiring import wire
 from emulators.microshare import Request, Response
 from tests.azurite import Fault
 from tests.faults.case import Case
-from tests.faults.cases_source import M, T, all_moved
+from tests.faults.cases_source import M, T, all_moved, all_of, nothing_moved
 from tests.faults.scene import RUN, Outcome, Scene, run_command
 
 NAME = "peoplecounterstate"
@@ -42,6 +48,26 @@ def failing(module: object, name: str, code: int) -> Callable[[Scene], None]:
         scene.repeats = 12
 
     return inject
+
+
+def each_call_in_turn(scene: Scene) -> Outcome:
+    """Let each call that writes fail once, a run each, until a run makes no more of them."""
+    for nth in itertools.count(1):
+        sent = scene.since("a")
+        broken = OSError(errno.EIO, os.strerror(errno.EIO))
+        counted = scene.break_nth_call(nth, os, ("fsync", "replace", "link"), broken)
+        outcome = scene.run_once()
+        scene.patch.undo()
+        if counted["made"] < nth:
+            return outcome
+        assert outcome.status in (0, 1), outcome.text
+        scene.repeats += scene.since("a") - sent
+        scene.pass_time(minutes=5)
+    raise AssertionError("a count that ended")
+
+
+def many_calls(scene: Scene) -> None:
+    scene.proof("several calls failed", lambda: scene.fired["a call failed"] >= 5)
 
 
 def no_room_for_files(scene: Scene) -> Outcome:
@@ -69,6 +95,19 @@ def damaged(make: Callable[[bytes], bytes]) -> Callable[[Scene], None]:
         scene.repeats = len(scene.a.received())  # the backup is older
 
     return inject
+
+
+def damaged_row(scene: Scene) -> None:
+    """Cut short what the table has of one location."""
+    table = tables_of(scene).get_table_client(NAME)
+    whole = table.get_entity("location", row_key(M))
+    table.update_entity(dict(whole) | {"doc0": whole["doc0"][:40]}, mode=UpdateMode.REPLACE)
+    scene.after(lambda: table.update_entity(dict(whole), mode=UpdateMode.REPLACE))
+    scene.proof("nothing was asked or sent", lambda: _nothing_done(scene))
+
+
+def tables_of(scene: Scene) -> TableServiceClient:
+    return TableServiceClient.from_connection_string(scene.environ["AzureWebJobsStorage"])
 
 
 def _nothing_done(scene: Scene) -> bool:
@@ -135,26 +174,30 @@ def no_locks(scene: Scene) -> None:
     scene.break_call(fcntl, "flock", OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)))
 
 
-def another_writer(scene: Scene) -> None:
-    """Let another run change a location while this one asks."""
+def another_writer(when: str) -> Callable[[Scene], None]:
+    """Let another run write a location while this one asks for its `devices`, or makes a `query`."""
 
-    def meddle(request: Request) -> Response | None:
-        if request.kind == "query" and not scene.fired["changed meanwhile"]:
-            scene.fired["changed meanwhile"] += 1
-            store = wire(scene.settings()).store
-            state = store.load(NAME)
-            changed = replace(state.locations[M], newest=scene.clock.now)
-            store.save(NAME, replace(state, locations={**state.locations, M: changed}), [M])
-        return None
+    def inject(scene: Scene) -> None:
+        def meddle(request: Request) -> Response | None:
+            if request.kind == when and not scene.fired["changed meanwhile"]:
+                scene.fired["changed meanwhile"] += 1
+                store = wire(scene.settings()).store
+                state = store.load(NAME)
+                changed = replace(state.locations.get(M, LocationState()), newest=scene.clock.now)
+                store.save(NAME, replace(state, locations={**state.locations, M: changed}), [M])
+            return None
 
-    scene.source.intercept = meddle
-    scene.repeats = 6
+        scene.source.intercept = meddle
+        scene.repeats = 6 if when == "query" else 0
+
+    return inject
 
 
 def one_location_lost(scene: Scene) -> None:
     assert {failure.location for failure in scene.report.failures} == {M}
     assert scene.position(T, "a") == scene.clock.now
-    assert scene.position(M, "a") < scene.clock.now
+    held = scene.state().locations[M].checkpoints.get(scene.key("a"))
+    assert held is None or held.delivered_until < scene.clock.now
 
 
 def relay_fault(fault: Fault, times: int, *methods: str) -> Callable[[Scene], None]:
@@ -166,8 +209,18 @@ def relay_fault(fault: Fault, times: int, *methods: str) -> Callable[[Scene], No
     return inject
 
 
-def busy_table(scene: Scene) -> None:
-    relay_fault(Fault.BUSY, 60, "PUT", "PATCH", "POST")(scene)
+def no_save(scene: Scene) -> None:
+    """Let the table refuse every write of a location, the lock's own not."""
+    assert scene.relay is not None
+    for method in ("PUT", "PATCH", "POST"):
+        scene.relay.order(Fault.BUSY, method, "PartitionKey='location'", times=200)
+    # Each door's three readings of a quarter of an hour, at two buildings.
+    scene.repeats = 12
+
+
+def table_is_well(scene: Scene) -> None:
+    assert scene.relay is not None
+    scene.relay.forget_orders()
 
 
 def lock_held(scene: Scene) -> None:
@@ -195,14 +248,80 @@ def stale_lease(scene: Scene) -> None:
     scene.fired["lease ran out"] += 1
 
 
+def give_ids(scene: Scene, an_hour: int) -> None:
+    """Give one location so many more ids in each of the 23 hours before."""
+    store = wire(scene.settings()).store
+    state = store.load(NAME)
+    hours = [scene.clock.now.replace(minute=0) - number * HOUR for number in range(1, 24)]
+    more = {
+        hour: frozenset(f"{at:04}{number:012}" for number in range(an_hour)) for at, hour in enumerate(hours)
+    }
+    held = {
+        hub: replace(
+            found,
+            known_from=min(hours),
+            ids={**found.ids, **{hour: found.ids.get(hour, frozenset()) | ids for hour, ids in more.items()}},
+        )
+        for hub, found in state.locations[M].checkpoints.items()
+    }
+    changed = replace(state.locations[M], checkpoints=held)
+    store.save(NAME, replace(state, locations={**state.locations, M: changed}), [M])
+
+
+def many_ids(scene: Scene) -> None:
+    """Let a location have more ids than a property of 64 KiB takes, but no more than a row does."""
+    give_ids(scene, 900)
+    properties = tables_of(scene).get_table_client(NAME).get_entity("location", row_key(M))
+    scene.proof("ids take several properties", lambda: {"ids0", "ids1", "ids2", "ids3"} <= set(properties))
+
+
+def two_groups_of_many_ids(scene: Scene) -> None:
+    """Let a location have as many ids as fit a row once, and the hubs part, so that they are kept twice."""
+    give_ids(scene, 1_950)
+    scene.b.go_down()
+    scene.repeats = 6
+    scene.proof("it did not fit any more", lambda: "1 MiB" in scene.outcomes[-1].text)
+
+
+def one_location_too_large(scene: Scene) -> None:
+    failed = {(failure.location, failure.hub) for failure in scene.report.failures}
+    assert failed == {(M, None), (None, scene.key("b"))}
+    assert scene.position(T, "a") == scene.clock.now
+    assert scene.position(M, "a") < scene.clock.now
+
+
 EARLIER = {"last_fetch_timestamp": "2026-03-02T11:30:00", "total_events_sent": 42}
 
 
-def earlier_state(scene: Scene) -> None:
-    scene.state_dir.mkdir(mode=0o700)
-    scene.state_file().write_text(json.dumps(EARLIER))
-    kept = scene.state_dir / f"{NAME}.json.earlier"
-    scene.proof("it was kept as it was", lambda: json.loads(kept.read_text()) == EARLIER)
+# What still older ones wrote, for whichever feed they served.
+OLDER = {"last_fetch_time": "2026-03-02T11:30:00", "total_snapshots_sent": 42}
+
+
+def earlier_state(document: Mapping[str, object], file: str, *, kept_as: str = "") -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.state_dir.mkdir(mode=0o700)
+        (scene.state_dir / file).write_text(json.dumps(document))
+        kept = scene.state_dir / (kept_as or file)
+        scene.proof("it was kept as it was", lambda: json.loads(kept.read_text()) == document)
+        begins_there(scene)
+
+    return inject
+
+
+def earlier_row(scene: Scene) -> None:
+    table = tables_of(scene).create_table_if_not_exists(NAME)
+    table.create_entity({"PartitionKey": "forwarder", "RowKey": "state", **EARLIER})
+
+    def kept() -> bool:
+        row = table.get_entity("forwarder", "state")
+        return {name: row[name] for name in EARLIER} == EARLIER
+
+    scene.proof("it was kept as it was", kept)
+    begins_there(scene)
+
+
+def begins_there(scene: Scene) -> None:
+    """Expect nothing from before the earlier forwarder's position."""
     scene.proof("its position counts", lambda: "2026-03-02T11:30:00" in scene.outcomes[-1].text)
     for text in scene.shown_now():
         entry = json.loads(text)[2]
@@ -267,6 +386,15 @@ CASES = (
     Case("D1", "rename that fails", INTACT, failing(os, "replace", errno.EIO), 1, ("check that disk",)),
     Case(
         "D1",
+        "each call that writes fails once",
+        "in whichever run and call: no exception, nothing lost, repeats bounded",
+        many_calls,
+        act=each_call_in_turn,
+        check=all_moved,
+        slow=True,
+    ),
+    Case(
+        "D1",
         "file size limit of the account",
         INTACT,
         will_repeat,
@@ -285,16 +413,36 @@ CASES = (
             "foreign JSON in place of the state": lambda _: b'{"hello": [1, 2]}',
         }.items()
     ),
+    Case(
+        "D2",
+        "row of a table cut short",
+        "refused with advice, never read as empty; nothing is asked or sent",
+        damaged_row,
+        1,
+        ("cannot be read as state", "`state import`", "`state reset`"),
+        table=True,
+    ),
     Case("D3", "state folder missing", "made, for this account alone", no_folder, new=True, check=all_moved),
     Case(
         "D4",
         "row changed by another run meanwhile",
         "that location stops for this run, others go on",
-        another_writer,
+        another_writer("query"),
         1,
         (M,),
         one_location_lost,
         table=True,
+    ),
+    Case(
+        "D4",
+        "row made by another run meanwhile",
+        "that location stops for this run, others go on",
+        another_writer("devices"),
+        1,
+        (M,),
+        one_location_lost,
+        table=True,
+        new=True,
     ),
     Case(
         "D4",
@@ -311,6 +459,36 @@ CASES = (
         relay_fault(Fault.BUSY, 1, "PUT", "POST", "GET"),
         check=all_moved,
         table=True,
+    ),
+    Case(
+        "D4",
+        "table that fails with 500 for a moment",
+        "tried again",
+        relay_fault(Fault.BROKEN, 1, "PUT", "POST", "GET"),
+        check=all_moved,
+        table=True,
+    ),
+    Case(
+        "D4",
+        "table busy for good",
+        "the run is refused, with what was said; nothing is asked or sent",
+        relay_fault(Fault.BUSY, 200, "GET", "PUT", "PATCH", "POST"),
+        1,
+        ("throttled", "the next run tries again"),
+        all_of(table_is_well, nothing_moved),
+        table=True,
+        slow=True,
+    ),
+    Case(
+        "D4",
+        "table busy from the first save of a run on",
+        "the old state is whole, sending stops; repeats are bounded",
+        no_save,
+        1,
+        ("throttled", "the next run tries again"),
+        table_is_well,
+        table=True,
+        slow=True,
     ),
     Case(
         "D5",
@@ -358,10 +536,29 @@ CASES = (
         "D6",
         "state of the earlier forwarder",
         "taken over once, kept as it was, said in the report",
-        earlier_state,
+        earlier_state(EARLIER, f"{NAME}.json", kept_as=f"{NAME}.json.earlier"),
         says=("earlier forwarder",),
         check=counted_on,
         new=True,
+    ),
+    Case(
+        "D6",
+        "state.json of a still older one, with other names",
+        "taken over once, kept as it was, said in the report",
+        earlier_state(OLDER, "state.json"),
+        says=("earlier forwarder",),
+        check=counted_on,
+        new=True,
+    ),
+    Case(
+        "D6",
+        "row of the earlier forwarder in a table",
+        "taken over once, kept as it was, said in the report",
+        earlier_row,
+        says=("earlier forwarder",),
+        check=counted_on,
+        new=True,
+        table=True,
     ),
     Case(
         "D7",
@@ -395,6 +592,25 @@ CASES = (
         lambda scene: scene.proof("ids were dropped", lambda: len(scene.outcomes) > 3),
         act=days_of_ids,
         check=few_ids_kept,
+    ),
+    Case(
+        "D8",
+        "more ids than a property of a table takes",
+        "packed into several",
+        many_ids,
+        check=all_moved,
+        table=True,
+    ),
+    Case(
+        "D8",
+        "more ids than a row of a table takes",
+        "refused before it is written, with what to do; others go on",
+        two_groups_of_many_ids,
+        1,
+        ("shorten the look-back, or resume or remove hubs",),
+        one_location_too_large,
+        table=True,
+        slow=True,
     ),
     Case(
         "D9",
