@@ -1,4 +1,4 @@
-"""Runs the fault matrix, prints how every case stands, and writes it into docs/faults.md."""
+"""Runs the whole fault matrix, prints how every case stands, and writes it into docs/faults.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,37 +15,42 @@ from app.config import APP_ROOT
 from tests.faults import document
 from tests.faults.matrix import CASES
 
+NOT_RUN = "not run"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--workers", default="4", help="how many cases at a time")
     arguments = parser.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "results.xml"
         words = ["-m", "pytest", "tests/faults", "-n", arguments.workers, "--show-capture=no", "--tb=short"]
         subprocess.run([sys.executable, *words, f"--junitxml={told}"], cwd=APP_ROOT, check=False)
         results = _results(told)
+    minutes = (time.monotonic() - began) / 60
     for case in CASES:
         print(f"{case.id:4} {case.name:62} {case.expects[:70]:72} {results[case.title]}")
-    red = [case.title for case in CASES if results[case.title].startswith(("red", "not run"))]
-    print(
-        f"{len(CASES)} cases, {sum(result == 'green' for result in results.values())} green, {len(red)} red"
-    )
-    document.write(document.table(CASES, results))
-    return 1 if red else 0
+    green = sum(result == "green" for result in results.values())
+    print(f"{len(CASES)} cases, {green} green, in {minutes:.1f} minutes")
+    if NOT_RUN in results.values():
+        print("not every case was run, so docs/faults.md stays as it was")
+        return 1
+    document.write(document.table(CASES, results, minutes=minutes))
+    return 0 if green == len(CASES) else 1
 
 
-def _results(told: Path) -> dict[str, str]:
+def _results(told: Path) -> Mapping[str, str]:
     """Read how each case ended; what is known to be wrong says so with its reason."""
-    found = {case.title: "not run" for case in CASES}
+    found = {case.title: NOT_RUN for case in CASES}
     reasons = {case.title: case.known for case in CASES}
-    for test in ElementTree.parse(told).iter("testcase"):
+    for test in ElementTree.parse(told).iter("testcase") if told.exists() else ():
         title = test.get("name", "").partition("[")[2].removesuffix("]")
         if test.find("failure") is not None or test.find("error") is not None:
             found[title] = "red"
         elif (skipped := test.find("skipped")) is not None:
             known = skipped.get("type") == "pytest.xfail"
-            found[title] = f"known: {reasons[title]}" if known else "not run"
+            found[title] = f"known: {reasons[title]}" if known else NOT_RUN
         else:
             found[title] = "green"
     return {title: result for title, result in found.items() if title in reasons}

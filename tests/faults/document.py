@@ -13,12 +13,13 @@ _BEGIN, _END = "<!-- fault cases -->", "<!-- /fault cases -->"
 _SECTION = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL)
 
 
-def table(cases: Sequence[Case], results: Mapping[str, str]) -> str:
-    """Give the section: how many cases and how they stand, and a row a case."""
+def table(cases: Sequence[Case], results: Mapping[str, str], *, minutes: float) -> str:
+    """Give the section of a whole run: how many cases, how they stand, and a row a case."""
     green = sum(results[case.title] == "green" for case in cases)
     rows = [f"| {case.id} | {case.name} | {case.expects} | {results[case.title]} |" for case in cases]
     head = ["| # | situation | right behaviour | result |", "|---|---|---|---|"]
-    return "\n".join([_BEGIN, "", f"{len(cases)} cases, {green} green.", "", *head, *rows, "", _END])
+    count = f"{len(cases)} cases, {green} green; the whole run took {minutes:.0f} minutes."
+    return "\n".join([_BEGIN, "", count, "", *head, *rows, "", _END])
 
 
 def write(section: str) -> None:
