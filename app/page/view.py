@@ -24,6 +24,13 @@ WELL = "well"
 WANTING = "wanting"
 UNKNOWN = "unknown"
 
+# How `status` says that a feed fares, in a sentence.
+_FARES = {
+    "failing": "is failing",
+    "behind": "is behind",
+    "stopped": "has stopped",
+    "never ran": "never ran",
+}
 # What the headings and causes of an audit mean, for readers who have not seen its documentation.
 _HEADINGS = {
     "missing": "missing",
@@ -192,6 +199,11 @@ class _Feed:
         """Count what hubs should have by now, and a run still brings."""
         found = (each for hub in self.compared.values() for each in hub.differences)
         return sum(each.readings for each in found if each.due and each.cause == BEHIND)
+
+    def trouble(self) -> Iterator[str]:
+        """Say how the feed fares now, where that is not well."""
+        if not self._status.get("ok", True) and self._status["verdict"] in _FARES:
+            yield f"{self.found.title} {_FARES[self._status['verdict']]}"
 
     def problems(self) -> Iterator[str]:
         """Give what could not be read or compared, with what to do."""
@@ -381,7 +393,7 @@ class _Feed:
 
 def _what(each: Difference) -> str:
     """Say what readings are, and why."""
-    heading = _HEADINGS[each.heading]
+    heading = "to come" if each.cause == BEHIND and not each.due else _HEADINGS[each.heading]
     return f"{heading}: {_CAUSES.get(each.cause, each.cause)}" if each.cause else heading
 
 
@@ -506,7 +518,10 @@ def _verdict(feeds: Sequence[_Feed]) -> Verdict:
         headline = "Nothing was published"
     else:
         headline = "Every reading arrived" if complete else "Every reading that is due arrived"
-    state = WANTING if wrong or partly else WELL
+    trouble = [text for feed in feeds for text in feed.trouble()]
+    if trouble:
+        headline += f"; {', '.join(trouble)}"
+    state = WANTING if wrong or partly or trouble else WELL
     if complete:
         everywhere = f"{published:,} of {published:,} published readings are at every hub"
         return Verdict(state, headline, everywhere + (" that could be compared" if partly else ""))

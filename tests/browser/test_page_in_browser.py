@@ -96,7 +96,9 @@ def test_the_page_itself_never_scrolls_sideways(show: Show, made: Callable[[], F
 def test_the_first_screen_answers_in_words(show: Show) -> None:
     page = show(troubled(), width=375, height=740)
 
-    assert page.get_by_role("heading", level=2).first.inner_text() == "16 readings missing"
+    assert page.get_by_role("heading", level=2).first.inner_text() == (
+        "16 readings missing; people counter is failing"
+    )
     box = page.locator(".verdict p").bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < 740

@@ -97,6 +97,12 @@ def test_what_a_run_still_brings_is_no_fault() -> None:
     )
 
 
+def test_a_feed_that_fails_now_is_named_though_every_reading_of_the_window_arrived() -> None:
+    found = verdict(a_feed(status=a_status(ok=False, verdict="stopped", said="the last run was 2 h ago")))
+
+    assert (found.state, found.headline) == ("wanting", "Every reading arrived; people counter has stopped")
+
+
 def test_what_a_hub_should_have_by_now_is_overdue() -> None:
     backup = Audited(BACKUP).lacks("Quay+One", DAY.end - 5 * HOUR, 80, "behind")
 
@@ -335,7 +341,7 @@ def test_differences_are_listed_with_their_cause_faults_first() -> None:
             "people-backup",
             "50% Annex, Example Beacon House and 3 more",
             45,
-            "missing: a run is going to bring them",
+            "to come: a run is going to bring them",
             DAY.end - HOUR,
             DAY.end - HOUR + timedelta(minutes=8),
         ),
