@@ -142,7 +142,8 @@ class HubAudit:
     beside a newer one, `foreign` events that are not of this feed and forwarder or its locations.
     `readable_from` is the time from which nothing was lost to the hub's retention (None: ever).
     `failures` are locations that could not be compared, and why; with an `error` the hub could not
-    be, and nothing else is said. `max_delay_s` is the longest that a delivered reading took.
+    be, and nothing else is said. `max_delay_s` is the longest that a delivered reading took. `wrong`
+    counts what speaks against the promise, `repaired` what of it has been sent since.
     """
 
     feed: str
@@ -155,6 +156,7 @@ class HubAudit:
     changed: Collection[Finding] = ()
     unknown: Collection[Finding] = ()
     wrong: int = 0
+    repaired: int = 0
     superseded: int = 0
     foreign: int = 0
     locations: int = 0
@@ -170,7 +172,7 @@ class HubAudit:
     @property
     def ok(self) -> bool:
         """Whether all of it could be compared, and nothing is wrong."""
-        return not self.wrong and not self.failures and self.error is None
+        return self.wrong <= self.repaired and not self.failures and self.error is None
 
 
 # --- slots ------------------------------------------------------------------------------------------
@@ -346,6 +348,19 @@ class Promised:
     def _gap(self, time: datetime) -> str | None:
         return next((gap.cause for gap in self.gaps if time in gap.window), None)
 
+    def explained(self, finding: Finding, *, flawed: bool = False) -> Finding:
+        """Give a missing reading with its cause, and whether the hub should have it by now.
+
+        A `flawed` one can never be forwarded. Where it is not in quarantine any more, it was dealt with.
+        """
+        known = self.checkpoint is not None and self.checkpoint.knows(finding.id)
+        if flawed:
+            due = finding.id in self.quarantined or not known
+            return replace(finding, cause=QUARANTINED, due=due)
+        cause = self.cause(finding.time, finding.id)
+        due = cause != BEFORE_START and not (cause == BEHIND and self.current)
+        return replace(finding, cause=cause, due=due)
+
 
 def promised(
     location: LocationState,
@@ -382,13 +397,6 @@ def _began(checkpoint: Checkpoint, limits: Limits) -> datetime:
     if checkpoint.known_from > hour_of(checkpoint.delivered_until - limits.reach):
         return checkpoint.known_from
     return EPOCH
-
-
-def explained(finding: Finding, promise: Promised) -> Finding:
-    """Give a missing reading with its cause, and whether the hub should have it by now."""
-    cause = promise.cause(finding.time, finding.id)
-    due = cause != BEFORE_START and not (cause == BEHIND and promise.current)
-    return replace(finding, cause=cause, due=due)
 
 
 # --- counting ---------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ CREATE TABLE seen (hub INTEGER, event BLOB, PRIMARY KEY (hub, event)) WITHOUT RO
 """
 # An event that comes again adds to what is there; the order of arrival tells which version is newest.
 _HOLD = """
-INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-    times = times + excluded.times, first = min(first, excluded.first), last = max(last, excluded.last),
+INSERT INTO held VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
+    times = times + ?12, first = min(first, excluded.first), last = max(last, excluded.last),
     enqueued = min(enqueued, excluded.enqueued), message_id = coalesce(message_id, excluded.message_id)
 """
 _FIND = "INSERT INTO found VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -82,8 +82,8 @@ class Tally:
         )
         self._add("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def hold(self, hub: str, reading: Delivered) -> None:
-        """Note what a hub holds; once more adds to its `times`."""
+    def hold(self, hub: str, reading: Delivered, *, repeats: bool = True) -> None:
+        """Note what a hub holds; once more adds one to its `times`, unless it is none that `repeats`."""
         row = (
             self._hub_of[hub],
             self._place_of[reading.location],
@@ -96,6 +96,7 @@ class Tally:
             reading.last,
             None if reading.enqueued is None else _us(reading.enqueued),
             reading.message_id,
+            int(repeats),
         )
         self._add(_HOLD, row)
 
@@ -126,7 +127,7 @@ class Tally:
                 _instant(us),
                 reading_id,
                 written,
-                max(times, 1),
+                times,
                 first,
                 last,
                 None if enqueued is None else _instant(enqueued),
@@ -159,13 +160,14 @@ class Tally:
         """Give what a hub lacks of one location, by time."""
         return list(self._found(hub, "missing", self._place_of[location]))
 
-    def repaired(self, hub: str, location: str, reading_ids: Iterable[str]) -> None:
-        """Note that missing readings have been sent."""
+    def repaired(self, hub: str, location: str, sent: Iterable[tuple[datetime, str]]) -> None:
+        """Note that missing readings, told by time and id, have been sent."""
         of = self._hub_of[hub], _HEADINGS.index("missing"), self._place_of[location]
         with _explained():
             self._file.executemany(
-                "UPDATE found SET repaired = 1 WHERE hub = ? AND heading = ? AND place = ? AND id = ?",
-                [(*of, reading_id) for reading_id in reading_ids],
+                "UPDATE found SET repaired = 1 "
+                "WHERE hub = ? AND heading = ? AND place = ? AND us = ? AND id = ?",
+                [(*of, _us(time), reading_id) for time, reading_id in sent],
             )
 
     def count(self, hub: str, heading: Heading) -> int:

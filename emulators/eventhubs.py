@@ -187,8 +187,7 @@ class EmulatedHub:
 
     def received(self) -> list[StoredEvent]:
         """Everything that was stored, acknowledged or not, in the order of arrival over all partitions."""
-        records: list[Record] = self._on_loop(lambda: list(self._hub.log))
-        return [record.event for record in records]
+        return [record.event for record in self._records()]
 
     @property
     def connections(self) -> int:
@@ -207,10 +206,27 @@ class EmulatedHub:
 
     def discard(self, predicate: Callable[[StoredEvent], bool]) -> int:
         """Take stored events away, as if they had never come; gives how many."""
-        records: list[Record] = self._on_loop(lambda: list(self._hub.log))
-        gone = {id(record) for record in records if predicate(record.event)}
+        gone = {id(record) for record in self._records() if predicate(record.event)}
         self._on_loop(lambda: self._hub.discard(gone))
         return len(gone)
+
+    def repeat(self, predicate: Callable[[StoredEvent], bool]) -> int:
+        """Store events once more, as a producer makes it that lost an acknowledgement; gives how many."""
+        chosen = [record for record in self._records() if predicate(record.event)]
+        self._on_loop(lambda: self._hub.repeat(chosen))
+        return len(chosen)
+
+    def rewrite(self, predicate: Callable[[StoredEvent], bool], old: bytes, new: bytes) -> int:
+        """Put `new` in the place of `old`, of the same length, wherever events have it; gives how many."""
+        if len(old) != len(new):
+            raise ValueError(f"{old!r} and {new!r} differ in length, and sizes are encoded beside them")
+        chosen = [record for record in self._records() if predicate(record.event)]
+        self._on_loop(lambda: self._hub.rewrite(chosen, old, new))
+        return len(chosen)
+
+    def _records(self) -> list[Record]:
+        records: list[Record] = self._on_loop(lambda: list(self._hub.log))
+        return records
 
     def throttle(self, times: int | None) -> None:
         """Reject as too busy, with error code 50002."""
@@ -378,6 +394,14 @@ class _Hub:
         self.log = [record for record in self.log if id(record) not in gone]
         for partition in self.partitions.values():
             partition.records = [record for record in partition.records if id(record) not in gone]
+
+    def repeat(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.store([record.encoded], record.partition_key, record.partition.id, record.connection)
+
+    def rewrite(self, records: Iterable[Record], old: bytes, new: bytes) -> None:
+        for record in records:
+            record.rewrite(old, new)
 
     def go_down(self) -> None:
         self.faults.down = True

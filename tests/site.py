@@ -16,7 +16,7 @@ from typing import Any
 
 from app.budget import Budget
 from app.config import load_settings
-from app.forwarder import run_forwarder
+from app.forwarder import Wiring, run_forwarder
 from app.instants import parse_time
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
@@ -104,17 +104,20 @@ class Site:
         self, feed: str = "people_counter", *, dry_run: bool = False, budget: Budget | None = None
     ) -> Report:
         """Run a feed once, at the clock's instant; give its report, failed or not."""
+        try:
+            return run_forwarder(feed, self.wiring(dry_run=dry_run), budget=budget)
+        except RunFailed as failed:
+            return failed.report
+
+    def wiring(self, *, dry_run: bool = False) -> Wiring:
+        """Give the parts of a run that goes by the clock."""
         wiring = wire(self.settings(), dry_run=dry_run)
         microshare = wiring.settings.microshare
 
         def make_client(budget: Budget) -> MicroshareClient:
             return MicroshareClient(microshare, budget, tokens=self.tokens, now=self.host_clock)
 
-        wiring = replace(wiring, make_client=make_client, now=self.host_clock)
-        try:
-            return run_forwarder(feed, wiring, budget=budget)
-        except RunFailed as failed:
-            return failed.report
+        return replace(wiring, make_client=make_client, now=self.host_clock)
 
     def restart(self) -> None:
         """Forget what a process keeps in memory."""

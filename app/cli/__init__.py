@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Run a feed once, exactly as its timer would.",
     "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",
     "backfill": "Ask the source for a past window again, and send it to the hubs.",
+    "audit": "Compare what the source shows with what the hubs hold, reading by reading.",
     "tail": "Read a hub's events.",
     "send-test": "Send marked test events to a hub, to see it work end to end.",
     "state": "Look at a feed's state, copy it, move it elsewhere, or change it by hand.",

@@ -24,18 +24,19 @@ from app.cli.edge import (
     confirmed,
     dashed,
     find_feed,
-    find_hub,
+    find_hubs,
     json_option,
     yes_option,
 )
 from app.cli.output import Output, counted, moment, printable, span
 from app.cli.run import show
 from app.cli.stop import Stop
+from app.cli.window import instant
 from app.errors import FeedOff, StateError, StateTooLarge
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
 from app.forwarder import Progress, Wiring, run_forwarder
-from app.instants import EPOCH, MILLISECOND, floor_to, format_time, parse_time, utc_now
+from app.instants import MILLISECOND, floor_to, format_time, utc_now
 from app.ledger import Ledger
 from app.locations import find_locations
 from app.model import Slice
@@ -50,12 +51,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 _ASKING = timedelta(minutes=2)
 # Runs in a row that opened no slice: the next one would not either.
 _FRUITLESS = 3
@@ -126,10 +121,11 @@ def command(
     settings = begin(as_json=as_json)
     name = _feed_named(feed, settings)
     now = floor_to(utc_now(), MILLISECOND)
-    window = Slice(_instant("--from", since, now), _instant("--to", until, now))
+    # Cut, so that the same command stays the same request for a while.
+    window = Slice(instant("--from", since, now, cut=True), instant("--to", until, now, cut=True))
     if window.start >= min(window.end, now):
         raise click.UsageError(f"--from {since} does not lie before --to {until}, and before now")
-    chosen = _hubs_named(hubs, settings)
+    chosen = find_hubs(settings, hubs)
     keys = tuple(hub.key for hub in chosen) if hubs else ()
     backfill = Backfill(name, window, tuple(dict.fromkeys(locations)), keys, only_missing)
     job = _prepared(backfill, settings, chosen, now)
@@ -151,43 +147,6 @@ def _feed_named(wanted: str, settings: Settings) -> str:
     if not feed.view_id:
         raise FeedOff([f"feeds.{feed.name}: the feed is off; set its view id to fill it"])
     return feed.name
-
-
-def _instant(option: str, text: str, now: datetime) -> datetime:
-    """Read an ISO time, or a duration back from now. Raises UsageError for anything else, or before 1970."""
-    found = _read_instant(option, text, now)
-    if found < EPOCH:
-        raise click.UsageError(f"{option}: {printable(text)} is before 1970; no source goes back so far")
-    return found
-
-
-def _read_instant(option: str, text: str, now: datetime) -> datetime:
-    if text[:-1].isdecimal() and text[-1:] in _UNITS:
-        unit = _UNITS[text[-1]]
-        # Cut to its unit, so that the same command stays the same request for a while.
-        try:
-            return floor_to(now - int(text[:-1]) * unit, unit)
-        except OverflowError:
-            return EPOCH - unit
-    try:
-        return floor_to(parse_time(text), MILLISECOND)
-    except (ValueError, OverflowError):
-        raise click.UsageError(
-            f"{option}: {printable(text)!r} is no time; write it like 2026-03-01T06:00:00Z, or a duration "
-            "back from now like 30d or 6h"
-        ) from None
-
-
-def _hubs_named(wanted: Sequence[str], settings: Settings) -> list[HubSettings]:
-    """Give the hubs to send to: those that are on, or those named, which must be."""
-    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
-    for hub in named.values():
-        if not hub.enabled:
-            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
-    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
-    if not hubs:
-        raise click.UsageError("every hub is paused; enable one first")
-    return hubs
 
 
 def _prepared(backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime) -> _Job:

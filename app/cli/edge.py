@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,3 +133,15 @@ def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
         f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
     )
     raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))
+
+
+def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:
+    """Give the hubs that are on, or those of these keys or names, which must be. Raises UsageError."""
+    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
+    for hub in named.values():
+        if not hub.enabled:
+            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
+    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
+    if not hubs:
+        raise click.UsageError("every hub is paused; enable one first")
+    return hubs

@@ -8,6 +8,7 @@ fold to its width.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _PIPE_WIDTH = 10_000
 # Some readers of JSON lines take these for the end of a line; only strings can hold them.
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 _GAP = 2
+# Members of a long list that are written at once.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,22 @@ class Output:
 
     def write_object(self, found: Mapping[str, Any]) -> None:
         """Write one JSON object on a line of its own."""
-        line = strict_json.dumps(redacted(found)).decode()
-        self._write((line.translate(_LINE_ENDS) + "\n").encode())
+        self._write(_json(found) + b"\n")
+
+    def write_long_object(
+        self, begins: Mapping[str, Any], lists: Mapping[str, Iterable[Any]], ends: Mapping[str, Any]
+    ) -> None:
+        """Write one JSON object on a line of its own, whose lists may be longer than memory holds."""
+        self._write(_json(begins)[:-1])
+        for name, members in lists.items():
+            self._write(b"," + _json(name) + b":[")
+            first = True
+            for some in _some(members):
+                self._write(b"" if first else b",")
+                self._write(b",".join(map(_json, some)))
+                first = False
+            self._write(b"]")
+        self._write(b"," + _json(ends)[1:] + b"\n")
 
     def write_document(self, content: bytes) -> None:
         """Write a document as it is, nothing redacted: what is read back must be what was written."""
@@ -118,6 +135,16 @@ class Output:
             self.reader_gone = True
             # What is still buffered would fail again when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _json(found: Any) -> bytes:
+    return strict_json.dumps(redacted(found)).decode().translate(_LINE_ENDS).encode()
+
+
+def _some(members: Iterable[Any]) -> Iterator[list[Any]]:
+    left = iter(members)
+    while some := list(itertools.islice(left, _AT_ONCE)):
+        yield some
 
 
 def text(content: object, style: str = "") -> Text:

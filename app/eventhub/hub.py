@@ -65,7 +65,7 @@ class Packed:
 
 def partition_key(location: str) -> str:
     """Give a location's partition key: itself, or where it is too long its start and a stable hash."""
-    key = _wire_text(location)
+    key = wire_text(location)
     if len(key) <= _LONGEST_PARTITION_KEY:
         return key
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
@@ -306,11 +306,11 @@ def _try_add(batch: EventDataBatch, event: Event) -> bool:
 
 
 def _wire_value(value: str | int | bool) -> str | int | bool:
-    return _wire_text(value) if isinstance(value, str) else value
+    return wire_text(value) if isinstance(value, str) else value
 
 
-def _wire_text(text: str) -> str:
-    """AMQP texts are UTF-8, which has no lone surrogates: write those as their escapes."""
+def wire_text(text: str) -> str:
+    """Give a text as it is on the wire: UTF-8 has no lone surrogates, they are written as their escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -78,6 +78,8 @@ class HubReader:
         self._owes_event = False
         self._found: list[Mapping[str, Any]] = []
         self._since: datetime | None = None
+        # When the newest event came that the hub held as it was opened; None where it never had any.
+        self.newest: datetime | None = None
         self.kept_since: dict[str, datetime] = {}
         # By partition: the last event that came, and the one that the hub says is its last.
         self.withheld: dict[str, tuple[int, int]] = {}
@@ -104,6 +106,8 @@ class HubReader:
             oldest = -1 if since is None else since
             self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else oldest
         self._found, self._since = found, since
+        came = [known["last_enqueued_time_utc"] for known in found if not known["is_empty"]]
+        self.newest = max(came, default=None)
         self._owes_event = not latest and any(map(self._holds_some, found))
         return len(found)
 

@@ -7,12 +7,13 @@ that each operation tells the truth about itself, whatever it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.instants import HOUR, hour_of
 from app.model import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seals, Slice
+from app.proof import unprovable
 
 LEFT_BEHIND = "left behind"
 
@@ -122,6 +123,34 @@ def move(state: FeedState, former: str, name: str) -> FeedState:
     return replace(state, locations=locations)
 
 
+def close_gap(state: FeedState, location: str, gap: Gap, hubs: Collection[str]) -> FeedState:
+    """Take a gap away that is over for these hubs; it stays for the others that it is about."""
+    found = state.locations[location]
+    left = tuple(hub for hub in sorted(gap.hubs or found.checkpoints) if hub not in hubs)
+    still = [replace(gap, hubs=left)] if left else []
+    kept = [part for known in found.gaps for part in (still if known == gap else [known])]
+    return _with_location(state, location, replace(found, gaps=tuple(kept)))
+
+
+def remember(state: FeedState, location: str, hub: str, sent: Iterable[tuple[datetime, str]]) -> FeedState:
+    """Note readings (hour, id) that a hub got beside its runs, so that none of them sends them again.
+
+    Those from before its ids are complete are never read again. Of their hours the daily comparison
+    would find fewer readings at the hub than there are, so it leaves them out.
+    """
+    found = state.locations.get(location, LocationState())
+    known = found.checkpoints.get(hub)
+    if known is None:
+        return state
+    pairs = list(sent)
+    noted = known.with_ids((hour, reading_id) for hour, reading_id in pairs if hour >= known.known_from)
+    seals = dict(found.seals)
+    if hub in seals:
+        seals[hub] = unprovable(seals[hub], {hour for hour, _ in pairs} & seals[hub].keys())
+    checkpoints = {**found.checkpoints, hub: noted}
+    return _with_location(state, location, replace(found, checkpoints=checkpoints, seals=seals))
+
+
 def effects(before: FeedState, after: FeedState, start: datetime) -> list[Effect]:
     """Say what it means that `before` becomes `after`, for all hubs that `before` has a position of.
 
@@ -176,6 +205,10 @@ def _without(seals: Mapping[str, Seals], hubs: Iterable[str]) -> dict[str, Seals
 def _with_counts(record: HubRecord, former: HubRecord) -> HubRecord:
     counted = record.plus(events=former.events, readings=former.readings, duplicates=former.duplicates)
     return replace(counted, last_success=record.last_success or former.last_success)
+
+
+def _with_location(state: FeedState, name: str, location: LocationState) -> FeedState:
+    return replace(state, locations={**state.locations, name: location})
 
 
 def _left_behind(

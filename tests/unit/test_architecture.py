@@ -51,6 +51,8 @@ LAYERS = [
         "page",
         "telemetry",
         "azure_monitor",
+        "auditor",
+        "repair",
     },
     {"timer", "cli", "__main__"},
 ]

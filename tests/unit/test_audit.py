@@ -15,7 +15,6 @@ from app.audit import (
     HourCount,
     Published,
     compare,
-    explained,
     promised,
     slot_of,
     written_time,
@@ -215,6 +214,7 @@ def cause(
     error: str | None = None,
     expired: datetime | None = None,
     quarantined: frozenset[str] = frozenset(),
+    flawed: bool = False,
 ) -> tuple[str | None, bool]:
     """Give the cause of a missing reading of this time, and whether it is due."""
     location = LocationState(
@@ -231,7 +231,7 @@ def cause(
         quarantined=quarantined,
         expired=expired,
     )
-    finding = explained(Finding("missing", PLACE, time, None, reading_id), promise)
+    finding = promise.explained(Finding("missing", PLACE, time, None, reading_id), flawed=flawed)
     return finding.cause, finding.due
 
 
@@ -265,6 +265,14 @@ def test_one_from_before_the_hub_began_was_never_promised() -> None:
 
 def test_one_in_quarantine_is_named_so_wherever_it_lies() -> None:
     assert cause(NOON - 2 * HOUR, quarantined=frozenset({"x" * 16})) == ("quarantined", True)
+
+
+def test_one_that_can_never_be_forwarded_is_wrong_until_it_was_dealt_with() -> None:
+    kept = frozenset({"k" * 16})
+
+    assert cause(NOON - HOUR, reading_id="k" * 16, quarantined=kept, flawed=True) == ("quarantined", True)
+    assert cause(NOON - HOUR, reading_id="k" * 16, flawed=True) == ("quarantined", False)
+    assert cause(NOON - HOUR, flawed=True) == ("quarantined", True)
 
 
 @pytest.mark.parametrize("name", ["saturated", "missed"])

@@ -15,8 +15,8 @@ def shown(location: str, at: datetime, reading_id: str = "x" * 16) -> Published:
     return Published(location, b"slot", at, reading_id, reading_id, "as written")
 
 
-def held(location: str, at: datetime, *, arrived: int, times: int = 1) -> Delivered:
-    return Delivered(location, b"slot", at, "x" * 16, "as written", times, arrived, arrived, NOON, None)
+def held(location: str, at: datetime, *, arrived: int) -> Delivered:
+    return Delivered(location, b"slot", at, "x" * 16, "as written", 1, arrived, arrived, NOON, None)
 
 
 def test_what_is_published_comes_back_whole_and_sorted_by_location_and_time_each_once() -> None:
@@ -37,8 +37,8 @@ def test_what_is_published_comes_back_whole_and_sorted_by_location_and_time_each
 
 def test_what_a_hub_holds_is_its_own_and_is_counted_with_its_first_and_last_arrival() -> None:
     with Tally(["A"], ["one", "two"]) as tally:
-        for arrived, times in ((7, 1), (3, 1), (9, 0)):
-            tally.hold("one", held("A", NOON, arrived=arrived, times=times))
+        for arrived, repeats in ((7, True), (3, True), (9, False)):
+            tally.hold("one", held("A", NOON, arrived=arrived), repeats=repeats)
         tally.hold("two", held("A", NOON, arrived=1))
 
         (one,), (two,) = tally.delivered("one"), tally.delivered("two")
@@ -63,7 +63,7 @@ def test_findings_are_kept_by_hub_and_heading_and_change_when_they_are_repaired(
         kept = tally.findings("one", "missing")
 
         before = list(kept)
-        tally.repaired("one", "B", ["3"])
+        tally.repaired("one", "B", [(NOON, "3")])
 
         assert sorted(before, key=lambda found: found.id) == missing
         assert {found.id: found.repaired for found in kept} == {"1": False, "2": False, "3": True}
