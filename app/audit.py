@@ -377,9 +377,10 @@ def promised(
     gaps = tuple(gap for gap in location.gaps if not gap.hubs or hub in gap.hubs)
     if checkpoint is None:
         return Promised(start, start, False, None, gaps, quarantined, expired)
-    failing = location.error or location.hubs.get(hub, HubRecord()).error
+    record = location.hubs.get(hub, HubRecord())
+    failing = location.error or record.error
     return Promised(
-        start=_began(checkpoint, limits),
+        start=_began(checkpoint, record, limits),
         read_from=read_floor(checkpoint, limits),
         current=not failing and is_steady(checkpoint.delivered_until, horizon),
         checkpoint=checkpoint,
@@ -389,11 +390,14 @@ def promised(
     )
 
 
-def _began(checkpoint: Checkpoint, limits: Limits) -> datetime:
-    """Give the time before which nothing was promised, as far as it is still known.
+def _began(checkpoint: Checkpoint, record: HubRecord, limits: Limits) -> datetime:
+    """Give the time before which nothing was promised, as far as it is known.
 
-    Ids that are dropped raise `known_from` to the hour; one that lies later is where the hub began.
+    Without a record of it: ids that are dropped raise `known_from` to the hour; one that lies later
+    is where the hub began.
     """
+    if record.start is not None:
+        return min(record.start, checkpoint.known_from)
     if checkpoint.known_from > hour_of(checkpoint.delivered_until - limits.reach):
         return checkpoint.known_from
     return EPOCH

@@ -55,8 +55,11 @@ class Ledger:
 
     def begin(self, name: str, hub: str, start: datetime, at: datetime) -> None:
         """Give a hub its first checkpoint of a location: nothing before `start` is ever read."""
-        if self.location(name).begun is None:
-            self._set(name, replace(self.location(name), begun=at))
+        location = self.location(name)
+        record = location.hubs.get(hub, HubRecord())
+        first = start if record.start is None else min(start, record.start)
+        hubs = {**location.hubs, hub: replace(record, start=first)}
+        self._set(name, replace(location, begun=location.begun or at, hubs=hubs))
         self._set_checkpoint(name, hub, Checkpoint(start, start))
 
     def set_back(self, name: str, hub: str, horizon: datetime) -> None:

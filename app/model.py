@@ -142,7 +142,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class HubRecord:
-    """What is told of one hub at one location: totals since the beginning, and how it fares."""
+    """What is told of one hub at one location: totals since the beginning, and how it fares.
+
+    `start` is where its first checkpoint was: nothing before it was ever promised.
+    """
 
     events: int = 0
     readings: int = 0
@@ -150,6 +153,7 @@ class HubRecord:
     last_success: datetime | None = None
     error: str | None = None
     since: datetime | None = None
+    start: datetime | None = None
 
     def plus(self, *, events: int = 0, readings: int = 0, duplicates: int = 0) -> HubRecord:
         return replace(

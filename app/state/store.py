@@ -4,7 +4,8 @@ A document a (feed, location), JSON types only:
 
     {"last_listed", "newest", "error", "since",
      "groups": [{"hubs": [key], "delivered_until", "known_from", "newest", "ids": {hour: joined ids}}],
-     "hubs": {key: {"events", "readings", "duplicates", "last_success", "error", "since"}},
+     "hubs": {key: {"events", "readings", "duplicates", "last_success", "error", "since",
+                    "start"}},
      "gaps": [{"from", "to", "cause", "found", "hubs"}],
      "begun", "compared", "seals": [{"hubs": [key], "hours": {hour: seal}}],
      "sensors": [{"tags", "last", "longest_s"}]}
@@ -396,6 +397,7 @@ def _hub_document(hub: HubRecord) -> dict[str, Any]:
         "last_success": _time_text(hub.last_success),
         "error": hub.error,
         "since": _time_text(hub.since),
+        "start": _time_text(hub.start),
     }
 
 
@@ -407,6 +409,7 @@ def _hub_from(document: Mapping[str, Any]) -> HubRecord:
         _time(document["last_success"]),
         _is(str, document["error"], optional=True),
         _time(document["since"]),
+        _time(document.get("start")),
     )
 
 

@@ -215,11 +215,12 @@ def cause(
     expired: datetime | None = None,
     quarantined: frozenset[str] = frozenset(),
     flawed: bool = False,
+    start: datetime | None = None,
 ) -> tuple[str | None, bool]:
     """Give the cause of a missing reading of this time, and whether it is due."""
     location = LocationState(
         checkpoints={} if checkpoint is None else {HUB: checkpoint},
-        hubs={HUB: HubRecord(error=error)},
+        hubs={HUB: HubRecord(error=error, start=start)},
         gaps=() if gap is None else (gap,),
     )
     promise = promised(
@@ -261,6 +262,11 @@ def test_one_behind_is_wrong_where_the_hub_is_far_behind_or_fails_or_has_no_posi
 def test_one_from_before_the_hub_began_was_never_promised() -> None:
     assert cause(NOON - 3 * HOUR, checkpoint=NEW) == ("before start", False)
     assert cause(NOON - 30 * HOUR, checkpoint=None) == ("before start", False)
+
+
+def test_where_the_hub_began_is_known_long_after_its_ids_are_forgotten() -> None:
+    assert cause(NOON - 50 * HOUR, start=NOON - 49 * HOUR) == ("before start", False)
+    assert cause(NOON - 48 * HOUR, start=NOON - 49 * HOUR) == ("unexplained", True)
 
 
 def test_one_in_quarantine_is_named_so_wherever_it_lies() -> None:

@@ -154,6 +154,7 @@ def test_a_location_is_written_as_documented() -> None:
                 "last_success": "2026-03-02T12:00:00.000Z",
                 "error": "refused",
                 "since": "2026-03-02T12:00:00.000Z",
+                "start": None,
             }
         },
         "gaps": [

@@ -35,7 +35,7 @@ from app.model import (
 from app.settings import FeedSettings
 from app.state.json_file import JsonFileStore
 from app.state.store import encode, whole_document
-from app.state.surgery import Effect, Part, changed, effects, move, reset, skip
+from app.state.surgery import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
 
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
@@ -127,6 +127,45 @@ def test_a_move_sets_back_what_began_past_the_earlier_name() -> None:
     before = state(Mill={A: done(NOON)}, Quay={A: Checkpoint(began + HOUR, began, held)})
 
     assert move(before, "Mill", "Quay").locations["Quay"].checkpoints == {A: Checkpoint(NOON, NOON, held)}
+
+
+GAP = Gap(Slice(NOON - 2 * HOUR, NOON - HOUR), "missed", NOON)
+OTHER_GAP = Gap(Slice(NOON - 2 * HOUR, NOON - HOUR), "missed", NOON, ("c",))
+
+
+@pytest.mark.parametrize(
+    ("gap", "hubs", "left"),
+    [
+        (GAP, ["a", "b"], []),
+        (GAP, ["a"], [replace(GAP, hubs=("b",))]),
+        (replace(GAP, hubs=("a", "b")), ["b"], [replace(GAP, hubs=("a",))]),
+        (replace(GAP, hubs=("a",)), ["a", "b"], []),
+    ],
+    ids=["all hubs", "of all one", "of two one", "its only one"],
+)
+def test_a_gap_that_is_over_for_some_hubs_stays_for_the_others(
+    gap: Gap, hubs: list[str], left: list[Gap]
+) -> None:
+    checkpoints = {"a": Checkpoint(NOON, NOON), "b": Checkpoint(NOON, NOON)}
+    state = FeedState({"Mill": LocationState(checkpoints=checkpoints, gaps=(OTHER_GAP, gap))})
+
+    after = close_gap(state, "Mill", gap, hubs)
+
+    assert after.locations["Mill"].gaps == (OTHER_GAP, *left)
+
+
+def test_what_was_sent_beside_runs_is_remembered_where_they_read_and_not_compared_where_they_do_not() -> None:
+    early, late = NOON - 30 * HOUR, NOON - 2 * HOUR
+    seal = Seal(1, 1, 1)
+    location = LocationState(
+        checkpoints={"a": Checkpoint(NOON, NOON - 24 * HOUR)}, seals={"a": {early: seal, early - HOUR: seal}}
+    )
+
+    after = remember(FeedState({"Mill": location}), "Mill", "a", [(early, "x" * 16), (late, "y" * 16)])
+
+    found = after.locations["Mill"]
+    assert found.checkpoints["a"].ids == {late: frozenset({"y" * 16})}
+    assert found.seals == {"a": {early: None, early - HOUR: seal}}
 
 
 @pytest.mark.parametrize(
