@@ -1,0 +1,145 @@
+"""The queries, rules and workbook for Azure: one text each wherever it stands, on fields that are logged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import log
+from app.config import APP_ROOT
+from app.forwarder import run_forwarder
+from app.lateness import Lateness
+from app.model import Drift
+from app.report import Failure, HubReport, Quarantined, Report
+from app.timer import wired_for_timer
+
+AZURE = APP_ROOT / "deploy" / "azure"
+QUERIES = {path.stem: path.read_text() for path in sorted((AZURE / "queries").glob("*.kql"))}
+RULES = (AZURE / "alerts.bicep").read_text()
+WORKBOOK: dict[str, Any] = json.loads((AZURE / "workbook.json").read_text())
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+RUN: dict[str, Any] = json.loads(
+    json.dumps(
+        Report(
+            run="r1",
+            feed="people_counter",
+            started=NOON,
+            failing_since=NOON,
+            until=NOON,
+            took_s=1.0,
+            locations=1,
+            slices=1,
+            api_calls=1,
+            hubs={"example.test/a": HubReport(behind_s=0.0)},
+            lateness=Lateness(1, 1.0, 1.0, 1.0),
+            quarantined=[Quarantined("A", ("example.test/a",), "id", "too large", "nowhere")],
+            failures=[Failure("A", "example.test/a", "down")],
+            drift=[Drift("gone", "A", "A is gone", NOON - timedelta(hours=1))],
+        ).as_json()
+    )
+)
+# What each name in a query stands for.
+LOGGED: dict[str, Collection[str]] = {
+    "run": RUN.keys(),
+    "hub[1]": RUN["hubs"]["example.test/a"].keys(),
+    "run.lateness": RUN["lateness"].keys(),
+    "failure": RUN["failures"][0].keys(),
+    "reading": RUN["quarantined"][0].keys(),
+    "drift": RUN["drift"][0].keys(),
+    "line": {*RUN, "event", "feed", "hub", "location", "error", "reason", "problems"},
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_asks_for_fields_that_are_logged(name: str) -> None:
+    used = re.findall(
+        r"(?<![\w.\]\"])(run\.lateness|run|line|failure|reading|drift|hub\[1\])\.(\w+)", QUERIES[name]
+    )
+
+    assert used
+    assert [(of, field) for of, field in used if field not in LOGGED[of]] == []
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_looks_for_lines_as_they_begin(name: str) -> None:
+    events = re.findall(r"""startswith '\{"event": "([a-z.]+)"'""", QUERIES[name])
+
+    assert events
+    assert [event for event in events if event not in str(log.__doc__)] == []
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_is_documented_as_it_is(name: str) -> None:
+    assert f"\n{QUERIES[name]}" in (APP_ROOT / "docs" / "operating.md").read_text()
+
+
+def test_the_workbook_holds_the_queries_as_they_are() -> None:
+    asked = {item["name"]: item["content"]["query"] for item in WORKBOOK["items"] if item["type"] == 3}
+
+    assert WORKBOOK["version"] == "Notebook/1.0"
+    assert asked == {name: QUERIES[name] for name in asked}
+    assert {"health", "lag", "failures", "volume", "quarantine", "drift"} <= asked.keys()
+
+
+def test_the_rules_are_made_of_the_queries_and_fire_once() -> None:
+    loaded = re.findall(r"loadTextContent\('queries/([\w-]+)\.kql'\)", RULES)
+
+    assert set(loaded) == {"no-data", "failing", "behind", "quarantine", "settings"}
+    assert set(loaded) <= QUERIES.keys()
+    assert "autoMitigate: true" in RULES
+
+
+def test_every_query_is_in_the_workbook_or_in_a_rule() -> None:
+    in_workbook = {item["name"] for item in WORKBOOK["items"] if item["type"] == 3}
+    in_rules = set(re.findall(r"queries/([\w-]+)\.kql", RULES))
+
+    assert in_workbook | in_rules == QUERIES.keys()
+
+
+@pytest.mark.parametrize("rule", re.findall(r"queries/([\w-]+)\.kql", RULES))
+def test_a_rule_is_split_by_columns_of_its_query(rule: str) -> None:
+    split = re.search(rf"queries/{rule}\.kql'\)\n.*\n +dimensions: \[(.+)\]", RULES)
+    assert split is not None
+    columns = QUERIES[rule].split("| project")[-1]
+
+    assert [name for name in re.findall(r"'(\w+)'", split[1]) if not re.search(rf"\b{name}\b", columns)] == []
+
+
+def test_lines_begin_as_the_queries_have_it(caplog: pytest.LogCaptureFixture) -> None:
+    log.configure_logging("INFO", to_stderr=False)
+
+    log.get_log(run="r1", feed="people_counter").info("run.finished", ok=True)
+
+    assert caplog.records[0].getMessage().startswith('{"event": "run.finished"')
+
+
+def test_a_feed_that_is_off_says_so_as_the_rules_have_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    for name, value in {
+        "MICROSHARE_USERNAME": "svc@example.test",
+        "MICROSHARE_PASSWORD": "obviously-false-password",
+        "MICROSHARE_IDENTITY": "com.example.NORTH",
+        "MICROSHARE_LOCATIONS": '["Example Shed"]',
+        "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0a",
+        "EVENT_HUB_CONNECTION_STRING": (
+            "Endpoint=sb://a.example.test/;SharedAccessKeyName=x;SharedAccessKey=false-key;EntityPath=e"
+        ),
+        "STATE_DIR": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    with wired_for_timer("hourly_snapshot", past_due=False) as wiring:
+        run_forwarder("hourly_snapshot", wiring)
+
+    line = json.loads(caplog.records[-1].getMessage())
+    assert line["event"] == "run.skipped"
+    for rule in ("no-data", "failing"):
+        [ending] = re.findall(r'reason\) endswith "(.+?)"', QUERIES[rule])
+        assert line["reason"].endswith(ending)
