@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",
     "backfill": "Ask the source for a past window again, and send it to the hubs.",
     "audit": "Compare what the source shows with what the hubs hold, reading by reading.",
+    "report": "Write one page of a window to look at: what was published, and what every hub has.",
     "tail": "Read a hub's events.",
     "send-test": "Send marked test events to a hub, to see it work end to end.",
     "state": "Look at a feed's state, copy it, move it elsewhere, or change it by hand.",

@@ -1,0 +1,158 @@
+"""`report` as people use it: a process of its own, against the emulators."""
+
+from __future__ import annotations
+
+import html
+import re
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from emulators.estate import Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator, Request, Response
+from tests.desk import Desk
+
+# Readings of the last minutes come with the next run, so the window ends before.
+_WINDOW = ("--from", "3h", "--to", "20m")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Desk(source, hubs, tmp_path)
+
+
+@pytest.fixture
+def page(desk: Desk) -> Path:
+    return desk.folder / "report.html"
+
+
+def headline(page: Path) -> str:
+    found = re.search(r'<h2 id="verdict">(.*?)</h2>', page.read_text())
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def words(page: Path) -> str:
+    """Give what the page says, without its tags."""
+    body = page.read_text().split("<body>")[1].split("<script>")[0]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_the_page_says_that_every_hub_has_all_that_was_published(desk: Desk, page: Path) -> None:
+    desk.call("run", "all")
+
+    ended = desk.call("report", *_WINDOW, "--output", str(page))
+
+    published = re.search(r"([\d,]+) of ([\d,]+) published readings are at every hub", words(page))
+    assert (ended.status, headline(page)) == (0, "Every reading arrived")
+    assert published is not None
+    assert published[1] == published[2] != "0"
+    assert f"written to {page}" in ended.out
+    assert all(name in words(page) for name in ("50% Annex", "Mill & Lane", "Quay+One", "Tour Été"))
+
+
+def test_the_page_is_for_its_owner_alone_and_holds_no_secret(desk: Desk, page: Path) -> None:
+    page.write_text("an older page")
+    desk.call("run", "all")
+
+    desk.call("report", *_WINDOW, "--output", str(page), MICROSHARE_PASSWORD="obviously-false-secret")
+
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert [path.name for path in desk.folder.iterdir() if "report" in path.name] == ["report.html"]
+    shown = page.read_text()
+    assert "an older page" not in shown
+    assert "obviously-false-secret" not in shown
+    assert "SharedAccessKey=" not in shown.replace("SharedAccessKey=***", "")
+
+
+def test_a_hub_that_cannot_be_read_is_named_on_the_page_and_the_other_is_compared(
+    desk: Desk, page: Path
+) -> None:
+    desk.call("run", "people-counter")
+    desk.b.go_down()
+
+    ended = desk.call("report", *_WINDOW, "--feed", "people-counter", "--output", str(page))
+
+    assert (ended.status, headline(page)) == (1, "Not everything could be compared")
+    assert "people counter: hub second could not be compared" in words(page)
+    assert "published readings are at every hub that could be compared" in words(page)
+    assert "hub second could not be compared" in ended.err
+
+
+def test_without_the_source_the_page_shows_what_is_kept_of_the_runs(desk: Desk, page: Path) -> None:
+    desk.call("run", "all")
+
+    def refuse(request: Request) -> Response | None:
+        return Response(503, b"") if request.kind == "login" else None
+
+    desk.source.intercept = refuse
+    ended = desk.call("report", "--from", "3h", "--output", str(page))
+
+    assert (ended.status, headline(page)) == (1, "Nothing could be compared")
+    assert "people counter and hourly snapshot: microshare:" in words(page)
+    assert "1 run; a bar is" in words(page)
+
+
+def test_a_feed_whose_state_is_damaged_is_named_and_the_other_is_compared(desk: Desk, page: Path) -> None:
+    desk.call("run", "all")
+    (desk.folder / "state" / "peoplecounterstate.json").write_text("not JSON")
+
+    ended = desk.call("report", *_WINDOW, "--output", str(page))
+
+    assert (ended.status, headline(page)) == (1, "Not everything could be compared")
+    assert "cannot be read as state" in words(page)
+    assert "published readings are at every hub that could be compared" in words(page)
+
+
+def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(desk: Desk, page: Path) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    desk.source.estate.hide("Quay+One", hour, hour + timedelta(hours=1), feed="people")
+    desk.call("run", "people-counter")
+    # Shown now, and older than the look-back: no run reads them again.
+    desk.source.estate = Estate()
+
+    ended = desk.call(
+        "report", "--from", "5h", "--to", "20m", "--feed", "people-counter", "--output", str(page)
+    )
+
+    assert ended.status == 1
+    missing = re.fullmatch(r"(\d+) readings missing", headline(page))
+    assert missing is not None
+    each = int(missing[1]) // 2
+    assert f"{each} missing ({each} in Quay+One)" in words(page)
+    assert "published after the look-back had passed" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--from", "1h", "--to", "2h"), "does not lie before --to"),
+        (("--from", "yesterday"), "'yesterday' is no time"),
+        (("--feed", "people"), "'people' is no feed"),
+        (("--hub", "third"), "'third' is none of the hubs"),
+    ],
+    ids=["an end before its start", "no time", "no feed", "no hub"],
+)
+def test_words_that_mean_nothing_are_refused_before_anything_is_asked(
+    desk: Desk, page: Path, asked: tuple[str, ...], said: str
+) -> None:
+    ended = desk.call("report", *asked, "--output", str(page))
+
+    assert ended.status == 2
+    assert said in ended.err
+    assert not page.exists()
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_work_is_done(desk: Desk) -> None:
+    (desk.folder / "file").write_text("")
+
+    ended = desk.call("report", "--output", str(desk.folder / "file" / "report.html"))
+
+    assert ended.status == 1
+    assert "name another file" in ended.err
+    assert "reading hub" not in ended.err
