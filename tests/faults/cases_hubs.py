@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from emulators.eventhubs import EventHubsEmulator, HubSpec
 from emulators.microshare import Request, Response
-from tests.faults.canaries import HUB_KEY
+from tests.canaries import HUB_KEY
 from tests.faults.case import Case
 from tests.faults.cases_source import MINUTE, M, T, all_moved
 from tests.faults.scene import Scene, building, run_within, runs

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tests.faults.canaries import API_KEY, HUB_KEY, PASSWORD
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.faults.case import Case
 from tests.faults.cases_hubs import AMQPS, amqps_string, both_have_all, hub_port, own_address, third_hub
 from tests.faults.cases_settings import refused, refused_unasked

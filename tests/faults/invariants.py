@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 from app.instants import parse_time
-from tests.faults.canaries import shown_in
+from tests.canaries import shown_in
 from tests.faults.scene import Outcome, Scene, entry_text
 
 

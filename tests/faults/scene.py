@@ -30,7 +30,7 @@ from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.azurite import Relay, connection_string
-from tests.faults.canaries import API_KEY, HUB_KEY, PASSWORD
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.site import Clock, Site
 from tests.tls import TlsFront
 

@@ -25,7 +25,8 @@ from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator
 from tests.azurite import connection_string
-from tests.flows.test_secrets import API_KEY, HUB_KEY, PASSWORD, echo_request, forms
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
+from tests.flows.test_secrets import echo_request
 from tests.flows.test_stores import table_environment
 from tests.site import START, Clock, Site, bodies, same
 
@@ -461,5 +462,5 @@ def test_no_secret_is_shown_or_kept_by_any_of_them(
     assert [found.status for found in ended.values()] == [0] * 9 + [1, 0]
     shown = "".join(found.out + found.err for found in ended.values())
     shown += "".join(file.read_text() for file in (tmp_path / "state").rglob("*") if file.is_file())
-    assert [form for secret in secrets for form in forms(secret) if form in shown] == []
+    assert shown_in(shown, secrets) == []
     assert "500" in ended["state", "show", "people-counter"].out

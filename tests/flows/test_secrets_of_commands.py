@@ -1,0 +1,175 @@
+"""No secret in what any command says or writes, whether all is well, everything complains, or nothing is set.
+
+Commands are processes of their own, at log level DEBUG, and what complains repeats what it was sent:
+as it is, URL-encoded and in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import pytest
+
+from app.cli import COMMANDS, commands
+from app.config import load_settings
+from app.forwarder import run_forwarder
+from app.wiring import wire
+from emulators.estate import Building, Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator, Request, Response
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
+from tests.desk import Desk
+
+MINUTE = timedelta(minutes=1)
+MILL = Building("Mill & Lane", groups=(("Mill & Lane", "0", "Main Entrance"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command's words. `reaches` says whether it asks the source or a hub at all."""
+
+    words: str
+    reaches: bool = True
+
+
+# A new command belongs here, with its words, and with those of each command below it.
+LINES = {
+    "check": [Line("check"), Line("check --json")],
+    "locations": [Line("locations"), Line("locations --json")],
+    "run": [Line("run all"), Line("run all --json"), Line("run all --dry-run")],
+    "status": [Line("status", reaches=False), Line("status --json", reaches=False)],
+    "backfill": [Line("backfill people-counter --from 3h --to 0s --only-missing --yes")],
+    "tail": [
+        Line("tail --hub second --count 3 --seconds 5"),
+        Line("tail --hub second --count 3 --seconds 5 --json"),
+    ],
+    "send-test": [Line("send-test")],
+    "state": [
+        Line("state show people-counter --json", reaches=False),
+        Line("state export people-counter", reaches=False),
+        Line("state import people-counter {exported} --yes", reaches=False),
+        Line("state skip people-counter --to 0s --yes", reaches=False),
+        Line("state move people-counter --from {location} --to {other} --yes", reaches=False),
+        Line("state reset people-counter --yes", reaches=False),
+    ],
+    "quarantine": [
+        Line("quarantine list", reaches=False),
+        Line("quarantine show {quarantined}", reaches=False),
+        Line("quarantine replay --all --yes", reaches=False),
+    ],
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk with canaries for secrets, a state, and a reading in quarantine."""
+    estate = Estate(buildings=[MILL], generated=False, people_lag=timedelta(0))
+    now = datetime.now(UTC)
+    for minutes in (1, 2, 3):
+        estate.add_people(MILL.name, None, now - minutes * MINUTE)
+    estate.add_people(MILL.name, None, now - MINUTE, without=["time"])
+    source = MicroshareEmulator(estate, password=PASSWORD, api_key=API_KEY)
+    with source, EventHubsEmulator(["a", "b"], key=HUB_KEY) as hubs:
+        desk = Desk(source, hubs, tmp_path)
+        desk.environ["LOG_LEVEL"] = "DEBUG"
+        yield desk
+
+
+def complain(desk: Desk) -> Counter[str]:
+    """Let the source and hubs refuse everything, in words that hold what they were sent; count it."""
+    complaints = Counter[str]()
+
+    def refuse(request: Request) -> Response | None:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token:
+            return None
+        complaints["source"] += 1
+        told = " ".join(form for secret in (PASSWORD, API_KEY, token) for form in written(secret))
+        return Response.text(400, f"bad request: {told} Authorization: Bearer {token}")
+
+    desk.source.intercept = refuse
+    key = " ".join(written(f"SharedAccessKey={HUB_KEY}") + written(HUB_KEY))
+    desk.a.reject("amqp:not-allowed", None, key)
+    # A condition has no more room than for one of them.
+    desk.b.refuse_attach(f"example:refused-{HUB_KEY}", links=("send", "receive"))
+    return complaints
+
+
+def written(secret: str) -> list[str]:
+    return [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()]
+
+
+def words(line: Line, desk: Desk) -> list[str]:
+    """Give the words, with the names of a file, of a reading and of locations where they are wanted."""
+    names = {"location": MILL.name, "other": "Mill West"}
+    if "{exported}" in line.words:
+        exported = desk.folder / "exported.json"
+        exported.write_text(desk.call("state", "export", "people-counter").out)
+        names["exported"] = str(exported)
+    if "{quarantined}" in line.words:
+        quarantined = next((desk.folder / "state" / "quarantine").rglob("*.json"))
+        names["quarantined"] = json.loads(quarantined.read_text())["id"]
+    return [word.format(**names) for word in line.words.split()]
+
+
+def kept(desk: Desk) -> str:
+    files = [path for path in desk.folder.rglob("*") if path.is_file() and path.name != "config.yaml"]
+    return "\n".join(path.read_text("utf-8", "replace") for path in files)
+
+
+def secrets(desk: Desk) -> list[str]:
+    return [PASSWORD, API_KEY, HUB_KEY, *desk.source._tokens]
+
+
+EACH = [pytest.param(line, id=line.words) for lines in LINES.values() for line in lines]
+
+
+@pytest.mark.parametrize("line", EACH)
+def test_no_command_shows_or_keeps_a_secret_when_all_is_well_or_everything_complains(
+    desk: Desk, line: Line
+) -> None:
+    run_forwarder("people_counter", wire(load_settings(desk.environ)))
+    called = words(line, desk)
+    ended = [desk.call(*called)]
+    if line.reaches:
+        complaints = complain(desk)
+        ended.append(desk.call(*called))
+        assert complaints.total() + desk.a.fired.total() + desk.b.fired.total() > 0
+
+    said = "\n".join(found.out + found.err for found in ended)
+    assert shown_in(f"{said}\n{kept(desk)}", secrets(desk)) == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_shows_a_secret_when_it_refuses_the_settings(desk: Desk, name: str) -> None:
+    broken = desk.hubs.connection_string("a").replace("EntityPath", "EntityPth")
+    desk.environ |= {
+        "EVENT_HUB_CONNECTION_STRING": broken,
+        "EVENT_HUB_CONNECTION_STRINGS": f"[{desk.hubs.connection_string('b')}]",
+        "MICROSHARE_API_URL": f"https://svc:{quote(PASSWORD, safe='')}@api.example.test",
+        "MICROSHARE_AUTH": f"web {PASSWORD}",
+    }
+    line = next(line for line in LINES[name] if "{" not in line.words)
+
+    ended = desk.call(*line.words.split())
+
+    assert ended.status == 2
+    assert "EntityPath" in ended.out + ended.err
+    assert shown_in(f"{ended.out}{ended.err}{kept(desk)}", secrets(desk)) == []
+
+
+def test_the_lines_are_of_all_commands_and_of_those_below_them() -> None:
+    assert set(LINES) == set(COMMANDS)
+    for name, lines in LINES.items():
+        command = commands.get_command(click.Context(commands), name)
+        assert command is not None
+        below = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+        assert set(below) <= {line.words.split()[1] for line in lines if len(line.words.split()) > 1}
