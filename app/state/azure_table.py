@@ -32,6 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    ResourceExistsError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
@@ -50,7 +52,6 @@ from azure.data.tables import (
     EntityProperty,
     TableClient,
     TableEntity,
-    TableServiceClient,
     UpdateMode,
 )
 
@@ -99,21 +100,23 @@ _Result = TypeVar("_Result")
 class AzureTableStore:
     """A `MendableStore` in the tables of one storage account. Tables are made where they are missing.
 
-    One instance serves one run at a time: it remembers what each row was like. `monotonic` and
-    `now` are the clocks by which a run doubts its own lease; another's lease is judged by the
-    service's clock alone.
+    One instance serves one run at a time: it remembers what each row was like. `open_table` makes the
+    client of a table. `monotonic` and `now` are the clocks by which a run doubts its own lease;
+    another's lease is judged by the service's clock alone.
     """
 
     def __init__(
         self,
-        service: TableServiceClient,
+        open_table: Callable[[str], TableClient],
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._service = service
+        self._open_table = open_table
+        self._opening = threading.Lock()
+        self._tables: dict[str, TableClient] = {}
         self._clocks = _Clocks(monotonic, now)
-        endpoint = urlsplit(service.url)
+        endpoint = urlsplit(self._table(_PROBE_TABLE).url)
         self._host = f"{endpoint.netloc}{endpoint.path}".rstrip("/")
         self.place = f"tables at {self._host}"
         # Says of a row whether this store wrote it, when the answer to the write was lost.
@@ -142,12 +145,13 @@ class AzureTableStore:
         try:
             if settings.table_connection_string:
                 connection = settings.table_connection_string
-                return cls(TableServiceClient.from_connection_string(connection, **options))
+                return cls(partial(TableClient.from_connection_string, connection, **options))
             # Slow to load, and needed with managed identity only.
             from azure.identity import DefaultAzureCredential
 
             credential = DefaultAzureCredential(managed_identity_client_id=settings.client_id)
-            return cls(TableServiceClient(settings.table_endpoint or "", credential=credential, **options))
+            endpoint = settings.table_endpoint or ""
+            return cls(partial(TableClient, endpoint, credential=credential, **options))
         except (ValueError, AttributeError, TypeError):
             # The SDK's own text may quote the connection string.
             raise StateError(
@@ -266,7 +270,7 @@ class AzureTableStore:
         raise failure or AssertionError("a loop that did not run")
 
     def _remove(self, name: str, location: str, etag: str) -> None:
-        table = self._service.get_table_client(name)
+        table = self._table(name)
         keys = _LOCATION, row_key(location)
         try:
             table.delete_entity(*keys, etag=etag, match_condition=MatchConditions.IfNotModified)
@@ -320,7 +324,7 @@ class AzureTableStore:
             began = self._clocks.read()
             try:
                 taken = self._in_table(name, lambda table: _put(table, row, etag))  # noqa: B023 - used at once
-                return TableRunLock(self._service.get_table_client(name), row, taken, began, self._clocks)
+                return TableRunLock(self._table(name), row, taken, began, self._clocks)
             except AzureError as error:
                 if not (_lost_race(error) or _ambiguous(error)):
                     raise
@@ -361,7 +365,7 @@ class AzureTableStore:
                 table_name, f"PartitionKey lt '{_day(began - store.HISTORY_KEPT)}'", keys_only=True
             ):
                 with suppress(ResourceNotFoundError):
-                    self._service.get_table_client(table_name).delete_entity(old)
+                    self._table(table_name).delete_entity(old)
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
         table_name = f"{name}history"
@@ -384,7 +388,7 @@ class AzureTableStore:
     def remove(self, name: str) -> None:
         with self._explained(name):
             # The service goes on deleting for a minute or so, and refuses the name meanwhile.
-            self._service.delete_table(name)
+            self._table(name).delete_table()
         self._etags.pop(name, None)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
@@ -416,18 +420,18 @@ class AzureTableStore:
             for row in reversed(rows):
                 self._copy(row, replayed)
             for row in rows:
-                self._service.get_table_client(table_name).delete_entity(row)
+                self._table(table_name).delete_entity(row)
         return f"table {replayed} at {self._host}, partition {key}"
 
     def probe(self) -> None:
         row = {"PartitionKey": "check", "RowKey": uuid.uuid4().hex}
         with self._explained(_PROBE_TABLE):
             self._in_table(_PROBE_TABLE, lambda table: table.create_entity(row))
-            self._service.get_table_client(_PROBE_TABLE).delete_entity(row["PartitionKey"], row["RowKey"])
+            self._table(_PROBE_TABLE).delete_entity(row["PartitionKey"], row["RowKey"])
 
     def _move(self, name: str, row: TableEntity, other: str) -> None:
         self._copy(row, other)
-        table = self._service.get_table_client(name)
+        table = self._table(name)
         condition = MatchConditions.IfNotModified
         table.delete_entity(row, etag=_etag(row), match_condition=condition)
 
@@ -436,18 +440,30 @@ class AzureTableStore:
 
     # --- the service ------------------------------------------------------------------------------
 
+    def _table(self, name: str) -> TableClient:
+        """Give the client of a table, which any thread may use.
+
+        Not TableServiceClient.get_table_client: the clients that it makes share parts of their way to
+        the service (azure-data-tables 12.7), and making one breaks what others ask at that moment.
+        """
+        with self._opening:
+            if name not in self._tables:
+                self._tables[name] = self._open_table(name)
+            return self._tables[name]
+
     def _in_table(self, name: str, write: Callable[[TableClient], _Result]) -> _Result:
         """Do `write`; where the table is missing, make it first."""
-        table = self._service.get_table_client(name)
+        table = self._table(name)
         try:
             return write(table)
         except ResourceNotFoundError:
-            self._service.create_table_if_not_exists(name)
+            with suppress(ResourceExistsError):
+                table.create_table()
             return write(table)
 
     def _rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
         """Give the rows of a table in the order of their keys; none where there is no table."""
-        table = self._service.get_table_client(name)
+        table = self._table(name)
         select = ["PartitionKey", "RowKey"] if keys_only else None
         try:
             if condition:
@@ -466,7 +482,7 @@ class AzureTableStore:
         """Give the row as it is stored now, and the service's clock at that time."""
         times: list[str] = []
         try:
-            found = self._service.get_table_client(name).get_entity(
+            found = self._table(name).get_entity(
                 row["PartitionKey"],
                 row["RowKey"],
                 raw_response_hook=lambda response: times.append(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
-from azure.data.tables import TableServiceClient
+from azure.core.pipeline import Pipeline
+from azure.data.tables import TableClient, TableServiceClient
 
 from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
 from app.model import Checkpoint, FeedState, LocationState, QuarantinedReading
@@ -50,6 +54,32 @@ def tables(azurite_port: int) -> TableServiceClient:
 
 
 # --- races ------------------------------------------------------------------------------------------
+
+
+def test_locations_are_saved_side_by_side_however_threads_take_turns(
+    open_store: Callable[[], AzureTableStore], name: str
+) -> None:
+    building = Pipeline.__init__.__code__
+
+    def take_turns(frame: FrameType, event: str, arg: object) -> Any:
+        return give_way if frame.f_code is building else None
+
+    def give_way(frame: FrameType, event: str, arg: object) -> Any:
+        threading.Event().wait(0.0005)
+        return give_way
+
+    store, names = open_store(), [f"location {number}" for number in range(8)]
+    store.save(name, FeedState({each: location() for each in names}), names)
+    before = threading.gettrace()
+    threading.settrace(take_turns)
+    try:
+        for hours in range(1, 4):
+            state = FeedState({each: location(hours) for each in names})
+            store.save(name, state, names)
+    finally:
+        threading.settrace(before)
+
+    assert open_store().load(name) == state
 
 
 def test_a_location_that_another_run_changed_conflicts_and_the_others_are_saved(
@@ -228,8 +258,8 @@ class Hands:
     wall: datetime = NOON
 
     def store(self, port: int) -> AzureTableStore:
-        service = TableServiceClient.from_connection_string(connection_string(port), retry_total=0)
-        return AzureTableStore(service, monotonic=lambda: self.monotonic, now=lambda: self.wall)
+        open_table = partial(TableClient.from_connection_string, connection_string(port), retry_total=0)
+        return AzureTableStore(open_table, monotonic=lambda: self.monotonic, now=lambda: self.wall)
 
     def move(self, seconds: float, *, suspended: bool = False, set_back: bool = False) -> None:
         self.monotonic += 0 if suspended else seconds
