@@ -114,6 +114,8 @@ class Relay:
         self.fired: list[Fault] = []
         self.under_way = 0
         self._orders: list[tuple[str, str, Fault]] = []
+        self._from_on: tuple[Fault, int, bool] | None = None
+        self._requests = 0
         self._lock = threading.Lock()
         relay = self
 
@@ -179,9 +181,15 @@ class Relay:
         with self._lock:
             self._orders += [(method, path_part, fault)] * times
 
+    def order_from(self, fault: Fault, nth: int, *, keeps: bool = False) -> None:
+        """Make the fault for the nth request from now on, whatever it is; with `keeps` for all after it."""
+        with self._lock:
+            self._from_on = fault, self._requests + nth, keeps
+
     def forget_orders(self) -> None:
         with self._lock:
             self._orders.clear()
+            self._from_on = None
 
     def close(self) -> None:
         self._server.shutdown()
@@ -194,6 +202,12 @@ class Relay:
 
     def _fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
+            self._requests += 1
+            if self._from_on is not None:
+                fault, first, keeps = self._from_on
+                if self._requests == first or (keeps and self._requests > first):
+                    self.fired.append(fault)
+                    return fault
             for order in self._orders:
                 wanted, path_part, fault = order
                 if wanted == method and path_part in path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -204,6 +206,62 @@ def test_a_service_that_stays_busy_is_named_and_the_old_state_is_whole(relay: Re
     relay.forget_orders()
 
     assert connected(relay.port).load(name) == FeedState({"A": location()})
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("fault", Fault)
+def test_a_save_that_fails_at_any_request_leaves_each_location_as_it_was_or_as_it_was_to_be(
+    relay: Relay, name: str, fault: Fault, keeps: bool
+) -> None:
+    open_table = partial(TableClient.from_connection_string, connection_string(relay.port), retry_total=0)
+    failed = 0
+    for nth in itertools.count(1):
+        store = AzureTableStore(open_table)
+        old = store.load(name)
+        new = FeedState({"A": location(nth), "B": location(nth), "C": location(nth)}, last_run={"n": nth})
+        before = len(relay.fired)
+        relay.order_from(fault, nth, keeps=keeps)
+        try:
+            store.save(name, new, ["A", "B", "C"])
+        except StateError:
+            failed += 1
+        relay.forget_orders()
+        found = connected(relay.port).load(name)
+        store.save(name, new, ["A", "B", "C"])
+
+        assert all(
+            found.locations.get(each) in (old.locations.get(each), new.locations[each]) for each in "ABC"
+        )
+        assert connected(relay.port).load(name) == new
+        if len(relay.fired) == before:
+            break
+
+    assert nth >= 5
+    # What fails once is mostly tried again.
+    assert failed >= (4 if keeps else 0)
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_lock_that_fails_at_any_request_is_free_once_its_lease_is_over(
+    relay: Relay, name: str, fault: Fault
+) -> None:
+    open_table = partial(TableClient.from_connection_string, connection_string(relay.port), retry_total=0)
+    for nth in itertools.count(1):
+        before = len(relay.fired)
+        relay.order_from(fault, nth, keeps=True)
+        held = None
+        with suppress(StateError), AzureTableStore(open_table).lock(name, "run-one") as lock:
+            held = lock.held()
+        relay.forget_orders()
+        relay.clock_ahead = timedelta(seconds=66)
+        with connected(relay.port).lock(name, "run-two") as lock:
+            assert lock.held()
+        relay.clock_ahead = timedelta(0)
+        if len(relay.fired) == before:
+            break
+        assert held is None or (held and nth > 1)
+
+    assert nth >= 2
 
 
 def test_a_service_that_cannot_be_reached_is_named_without_the_key(name: str) -> None:
