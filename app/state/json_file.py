@@ -30,7 +30,7 @@ from typing import Any
 
 import filelock
 
-from app.errors import LockHeld, StateDamaged, StateError
+from app.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.instants import format_time, parse_time, utc_now
 from app.model import FeedState, JsonObject, QuarantinedReading
 from app.state import store
@@ -57,12 +57,14 @@ class JsonFileStore:
     """A `MendableStore` in a folder, which is made where it is missing (mode 0700; files 0600).
 
     Every save writes the whole feed, so `changed` makes no difference; no location is ever in
-    conflict or too large. Meant for some 500 locations.
+    conflict or too large. An instance whose lock was taken from it raises LockLost instead, as it would
+    write over all that another run did. Meant for some 500 locations.
     """
 
     def __init__(self, directory: str | Path, *, now: Callable[[], datetime] = utc_now) -> None:
         self._directory = Path(directory)
         self._now = now
+        self._locks: dict[str, _FileRunLock] = {}
         self.place = str(self._directory)
 
     def load(self, name: str) -> FeedState:
@@ -83,6 +85,11 @@ class JsonFileStore:
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
         path = self._state_path(name)
+        lock = self._locks.get(name)
+        if lock is not None and not lock.held():
+            raise LockLost(
+                f"state: {path}: the run lock was lost; nothing was saved, the next run goes on without it"
+            )
         document = store.whole_document(name, state)
         with _explained(path):
             self._make(self._directory)
@@ -109,15 +116,18 @@ class JsonFileStore:
                     f"state: {path}: another run works on this feed ({_owner_in(sidecar)}); "
                     "nothing was done, try again when it has ended"
                 ) from None
+        held = self._locks[name] = _FileRunLock(lock, path)
         try:
             self._remove_leftovers(name)
             # The text is for people and no proof of anything, so a run goes on without it.
             with suppress(OSError):
                 _write(sidecar, store.encode(self._owner_document(owner)))
-            yield _FileRunLock(lock, path)
+            yield held
         finally:
+            del self._locks[name]
             with suppress(OSError):
-                sidecar.unlink(missing_ok=True)
+                if held.held():
+                    sidecar.unlink(missing_ok=True)
             with suppress(OSError):
                 lock.release()
 

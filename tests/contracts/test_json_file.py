@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import LockHeld, StateDamaged, StateError
+from app.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.model import Checkpoint, FeedState, LocationState, QuarantinedReading, Takeover
 from app.state.json_file import JsonFileStore
 
@@ -178,6 +178,19 @@ def test_a_lock_whose_file_was_removed_is_held_no_more(tmp_path: Path) -> None:
         (tmp_path / f"{NAME}.lock").unlink()
         with JsonFileStore(tmp_path).lock(NAME, "run-two") as other:
             assert (lock.held(), other.held()) == (False, True)
+
+
+def test_a_run_whose_lock_file_was_removed_does_not_save_over_another(tmp_path: Path) -> None:
+    first, second = JsonFileStore(tmp_path), JsonFileStore(tmp_path)
+    with first.lock(NAME, "run-one"):
+        (tmp_path / f"{NAME}.lock").unlink()
+        with second.lock(NAME, "run-two"):
+            second.save(NAME, state(2), [])
+
+        with pytest.raises(LockLost, match=rf"{NAME}\.json: the run lock was lost; nothing was saved"):
+            first.save(NAME, state(1), [])
+
+    assert first.load(NAME) == state(2)
 
 
 # --- the earlier forwarder --------------------------------------------------------------------------
