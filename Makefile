@@ -15,7 +15,7 @@ help:
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
-	@echo "make crashes       kill a run at each of its boundaries in turn"
+	@echo "make crashes       kill a run at each of its boundaries in turn; fail each call of its store in turn"
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
 	@echo "make faults        make everything go wrong that is thought of, and write docs/faults.md"
 	@echo "make clean         remove what these made"
@@ -57,12 +57,13 @@ runtime: $(BIN)/.dev
 licences vulnerabilities: $(BIN)/.dev
 	$(BIN)/python -m tests.dependencies $@
 
-# STORE=json or table, SEED=... to do one again.
+# STORE=json or table, SEED=... to do one again; WRITE=1 puts the result into docs/faults.md.
 torture: $(BIN)/.dev azurite
-	$(BIN)/python -m tests.crashes.torture --runs $(or $(N),1000) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
+	$(BIN)/python -m tests.crashes.torture --runs $(or $(N),1000) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE)) $(if $(WRITE),--write)
 
 crashes: $(BIN)/.dev azurite
-	$(BIN)/python -m tests.crashes.enumeration $(if $(STORE),--store $(STORE))
+	$(BIN)/python -m tests.crashes.enumeration --workers $(WORKERS) $(if $(STORE),--store $(STORE)) $(if $(WRITE),--write)
+	$(BIN)/python -m tests.crashes.failing --workers $(WORKERS) $(if $(STORE),--store $(STORE)) $(if $(WRITE),--write)
 
 simulate: $(BIN)/.dev
 	$(BIN)/python -m tests.simulation --runs $(or $(N),100000) --seed $(or $(SEED),1)

@@ -8,15 +8,16 @@ costs a fork, not a start of Python; it has one thread, as a process that forks 
 
 A run is the real one: `app.wiring.wire` and `run_forwarder`, real SDKs, real files, real sockets. What it
 is about to do, or has just been told, is a *boundary*; each is written to the trace as it is reached,
-and at the one that the order names the process sends itself SIGKILL, so nothing is tidied up.
+and at the one that the order names the process sends itself SIGKILL, so nothing is tidied up, or SIGSTOP.
 
 Boundaries are seen without changing what is run: at the ports that `Wiring` has anyway, and through
 Python's audit events for what the operating system is asked (files, locks, HTTP). Only `fsync` has
-no audit event and is wrapped.
+no audit event and is wrapped. A file operation that is to fail does so there, too.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -30,30 +31,32 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import azure.eventhub.aio  # noqa: F401 - slow to load, so loaded before forking
 import requests  # noqa: F401 - as above
+from azure.data.tables import TableClient
 
 import app.config_rules  # as above
 import app.feeds.hourly_snapshot
 import app.feeds.people_counter
-import app.state.azure_table
 import app.state.json_file  # noqa: F401 - as above
 from app.budget import Budget
 from app.config import load_settings
-from app.errors import LockHeld
+from app.errors import LockHeld, StateError
 from app.eventhub.broadcaster import Delivered, News, Opened
 from app.forwarder import Lanes, Wiring, run_forwarder
-from app.instants import format_time, parse_time
+from app.instants import format_time, parse_time, utc_now
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
 from app.model import DashboardAnswer, DashboardQuery, FeedState, JsonObject, QuarantinedReading
 from app.report import Report, RunFailed
 from app.settings import HubSettings, Settings
+from app.state.azure_table import AzureTableStore
 from app.state.store import RunLock, StateStore, encode, location_document
 from app.wiring import wire
 
@@ -62,17 +65,26 @@ LONGEST_RUN_S = 200.0
 CRASHED = 70
 _POLL_S = 0.002
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_OPERATIONS = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.chmod", "os.scandir")
+# Errors of what takes room; any other meets a reading, too.
+_OF_WRITING = ("ENOSPC", "EDQUOT", "EROFS")
 _TEMPORARY = re.compile(r"\.[^./]+\.tmp$")
-_QUARANTINED = re.compile(r"(quarantine/[^/]+/)[^/]+\.json|(quarantine\(PartitionKey=')[^']*")
+# Quarantined readings are named by their content, histories by their day: both are new in every run.
+_NEW = re.compile(r"(quarantine/\w+/|quarantine\(PartitionKey='|history/\w+-|history\(PartitionKey=')[^.']+")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A run to do. `now` is its clock, which stands still; `trace` the file to write boundaries to.
 
-    It dies at the `nth` time that the boundary `die_at` is reached, or is killed from outside
-    `kill_after_s` after the fork; with neither it is an ordinary run. With `saves_often` a save is
-    due after each acknowledgement, as in a run whose batches take long.
+    It dies at the `nth` time that the boundary `die_at` is reached, or with `stops` is stopped there
+    until it is told to go on; or it is killed from outside `kill_after_s` after the fork. With none of
+    these it is an ordinary run. With `saves_often` a save is due after each acknowledgement, as in a
+    run whose batches take long. `lease_clock` names a file that holds by how many seconds the clocks
+    are ahead by which it doubts its lease, so that it can have been stopped for minutes.
+
+    From its `fails_from`th file operation in the state's folder on it is told the error `fails_with`,
+    ENOSPC for one; that once, or with `keeps_failing` each time.
     """
 
     environ: Mapping[str, str]
@@ -83,28 +95,34 @@ class Order:
     nth: int = 1
     kill_after_s: float | None = None
     saves_often: bool = False
+    stops: bool = False
+    lease_clock: str | None = None
+    fails_with: str | None = None
+    fails_from: int = 1
+    keeps_failing: bool = False
 
 
 class Trace:
-    """Writes each boundary as it is reached, and dies at the one that was ordered."""
+    """Writes each boundary as it is reached, and ends the run at the one that was ordered."""
 
-    def __init__(self, path: str, die_at: str | None, nth: int, folder: str | None) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._die_at = die_at
-        self._nth = nth
-        self._folder = folder
+    def __init__(self, order: Order) -> None:
+        self._descriptor = os.open(order.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._order = order
+        folder = order.environ.get("STATE_DIR")
+        self._folder = None if folder is None else f"{folder}/"
         self._counts: Counter[str] = Counter()
         self._began = time.monotonic()
         self._lock = threading.RLock()
+        self._operations = 0
+        self.tell({"process": os.getpid()})
 
     def reached(self, boundary: str, **facts: object) -> None:
         """Note a boundary; any thread may. Does not return from the one to die at."""
         with self._lock:
             self._counts[boundary] += 1
             self.tell({"at": boundary, "s": round(time.monotonic() - self._began, 3), **facts})
-            if boundary == self._die_at and self._counts[boundary] == self._nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-                time.sleep(LONGEST_RUN_S)  # never returns
+            if boundary == self._order.die_at and self._counts[boundary] == self._order.nth:
+                os.kill(os.getpid(), signal.SIGSTOP if self._order.stops else signal.SIGKILL)
 
     def tell(self, line: Mapping[str, object]) -> None:
         os.write(self._descriptor, json.dumps(line).encode() + b"\n")
@@ -115,10 +133,13 @@ class Trace:
 
         def traced_fsync(fd: Any) -> None:
             self.reached("fsync a file or folder")
+            self._fail_if_ordered("fsync", writes=True)
             fsync(fd)
 
         os.fsync = traced_fsync
         sys.addaudithook(self._audit)
+        if self._order.fails_with is not None:
+            sys.addaudithook(self._audit_to_fail)
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         match event, args:
@@ -135,23 +156,45 @@ class Trace:
             case "http.client.send", (_, bytes() as data):
                 self._http(data)
 
+    def _audit_to_fail(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "fcntl.flock":
+            self._fail_if_ordered(event, writes=False)
+        elif event in _OPERATIONS and any(self._is_in_folder(arg) for arg in args):
+            flags = args[2] if event == "open" else _WRITING
+            self._fail_if_ordered(event, writes=bool(flags & _WRITING))
+
+    def _fail_if_ordered(self, operation: str, *, writes: bool) -> None:
+        name = self._order.fails_with
+        if name is None or not (writes or name not in _OF_WRITING):
+            return
+        with self._lock:
+            self._operations += 1
+            after = self._operations - self._order.fails_from
+            if after == 0 or (after > 0 and self._order.keeps_failing):
+                self.tell({"failed": operation})
+                code = getattr(errno, name)
+                raise OSError(code, os.strerror(code))
+
+    def _is_in_folder(self, path: object) -> bool:
+        text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+        return self._folder is not None and f"{text}/".startswith(self._folder)
+
     def _file(self, doing: str, path: str) -> None:
-        if self._folder is not None and path.startswith(self._folder):
+        if self._folder is not None and self._is_in_folder(path):
             name = _TEMPORARY.sub(".*.tmp", os.path.relpath(path, self._folder))
-            self.reached(f"{doing} {_QUARANTINED.sub(_anonymous, name)}")
+            self.reached(_anonymous(f"{doing} {name}"))
 
     def _http(self, data: bytes) -> None:
         words = data[:2000].split(b" ", 2)
         if words[0] in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"MERGE") and len(words) == 3:
             path = words[1].decode("latin-1").partition("?")[0]
-            self.reached(f"request {words[0].decode()} {_QUARANTINED.sub(_anonymous, path)}")
+            self.reached(_anonymous(f"request {words[0].decode()} {path}"))
         else:
             self.reached("request body")
 
 
-def _anonymous(found: re.Match[str]) -> str:
-    # A quarantined reading is named by its content, which is new in every run.
-    return f"{found[1]}*.json" if found[1] else f"{found[2]}*"
+def _anonymous(boundary: str) -> str:
+    return _NEW.sub(r"\1*", boundary)
 
 
 class _SaveClock:
@@ -187,7 +230,11 @@ class _TracedStore:
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
         self._trace.reached("save begins", locations=fingerprints(state))
-        self._store.save(name, state, changed)
+        try:
+            self._store.save(name, state, changed)
+        except StateError:
+            self._trace.reached("save failed")
+            raise
         self._trace.reached("save completed")
 
     @contextmanager
@@ -246,7 +293,11 @@ def fingerprints(state: FeedState) -> dict[str, str]:
 
 
 def traced(
-    settings: Settings, now: Callable[[], datetime], trace: Trace, save_clock: _SaveClock | None
+    settings: Settings,
+    now: Callable[[], datetime],
+    trace: Trace,
+    save_clock: _SaveClock | None,
+    other_store: StateStore | None = None,
 ) -> Wiring:
     """Give the wiring of an ordinary run whose boundaries are traced."""
     ordinary = wire(settings)
@@ -285,19 +336,33 @@ def traced(
         trace.reached("hubs to be connected")
         return ordinary.make_lanes(hubs, budget, told, asked)
 
-    store = _TracedStore(ordinary.store, trace)
+    store = _TracedStore(other_store or ordinary.store, trace)
     wiring = replace(ordinary, store=store, make_client=make_client, make_lanes=make_lanes, now=now)
     return wiring if save_clock is None else replace(wiring, monotonic=save_clock)
+
+
+def _store_by_clock(settings: Settings, clock: Path) -> AzureTableStore:
+    """Give a table store whose host's clocks are ahead by the seconds that are written in a file."""
+    connection = settings.state.table_connection_string or ""
+
+    def ahead_s() -> float:
+        return float(clock.read_text())
+
+    return AzureTableStore(
+        partial(TableClient.from_connection_string, connection),
+        monotonic=lambda: time.monotonic() + ahead_s(),
+        now=lambda: utc_now() + timedelta(seconds=ahead_s()),
+    )
 
 
 def run(order: Order) -> int:
     """Do the run; give its exit status, as the command line has it."""
     now = parse_time(order.now)
-    folder = order.environ.get("STATE_DIR")
-    trace = Trace(order.trace, order.die_at, order.nth, folder)
+    trace = Trace(order)
     trace.reached("run begins")
     settings = load_settings(order.environ, dotenv=Path(os.devnull))
-    wiring = traced(settings, lambda: now, trace, _SaveClock() if order.saves_often else None)
+    store = _store_by_clock(settings, Path(order.lease_clock)) if order.lease_clock is not None else None
+    wiring = traced(settings, lambda: now, trace, _SaveClock() if order.saves_often else None, store)
     trace.watch_system()
     try:
         report = run_forwarder(order.feed, wiring)

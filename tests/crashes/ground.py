@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,10 +99,40 @@ class Findings:
         self.repeats += other.repeats
 
 
+class Hanging:
+    """A run that does nothing, and keeps what it has, until it is told to go on."""
+
+    def __init__(self, trace: Path, ended: Future[Ended]) -> None:
+        self._trace = trace
+        self._ended = ended
+        self.process = 0
+
+    def await_stop(self) -> None:
+        until = time.monotonic() + LONGEST_RUN_S
+        while not self._is_stopped():
+            assert not self._ended.done(), f"it did not come there: {self._trace.read_text()[-500:]}"
+            assert time.monotonic() < until, "it neither stopped nor ended"
+            time.sleep(_SETTLING_S)
+
+    def _is_stopped(self) -> bool:
+        if not self._trace.exists() or not self._trace.read_text().count("\n"):
+            return False
+        self.process = process_of(self._trace)
+        after_name = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2]
+        return after_name.split()[0] == "T"
+
+    def go_on(self) -> tuple[Ended, list[Mapping[str, Any]]]:
+        """Let it run to its end; give that, and its whole trace. Again: the same."""
+        if not self._ended.done():
+            os.kill(self.process, signal.SIGCONT)
+        return self._ended.result(LONGEST_RUN_S), _lines(self._trace)
+
+
 class Ground:
     """The outside world of the runs of one feed, while the context lasts. Each run is to be judged.
 
     `azurite_port` names a table service to keep the state in; without it the state is JSON files.
+    `lease_left` says that the last run has not given its lease back; the next one comes when it is over.
     """
 
     def __init__(
@@ -133,11 +164,11 @@ class Ground:
         self.relay: Relay | None = None
         self._stack = ExitStack()
         self._run = 0
+        self._orders = 0
         self._judged = 0
         self._fresh = 0
-        self._batches: dict[tuple[int, str], int] = {}
-        self._killed = False
-        self._published = threading.RLock()
+        self._fatal: tuple[str, int, Path] | None = None
+        self.lease_left = False
         self._permitted: set[tuple[str, str]] = set()
         # What hubs had before the present run: the message id under which a reading first came, and all ids.
         self._first: dict[tuple[str, str, str], str] = {}
@@ -167,16 +198,19 @@ class Ground:
     def settings(self) -> Settings:
         return load_settings(self.environ, dotenv=self.folder / "none")
 
-    def begin_anew(self) -> None:
-        """Forget the state and what arrived, as for a new installation; what was published stays."""
+    def begin_anew(self, *, earlier: datetime | None = None) -> None:
+        """Forget the state and what arrived, as for a new installation; what was published stays.
+
+        With `earlier` it finds the state of the earlier forwarder, with that position.
+        """
         self._fresh += 1
         self.arrivals.clear()
         self._first.clear()
         self._had.clear()
         self._permitted.clear()
         self._known = FeedState()
-        self._killed = False
-        self._begins = self.now - DAY
+        self.lease_left = False
+        self._begins = earlier or self.now - DAY
         self.environ = {
             **self.source.environment(),
             "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string("a"),
@@ -192,6 +226,19 @@ class Ground:
                 "STATE_STORE": "table",
                 "AzureWebJobsStorage": connection_string(self.relay.port),
             }
+        if earlier is not None:
+            self._put_earlier_state({"last_fetch_timestamp": format_time(earlier), "total_events_sent": 1})
+
+    def _put_earlier_state(self, document: Mapping[str, Any]) -> None:
+        name = STATE_NAMES[self.feed]
+        if self.relay is not None:
+            keys = {"PartitionKey": "forwarder", "RowKey": "state"}
+            self._tables().create_table(name).create_entity({**keys, **document})
+        else:
+            folder = Path(self.environ["STATE_DIR"])
+            folder.mkdir(mode=0o700)
+            (folder / f"{name}.json").write_text(json.dumps(document))
+        self._known = self.state()
 
     # --- the source -------------------------------------------------------------------------------
 
@@ -245,56 +292,73 @@ class Ground:
     def run(
         self,
         *,
-        die_at: str | None = None,
-        nth: int = 1,
-        kill_after_s: float | None = None,
         at_once: bool = False,
-        saves_often: bool = False,
+        die_when_stored: tuple[str, int] | None = None,
+        **options: Any,
     ) -> Step:
         """Do a run at the present instant; with nothing given, an ordinary one, whatever was before it.
 
-        After a kill it comes when the lease of the killed run is over, unless `at_once`. With
-        `saves_often` it saves after each acknowledgement, as a run does whose batches take a second.
+        After a kill it comes when the lease of the killed run is over, unless `at_once`. It is killed
+        when the hub has stored its nth batch of the run, and has not said so yet, which are named by
+        `die_when_stored`; `options` are fields of its `Order`.
         """
-        trace = self.folder / f"trace{self._run}"
-        order = Order(
-            self.environ,
-            self.feed,
-            format_time(self.now),
-            str(trace),
-            die_at,
-            nth,
-            kill_after_s,
-            saves_often,
-        )
+        order = self.order(**options)
         after_kill = self._begin_run(at_once=at_once)
+        if die_when_stored is not None:
+            hub, nth = die_when_stored
+            self._fatal = (hub, self.hub(hub).attempts + nth, Path(order.trace))
         ended = self.forks.run(order)
+        self._fatal = None
         self._end_run(ended, after_kill=after_kill)
-        lines = _read_trace(trace)
-        trace.unlink(missing_ok=True)
-        return Step(self._run, ended, lines, after_kill)
+        return Step(self._run, ended, read_trace(order), after_kill)
+
+    @contextmanager
+    def hanging(self, boundary: str, nth: int = 1, **options: Any) -> Iterator[Hanging]:
+        """Begin a run that stops at a boundary, as a machine that is suspended; it is not judged."""
+        order = self.order(die_at=boundary, nth=nth, stops=True, **options)
+        with Forks() as forks, ThreadPoolExecutor(1) as threads:
+            hanging = Hanging(Path(order.trace), threads.submit(forks.run, order))
+            try:
+                hanging.await_stop()
+                self._await_what_is_on_the_wire()
+                yield hanging
+            finally:
+                hanging.go_on()
+                self._take_in(self.arrivals)
+
+    def state(self) -> FeedState:
+        return open_store(self.settings().state).load(STATE_NAMES[self.feed])
+
+    def order(self, **options: Any) -> Order:
+        """Give the order for a run at the present instant, with a trace of its own."""
+        self._orders += 1
+        trace = self.folder / f"trace{self._orders}"
+        return Order(self.environ, self.feed, format_time(self.now), str(trace), **options)
 
     def run_command(self, *, kill_after_s: float | None = None) -> Step:
-        """Do a run as a user would, by `python -m app`, start-up included; it has no trace."""
+        """Do a run as a user would, by `python -m app`, start-up included; all it traces is why it failed."""
         environ = {"PATH": os.environ["PATH"], "FORWARDER_CONFIG": str(self._config()), **self.environ}
         after_kill = self._begin_run()
         began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "run", self.feed.replace("_", "-")],
-            cwd=ROOT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            status = process.wait(LONGEST_RUN_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = process.wait()
+        said = self.folder / "said"
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "app", "run", self.feed.replace("_", "-")],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                status = process.wait(LONGEST_RUN_S if kill_after_s is None else kill_after_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
         ended = Ended(status, time.monotonic() - began)
         self._end_run(ended, after_kill=after_kill)
-        return Step(self._run, ended, (), after_kill)
+        failed = [] if status in (0, -9) else [{"failures": [said.read_text()[-2000:]]}]
+        return Step(self._run, ended, failed, after_kill)
 
     def _config(self) -> Path:
         # A copy, so that no .env of whoever works here stands beside it.
@@ -304,7 +368,7 @@ class Ground:
 
     def _begin_run(self, *, at_once: bool = False) -> bool:
         assert self._judged == self._run, "the run before has not been judged"
-        after_kill = self._killed
+        after_kill = self.lease_left
         self._permitted |= self.shown(self.now - 2 * DAY)
         if self.relay is not None:
             self.relay.clock_ahead = LEASE_OVER if after_kill and not at_once else timedelta(0)
@@ -313,22 +377,30 @@ class Ground:
         return after_kill
 
     def _end_run(self, ended: Ended, *, after_kill: bool) -> None:
-        self._killed = ended.was_killed or (after_kill and ended.status == LOCKED)
-        for name in HUBS:
-            # What a dead process had on the wire is stored before this is answered.
-            for _ in range(3):
-                _ = self.hub(name).attempts
+        self.lease_left = ended.was_killed or (after_kill and ended.status == LOCKED)
+        self._await_what_is_on_the_wire()
         if self.relay is not None and ended.was_killed:
             # Likewise what it had asked of the table service.
             time.sleep(_SETTLING_S)
             while self.relay.under_way:
                 time.sleep(_SETTLING_S)
 
+    def _await_what_is_on_the_wire(self) -> None:
+        """Let the hubs store what a process that is dead or stopped has sent to them."""
+        for name in HUBS:
+            for _ in range(3):
+                _ = self.hub(name).attempts
+
     def _faults_fired(self) -> Counter[str]:
         return Counter({name: self.hub(name).fired["drop_after_store"] for name in HUBS})
 
     def _stored(self, event: StoredEvent) -> None:
         self.arrivals += self._arrivals(event)
+        if self._fatal is not None:
+            hub, attempt, trace = self._fatal
+            if event.hub == hub and self.hub(hub).attempts == attempt:
+                self._fatal = None
+                os.kill(process_of(trace), signal.SIGKILL)
 
     def _arrivals(self, event: StoredEvent) -> Iterable[Arrival]:
         body = json.loads(event.body)
@@ -368,13 +440,13 @@ class Ground:
         before = self._known
         self._judged = step.number
         try:
-            self._known = open_store(self.settings().state).load(STATE_NAMES[self.feed])
+            self._known = self.state()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             findings.violations.append(f"the state cannot be read: {error}")
             return findings
         findings.violations += self._of_saves(step, before)
         self._of_repeats(step, before, findings)
-        self._take_in(step)
+        self._take_in(self._of(step))
         findings.violations += self._of_claims()
         findings.violations += self._of_order(step)
         strangers = {(one.location, one.content) for one in self._of(step)} - self._permitted
@@ -399,8 +471,8 @@ class Ground:
         shown = sorted(self.shown(self._begins))
         return [(hub, what) for hub in HUBS for what in shown if (hub, *what) not in self._first]
 
-    def _take_in(self, step: Step) -> None:
-        for one in self._of(step):
+    def _take_in(self, arrivals: Iterable[Arrival]) -> None:
+        for one in arrivals:
             self._first.setdefault((one.hub, one.location, one.content), one.message_id)
             self._had[one.hub, one.location].add(one.id)
 
@@ -414,7 +486,7 @@ class Ground:
 
     def _of_saves(self, step: Step, before: FeedState) -> list[str]:
         """Compare the state with what the trace says was saved, location by location."""
-        if not step.trace:
+        if not any("process" in line for line in step.trace):
             return []
         allowed = [fingerprints(before)]
         for line in step.trace:
@@ -509,7 +581,18 @@ def _is_known(one: Arrival, checkpoint: Checkpoint | None) -> bool:
     return checkpoint is not None and (checkpoint.knows(one.id) or one.time < checkpoint.known_from)
 
 
-def _read_trace(path: Path) -> list[Mapping[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def read_trace(order: Order) -> list[Mapping[str, Any]]:
+    """Give the lines of a trace that has ended, and remove it."""
+    lines = _lines(Path(order.trace))
+    Path(order.trace).unlink(missing_ok=True)
+    return lines
+
+
+def _lines(trace: Path) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in trace.read_text().splitlines()] if trace.exists() else []
+
+
+def process_of(trace: Path) -> int:
+    """Give the process id that a trace, ended or not, begins with."""
+    with trace.open() as lines:
+        return int(json.loads(lines.readline())["process"])

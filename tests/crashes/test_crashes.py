@@ -1,25 +1,32 @@
-"""Killed runs: whatever they were doing, the next ordinary run makes it good. The short forms.
+"""Killed runs, and runs that are told failures: the next ordinary run makes it good. The short forms.
 
-All boundaries of all situations: `python -m tests.crashes.enumeration`; random kills for as long as
-one likes: `make torture N=1000`.
+All boundaries of all situations, and all failures: `make crashes`; random kills for as long as one
+likes: `make torture N=1000`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.crashes.enumeration import Situation, Tally, enumerate_deaths
-from tests.crashes.ground import LOCKED, START, Feed, Ground
+from tests.crashes.failing import Failure, sweep
+from tests.crashes.ground import LOCKED, START, Ground
 from tests.crashes.torture import Torture
 
-PARTS = 6
-
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked, which Windows cannot")
+
+
+@pytest.fixture(params=["json", "table"])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    port = request.getfixturevalue("azurite_port") if request.param == "table" else None
+    with Ground(tmp_path, azurite_port=port, locations=1) as ground:
+        yield ground
 
 
 def tally_of(ground: Ground, situation: Situation, *, every: int = 1, offset: int = 0) -> Tally:
@@ -29,34 +36,49 @@ def tally_of(ground: Ground, situation: Situation, *, every: int = 1, offset: in
     return tally
 
 
-@pytest.mark.parametrize("part", range(PARTS), ids=lambda part: f"part {part + 1} of {PARTS}")
-def test_a_run_that_dies_at_any_boundary_is_made_good_by_the_next(tmp_path: Path, part: int) -> None:
-    with Ground(tmp_path, locations=1) as ground:
-        tally = tally_of(ground, "slow run", every=PARTS, offset=part)
+@pytest.mark.parametrize("part", range(4), ids=lambda part: f"part {part + 1} of 4")
+def test_a_run_that_dies_at_a_boundary_is_made_good_by_the_next(ground: Ground, part: int) -> None:
+    tally = tally_of(ground, "slow run", every=16, offset=part * 4)
 
     assert tally.violations == []
-    assert tally.kinds.total() >= 8
+    assert tally.kinds.total() >= 3
+
+
+@pytest.mark.parametrize("situation", ["first run", "takeover run", "recovery run"])
+def test_so_is_one_that_dies_in_another_situation(ground: Ground, situation: Situation) -> None:
+    tally = tally_of(ground, situation, every=19, offset=6)
+
+    assert tally.violations == []
+    assert tally.kinds.total() >= 3
+
+
+def test_so_is_one_of_snapshots(tmp_path: Path) -> None:
+    with Ground(tmp_path, "hourly_snapshot", locations=1) as ground:
+        tally = tally_of(ground, "later run", every=12, offset=5)
+
+    assert tally.violations == []
+    assert tally.kinds.total() >= 4
 
 
 @pytest.mark.parametrize(
-    ("feed", "situation"),
-    [("people_counter", "first run"), ("hourly_snapshot", "later run")],
-    ids=["first run", "snapshots"],
+    "failure",
+    [
+        Failure("json", "ENOSPC", keeps=True),
+        Failure("json", "EIO"),
+        Failure("table", "BUSY", keeps=True),
+        Failure("table", "LOST_ANSWER"),
+    ],
+    ids=lambda failure: failure.title,
 )
-def test_so_is_one_that_dies_in_another_situation(tmp_path: Path, feed: Feed, situation: Situation) -> None:
-    with Ground(tmp_path, feed, locations=1) as ground:
-        tally = tally_of(ground, situation, every=9, offset=4)
+def test_a_run_whose_store_fails_is_made_good_by_the_next(
+    tmp_path: Path, request: pytest.FixtureRequest, failure: Failure
+) -> None:
+    port = request.getfixturevalue("azurite_port") if failure.store == "table" else None
+    with Ground(tmp_path, azurite_port=port, locations=1) as ground:
+        found = list(sweep(ground, failure, every=5 if failure.store == "table" else 11, first=3))
 
-    assert tally.violations == []
-    assert tally.kinds.total() >= 5
-
-
-def test_so_is_one_that_keeps_its_state_in_tables(tmp_path: Path, azurite_port: int) -> None:
-    with Ground(tmp_path, azurite_port=azurite_port, locations=1) as ground:
-        tally = tally_of(ground, "slow run", every=12, offset=5)
-
-    assert tally.violations == []
-    assert tally.kinds.total() >= 5
+    assert [text for _, findings, _ in found for text in findings.violations] == []
+    assert len(found) >= 2
 
 
 def test_a_killed_run_keeps_its_lease_for_a_minute_and_is_made_good_then(
@@ -81,7 +103,7 @@ def test_nothing_is_lost_over_kills_at_random_moments(
 ) -> None:
     port = request.getfixturevalue("azurite_port") if store == "table" else None
     with Ground(tmp_path, azurite_port=port, message_bytes=3000) as ground:
-        score = Torture(ground, seed=7, real_every=6).go_on(18)
+        score = Torture(ground, seed="7", real_every=6).go_on(18)
 
     assert score.violations == []
     assert score.lost == 0

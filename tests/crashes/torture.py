@@ -1,17 +1,20 @@
 """Kills real runs at random moments, for as long as one likes, and counts what comes of it.
 
-    python -m tests.crashes.torture --runs N [--seed S] [--store json|table|both]
+    python -m tests.crashes.torture --runs N [--seed S] [--store json|table|both] [--worlds W]
 
 Between runs the source publishes new readings, late ones and corrections, and now and then an hour or a
-day passes; hubs and the source have small faults. Most runs are ended with SIGKILL from outside: half
-of them anywhere between the start of the process and its usual end, half in the last part of it, where
-batches go out and the state is saved. Every twentieth run is `python -m app run people-counter`, from
-the start of Python on; the others are forks that have their imports done.
+day passes; hubs, the source and the store have small faults. Most runs are ended with SIGKILL from
+outside: half of them anywhere between the start of the process and its usual end, half in the last part
+of it, where batches go out and the state is saved. Every twentieth run is `python -m app run
+people-counter`, from the start of Python on; the others are forks that have their imports done.
 
 After each run the oracle of `tests.crashes.ground` looks at the hubs and at the state; after each run
 that was let alone and ended well, nothing may be missing. The exit status is 1 if anything was wrong. What
 is published and which faults are set follow from the seed and the run's number; the moment at which a
 kill meets a run does not.
+
+The runs of a store are shared out among worlds, each with a source, hubs and a state of its own, in which
+one run follows the other; worlds go side by side.
 """
 
 from __future__ import annotations
@@ -26,16 +29,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from app.instants import MILLISECOND, floor_to
-from tests.azurite import AzuriteMissing, running_azurite
+from tests.azurite import AzuriteMissing, Fault, running_azurite
+from tests.crashes import document
+from tests.crashes.enumeration import STORES
+from tests.crashes.forks import in_processes
 from tests.crashes.ground import HUBS, MINUTE, Findings, Ground, Step
 
 _KILLED = 0.85
 _FAULTY = 0.35
+# The share of these that the store has, at one of so many operations or, with some, from there on.
+_OF_STORE = 0.25
+_OPERATIONS = 40
 _JUMPS = 0.02
 # The share of runs that save after each acknowledgement, as one does whose batches take a second.
 _SLOW = 0.6
@@ -87,7 +97,7 @@ class Score:
 class Torture:
     """Runs on one ground, each decided by the seed and its number."""
 
-    def __init__(self, ground: Ground, seed: int, *, real_every: int = _REAL_EVERY) -> None:
+    def __init__(self, ground: Ground, seed: str, *, real_every: int = _REAL_EVERY) -> None:
         self.ground = ground
         self.score = Score()
         self._seed = seed
@@ -118,16 +128,15 @@ class Torture:
         self._publish(dice)
         for name in HUBS:
             self.ground.hub(name).delay(dice.uniform(0, _LONGEST_ACKNOWLEDGEMENT_S))
-        faulty = not last and dice.random() < _FAULTY
-        if faulty:
-            self._make_trouble(dice)
         is_command = number % self._real_every == 0
+        faulty = not last and dice.random() < _FAULTY
+        options = self._make_trouble(dice, is_command) if faulty else {}
         kill_after_s = None if last or dice.random() > _KILLED else self._moment(dice, is_command)
         if is_command:
             step = self.ground.run_command(kill_after_s=kill_after_s)
         else:
             saves_often = dice.random() < _SLOW
-            step = self.ground.run(kill_after_s=kill_after_s, saves_often=saves_often)
+            step = self.ground.run(kill_after_s=kill_after_s, saves_often=saves_often, **options)
         self._clear_trouble()
         self._count(number, step, is_command=is_command, faulty=faulty, killed=kill_after_s is not None)
 
@@ -158,7 +167,10 @@ class Torture:
         del self._planted[:-200]
         self.score.published += 1
 
-    def _make_trouble(self, dice: random.Random) -> None:
+    def _make_trouble(self, dice: random.Random, is_command: bool) -> Mapping[str, Any]:
+        """Set a fault; give what of it the run itself has to be ordered."""
+        if not is_command and dice.random() < _OF_STORE:
+            return self._make_trouble_with_the_store(dice)
         hub = self.ground.hub(dice.choice(HUBS))
         after_s = dice.uniform(0.01, 0.15)
         troubles: Mapping[str, Callable[[], None]] = {
@@ -175,11 +187,27 @@ class Torture:
         name = dice.choices(list(troubles), weights=(4, 4, 4, 6, 3, 1, 1, 1))[0]
         troubles[name]()
         self.score.faults[name] += 1
+        return {}
+
+    def _make_trouble_with_the_store(self, dice: random.Random) -> Mapping[str, Any]:
+        nth, keeps = dice.randint(1, _OPERATIONS), dice.random() < 0.3
+        relay = self.ground.relay
+        if relay is None:
+            error = dice.choice(("ENOSPC", "EIO"))
+            self.score.faults[f"files: {error}"] += 1
+            return {"fails_with": error, "fails_from": nth, "keeps_failing": keeps}
+        fault = dice.choice(tuple(Fault))
+        relay.order_from(fault, nth, keeps=keeps)
+        self.score.faults[f"table: {fault.name}"] += 1
+        return {}
 
     def _clear_trouble(self) -> None:
         self.ground.source.faults.clear()
         for name in HUBS:
             self.ground.hub(name).clear_faults()
+        relay = self.ground.relay
+        if relay is not None:
+            relay.forget_orders()
 
     def _moment(self, dice: random.Random, is_command: bool) -> float:
         usual = median(self._took[is_command])
@@ -196,12 +224,15 @@ class Torture:
         findings = Findings()
         if step.ended.status == 0 or not (faulty or step.ended.was_killed):
             findings = ground.judge_complete(step)
-            score.complete += 1
-            score.lost += len(ground.lost())
+            score.complete += step.ended.status == 0
+            score.lost += len(ground.lost()) if step.ended.status == 0 else 0
         else:
             findings = ground.judge(step)
         if step.ended.was_killed and not killed:
             findings.violations.append("hung, and was killed for it")
+        if faulty:
+            # A run that could not reach the table service has not given back its lease.
+            ground.lease_left = True
         if not (step.ended.was_killed or faulty):
             self._took[is_command].append(step.ended.took_s)
         score.repeats += findings.repeats
@@ -229,14 +260,34 @@ def doing(trace: Sequence[Mapping[str, Any]]) -> str:
     return "between two of these" if told["run lock taken"] else "starting"
 
 
-def torture(store: str, runs: int, seed: int, say: Say) -> Score:
-    """Do so many runs on one store, in a folder of their own."""
-    with ExitStack() as stack:
-        port = None
-        if store == "table":
-            port = stack.enter_context(running_azurite(_folder(stack)))
-        ground = stack.enter_context(Ground(_folder(stack), azurite_port=port, message_bytes=3000))
-        return Torture(ground, seed).go_on(runs, lambda text: say(f"{store:5} {text}"))
+@dataclass(frozen=True, slots=True)
+class World:
+    """So many runs on one store, one after the other; what a process does of the whole."""
+
+    store: str
+    runs: int
+    seed: str
+
+    def done(self) -> Score:
+        """Do them, on a ground of its own; how they get on is printed."""
+        with ExitStack() as stack:
+            port = None
+            if self.store == "table":
+                port = stack.enter_context(running_azurite(_folder(stack)))
+            ground = stack.enter_context(Ground(_folder(stack), azurite_port=port, message_bytes=3000))
+            say = lambda text: print(f"{self.store:5} {self.seed:5} {text}", flush=True)  # noqa: E731
+            return Torture(ground, self.seed).go_on(self.runs, say)
+
+
+def worlds(stores: Sequence[str], runs: int, seed: int, number: int) -> list[World]:
+    """Share out the runs of each store among so many worlds."""
+    shares = [runs // number + (each < runs % number) for each in range(number)]
+    return [
+        World(store, share, f"{seed}.{each}")
+        for store in stores
+        for each, share in enumerate(shares, start=1)
+        if share
+    ]
 
 
 def told(score: Score) -> str:
@@ -262,27 +313,53 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crashes.torture", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, metavar="N", help="of each store")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
-    parser.add_argument("--store", choices=("json", "table", "both"), default="both")
+    parser.add_argument("--store", choices=(*STORES, "both"), default="both")
+    parser.add_argument("--worlds", type=int, default=2, metavar="W", help="of each store, side by side")
+    parser.add_argument("--write", action="store_true", help="put the result into docs/faults.md")
     asked = parser.parse_args()
-    total = Score()
+    stores = STORES if asked.store == "both" else (asked.store,)
+    wanted = worlds(stores, asked.runs, asked.seed, asked.worlds)
     began = time.monotonic()
-    for store in ("json", "table") if asked.store == "both" else (asked.store,):
-        try:
-            score = torture(store, asked.runs, asked.seed, lambda text: print(text, flush=True))
-        except AzuriteMissing as missing:
-            print(f"{store}: not done: {missing}", file=sys.stderr)
-            return 1
-        print(f"\n{store}\n{told(score)}\n", flush=True)
-        total = total.plus(score)
-        if score.violations:
-            again = f"--runs {asked.runs} --seed {asked.seed} --store {store}"
-            print(f"again: python -m tests.crashes.torture {again}", flush=True)
-    print(
-        f"{total.runs} runs, {total.kills} killed, {total.published} published, {total.lost} lost, "
-        f"{total.repeats.total()} repeated with a reason, {len(total.violations)} violations, "
-        f"in {(time.monotonic() - began) / 60:.0f} min"
-    )
-    return 1 if total.violations else 0
+    try:
+        with in_processes(len(wanted)) as workers:
+            scores = list(workers.map(World.done, wanted))
+    except AzuriteMissing as missing:
+        print(f"not done: {missing}", file=sys.stderr)
+        return 1
+    by_store = {store: Score() for store in stores}
+    for world, score in zip(wanted, scores, strict=True):
+        by_store[world.store] = by_store[world.store].plus(score)
+    for store, score in by_store.items():
+        print(f"\n{store}\n{told(score)}\n")
+    minutes = (time.monotonic() - began) / 60
+    print(f"seed {asked.seed}, {asked.worlds} worlds a store, {minutes:.0f} min")
+    if asked.write:
+        document.write("random moments", table(by_store, asked.seed))
+    return 1 if any(score.violations for score in scores) else 0
+
+
+def table(by_store: Mapping[str, Score], seed: int) -> str:
+    """Give the result as docs/faults.md has it."""
+    reasons = sorted({why for score in by_store.values() for why in score.repeats})
+    head = ("", *by_store)
+    counts: Mapping[str, Callable[[Score], object]] = {
+        "runs": lambda score: score.runs,
+        "of them `python -m app run`": lambda score: score.commands,
+        "killed": lambda score: score.kills,
+        "with a fault besides": lambda score: score.faults.total(),
+        "readings published": lambda score: score.published,
+        "lost": lambda score: score.lost,
+        "rules broken": lambda score: len(score.violations),
+        **{f"repeated: {why}": partial(_repeated, why=why) for why in reasons},
+    }
+    rows = [(what, *(count(score) for score in by_store.values())) for what, count in counts.items()]
+    doing = sum((score.doing for score in by_store.values()), Counter[str]())
+    while_ = ", ".join(f"{what} {count}" for what, count in doing.most_common())
+    return f"{document.table(head, rows)}\n\nSeed {seed}. Killed while: {while_}."
+
+
+def _repeated(score: Score, *, why: str) -> int:
+    return score.repeats[why]
 
 
 def _whole_ms(instant: datetime) -> datetime:
@@ -294,4 +371,7 @@ def _folder(stack: ExitStack) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # What goes to other processes must have the name by which they know it.
+    from tests.crashes import torture
+
+    sys.exit(torture.main())
