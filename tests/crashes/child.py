@@ -122,7 +122,9 @@ class Trace:
             self._counts[boundary] += 1
             self.tell({"at": boundary, "s": round(time.monotonic() - self._began, 3), **facts})
             if boundary == self._order.die_at and self._counts[boundary] == self._order.nth:
-                os.kill(os.getpid(), signal.SIGSTOP if self._order.stops else signal.SIGKILL)
+                # To this thread, so that it goes no further; both signals are for the whole process.
+                ending = signal.SIGSTOP if self._order.stops else signal.SIGKILL
+                signal.pthread_kill(threading.get_ident(), ending)
 
     def tell(self, line: Mapping[str, object]) -> None:
         os.write(self._descriptor, json.dumps(line).encode() + b"\n")

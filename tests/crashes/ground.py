@@ -321,6 +321,7 @@ class Ground:
             try:
                 hanging.await_stop()
                 self._await_what_is_on_the_wire()
+                self._take_in(self.arrivals)
                 yield hanging
             finally:
                 hanging.go_on()

@@ -6,19 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.instants import format_time
 from tests.crashes.forks import ROOT
-from tests.crashes.ground import LEASE_OVER, LOCKED, NAMES, STATE_NAMES, Ground
+from tests.crashes.ground import LEASE_OVER, LOCKED, NAMES, STATE_NAMES, Ground, Hanging
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked, which Windows cannot")
 
-# By then the first acknowledgement is known to the run, and not to its state.
 ACKNOWLEDGED = f"acknowledged: a, {NAMES[0]}"
 
 
@@ -44,6 +45,16 @@ def command(ground: Ground, *words: str) -> subprocess.CompletedProcess[str]:
 
 def failures(trace: list[Mapping[str, object]]) -> str:
     return "\n".join(str(line["failures"]) for line in trace if "failures" in line)
+
+
+@contextmanager
+def hanging_between_batches(ground: Ground, **options: Any) -> Iterator[Hanging]:
+    """Stop a run that knows of its first acknowledgement, and has not saved it; no batch is on its way."""
+    # By the time that one hub answers the other one has all.
+    ground.hub("a").delay(1.0)
+    with ground.hanging(ACKNOWLEDGED, **options) as hung:
+        ground.hub("a").clear_faults()
+        yield hung
 
 
 @pytest.mark.parametrize("store", ["json", "table"])
@@ -78,7 +89,7 @@ def test_a_run_that_hung_past_its_lease_sends_nothing_once_another_took_over(
     with Ground(tmp_path, azurite_port=azurite_port) as ground:
         assert ground.relay is not None
         ground.publish()
-        with ground.hanging(ACKNOWLEDGED, lease_clock=str(clock)) as hung:
+        with hanging_between_batches(ground, lease_clock=str(clock)) as hung:
             refused = command(ground, "run", "people-counter")
             ground.relay.clock_ahead = LEASE_OVER
             ground.lease_left = True
@@ -101,7 +112,7 @@ def test_a_run_that_hung_past_its_lease_sends_nothing_once_another_took_over(
 def test_a_run_that_hangs_on_keeps_the_lock_of_its_file_and_loses_nothing(tmp_path: Path) -> None:
     with Ground(tmp_path) as ground:
         ground.publish()
-        with ground.hanging(ACKNOWLEDGED) as hung:
+        with hanging_between_batches(ground) as hung:
             refused = command(ground, "run", "people-counter")
             ended, _ = hung.go_on()
         arrived = len(ground.arrivals)
@@ -115,7 +126,7 @@ def test_a_run_that_hangs_on_keeps_the_lock_of_its_file_and_loses_nothing(tmp_pa
 def test_a_run_whose_lock_file_somebody_removed_sends_nothing_once_another_took_over(tmp_path: Path) -> None:
     with Ground(tmp_path) as ground:
         ground.publish()
-        with ground.hanging(ACKNOWLEDGED) as hung:
+        with hanging_between_batches(ground) as hung:
             (Path(ground.environ["STATE_DIR"]) / f"{STATE_NAMES[ground.feed]}.lock").unlink()
             second = ground.judge_complete(ground.run())
             arrived = len(ground.arrivals)
