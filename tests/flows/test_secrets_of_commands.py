@@ -47,6 +47,8 @@ LINES = {
     "run": [Line("run all"), Line("run all --json"), Line("run all --dry-run")],
     "status": [Line("status", reaches=False), Line("status --json", reaches=False)],
     "backfill": [Line("backfill people-counter --from 3h --to 0s --only-missing --yes")],
+    "audit": [Line("audit --from 3h"), Line("audit --from 3h --json --repair --yes")],
+    "report": [Line("report --from 3h --output {page}")],
     "tail": [
         Line("tail --hub second --count 3 --seconds 5"),
         Line("tail --hub second --count 3 --seconds 5 --json"),
@@ -109,7 +111,7 @@ def written(secret: str) -> list[str]:
 
 def words(line: Line, desk: Desk) -> list[str]:
     """Give the words, with the names of a file, of a reading and of locations where they are wanted."""
-    names = {"location": MILL.name, "other": "Mill West"}
+    names = {"location": MILL.name, "other": "Mill West", "page": str(desk.folder / "page.html")}
     if "{exported}" in line.words:
         exported = desk.folder / "exported.json"
         exported.write_text(desk.call("state", "export", "people-counter").out)
@@ -157,9 +159,7 @@ def test_no_command_shows_a_secret_when_it_refuses_the_settings(desk: Desk, name
         "MICROSHARE_API_URL": f"https://svc:{quote(PASSWORD, safe='')}@api.example.test",
         "MICROSHARE_AUTH": f"web {PASSWORD}",
     }
-    line = next(line for line in LINES[name] if "{" not in line.words)
-
-    ended = desk.call(*line.words.split())
+    ended = desk.call(*words(LINES[name][0], desk))
 
     assert ended.status == 2
     assert "EntityPath" in ended.out + ended.err
