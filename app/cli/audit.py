@@ -48,16 +48,16 @@ _DAY = timedelta(days=1)
 _SHOWN = 10
 # What a cause means, and what to do.
 _CAUSES = {
-    "late": "published after the look-back had passed; --repair sends them, a longer look_back finds them",
-    "behind": "a run is going to bring them; where a hub is far behind, `status` says why",
-    "lost": "the hub acknowledged them, and does not hold them; --repair sends them",
-    "unexplained": "older than what the state remembers; --repair sends them",
-    "quarantined": "set aside, because they could not be forwarded; `quarantine list` says why",
+    "late": "published after the look-back had passed; --repair sends that, a longer look_back finds it",
+    "behind": "to be brought by a coming run; where a hub is far behind, `status` says why",
+    "lost": "acknowledged by the hub, and not there; --repair sends that",
+    "unexplained": "older than what the state remembers; --repair sends that",
+    "quarantined": "set aside, because it could not be forwarded; `quarantine list` says why",
     "retention": "older than what the hub still holds, so it cannot be told; choose a later --from",
-    "before start": "from before the hub's start, never promised; `backfill` would send them",
-    "saturated": "more of one millisecond than the view gave; --repair sends those that it gives now",
-    "missed": "found by the daily comparison with the source; --repair sends them",
-    "left behind": "left behind by `state skip` or `state reset`; --repair would send them all the same",
+    "before start": "from before the hub's start, never promised; `backfill` would send that",
+    "saturated": "more of one millisecond than the view gave; --repair sends what it gives now",
+    "missed": "found by the daily comparison with the source; --repair sends that",
+    "left behind": "left behind by `state skip` or `state reset`; --repair would send it all the same",
 }
 _WIDTH = 12
 _COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown")
@@ -213,6 +213,9 @@ def _repair(feed: ComparedFeed, desk: _Desk, names: Mapping[str, str], *, yes: b
         complain(f"{name}: {counted(outcome.gaps, 'gap')} closed")
     for error in outcome.errors:
         complain(f"{name}: {error}")
+    if not desk.out.as_json:
+        for audit in feed.audits():
+            desk.out.show(text(f"{name}, {names[audit.hub]}, after the repair", "bold"), _verdict(audit), "")
 
 
 def _write(audit: HubAudit, out: Output) -> None:
@@ -313,10 +316,11 @@ def _row(finding: Finding) -> Sequence[object]:
 
 def _verdict(audit: HubAudit) -> Text:
     if not audit.ok:
-        what = counted(audit.wrong, "reading") if audit.wrong else counted(len(audit.failures), "location")
+        wrong = audit.wrong - audit.repaired
+        what = counted(wrong, "reading") if wrong else counted(len(audit.failures), "location")
         return text(f"{what} found wanting", "red")
-    delay = "" if audit.max_delay_s is None else f", at most {span(audit.max_delay_s)} after its time"
-    said = f"nothing is wrong: {counted(audit.delivered, 'reading')} published and delivered{delay}"
+    delay = "" if audit.max_delay_s is None else f", at most {span(audit.max_delay_s)} after their time"
+    said = f"nothing is wrong: {counted(audit.delivered + audit.repaired, 'reading')} delivered{delay}"
     return text(said, "green")
 
 
