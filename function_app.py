@@ -12,20 +12,16 @@ app = func.FunctionApp()
 @app.timer_trigger(
     arg_name="timer", schedule=schedule("people_counter"), run_on_startup=False, use_monitor=True
 )
-def people_counter_forwarder(timer: func.TimerRequest, context: func.Context) -> None:
+def people_counter_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:  # type: ignore[assignment]
     """Forward people counts."""
-    with wired_for_timer(
-        "people_counter", past_due=timer.past_due, traceparent=context.trace_context.trace_parent
-    ) as wiring:
+    with wired_for_timer("people_counter", timer, context) as wiring:
         run_forwarder("people_counter", wiring)
 
 
 @app.timer_trigger(
     arg_name="timer", schedule=schedule("hourly_snapshot"), run_on_startup=False, use_monitor=True
 )
-def hourly_snapshot_forwarder(timer: func.TimerRequest, context: func.Context) -> None:
+def hourly_snapshot_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:  # type: ignore[assignment]
     """Forward hourly occupancy snapshots."""
-    with wired_for_timer(
-        "hourly_snapshot", past_due=timer.past_due, traceparent=context.trace_context.trace_parent
-    ) as wiring:
+    with wired_for_timer("hourly_snapshot", timer, context) as wiring:
         run_forwarder("hourly_snapshot", wiring)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from app.config import load_settings
 from app.errors import FeedOff, LockHeld, SettingsError
@@ -15,12 +16,15 @@ from app.forwarder import Wiring
 from app.log import configure_logging, get_log
 from app.wiring import wire
 
+if TYPE_CHECKING:
+    from azure.functions import Context, TimerRequest
+
 
 @contextmanager
-def wired_for_timer(feed: str, *, past_due: bool, traceparent: str = "") -> Iterator[Wiring]:
+def wired_for_timer(feed: str, timer: TimerRequest, context: Context | None = None) -> Iterator[Wiring]:
     """Give the parts of a run of `feed`, and judge how it ends.
 
-    `traceparent` is the invocation's, in W3C's form, under which the run's trace is to be found.
+    The run's trace is to be found under the invocation that `context` tells of; a host need not give it.
 
     A feed that is off, and one that another run works on, is no failure. Raises SettingsError
     with every problem, and lets RunFailed pass where something was not delivered: the host then
@@ -34,11 +38,16 @@ def wired_for_timer(feed: str, *, past_due: bool, traceparent: str = "") -> Iter
         log.error("settings.refused", problems=list(error.problems))
         raise
     configure_logging(settings.log_level, to_stderr=False)
-    if past_due:
+    if timer.past_due:
         log.info("timer.late")
     try:
-        yield wire(settings, traceparent=traceparent)
+        yield wire(settings, traceparent=_traceparent(context))
     except FeedOff:
         log.info("run.skipped", reason="the feed has no view id, so it is off")
     except LockHeld as error:
         log.warning("run.skipped", reason=str(error))
+
+
+def _traceparent(context: Context | None) -> str:
+    """Give what the host calls the invocation, in W3C's form; "" where it does not say."""
+    return str(getattr(getattr(context, "trace_context", None), "trace_parent", None) or "")

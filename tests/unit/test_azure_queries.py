@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.functions.timer import TimerRequest
 
+import function_app
 from app import log
 from app.config import APP_ROOT
-from app.forwarder import run_forwarder
 from app.lateness import Lateness
 from app.model import Drift
 from app.report import Failure, HubReport, Quarantined, Report
-from app.timer import wired_for_timer
 
 AZURE = APP_ROOT / "deploy" / "azure"
 QUERIES = {path.stem: path.read_text() for path in sorted((AZURE / "queries").glob("*.kql"))}
@@ -135,8 +135,8 @@ def test_a_feed_that_is_off_says_so_as_the_rules_have_it(
     }.items():
         monkeypatch.setenv(name, value)
 
-    with wired_for_timer("hourly_snapshot", past_due=False) as wiring:
-        run_forwarder("hourly_snapshot", wiring)
+    # A host that tells nothing of the invocation calls a function with its timer alone.
+    function_app.hourly_snapshot_forwarder(TimerRequest(past_due=False))
 
     line = json.loads(caplog.records[-1].getMessage())
     assert line["event"] == "run.skipped"
