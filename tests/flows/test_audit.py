@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.audit import Finding, HubAudit
 from app.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
+from app.budget import Budget
 from app.feeds import hourly_snapshot
 from app.instants import format_time, parse_time
 from app.model import Gap, Slice
 from app.repair import Outcome, plan_repair, repair
 from app.state.opening import open_store
 from emulators.estate import Building, Estate
-from emulators.eventhubs import StoredEvent
-from tests.site import START, Site, bodies, same
+from emulators.eventhubs import EventHubsEmulator, StoredEvent
+from emulators.microshare import MicroshareEmulator
+from tests.site import START, Clock, Site, bodies, same
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -623,3 +627,44 @@ def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(site: S
 
 
 # --- at size ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Site]:
+    """A site with one hub that holds 100,000 people counts of 54 days."""
+    clock = Clock(START)
+    with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a"]) as hubs:
+        environ = {"EVENT_HUB_CONNECTION_STRINGS": "[]", "START_FROM": "54d"}
+        site = Site(source, hubs, clock, tmp_path, environ)
+        while site.run(budget=Budget(timedelta(minutes=10))).left:
+            pass
+        yield site
+
+
+@pytest.mark.timeout(900)
+def test_in_a_hub_of_a_hundred_thousand_every_planted_fault_is_named_and_nothing_else(large: Site) -> None:
+    hub = large.a
+    events = hub.received()
+    chosen = random.Random(5).sample(events, 58)
+    # The first and the last reading of all are lost too.
+    lost = [events[0], events[-1], *chosen[:23]]
+    again, altered = chosen[23:48], chosen[48:]
+    assert hub.repeat(is_one_of(again)) == 25
+    assert hub.rewrite(is_one_of(altered), b'"traffic":', b'"tr4ffic":') == 10
+    assert hub.discard(is_one_of(lost)) == 25
+
+    found = audit(large, since=START - timedelta(days=54))
+
+    assert len(events) > 100_000
+    assert names(found.missing) == named(lost)
+    assert names(found.repeated) == named(again)
+    assert names(found.changed) == named(altered)
+    assert found.counts() == (25, 25, 10, 0)
+    assert found.audit.published == len(events)
+    assert found.audit.delivered == len(events) - 35
+    assert found.audit.failures == {}
+
+
+def is_one_of(events: Sequence[StoredEvent]) -> Callable[[StoredEvent], bool]:
+    places = {(event.partition_id, event.sequence_number) for event in events}
+    return lambda event: (event.partition_id, event.sequence_number) in places
