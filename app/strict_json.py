@@ -7,8 +7,9 @@ answer unreadable, and is found when that row is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import simplejson
@@ -73,9 +74,28 @@ def dumps_with_flaws(value: Any) -> bytes:
 
 
 def _dumps(value: Any, **options: Any) -> str:
-    options.setdefault("default", _refuse)
-    separators = (",", ": ") if options.get("indent") else (",", ":")
-    return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=separators, **options)
+    text: str = _encoder(**options).encode(value)
+    return text
+
+
+@cache
+def _encoder(
+    *,
+    sort_keys: bool,
+    ensure_ascii: bool,
+    indent: int | None = None,
+    default: Callable[[Any], Any] | None = None,
+) -> simplejson.JSONEncoder:
+    """Give an encoder, made once: making one takes as long as writing a short reading."""
+    return simplejson.JSONEncoder(
+        use_decimal=True,
+        allow_nan=False,
+        sort_keys=sort_keys,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=(",", ": ") if indent else (",", ":"),
+        default=default or _refuse,
+    )
 
 
 def _refuse(value: Any) -> Any:
