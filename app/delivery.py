@@ -53,6 +53,9 @@ def dispatch(
     each hub closes the slice at `done_until`.
     """
     window = Slice(fetched.window.start, max(done_until, fetched.window.start))
+    # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
+    # there has its own hour too.
+    kept = Slice(group.checkpoint.known_from, fetched.window.end)
     fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
@@ -70,10 +73,10 @@ def dispatch(
             largest = limits[hubs[0]]
             reason = f"it is larger than a message of the hub ({largest:,} bytes)"
             refused.append(Refused(oversize, hubs, reason))
-        queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), window)
+        queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
         queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)
         deliveries |= dict.fromkeys(hubs, queue)
-    return Dispatch(deliveries, refused, _by_hour(fresh, window), newest)
+    return Dispatch(deliveries, refused, _by_hour(fresh, kept), newest)
 
 
 def _pack_for(

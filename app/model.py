@@ -70,7 +70,10 @@ class Reading:
     flaw: str | None = None
 
     def remembered_under(self, window: Slice) -> datetime:
-        """Give the hour under which the id is kept: a time outside the slice counts as its end."""
+        """Give the hour under which the id is kept: a time outside the window counts as its end.
+
+        `window` is what ids are kept of: from `known_from` on, up to where the source was asked.
+        """
         instant = self.time if self.time is not None and self.time in window else window.end
         return hour_of(instant)
 

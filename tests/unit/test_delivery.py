@@ -1,0 +1,65 @@
+"""From a fetched slice to what each lane has to do."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.delivery import dispatch
+from app.feeds.feed import load_feed, read_answer
+from app.fetching import Fetched
+from app.instants import format_time, parse_time
+from app.model import Checkpoint, DashboardAnswer, Reading, Slice
+from app.planning import Group
+from app.settings import FeedSettings
+
+FEED = load_feed("hourly_snapshot")
+SETTINGS = FeedSettings("hourly_snapshot", "view", ("room",), "0 0 * * * *", timedelta(hours=6))
+AT_TEN, AT_ELEVEN = parse_time("2026-03-02T10:00:00Z"), parse_time("2026-03-02T11:00:00Z")
+NOON = parse_time("2026-03-02T12:00:00Z")
+
+
+def readings(*times: datetime, room: str = "Room 1") -> list[Reading]:
+    lines = [{"time": format_time(time), "category": "space", "metric": "occupancy"} for time in times]
+    obj = {"data": {"_id": {"tags": ["Example House", room]}, "line": lines}}
+    return read_answer(FEED.rec_type, "Example House", DashboardAnswer((obj,)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "done_until", "time"),
+    [
+        pytest.param(Slice(AT_TEN, NOON), AT_TEN, AT_ELEVEN, id="after a clock that was put back in mid-run"),
+        pytest.param(
+            Slice(AT_ELEVEN, NOON), NOON, AT_ELEVEN - timedelta(milliseconds=1), id="in the overlap before it"
+        ),
+    ],
+)
+def test_a_reading_beside_its_slice_makes_what_comes_late_of_its_hour_an_update(
+    asked: Slice, done_until: datetime, time: datetime
+) -> None:
+    before = Checkpoint(AT_TEN, AT_TEN)
+    first = dispatch(
+        FEED,
+        SETTINGS,
+        Group("Example House", ("hub",), before, AT_TEN),
+        Fetched(asked, readings(time), 1),
+        done_until,
+        {"hub": 1_000_000},
+    )
+    after = before.with_ids(first.deliveries["hub"][-1].ids)
+    late = readings(time, room="Room 2")
+
+    second = dispatch(
+        FEED,
+        SETTINGS,
+        Group("Example House", ("hub",), after, AT_TEN),
+        Fetched(asked, [*readings(time), *late], 2),
+        NOON,
+        {"hub": 1_000_000},
+    )
+
+    batch = second.deliveries["hub"][-1].batch
+    assert batch is not None
+    assert [event.properties.get("update") for event in batch.events] == [True]
+    assert [event.readings for event in batch.events] == [tuple(late)]
