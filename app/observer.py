@@ -67,12 +67,19 @@ class Observer:
         shown: Callable[[Slice], Sequence[Reading]],
         horizon: datetime,
     ) -> None:
-        """Compare a location with what the source shows now; what `shown` raises leaves it as it was."""
+        """Compare a location with what the source shows now; what `shown` raises leaves it as it was.
+
+        Hours that differ are asked for once more: an answer that is cut, or a cache's, lacks readings.
+        """
         location = self._ledger.location(name)
         differences: list[Difference] = []
         hours = 0
         for window in questions(location, hubs, self._settings.record_limit):
-            location, found = compare(location, hubs, window, shown(window))
+            readings = shown(window)
+            _, suspected = compare(location, hubs, window, readings)
+            for hour in sorted({difference.hour for difference in suspected}):
+                readings = [*readings, *shown(Slice(hour, hour + HOUR))]
+            location, found = compare(location, hubs, window, readings)
             differences += found
             hours += (window.end - window.start) // HOUR
         gaps = gaps_of(differences, horizon)

@@ -185,6 +185,23 @@ def test_a_name_that_never_shows_a_reading_is_told(site: Site, clock: Clock) -> 
     assert "wrong name" in told(reports, "drift")[0]["text"]
 
 
+def test_an_answer_that_lacks_readings_once_makes_no_gap(site: Site, clock: Clock) -> None:
+    site.run()
+    nothing = b'{"meta":{"currentCount":0,"currentPage":1,"totalCount":0,"totalPages":1},"objs":[]}'
+    site.source.faults.rewrite_body(
+        lambda _: nothing,
+        location=NAME,
+        when=lambda request: str(request.first("to")) < format_time(clock.now - 25 * HOUR),
+        times=1,
+    )
+
+    reports = runs(site, clock, hours=54, step=6)
+
+    assert site.source.faults.fired["rewrite_body"] == 1
+    assert [found["differ"] for found in compared(reports)] == [0] * len(compared(reports))
+    assert told(reports, "gaps") == []
+
+
 def test_keys_of_the_bodies_that_come_and_go_are_told_once(site: Site, clock: Clock) -> None:
     site.run()
     clock.move(minutes=30)
