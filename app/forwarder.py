@@ -287,8 +287,8 @@ class _Run:
         place = self._wiring.store.place
         begin_checkpoints(self._ledger, self._wiring.settings, self._names, self._horizon, place, self._draft)
         self._backlog_before_s = self._backlog()
-        if self._ledger.changed:
-            self._save()
+        # Also where nothing changed: a place that cannot be written is found before anything is sent.
+        self._save()
         self._await_lanes()
 
     def _seconds_since(self, last_run: JsonObject | None) -> float | None:
