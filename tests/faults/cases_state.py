@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import itertools
 import json
 import os
@@ -147,9 +146,8 @@ def check_and_run(scene: Scene, **options: object) -> Outcome:
     outcome = scene.command(*RUN, **options)
     found = scene.finish(checking)
     assert found.status == 1
-    state = next(json.loads(line) for line in found.text.splitlines() if '"check":"state"' in line)
-    assert state["ok"] is False
-    assert state["do"]
+    findings = [json.loads(line) for line in found.text.splitlines() if '"check":"state' in line]
+    assert any(finding["ok"] is False and finding["do"] for finding in findings), findings
     return outcome
 
 
@@ -170,8 +168,23 @@ def without_privileges(scene: Scene) -> Outcome:
     return check_and_run(scene, preexec_fn=drop)
 
 
+# What Python runs before anything else, as on a file system that knows no locks.
+_WITHOUT_LOCKS = """
+import errno, fcntl, os
+
+def flock(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+fcntl.flock = flock
+"""
+
+
 def no_locks(scene: Scene) -> None:
-    scene.break_call(fcntl, "flock", OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)))
+    folder = scene.folder / "without-locks"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_WITHOUT_LOCKS)
+    scene.environ["PYTHONPATH"] = str(folder)
+    scene.proof("nothing was sent", lambda: (scene.since("a"), scene.since("b")) == (0, 0))
 
 
 def another_writer(when: str) -> Callable[[Scene], None]:
@@ -355,6 +368,18 @@ def older_restored(scene: Scene) -> Outcome:
     scene.repeats = scene.since("a")
     scene.fired["older state restored"] += 1
     return scene.run_once()
+
+
+def audited(scene: Scene) -> Outcome:
+    """Give what `audit` says of what an older state, once restored, made the run send again."""
+    assert older_restored(scene).status == 0
+    return scene.command("audit", "--feed", "people-counter", "--from", "170m", "--json")
+
+
+def named_as_repeated(scene: Scene) -> None:
+    found = [json.loads(line) for line in scene.outcomes[-1].text.splitlines() if line.startswith('{"feed"')]
+    assert [len(told["repeated"]) for told in found] == [scene.repeats, scene.repeats]
+    assert all(told["missing"] == told["changed"] == told["unknown"] == [] for told in found)
 
 
 def came_again(scene: Scene) -> None:
@@ -586,6 +611,16 @@ CASES = (
         check=came_again,
     ),
     Case(
+        "D7",
+        "older state restored, looked at by audit",
+        "`audit` names what repeats, and nothing else",
+        lambda _: None,
+        1,
+        check=named_as_repeated,
+        act=audited,
+        live=True,
+    ),
+    Case(
         "D8",
         "days of ids",
         "kept for a day before the position, then dropped",
@@ -635,9 +670,11 @@ CASES = (
     Case(
         "D9",
         "state folder on a share without locks",
-        "refused before the first send",
+        "found by check, and by a run before its first send",
         no_locks,
         1,
         ("local disk",),
+        act=check_and_run,
+        live=True,
     ),
 )

@@ -23,6 +23,7 @@ from app.cli.edge import explain
 from app.config import APP_ROOT
 from app.forwarder import run_forwarder
 from app.microshare.client import MicroshareClient
+from app.model import Gap
 from app.report import Report, RunFailed
 from app.settings import Settings
 from app.wiring import wire
@@ -208,6 +209,9 @@ class Scene(Site):
         """Let time pass in which nothing happens."""
         self.clock.move(**by)
         self._planted_until = self.clock.now
+
+    def gaps(self, location: str) -> tuple[Gap, ...]:
+        return self.state().locations[location].gaps
 
     def shown_now(self) -> set[str]:
         """Give what the source shows at this instant, as texts."""
