@@ -20,6 +20,8 @@ from app.errors import (
     WindowTooWide,
 )
 from app.microshare.discovery import Found
+from app.microshare.paging import Page, read_all_pages
+from app.microshare.verdict import Question
 from app.model import DashboardAnswer, DashboardQuery, Place
 from tests.simulation.process import Process
 from tests.simulation.source import HOUR, Source, Version
@@ -38,7 +40,9 @@ class ApiWeather:
 
     `lag` is how far its Date header lies back from query number `lags_from` on. `fails` is the
     share of queries that fail with `fault`, `drifts` the share of longer ones whose pages differ;
-    a window over `too_wide` times out. `broken` names a location whose queries always fail.
+    a window over `too_wide` times out. `broken` names a location whose queries always fail. `stale` is
+    the share of answers from a cache, which lack some of what was shown before. An answer has pages of
+    `per_page` objects, all of them where that is 0.
     """
 
     latency_s: float = 0.3
@@ -51,10 +55,12 @@ class ApiWeather:
     too_wide: timedelta | None = None
     lag: timedelta = timedelta(0)
     lags_from: int = 0
+    stale: float = 0.0
+    per_page: int = 0
 
     def is_calm(self) -> bool:
         """Whether it answers well and in time, the `broken` location apart."""
-        fails = self.login or self.discovery or self.fails or self.drifts or self.too_wide
+        fails = self.login or self.discovery or self.fails or self.drifts or self.too_wide or self.stale
         return not fails and not self.lag and self.latency_s <= 1.0
 
 
@@ -82,6 +88,7 @@ class SimulatedClient:
         self._queries = 0
         self.api_calls = 0
         self._answered = False
+        process.api_time = self.api_time
 
     def login(self) -> None:
         self._call("login", 0.4)
@@ -98,10 +105,13 @@ class SimulatedClient:
 
     def discover_locations(self, cluster_ids: Sequence[str]) -> Found:  # noqa: ARG002
         self._call("discover", 0.5)
+        names = sorted(self._source.listed(self._process.clock.now()))
         match self._weather.discovery:
             case "":
-                names = sorted(self._source.listed(self._process.clock.now()))
-                return Found(tuple(Place(name, "example.test", 1) for name in names))
+                return _found(names)
+            case "fewer":
+                self._fault("discovery shows fewer")
+                return _found(names[::2])
             case "nothing shown":
                 self._fault("discovery shows nothing")
                 raise NoPermission("microshare: discovery: no cluster")
@@ -114,7 +124,7 @@ class SimulatedClient:
         self._call("query", weather.latency_s, query.loc1, query.window)
         self._queries += 1
         if query.window.end <= process.clock.now() - self._reach:
-            process.oracle.counts["questions of a comparison"] += 1
+            process.old_queries += 1
         else:
             process.queries[query.loc1] += 1
         earliest = process.asked_from.get(query.loc1, query.window.start)
@@ -123,12 +133,44 @@ class SimulatedClient:
         if self._budget.remaining() <= 0:
             raise Interrupted("the run's time is over; the next run goes on")
         self._maybe_fail(query)
-        now = process.clock.now()
-        found = self._source.buildings[query.loc1].view(query.window, now, self._limit)
-        return DashboardAnswer(tuple(_objects(found, self._rng)))
+        order = self._rng.random()
+        if not weather.per_page:
+            return DashboardAnswer(tuple(self._objects(query, order)))
+        question = Question(f"{query.loc1}, {query.window}", "view", "")
+        pages = read_all_pages(question, lambda number: self._page(query, order, number), largest_bytes=10**9)
+        if pages.flaw:
+            raise WindowTooWide(f"microshare: {query.loc1}: {pages.flaw}, twice")
+        return DashboardAnswer(pages.objs)
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def _page(self, query: DashboardQuery, order: float, number: int) -> Page:
+        """Give a page of what is shown by then; where pages drift, an object is now before the page."""
+        if number > 1:
+            self._call("page", self._weather.latency_s, query.loc1, number)
+        objects = self._objects(query, order)
+        if number > 1 and self._weather.drifts and self._rng.random() < self._weather.drifts:
+            self._fault("pages drift")
+            objects = objects[1:]
+        size = self._weather.per_page
+        shown = objects[(number - 1) * size : number * size]
+        pages = -(-len(objects) // size)
+        return Page(tuple(shown), pages, size, len(objects), body_bytes=1)
+
+    def _objects(self, query: DashboardQuery, order: float) -> list[dict[str, Any]]:
+        building = self._source.buildings[query.loc1]
+        found = building.view(query.window, self._process.clock.now(), self._limit)
+        if self._weather.stale and self._rng.random() < self._weather.stale:
+            self._fault("stale answer")
+            self._process.had_stale_answers = True
+            oracle = self._process.oracle
+            found = [
+                version
+                for version in found
+                if self._rng.random() < 0.5 or not oracle.is_known_everywhere(version)
+            ]
+        return _objects(found, order, repeats=len(found) < self._limit * 0.5)
 
     def _call(self, what: str, seconds: float, *about: object) -> None:
         self._process.effect(what, *about)
@@ -152,7 +194,7 @@ class SimulatedClient:
         if weather.too_wide is not None and width > weather.too_wide:
             self._fault("window too wide")
             raise WindowTooWide(f"microshare: {name}: 504")
-        if weather.drifts and width > HOUR and self._rng.random() < weather.drifts:
+        if weather.drifts and not weather.per_page and width > HOUR and self._rng.random() < weather.drifts:
             self._fault("pages drift")
             raise WindowTooWide(f"microshare: {name}: pages differ, twice")
         if weather.fails and self._rng.random() < weather.fails:
@@ -163,14 +205,21 @@ class SimulatedClient:
         self._process.oracle.counts[f"fault: {what}"] += 1
 
 
-def _objects(versions: Sequence[Version], rng: random.Random) -> list[dict[str, Any]]:
-    """Put readings into objects by their tags, in no particular order."""
+def _found(names: Sequence[str]) -> Found:
+    return Found(tuple(Place(name, "example.test", 1) for name in names))
+
+
+def _objects(versions: Sequence[Version], order: float, *, repeats: bool) -> list[dict[str, Any]]:
+    """Put readings into objects by their tags; the other way round, or with `repeats`, for some `order`s."""
     lines: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for version in versions:
         lines.setdefault(version.tags, []).append(version.entry)
-    objects = [{"data": {"_id": {"tags": list(tags)}, "line": line}} for tags, line in lines.items()]
-    if rng.random() < 0.3:
-        rng.shuffle(objects)
+    objects = [{"data": {"_id": {"tags": list(tags)}, "line": line}} for tags, line in sorted(lines.items())]
+    if order < 0.3:
+        objects.reverse()
         for line in lines.values():
             line.reverse()
+    if order < 0.1 and repeats:
+        for line in lines.values():
+            line.append(line[0])
     return objects

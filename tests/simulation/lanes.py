@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from app.budget import Budget
 from app.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable
@@ -16,6 +17,8 @@ _SEND_TIMEOUT_S = 60.0
 _REFUSED_IN_A_ROW = 3
 # What a hub that is well takes for a batch, at most.
 _BRISK_S = 0.2
+# The API's Date header is cut to the second.
+_DATE_RESOLUTION = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -92,6 +95,14 @@ class SimulatedLanes:
     def put(self, hub: str, delivery: Delivery) -> None:
         self._process.effect("put", hub, delivery.location)
         self._process.oracle.require(not self._is_closed, "nothing is put into a closed lane", hub)
+        latest = self._process.earlier_clock() + _DATE_RESOLUTION
+        self._process.oracle.require(
+            delivery.closes is None or delivery.closes <= latest,
+            "no slice ends after the earlier of the host's clock and the API's",
+            delivery.location,
+            delivery.closes,
+            latest,
+        )
         lane = self._lanes[hub]
         if delivery.batch is not None:
             lane.queued_bytes += delivery.batch.size_bytes
@@ -224,9 +235,7 @@ class SimulatedLanes:
         serials: set[int] = set()
         for event in delivery.batch.events if delivery.batch else ():
             now = process.clock.now()
-            serials.update(
-                process.oracle.store(lane.key, event, now, started=process.started, overtaken=overtaken)
-            )
+            serials.update(process.oracle.store(lane.key, event, now, process, overtaken=overtaken))
         process.stored.setdefault(lane.key, set()).update(serials)
         process.inbox.note_stored(delivery, serials)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from app.eventhub.broadcaster import Delivery
 from app.instants import format_time, hour_of
 from app.model import Event, LocationState, QuarantinedReading, Slice
+from app.settings import FeedSettings
 from tests.simulation.source import DAY, LARGE_BYTES, REC_TYPES, Source, Version
 
 _Pair = tuple[str, str]
@@ -26,6 +27,13 @@ class Broken(BaseException):
         self.detail = detail
 
 
+class Sender(Protocol):
+    """What is asked of a run that sends: when it began, and whether what it was answered was stale."""
+
+    started: datetime
+    had_stale_answers: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Newest:
     """The newest reading that a hub has of a location, and when the run began that sent it."""
@@ -37,11 +45,12 @@ class _Newest:
 class Oracle:
     """The truth about one world: who has what, what may repeat, and what is still due."""
 
-    def __init__(self, source: Source, feed: str, look_back: timedelta, start_from: timedelta) -> None:
-        self._source = source
-        self._rec_type = REC_TYPES[feed]
+    def __init__(self, source: Source, feed: FeedSettings, start_from: timedelta) -> None:
+        self.source = source
+        self._rec_type = REC_TYPES[feed.name]
+        self._sends_whole_hours = feed.name == "hourly_snapshot" and feed.late == "hour"
         self._start_from = start_from
-        self._reach = max(DAY, look_back)
+        self._reach = max(DAY, feed.look_back)
         self._by_serial = {version.serial: version for version in source.by_publication}
         self._coming = deque(source.by_publication)
         self._visible: dict[str, list[Version]] = {name: [] for name in source.buildings}
@@ -49,6 +58,8 @@ class Oracle:
         self._newest: dict[_Pair, _Newest] = {}
         self._furthest: dict[_Pair, datetime] = {}
         self._excused: set[tuple[str, int]] = set()
+        # What hubs have of each hour of a building, where an event stands for an hour.
+        self._hours: dict[tuple[str, str, datetime], set[int]] = {}
         self.first: Broken | None = None
         self.counts: Counter[str] = Counter()
         self.begins: dict[_Pair, datetime] = {}
@@ -94,10 +105,25 @@ class Oracle:
 
     def _make_due(self, building: str, hub: str, begin: datetime, version: Version) -> None:
         is_due = version.promised and version.time >= begin and version.shown < version.replaced
-        if is_due and not self._has(hub, version.serial):
+        if is_due and not self.has(hub, version.serial):
             self.due[building, hub][version.serial] = version
 
-    def _has(self, hub: str, serial: int) -> bool:
+    def shown_of(self, building: str) -> Sequence[Version]:
+        """Give what the source has shown of a building until now."""
+        return self._visible[building]
+
+    def is_known_everywhere(self, version: Version) -> bool:
+        """Whether the state says of every hub that it has the reading."""
+        return all(
+            self.is_known(hub, version) for building, hub in self.begins if building == version.building
+        )
+
+    def is_known(self, hub: str, version: Version) -> bool:
+        """Whether the state says that the hub has the reading: it may have it, and nobody know."""
+        return version.serial in self.settled[hub] or version.serial in self.quarantined[hub]
+
+    def has(self, hub: str, serial: int) -> bool:
+        """Whether the hub got the reading, or could not take it and it is in quarantine."""
         return self.stored_at[hub][serial] > 0 or serial in self.quarantined[hub]
 
     def _begin(self, building: str, hub: str, begin: datetime, now: datetime) -> None:
@@ -133,9 +159,9 @@ class Oracle:
     # --- what arrives -------------------------------------------------------------------------------
 
     def store(
-        self, hub: str, event: Event, now: datetime, *, started: datetime, overtaken: bool = False
+        self, hub: str, event: Event, now: datetime, run: Sender, *, overtaken: bool = False
     ) -> list[int]:
-        """Judge an event that a hub stores from a run that began at `started`; give the readings in it.
+        """Judge an event that a hub stores from a run; give the readings in it.
 
         `overtaken` says that the lease was lost while it was on its way: another run may have been quicker.
         """
@@ -143,12 +169,64 @@ class Oracle:
         versions = self._versions_in(event)
         early = [version for version in versions if version.shown > now]
         self.require(not early, "nothing arrives before it is published", *early)
-        for version in versions:
-            self._arrive(hub, version, started, overtaken=overtaken)
+        again: set[int] = set()
+        if "hour" in event.properties:
+            again = self._judge_hour(hub, event, versions, run, overtaken=overtaken)
+        # In an event that stands for an hour, readings lie by their tags.
+        for version in sorted(versions, key=lambda version: version.time):
+            if version.serial not in again:
+                self._arrive(hub, version, run.started, overtaken=overtaken)
         serials = frozenset(version.serial for version in versions)
         known = self._message_ids.setdefault(serials, event.message_id)
         self.require(known == event.message_id, "a repeat has the same message id", event.message_id)
         return [version.serial for version in versions]
+
+    def _judge_hour(
+        self, hub: str, event: Event, versions: Sequence[Version], run: Sender, *, overtaken: bool
+    ) -> set[int]:
+        """Judge an event that stands for an hour; give what comes again since the hour is sent whole."""
+        first = versions[0]
+        hour = (hub, first.building, hour_of(first.time))
+        had, is_update = self._hours.setdefault(hour, set()), "update" in event.properties
+        # What is set aside counts; without a time, or in every answer, it is remembered under any hour.
+        is_sure = not any(
+            version.flawed or version.stray or version.serial in self.quarantined[hub]
+            for version in self._visible[first.building]
+        )
+        self.require(
+            bool(had) or not is_update or not is_sure,
+            "what a hub gets first of an hour is no update",
+            first,
+            hub,
+        )
+        is_known = any(serial in self.settled[hub] for serial in had)
+        self.require(
+            is_update or not is_known or overtaken or "part" in event.properties,
+            "an update of an hour says so",
+            first,
+            hub,
+        )
+        again: set[int] = set()
+        if self._sends_whole_hours and is_update:
+            again = {version.serial for version in versions if version.serial in had}
+            if not run.had_stale_answers and "part" not in event.properties:
+                self._judge_whole(hour, versions, run)
+        had |= {version.serial for version in versions}
+        return again
+
+    def _judge_whole(self, hour: tuple[str, str, datetime], versions: Sequence[Version], run: Sender) -> None:
+        hub, building, begin = hour
+        sent = {version.serial for version in versions}
+        lacking = [
+            version
+            for version in self._visible[building]
+            if hour_of(version.time) == begin
+            and version.shown <= run.started < version.replaced
+            and version.serial not in sent
+            and version.serial not in self.quarantined[hub]
+            and not (version.saturated or version.stray)
+        ]
+        self.require(not lacking, "an hour that is sent again is whole", hub, *lacking[:3])
 
     def _arrive(self, hub: str, version: Version, started: datetime, *, overtaken: bool) -> None:
         pair = (version.building, hub)
@@ -185,6 +263,8 @@ class Oracle:
         One that comes after a newer one was published late: when the run that sent the newer one
         began, the source did not show it.
         """
+        if version.stray:
+            return
         newest = self._newest.get(pair)
         if newest is None or version.time >= newest.version.time:
             self._newest[pair] = _Newest(version, started)

@@ -63,15 +63,20 @@ class Process:
         self.on_intrusion: Callable[[Process], None] = lambda _: None
         self.on_death: Callable[[], None] = lambda: None
         self.on_lost_lease: Callable[[], None] = lambda: None
+        self.host_time: Callable[[], datetime] = clock.now
+        self.api_time: Callable[[], datetime | None] = lambda: None
         self.inbox = SimulatedInbox(self)
         # Why what this run stored may come once more; the store and the lanes note it.
         self.causes: set[str] = set()
         self.lock_token = 0
         self.save_failed = False
         self.lane_was_full = False
+        self.had_stale_answers = False
         self.stored: dict[str, set[int]] = {}
         self.handed: dict[str, dict[str, set[int]]] = {}
+        # Questions to each location, and to all of them for what lies before the reach of a steady run.
         self.queries: Counter[str] = Counter()
+        self.old_queries = 0
         self.asked_from: dict[str, datetime] = {}
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -107,6 +112,11 @@ class Process:
         self.clock.ms = max(self.clock.ms, due)
         happens()
         return True
+
+    def earlier_clock(self) -> datetime:
+        """Give the earlier of the host's clock and the API's, as the process sees them now."""
+        host, api = self.host_time(), self.api_time()
+        return host if api is None else min(host, api)
 
     def note_handed(self, news: Delivered, serials: set[int]) -> None:
         self.handed.setdefault(news.delivery.location, {}).setdefault(news.hub, set()).update(serials)

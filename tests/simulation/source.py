@@ -24,6 +24,7 @@ REC_TYPES = {
     "hourly_snapshot": "io.microshare.lake.snapshot.hourly",
 }
 LARGE_BYTES = 2_500
+_NO_TIME = Slice(NEVER, NEVER)
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +32,8 @@ class Version:
     """A reading as it is shown from `shown` until `replaced`.
 
     `promised` says whether it is due at every hub however the runs fall: it was published inside
-    the look-back, or at once after a silence of at most a day.
+    the look-back, or at once after a silence of at most a day. One that is `stray` is in every
+    answer once it is shown, whatever window was asked.
     """
 
     serial: int
@@ -46,6 +48,7 @@ class Version:
     large: bool = False
     promised: bool = False
     saturated: bool = False
+    stray: bool = False
 
     def is_shown(self, at: datetime) -> bool:
         return self.shown <= at < self.replaced
@@ -53,7 +56,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How the buildings of a world behave."""
+    """How the buildings of a world behave; `per_hour` is how many readings one may have."""
 
     feed: str
     look_back: timedelta
@@ -63,25 +66,41 @@ class Habits:
     flaws: float
     silences: int
     bursts: int
+    strays: float
+    per_hour: tuple[float, ...]
 
 
 @dataclass(slots=True)
 class Building:
-    """A location: when discovery lists it, and everything it will ever show, by time."""
+    """A location: when discovery lists it, and everything it will ever show, by time.
+
+    `missed` is a stretch in which discovery does not list it, though it is there.
+    """
 
     name: str
     listed_from: datetime
     listed_until: datetime = NEVER
+    missed: Slice = _NO_TIME
     versions: list[Version] = field(default_factory=list)
     times: list[datetime] = field(default_factory=list)
+    strays: list[Version] = field(default_factory=list)
 
     def is_listed(self, at: datetime) -> bool:
-        return self.listed_from <= at < self.listed_until
+        return self.listed_from <= at < self.listed_until and at not in self.missed
+
+    def is_listed_throughout(self, window: Slice) -> bool:
+        overlaps = window.start < self.missed.end and self.missed.start <= window.end
+        return self.listed_from <= window.start and window.end < self.listed_until and not overlaps
+
+    def list_always(self) -> None:
+        self.listed_from, self.listed_until, self.missed = START, NEVER, _NO_TIME
 
     def view(self, window: Slice, at: datetime, limit: int) -> list[Version]:
         """Give what a view shows of a window: the newest `limit` of it, without a word on the rest."""
         low, high = bisect_left(self.times, window.start), bisect_left(self.times, window.end)
-        return [version for version in self.versions[low:high] if version.is_shown(at)][-limit:]
+        found = [version for version in self.versions[low:high] if version.is_shown(at)]
+        found += [version for version in self.strays if version.is_shown(at) and version not in found]
+        return found[-limit:]
 
     def published(self, window: Slice, at: datetime) -> int:
         """Count what was ever shown of a window, replaced readings too."""
@@ -95,6 +114,11 @@ class Building:
     def index(self) -> None:
         self.versions.sort(key=lambda version: (version.time, version.serial))
         self.times = [version.time for version in self.versions]
+        self.strays = [version for version in self.versions if version.stray]
+
+
+# When something is read, and the number of the sensor that reads it.
+_Instant = tuple[datetime, int]
 
 
 class Source:
@@ -115,7 +139,7 @@ class Source:
 
     def add_fresh(self, name: str, time: datetime, at: datetime) -> Version:
         """Publish one more reading now."""
-        version = self._version(self.buildings[name], time, at)
+        version = self._version(self.buildings[name], time, at, sensor=0)
         version.promised = True
         self.buildings[name].index()
         return version
@@ -124,7 +148,7 @@ class Source:
 
     def _populate(self, begin: datetime, end: datetime) -> None:
         rng = self._rng
-        for number in range(rng.choice((1, 1, 2, 2, 3, 4))):
+        for number in range(rng.choice((1, 1, 1, 2, 2, 3))):
             name = f"Site {number + 1}"
             building = self.buildings[name] = Building(name, begin)
             until = end
@@ -135,6 +159,11 @@ class Source:
                 self._read(renamed, until, end)
             elif rng.random() < 0.1:
                 building.listed_from = begin + (end - begin) * rng.uniform(0.4, 0.8)
+            elif rng.random() < 0.05:
+                building.listed_until = begin + (end - begin) * rng.uniform(0.4, 0.9)
+            elif rng.random() < 0.15:
+                vanished = begin + (end - begin) * rng.uniform(0.2, 0.8)
+                building.missed = Slice(vanished, vanished + rng.choice((3, 12, 30, 60)) * HOUR)
             self._read(building, begin, until)
 
     def _read(self, building: Building, begin: datetime, end: datetime) -> None:
@@ -145,42 +174,53 @@ class Source:
             instants = self._hours(begin, end)
         else:
             instants = self._intervals(begin, end) + self._bursts(begin, end)
-        for instant in sorted(instants):
+        for instant, sensor in sorted(instants):
             shown = max(begin, instant + self._delay())
             for silence in silences:
                 if shown in silence:
                     shown = silence.end
-            version = self._version(building, instant, shown)
+            version = self._version(building, instant, shown, sensor)
             if rng.random() < habits.corrections:
                 version.replaced = shown + timedelta(seconds=rng.choice((90, 600, 2_400, 9_000, 40_000)))
-                corrected = self._version(building, instant, version.replaced, of=version)
+                corrected = self._version(building, instant, version.replaced, sensor, of=version)
                 corrected.replaces = version
+        if rng.random() < habits.strays:
+            self._stray(building, begin, end)
+
+    def _stray(self, building: Building, begin: datetime, end: datetime) -> None:
+        """Have one that a view shows in every answer: of a day gone by, or of one to come."""
+        rng = self._rng
+        time = rng.choice((begin + (end - begin) * 0.5, end + 3 * DAY))
+        shown = max(time, begin + (end - begin) * 0.3) if time < end else begin + (end - begin) * 0.3
+        stray = self._version(building, time, shown, sensor=0)
+        stray.stray = True
 
     def _silence(self, begin: datetime, end: datetime) -> Slice:
         start = begin + (end - begin) * self._rng.random()
         return Slice(start, start + self._rng.choice((2, 5, 11, 20, 23)) * HOUR)
 
-    def _intervals(self, begin: datetime, end: datetime) -> list[datetime]:
-        step = HOUR / self._rng.choice((0.3, 0.5, 1, 1, 2, 4))
+    def _intervals(self, begin: datetime, end: datetime) -> list[_Instant]:
+        step = HOUR / self._rng.choice(self._habits.per_hour)
         instants = []
         instant = begin
         while instant < end:
             jitter = timedelta(milliseconds=self._rng.choice((0, 0, 1, 999, 1_000, 61_007, 200_500)))
-            instants.append(instant + jitter)
+            instants.append((instant + jitter, self._rng.randrange(3)))
             instant += step
         return instants
 
-    def _hours(self, begin: datetime, end: datetime) -> list[datetime]:
-        rooms = self._rng.choice((1, 1, 2, 3))
+    def _hours(self, begin: datetime, end: datetime) -> list[_Instant]:
+        rooms = int(self._rng.choice(self._habits.per_hour)) or 1
         hours = int((end - begin) / HOUR)
-        return [hour_of(begin) + n * HOUR for n in range(1, hours) for _ in range(rooms)]
+        return [(hour_of(begin) + n * HOUR, room) for n in range(1, hours) for room in range(rooms)]
 
-    def _bursts(self, begin: datetime, end: datetime) -> list[datetime]:
-        limit = min(self._habits.record_limit, 60)
+    def _bursts(self, begin: datetime, end: datetime) -> list[_Instant]:
+        limit = min(self._habits.record_limit, 30)
         instants = []
         for _ in range(self._habits.bursts):
             instant = begin + timedelta(milliseconds=self._rng.randrange(int((end - begin) / MILLISECOND)))
-            instants += [instant] * self._rng.choice((limit // 2, limit - 1, limit + 5))
+            together = self._rng.choice((limit // 2, limit - 1, limit + 5))
+            instants += [(instant, sensor) for sensor in range(together)]
         return instants
 
     def _delay(self) -> timedelta:
@@ -192,7 +232,7 @@ class Source:
         return timedelta(hours=rng.choice((1.5, 3, 8, 23, 30)))
 
     def _version(
-        self, building: Building, time: datetime, shown: datetime, of: Version | None = None
+        self, building: Building, time: datetime, shown: datetime, sensor: int, of: Version | None = None
     ) -> Version:
         self._serial += 1
         rng = self._rng
@@ -200,14 +240,13 @@ class Source:
         large = of is None and rng.random() < self._habits.flaws
         written = "soon" if flawed else format_time(time)
         entry: dict[str, Any] = {"time": written, "serial": self._serial}
-        tags: tuple[str, ...]
         if self._habits.feed == "people_counter":
             entry["record"] = of.entry["record"] if of else f"r{self._serial}"
             entry["change"] = {"in": rng.randrange(9), "out": rng.randrange(9)}
-            tags = of.tags if of else (building.name, f"Door {rng.randrange(3)}")
+            tags = (building.name, f"Door {sensor % 3}")
         else:
             entry |= {"category": "space", "metric": "occupancy", "value": rng.randrange(99)}
-            tags = of.tags if of else (building.name, f"Room {self._serial}")
+            tags = (building.name, f"Room {sensor}")
         if large:
             entry["note"] = "x" * LARGE_BYTES
         version = Version(self._serial, building.name, time, shown, tags, entry)
@@ -238,7 +277,7 @@ def _mark_promised(versions: Sequence[Version], look_back: timedelta) -> None:
         after_silence = version.time >= version.shown - DAY and (
             newest is None or version.time >= newest - look_back
         )
-        version.promised = in_look_back or after_silence
+        version.promised = (in_look_back or after_silence) and not version.stray
 
 
 def _mark_saturated(versions: Sequence[Version], limit: int) -> None:

@@ -19,6 +19,7 @@ from app.state.store import (
     location_document,
     location_from,
 )
+from tests.simulation.comparison import judge_comparison, judge_seals
 from tests.simulation.oracle import Oracle
 from tests.simulation.process import Process
 
@@ -182,7 +183,7 @@ class SimulatedStore:
         locations = dict(disk.now.locations)
         for name in names:
             given, before = state.locations[name], locations.get(name, LocationState())
-            process.oracle.judge_save(name, given, before, started=self._started, now=now)
+            self._judge(name, given, before, now)
             locations[name] = given
             disk.versions[name] = number
             if is_known:
@@ -192,6 +193,14 @@ class SimulatedStore:
         disk.older.append(disk.now)
         disk.now = Saved(number, replace(state, locations={}), locations, dict(process.oracle.begins))
         process.oracle.counts["saves"] += 1
+
+    def _judge(self, name: str, given: LocationState, before: LocationState, now: datetime) -> None:
+        oracle = self._process.oracle
+        oracle.judge_save(name, given, before, started=self._started, now=now)
+        building = oracle.source.buildings[name]
+        judge_seals(oracle, building, given, before)
+        oracle.catch_up(now)
+        judge_comparison(oracle, building, given, before, self._process)
 
     def _count(self, what: str) -> None:
         self._process.oracle.counts[f"fault: {what}"] += 1

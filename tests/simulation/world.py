@@ -29,6 +29,7 @@ from app.settings import (
     StateSettings,
 )
 from tests.simulation.client import ApiWeather, SimulatedClient
+from tests.simulation.comparison import judge_daily
 from tests.simulation.lanes import HubWeather, SimulatedLanes
 from tests.simulation.oracle import Broken, Oracle
 from tests.simulation.process import Clock, Killed, Process, SimulatedWorkers
@@ -60,6 +61,8 @@ _TRACE_LENGTH = 60
 # A run with so few questions, each answered within a second, has time enough in this budget.
 _SHORT_RUN = 80
 _LONG_BUDGET_S = 240.0
+# The share of worlds whose quiet end goes on for days.
+_QUIET_DAYS = 0.2
 
 
 class Violation(AssertionError):
@@ -158,13 +161,14 @@ class World:
         self.runs = 0
         self.badness = rng.choice((0.0, 0.1, 0.25, 0.25, 0.5))
         self.steps = rng.choice((12, 20, 40, 60))
-        self.pauses = self._draw_pauses()
         self.feed = self._draw_feed()
-        self.start_from = rng.choice((2, 2, 4, 8, 24)) * HOUR
+        self.is_long = rng.random() < 0.1
+        self.pauses = self._draw_pauses()
+        self.start_from = rng.choice((2, 2, 4, 8, 24, 72 if self.is_long else 2)) * HOUR
         horizon = START + sum(self.pauses, timedelta(0)) + 8 * HOUR
         self.source = Source(rng, self._draw_habits(), START - self.start_from - 3 * HOUR, horizon)
         self._reach = max(DAY, self.feed.look_back)
-        self.oracle = Oracle(self.source, self.feed.name, self.feed.look_back, self.start_from)
+        self.oracle = Oracle(self.source, self.feed, self.start_from)
         self.disk = Disk(leased=rng.random() < 0.5)
         self.largest = {f"hub-{n}": self._draw_largest() for n in range(rng.choice((1, 2, 2, 3)))}
         self.hubs = [HubSettings(key, key, "example.test", key) for key in self.largest]
@@ -178,6 +182,8 @@ class World:
         self.rejected: dict[str, tuple[int, int, str]] = {}
         self.broken_building = self._draw_broken()
         self.skew = timedelta(0)
+        self.per_page = rng.choice((0, 0, 0, 0, 0, 1, 2))
+        self.listed_fewer_at = START - DAY
         for hub in self.hubs:
             self.oracle.add_hub(hub.key)
 
@@ -199,8 +205,13 @@ class World:
     # --- what a world is made of --------------------------------------------------------------------
 
     def _draw_pauses(self) -> list[timedelta]:
-        minutes = (15,) * 24 + (5, 5, 30, 30, 60, 60, 180, 420, 1_500)
-        return [self.rng.choice(minutes) * MINUTE for _ in range(self.steps)]
+        every = 15 if self.feed.name == "people_counter" else 60
+        minutes = (every,) * 24 + (5, 5, 30, 30, 60, 60, 180, 420, 1_500)
+        pauses = [self.rng.choice(minutes) * MINUTE for _ in range(self.steps)]
+        if self.is_long:
+            # The forwarder off for days, a month at most: a backlog for several runs.
+            pauses[self.rng.randrange(self.steps)] = self.rng.choice((3, 10, 30)) * DAY
+        return pauses
 
     def _draw_feed(self) -> FeedSettings:
         rng = self.rng
@@ -217,7 +228,8 @@ class World:
             look_back=look_back,
             cluster_ids=("cluster",),
             settle=rng.choice((0, 0, 0, 5)) * MINUTE,
-            record_limit=rng.choice((15, 25, 40, 999)),
+            record_limit=rng.choice((15, 20, 30, 999)),
+            late=rng.choice(("reading", "reading", "hour")),
         )
 
     def _draw_habits(self) -> Habits:
@@ -231,11 +243,14 @@ class World:
             flaws=rng.choice((0.0, 0.0, 0.01)) if bad else 0.0,
             silences=rng.choice((0, 1, 1, 2)) if bad else 0,
             bursts=rng.choice((0, 0, 1, 2)) if bad else 0,
+            strays=rng.choice((0.0, 0.0, 0.0, 0.0)) if bad else 0.0,
+            per_hour=(0.3, 0.5) if self.is_long else (0.3, 0.5, 1, 1, 2, 3),
         )
 
     def _draw_largest(self) -> int:
         # What two readings fill, some of the large ones, and what a real hub takes.
-        return self.rng.choice((1_200, 2_000, 20_000, 1_000_000)) if self.badness else 1_000_000
+        sizes = (1_200, 2_000, 20_000, 20_000, 1_000_000, 1_000_000)
+        return self.rng.choice(sizes) if self.badness else 1_000_000
 
     def _draw_outages(self) -> dict[str, tuple[int, int, str]]:
         found = {}
@@ -260,17 +275,21 @@ class World:
         def happens(share: float) -> bool:
             return rng.random() < bad * share
 
-        api = ApiWeather(latency_s=rng.choice((0.1, 0.3, 1.0)))
+        api = ApiWeather(latency_s=rng.choice((0.1, 0.3, 1.0)), per_page=self.per_page)
         if happens(0.1):
             api.login = rng.choice(_PASSING[:1] + _PASSING[3:])
         if happens(0.2):
-            api.discovery = rng.choice((*_PASSING, "nothing shown"))
+            api.discovery = rng.choice((*_PASSING, "nothing shown", "fewer", "fewer"))
+            if api.discovery == "fewer":
+                self.listed_fewer_at = self.clock.now()
         if happens(0.3):
             api.fails, api.fault = rng.choice((0.1, 0.5, 1.0)), rng.choice(_PASSING)
         if happens(0.3):
             api.drifts = rng.choice((0.1, 0.5))
         if happens(0.3):
-            api.too_wide = rng.choice((20 * MINUTE, HOUR, 7 * HOUR))
+            api.too_wide = rng.choice((40 * MINUTE, HOUR, 7 * HOUR))
+        if happens(0.3):
+            api.stale = rng.choice((0.2, 0.7))
         if happens(0.2):
             api.latency_s = rng.choice((5.0, 20.0, 50.0))
         if happens(0.2):
@@ -325,7 +344,8 @@ class World:
 
     def _calm(self) -> Weather:
         hubs = {hub: HubWeather(largest) for hub, largest in self.largest.items()}
-        return Weather(timedelta(0), ApiWeather(), StoreFaults(), hubs, budget_s=3_600.0)
+        api = ApiWeather(per_page=self.per_page)
+        return Weather(timedelta(0), api, StoreFaults(), hubs, budget_s=3_600.0)
 
     def _between_runs(self, step: int) -> None:
         """Add a hub late, restore an older state, move the clock a little."""
@@ -349,6 +369,7 @@ class World:
         """Run the forwarder once, in a process of its own."""
         self.runs += 1
         process = Process(name, self.clock, self.rng, self.oracle, self.trace)
+        process.host_time = lambda: self.clock.now() + weather.skew
         process.kill_at = weather.kill_at
         process.intrude_at = weather.intrude_at
         process.on_intrusion = lambda found: self._intrude(found, weather)
@@ -407,7 +428,7 @@ class World:
             store=SimulatedStore(self.disk, process, weather.store, self.largest),
             make_client=make_client,
             make_lanes=make_lanes,
-            now=lambda: self.clock.now() + weather.skew,
+            now=process.host_time,
             monotonic=self.clock.monotonic,
             make_workers=lambda _: SimulatedWorkers(process, lambda: self.rng.choice((0.001, 0.05, 0.3))),
             make_inbox=lambda: process.inbox,
@@ -462,6 +483,8 @@ class World:
     def _judge_run(self, outcome: Outcome) -> None:
         """A run that says all is well has delivered everything that was shown when it began."""
         report, started = outcome.report, outcome.started
+        if report is not None and outcome.process.causes & {"conflict", "save failed"}:
+            self.oracle.require(not report.ok, "a run that could not save says so", outcome.process.name)
         if report is None or not report.ok or report.left or report.until is None:
             return
         self.oracle.counts["runs that were well"] += 1
@@ -476,7 +499,8 @@ class World:
         report, process = outcome.report, outcome.process
         if report is None or report.until is None or not weather.is_the_hubs_alone():
             return
-        if process.causes & {"lease lost", "conflict"} or process.queries.total() > _SHORT_RUN:
+        queries = process.queries.total() + process.old_queries
+        if process.causes & {"lease lost", "conflict"} or queries > _SHORT_RUN:
             return
         well = [hub for hub, found in report.hubs.items() if not found.paused and weather.hubs[hub].is_calm()]
         self.oracle.counts["hubs that were well in a run"] += len(well)
@@ -493,10 +517,12 @@ class World:
             for name, found in self.disk.now.locations.items()
             if found.last_listed is not None and at - found.last_listed < _KEPT_AFTER_LISTING
         }
+        lately = Slice(at - 2 * HOUR, at)
+        was_short = at - self.listed_fewer_at < 2 * HOUR
         return [
             name
             for name, building in self.source.buildings.items()
-            if name in kept or building.listed_from <= at - 2 * HOUR < at < building.listed_until
+            if name in kept or (not was_short and building.is_listed_throughout(lately))
         ]
 
     # --- the quiet end ----------------------------------------------------------------------------------
@@ -506,12 +532,15 @@ class World:
         asked = self._asked(self.clock.now())
         for name, building in self.source.buildings.items():
             if name not in asked:
-                building.listed_from, building.listed_until = START, self.clock.now() + 30 * DAY
+                building.list_always()
         self._wait(65 * MINUTE)
-        for number in range(3):
+        pauses = [15 * MINUTE] * 3
+        if self.rng.random() < _QUIET_DAYS:
+            pauses += [13 * HOUR] * 6
+        for number, pause in enumerate(pauses):
             outcome = self.run(self._calm(), f"quiet {number}")
             self._judge_quiet(outcome)
-            self._wait(15 * MINUTE)
+            self._wait(pause)
         self._judge_fresh()
         self.oracle.judge_gaps(self.disk.now.locations)
 
@@ -523,6 +552,10 @@ class World:
             return
         oracle.require(report.left == 0, "a run without faults leaves nothing behind", report.left)
         self._judge_run(outcome)
+        if report.until is not None:
+            asked = self._asked(outcome.started)
+            compared = {name: found for name, found in self.disk.now.locations.items() if name in asked}
+            judge_daily(oracle, compared, report.until)
 
     def _judge_fresh(self) -> None:
         """A reading that is published now is everywhere after the next run, at one question a group."""
