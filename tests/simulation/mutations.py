@@ -141,7 +141,7 @@ MUTATIONS = (
     Mutation(
         "sending goes on without the run lock",
         "app/forwarder.py",
-        'return "the run lock was lost" if lock is not None and not lock.held() else self._unsaved',
+        'return "the run lock was lost" if lost else self._unsaved',
         "return self._unsaved",
     ),
     Mutation(
@@ -226,8 +226,8 @@ MUTATIONS = (
     Mutation(
         "readings are sent in the order of their ids",
         "app/feeds/feed.py",
-        "key=lambda reading: (reading.time or EPOCH, reading.id))",
-        "key=lambda reading: reading.id)",
+        "    return reading.time or EPOCH, reading.id\n",
+        "    return EPOCH, reading.id\n",
     ),
     Mutation(
         "a correction has the id of what it corrects",
@@ -249,6 +249,85 @@ MUTATIONS = (
         "            too_wide = True\n"
         "            continue\n",
         "        except WindowTooWide as error:\n            return Fetched(window, (), 0, (str(error),))\n",
+    ),
+    Mutation(
+        "pages that do not add up count as a whole",
+        "app/microshare/paging.py",
+        "return Pages(second.objs, None if same else _flaw(second), _warnings(second))",
+        "return Pages(second.objs, None, _warnings(second))",
+    ),
+    Mutation(
+        "the first page counts as all of them",
+        "app/microshare/paging.py",
+        "        return len(pages) >= page.total_pages\n",
+        "        return True\n",
+    ),
+    Mutation(
+        "an hour that is sent again is sent in part",
+        "app/feeds/hourly_snapshot.py",
+        'whole[hour] if settings.late == "hour" else readings',
+        "readings",
+    ),
+    Mutation(
+        "a reading beside its slice is remembered under the slice's end",
+        "app/delivery.py",
+        "kept = Slice(group.checkpoint.known_from, fetched.window.end)",
+        "kept = window",
+    ),
+    Mutation(
+        "an hour that leaves the reach gets no seal",
+        "app/ledger.py",
+        "seals = sealed(seals, full, checkpoint)",
+        "_ = sealed",
+    ),
+    Mutation(
+        "hours are sealed as if they were empty",
+        "app/proof.py",
+        "kept.setdefault(hour, seal(before.ids.get(hour, ())))",
+        "kept.setdefault(hour, seal(()))",
+    ),
+    Mutation(
+        "no hour ever differs from the source",
+        "app/proof.py",
+        "        return MISSED\n",
+        "        return None\n",
+    ),
+    Mutation(
+        "an hour that differs is no gap",
+        "app/proof.py",
+        "            gaps.append(Gap(window, MISSED, found, difference.hubs))",
+        "            _ = found",
+    ),
+    Mutation(
+        "an hour that differs is told every day",
+        "app/proof.py",
+        "if kind and not _in_gap(location.gaps, hub, hour):",
+        "if kind:",
+    ),
+    Mutation(
+        "a seal does not follow the source",
+        "app/proof.py",
+        "seals[hub] = {**had, **shown}",
+        "seals[hub] = {**had}",
+    ),
+    Mutation(
+        "one comparison is enough for ever",
+        "app/proof.py",
+        "    return now - location.compared >= _DAY\n",
+        "    return False\n",
+    ),
+    Mutation(
+        "a comparison sees the hours of the first hub only",
+        "app/proof.py",
+        "    for hub in hubs:\n        had = location.seals.get(hub)\n",
+        "    for hub in list(hubs)[:1]:\n        had = location.seals.get(hub)\n",
+    ),
+    Mutation(
+        "what differs is not asked for again",
+        "app/observer.py",
+        "for hour in sorted({difference.hour for difference in suspected}):",
+        "for hour in sorted({difference.hour for difference in suspected})[:0]:",
+        ("tests/flows/test_proof_flow.py",),
     ),
 )
 

@@ -16,19 +16,21 @@ _PARTS = 8
 _WORLDS_A_PART = 10
 # What must have happened somewhere in a part, or it shows little.
 _MUST_FIRE = {
-    "repeats",
-    "quarantined",
-    "second runners",
-    "runs that were well",
-    "hubs that were well in a run",
+    "comparisons",
     "fault: kill",
-    "fault: save fails",
-    "fault: save torn",
-    "fault: save unknown",
-    "fault: cut off in the middle of a send",
-    "fault: window too wide",
+    "fault: lease lost",
+    "fault: load fails",
+    "fault: location broken",
+    "fault: lock held",
     "fault: pages drift",
-    "fault: stale answer",
+    "fault: query bad response",
+    "fault: save fails",
+    "fault: save unknown",
+    "fault: window too wide",
+    "hubs that were well in a run",
+    "repeats",
+    "runs that were well",
+    "second runners",
 }
 
 
