@@ -87,7 +87,7 @@ def audit_feeds(
     A hub or a location that cannot be asked is named in its result, and the others are compared.
     `progress` is told what is being done, how much of it is done, and of how much. Raises SourceError
     where the source can be asked for nothing, StateError where the state cannot be read,
-    UnknownLocation, all before the first result.
+    UnknownLocation, and ForwarderError for a window that is yet to come, all before the first result.
     """
     for feed in compared_feeds(asked, hubs, wiring, store, consumer_group=consumer_group, progress=progress):
         yield from feed.audits()
@@ -180,6 +180,11 @@ class ComparedFeed:
         self._load_quarantine(store)
         self.horizon = _horizon(wiring, client, self.settings)
         self.window = replace(asked.window, end=min(asked.window.end, self.horizon))
+        if self.window.start >= self.window.end:
+            raise ForwarderError(
+                f"audit: the window begins at {format_time(self.window.start)}, and by the earlier of this "
+                f"host's clock and the API's it is {format_time(self.horizon)}; choose an earlier --from"
+            )
         start = wiring.settings.run.start_from
         self._start = start if isinstance(start, datetime) else self.horizon - start
         self.known = self._find_locations(wiring.settings)

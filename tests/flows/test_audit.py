@@ -15,6 +15,7 @@ import pytest
 from app.audit import Finding, HubAudit
 from app.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.budget import Budget
+from app.errors import ForwarderError
 from app.feeds import hourly_snapshot
 from app.instants import format_time, parse_time
 from app.model import Gap, Slice
@@ -482,6 +483,14 @@ def test_only_the_named_locations_are_asked_for_and_a_name_that_is_none_is_refus
     assert (found.audit.ok, found.audit.locations) == (True, 1)
     assert {query.location for query in site.source.queries()[before:]} == {MILL}
     assert MILL in refused.value.known
+
+
+def test_a_window_that_is_yet_to_come_by_the_apis_clock_is_refused_and_not_found_well(site: Site) -> None:
+    site.run()
+    site.host_clock = Clock(START + 48 * HOUR)
+
+    with pytest.raises(ForwarderError, match="choose an earlier --from"):
+        audit(site, since=START + 24 * HOUR, until=START + 48 * HOUR)
 
 
 def test_an_audit_changes_nothing_and_needs_no_lock(site: Site) -> None:
