@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.azurite import AzuriteMissing, running_azurite
+
+
+def pytest_sessionstart() -> None:
+    """Let commands that tests start hear Ctrl-C: what a shell starts beside itself is told to ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
