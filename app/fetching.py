@@ -69,21 +69,24 @@ def fetch_slice(
     while True:
         try:
             answer = ask(asked)
+            lines = count_lines(answer)
+            readings = read(answer)
+            full = lines >= record_limit * _FULL_SHARE
+            if full and asked.end - asked.start > MILLISECOND:
+                asked = _narrower(asked, window, readings)
+                continue
+            absent = frozenset() if full else _absent(readings, asked, had)
+            halves = [ask(half) for half in _halves(asked)] if absent else []
         except WindowTooWide as error:
             asked = _shorter_after(error, asked, window)
             too_wide = True
             continue
-        lines = count_lines(answer)
-        readings = read(answer)
-        full = lines >= record_limit * _FULL_SHARE
-        if full and asked.end - asked.start > MILLISECOND:
-            asked = _narrower(asked, window, readings)
+        if any(count_lines(half) >= record_limit * _FULL_SHARE for half in halves):
+            asked = _beginning_at(window.start, halve(asked), asked)
             continue
-        absent = frozenset() if full else _absent(readings, asked, had)
-        if absent:
-            halves = [ask(half) for half in _halves(asked)]
+        if halves:
             lines = max(lines, sum(map(count_lines, halves)))
-            readings = _merged(readings, *map(read, halves))
+            readings = _renewed(readings, [reading for half in halves for reading in read(half)])
             absent = _absent(readings, asked, had)
         done = Slice(window.start, asked.end)
         saturated = asked if full else None
@@ -102,9 +105,11 @@ def _halves(asked: Slice) -> tuple[Slice, Slice]:
     return first, Slice(first.end, asked.end)
 
 
-def _merged(*answers: Sequence[Reading]) -> list[Reading]:
-    """Put answers together, each reading once, in the order of an answer's readings."""
-    found = {reading.id: reading for readings in answers for reading in readings}
+def _renewed(before: Sequence[Reading], after: Sequence[Reading]) -> list[Reading]:
+    """Put what was shown `before` and `after` together, each reading once, in its later version."""
+    later = {key_of(reading.id) for reading in after}
+    found = {reading.id: reading for reading in before if key_of(reading.id) not in later}
+    found |= {reading.id: reading for reading in after}
     return sorted(found.values(), key=reading_order)
 
 

@@ -173,6 +173,48 @@ def test_readings_that_do_not_come_back_are_asked_for_again_in_halves() -> None:
     assert view.asked[1:] == [Slice(START, half), Slice(half, HOUR.end)]
 
 
+def test_halves_that_are_full_are_asked_for_in_smaller_parts() -> None:
+    times = [START + n * SECOND for n in range(1_000)]
+    few = CappedView(times[:6])
+    view = CappedView(times)
+
+    def ask(window: Slice) -> DashboardAnswer:
+        view.asked.append(window)
+        return few.ask(window) if len(view.asked) == 1 else CappedView(times).ask(window)
+
+    fetched = fetch_slice(ask, read, HOUR, START, LIMIT, {START: frozenset(["a reading of old"])})
+
+    assert records([fetched]) >= {f"r{n}" for n, time in enumerate(times) if time in fetched.window}
+    assert fetched.window.end < HOUR.end
+
+
+def test_halves_that_are_too_wide_still_are_asked_for_in_smaller_parts() -> None:
+    stale = StaleView(TIMES)
+
+    def ask(window: Slice) -> DashboardAnswer:
+        if stale.asked and window.end - window.start > timedelta(minutes=20):
+            raise WindowTooWide("microshare: 504")
+        return stale.ask(window)
+
+    fetched = fetch_slice(ask, read, HOUR, START, LIMIT, had_in(CappedView(TIMES), HOUR))
+
+    assert (fetched.window.start, fetched.window.end) == (START, START + timedelta(minutes=15))
+    assert fetched.too_wide
+
+
+def test_of_two_versions_the_one_that_was_shown_later_counts() -> None:
+    def ask(window: Slice) -> DashboardAnswer:
+        lines = [{"time": format_time(START), "record": "r0", "in": len(asked)}]
+        asked.append(window)
+        return DashboardAnswer(({"data": {"_id": {"tags": ["A"]}, "line": lines}},))
+
+    asked: list[Slice] = []
+
+    fetched = fetch_slice(ask, read, HOUR, START, LIMIT, {START: frozenset(["a reading of old"])})
+
+    assert [reading.entry["in"] for reading in fetched.readings if reading.entry["in"] == 0] == []
+
+
 def test_readings_that_are_gone_for_good_are_counted_and_cost_nothing_else() -> None:
     view = CappedView(TIMES[:4])
 
