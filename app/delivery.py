@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.eventhub.broadcaster import Delivery
 from app.eventhub.hub import Batch, Packed, pack
 from app.feeds.feed import Feed
-from app.fetching import Fetched
+from app.fetching import OVERLAP, Fetched
 from app.instants import MILLISECOND, floor_to, hour_of
-from app.model import Event, Ids, Reading, Slice
-from app.planning import Group
+from app.model import Checkpoint, Event, Ids, Reading, Slice
+from app.planning import Group, reach
 from app.settings import FeedSettings
 
 
@@ -59,6 +59,9 @@ def dispatch(
     fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
+    position = max(done_until, group.checkpoint.delivered_until)
+    kept_on = Slice(hour_of(position - reach(settings.look_back)), kept.end)
+    strays = _strays(group.checkpoint, fetched, kept_on.start)
     events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
 
     times = [reading.time for reading in fetched.readings if reading.time is not None]
@@ -74,9 +77,31 @@ def dispatch(
             reason = f"it is larger than a message of the hub ({largest:,} bytes)"
             refused.append(Refused(oversize, hubs, reason))
         queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
-        queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)
+        queue[-1] = replace(
+            queue[-1],
+            ids=(*queue[-1].ids, *_pairs(strays, kept_on)),
+            odd=(*queue[-1].odd, *_odd_hours(strays, kept_on)),
+            closes=done_until,
+            newest=newest,
+            duplicates=duplicates,
+        )
         deliveries |= dict.fromkeys(hubs, queue)
-    return Dispatch(deliveries, refused, _by_hour(fresh, kept), newest)
+    ids = (*_pairs(fresh, kept), *_pairs(strays, kept_on))
+    return Dispatch(deliveries, refused, _by_hour(ids), newest)
+
+
+def _strays(checkpoint: Checkpoint, fetched: Fetched, oldest: datetime) -> tuple[Reading, ...]:
+    """Give what lies outside the question, and would be sent again once ids from before `oldest` are dropped.
+
+    A view that shows a reading whatever it is asked is likely to show it tomorrow.
+    """
+    asked = Slice(fetched.window.start - OVERLAP, fetched.window.end)
+    dropped = {reading_id for hour, ids in checkpoint.ids.items() if hour < oldest for reading_id in ids}
+    return tuple(
+        reading
+        for reading in fetched.readings
+        if reading.time is not None and reading.time not in asked and reading.id in dropped
+    )
 
 
 def _pack_for(
@@ -127,8 +152,8 @@ def _pairs(readings: Sequence[Reading], window: Slice) -> tuple[tuple[datetime, 
     return tuple((reading.remembered_under(window), reading.id) for reading in readings)
 
 
-def _by_hour(readings: Sequence[Reading], window: Slice) -> Ids:
+def _by_hour(pairs: Iterable[tuple[datetime, str]]) -> Ids:
     ids: dict[datetime, set[str]] = {}
-    for hour, reading_id in _pairs(readings, window):
+    for hour, reading_id in pairs:
         ids.setdefault(hour, set()).add(reading_id)
     return {hour: frozenset(found) for hour, found in ids.items()}

@@ -37,8 +37,12 @@ class Limits:
 
     @property
     def reach(self) -> timedelta:
-        """How far before a position readings can still be read again, so how long ids are kept."""
-        return max(_DAY, self.look_back)
+        return reach(self.look_back)
+
+
+def reach(look_back: timedelta) -> timedelta:
+    """Give how far before a position readings can still be read again, so how long ids are kept."""
+    return max(_DAY, look_back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,3 +63,25 @@ def test_a_reading_beside_its_slice_makes_what_comes_late_of_its_hour_an_update(
     assert batch is not None
     assert [event.properties.get("update") for event in batch.events] == [True]
     assert [event.readings for event in batch.events] == [tuple(late)]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [AT_TEN - timedelta(days=30), AT_ELEVEN, NOON + timedelta(days=30)],
+    ids=["of old", "now", "to come"],
+)
+def test_a_reading_that_is_in_every_answer_is_sent_once_in_a_backlog_of_days(time: datetime) -> None:
+    checkpoint = Checkpoint(AT_TEN, AT_TEN)
+    sent = 0
+
+    for day in range(5):
+        window = Slice(AT_TEN + timedelta(days=day), AT_TEN + timedelta(days=day + 1))
+        group = Group("Example House", ("hub",), checkpoint, window.start)
+        fetched = Fetched(window, readings(time), 1)
+        found = dispatch(FEED, SETTINGS, group, fetched, window.end, {"hub": 1_000_000})
+        for delivery in found.deliveries["hub"]:
+            sent += len(delivery.batch.events) if delivery.batch else 0
+            checkpoint = checkpoint.with_ids(delivery.ids)
+        checkpoint = checkpoint.done_until(window.end, reach=timedelta(days=1))
+
+    assert sent == 1
