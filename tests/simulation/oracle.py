@@ -234,7 +234,10 @@ class Oracle:
             pair in self.begins, "a first checkpoint is saved before anything is sent of it", version, hub
         )
         self.require(
-            version.time >= self.begins[pair], "nothing from before known_from is delivered", version, hub
+            version.time >= self.begins[pair] or version.stray,
+            "nothing from before known_from is delivered",
+            version,
+            hub,
         )
         self.require(
             overtaken or version.serial not in self.settled[hub],

@@ -243,7 +243,7 @@ class World:
             flaws=rng.choice((0.0, 0.0, 0.01)) if bad else 0.0,
             silences=rng.choice((0, 1, 1, 2)) if bad else 0,
             bursts=rng.choice((0, 0, 1, 2)) if bad else 0,
-            strays=rng.choice((0.0, 0.0, 0.0, 0.0)) if bad else 0.0,
+            strays=rng.choice((0.0, 0.0, 0.0, 0.3)) if bad else 0.0,
             per_hour=(0.3, 0.5) if self.is_long else (0.3, 0.5, 1, 1, 2, 3),
         )
 
@@ -592,6 +592,8 @@ class World:
     def _is_dense(self, name: str, asked_from: datetime) -> bool:
         """Whether so much is shown that a run should rather ask in parts than come near the view's limit."""
         now, building = self.clock.now(), self.source.buildings[name]
+        if building.strays:
+            return True
         lines = building.published(Slice(asked_from - HOUR, now), now)
         busiest = building.busiest_hour(Slice(asked_from - DAY, now), now)
         return lines + busiest / 2 > self.feed.record_limit * 0.7
