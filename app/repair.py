@@ -16,7 +16,7 @@ from app.audit import BEFORE_START, QUARANTINED, Finding
 from app.auditor import ComparedFeed, Progress
 from app.budget import Budget
 from app.delivery import dispatch
-from app.errors import HubError, SourceError
+from app.errors import HubError, LockLost, SourceError, StateError
 from app.eventhub import broadcaster
 from app.eventhub.broadcaster import Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.reader import HubReader
@@ -255,7 +255,15 @@ class _Repair:
 
     def save(self) -> None:
         """Close gaps and remember what was sent, in the state as it is now."""
-        name = self._compared.feed.state_name
+        try:
+            self._save(self._compared.feed.state_name)
+        except StateError as error:
+            self.outcome.gaps = 0
+            self.outcome.errors.append(
+                f"{error}; what was sent is not noted in the state: do this again to close the gaps"
+            )
+
+    def _save(self, name: str) -> None:
         before = after = self._store.load(name)
         for (location, hub), sent in self._sent.items():
             after = remember(after, location, hub, [(hour_of(time), found) for time, found in sent])
@@ -263,7 +271,9 @@ class _Repair:
             after = close_gap(after, location, gap, hubs)
             self.outcome.gaps += 1
         different = changed(before, after)
-        if different and self._lock.held():
+        if different and not self._lock.held():
+            raise LockLost(f"state: {name}: the run lock was lost")
+        if different:
             self._store.save(name, after, different)
 
 
