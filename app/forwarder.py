@@ -480,8 +480,8 @@ class _Run:
                 self._connected[hub] = largest
                 for name in self._names:
                     self._consider(name)
-            case Delivered(hub, delivery):
-                self._delivered(hub, delivery)
+            case Delivered(hub, delivery, maybe_twice):
+                self._delivered(hub, delivery, maybe_twice=maybe_twice)
             case Dropped(hub, _):
                 self._settled(hub)
             case Rejected(hub, delivery, error):
@@ -584,14 +584,19 @@ class _Run:
             self._draft.quarantined(Quarantined(name, refused.hubs, reading.id, reason, place))
         return True
 
-    def _delivered(self, hub: str, delivery: Delivery) -> None:
+    def _delivered(self, hub: str, delivery: Delivery, *, maybe_twice: bool) -> None:
         self._settled(hub)
         self._ledger.delivered(hub, delivery, self._wiring.now())
         events = delivery.batch.events if delivery.batch is not None else ()
         readings = sum(len(event.readings) for event in events)
         size = sum(len(event.body) for event in events)
         self._draft.delivered(
-            hub, events=len(events), readings=readings, duplicates=delivery.duplicates, size=size
+            hub,
+            events=len(events),
+            readings=readings,
+            duplicates=delivery.duplicates,
+            maybe_twice=readings if maybe_twice else 0,
+            size=size,
         )
 
     def _stop(self, name: str, hub: str, error: str) -> None:

@@ -26,7 +26,8 @@ class HubReport:
     """What one hub got in a run; `delivered_until` is the least over its locations.
 
     `behind_s` is how far that is from the horizon, in seconds; None where it has no location yet.
-    `bytes` counts the bodies of the events.
+    `bytes` counts the bodies of the events, `maybe_twice` the readings whose acknowledgement was lost on
+    the way, so that the hub may have them twice.
     """
 
     events: int = 0
@@ -37,6 +38,7 @@ class HubReport:
     error: str | None = None
     paused: bool = False
     bytes: int = 0
+    maybe_twice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,13 +267,16 @@ class Draft:
         known = self._compared
         self._compared = Compared(known.locations + 1, known.hours + hours, known.differ + differ)
 
-    def delivered(self, hub: str, *, events: int, readings: int, duplicates: int, size: int) -> None:
+    def delivered(
+        self, hub: str, *, events: int, readings: int, duplicates: int, maybe_twice: int, size: int
+    ) -> None:
         got = self._got[hub]
         self._got[hub] = replace(
             got,
             events=got.events + events,
             readings=got.readings + readings,
             duplicates=got.duplicates + duplicates,
+            maybe_twice=got.maybe_twice + maybe_twice,
             bytes=got.bytes + size,
         )
 
@@ -419,6 +424,7 @@ def _hub_json(hub: HubReport) -> dict[str, Any]:
         "events": hub.events,
         "readings": hub.readings,
         "duplicates": hub.duplicates,
+        "maybe_twice": hub.maybe_twice,
         "bytes": hub.bytes,
         "delivered_until": hub.delivered_until and format_time(hub.delivered_until),
         "behind_s": hub.behind_s,

@@ -59,10 +59,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A delivery is done: its batch acknowledged, or its place in the order reached."""
+    """A delivery is done: its batch acknowledged, or its place in the order reached.
+
+    `maybe_twice`: an acknowledgement was lost on the way, and the hub may have the batch twice.
+    """
 
     hub: str
     delivery: Delivery
+    maybe_twice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,18 +223,19 @@ class _Lane:
             self.count(delivery, -1)
             self._tell(Dropped(self._key, delivery))
             return True
+        maybe_twice = False
         if delivery.batch is not None:
             if not self._has_time():
                 return False
             try:
-                await self._send_paced(delivery.batch)
+                maybe_twice = await self._send_paced(delivery.batch)
             except (BatchRejected, MessageTooLarge) as error:
                 self._refuse(delivery, error)
                 return True
             finally:
                 self.count(delivery, -1)
             self._refused_in_a_row = 0
-        self._tell(Delivered(self._key, delivery))
+        self._tell(Delivered(self._key, delivery, maybe_twice))
         return True
 
     def _refuse(self, delivery: Delivery, error: HubError) -> None:
@@ -240,19 +245,20 @@ class _Lane:
         if self._refused_in_a_row >= _REFUSED_LOCATIONS_IN_A_ROW:
             raise error
 
-    async def _send_paced(self, batch: Batch) -> None:
-        """Send, and send again while the hub is busy, at a lower rate."""
+    async def _send_paced(self, batch: Batch) -> bool:
+        """Send, and send again while the hub is busy, at a lower rate; give whether it may be there twice."""
         for _ in range(_BUSY_IN_A_ROW - 1):
             await asyncio.sleep(self._pace_s)
             try:
-                await self._send(batch)
+                maybe_twice = await self._send(batch)
             except HubBusy as busy:
                 await self._wait_out(busy)
             else:
                 self._speed_up()
-                return
-        await self._send(batch)
+                return maybe_twice
+        maybe_twice = await self._send(batch)
         self._speed_up()
+        return maybe_twice
 
     def _speed_up(self) -> None:
         self._pace_s = self._pace_s / 2 if self._pace_s > _PACE_FORGOTTEN_S else 0.0
@@ -265,13 +271,14 @@ class _Lane:
         self._busy_wait_s = min(_LONGEST_BUSY_WAIT_S, self._busy_wait_s * 2)
         self._pace_s = _SLOWEST_PACE_S
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, batch: Batch) -> bool:
         reason = self._may_send()
         if reason is not None:
             raise HubUnreachable(f"hub {self._name}: nothing more is sent: {reason}")
         started = self._budget.elapsed()
-        await self._hub.send(batch, self._deadline(self._send_timeout_s))
+        maybe_twice = await self._hub.send(batch, self._deadline(self._send_timeout_s))
         self._slowest_send_s = max(self._slowest_send_s, self._budget.elapsed() - started)
+        return maybe_twice
 
     def _deadline(self, limit_s: float) -> float:
         """Give a call's limit, kept so far from the run's hard end that its failure is still told."""

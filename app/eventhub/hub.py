@@ -146,14 +146,16 @@ class Hub:
         """Connect; give the largest message that the hub takes, in bytes. Raises HubError."""
         return int(await self._within(deadline_s, "open", self._open()))
 
-    async def send(self, batch: Batch, deadline_s: float) -> None:
-        """Send and wait for the acknowledgement.
+    async def send(self, batch: Batch, deadline_s: float) -> bool:
+        """Send and wait for the acknowledgement; give whether the hub may have the batch twice.
 
         Raises HubError; after a deadline, or a lost connection, whether the hub has it is unknown.
         """
         # The SDK's own timeout would repeat the send; only the deadline may end it.
         sending = self._client.send_batch(batch.encoded, timeout=max(deadline_s * 2, 60))
+        link = self._link()
         await self._within(deadline_s, "send", sending)
+        return self._link() is not link
 
     async def properties(self, deadline_s: float) -> dict[str, Any]:
         """Ask the hub for its name and partitions. Raises HubError."""
@@ -168,6 +170,16 @@ class Hub:
         for closable in closables:
             with contextlib.suppress(Exception):
                 await _until(_CLOSE_TIMEOUT_S, closable.close())
+
+    def _link(self) -> object:
+        """Give the link that batches go over, None where the SDK does not show it.
+
+        Where a connection is lost before the acknowledgement the SDK sends again over a new link, and
+        says nothing of it, though the hub may have stored the batch the first time.
+        """
+        producers = getattr(self._client, "_producers", {}).values()
+        handlers = [getattr(producer, "_handler", None) for producer in producers if producer is not None]
+        return next((getattr(handler, "_link", None) for handler in handlers), None)
 
     async def _open(self) -> int:
         self._client = self._producer()

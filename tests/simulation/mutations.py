@@ -123,7 +123,7 @@ MUTATIONS = (
     Mutation(
         "first checkpoints are not saved before sending",
         "app/forwarder.py",
-        "        if self._ledger.changed:\n            self._save()\n        self._await_lanes()\n",
+        "        self._save()\n        self._await_lanes()\n",
         "        self._await_lanes()\n",
     ),
     Mutation(
