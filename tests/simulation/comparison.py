@@ -61,7 +61,9 @@ def judge_comparison(
         untold = [
             version
             for version in _lacking(oracle, building, hub)
+            # One without a time belongs to no hour that could be compared.
             if hour_of(version.time) in known
+            and not version.flawed
             and not (version.replaces and oracle.has(hub, version.replaces.serial))
             and version.shown <= run.started < version.replaced
             and not _is_told(saved.gaps, hub, hour_of(version.time))
