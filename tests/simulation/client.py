@@ -168,7 +168,7 @@ class SimulatedClient:
             found = [
                 version
                 for version in found
-                if self._rng.random() < 0.5 or not oracle.is_known_everywhere(version)
+                if self._rng.random() < 0.5 or version.stray or not oracle.is_known_everywhere(version)
             ]
         return _objects(found, order, repeats=len(found) < self._limit * 0.5)
 

@@ -59,8 +59,11 @@ MUTATIONS = (
     Mutation(
         "a slice is closed by its first batch",
         "app/delivery.py",
-        "queue[-1] = replace(queue[-1], closes=done_until, newest=newest, duplicates=duplicates)",
-        "queue[0] = replace(queue[0], closes=done_until, newest=newest, duplicates=duplicates)",
+        "            closes=done_until,\n            newest=newest,\n            duplicates=duplicates,\n"
+        "        )\n        deliveries |=",
+        "        )\n"
+        "        queue[0] = replace(queue[0], closes=done_until, newest=newest, duplicates=duplicates)\n"
+        "        deliveries |=",
     ),
     Mutation(
         "no look-back",
@@ -321,6 +324,19 @@ MUTATIONS = (
         "app/proof.py",
         "    for hub in hubs:\n        had = location.seals.get(hub)\n",
         "    for hub in list(hubs)[:1]:\n        had = location.seals.get(hub)\n",
+    ),
+    Mutation(
+        "a reading that is in every answer is forgotten after a day",
+        "app/delivery.py",
+        "    strays = _strays(group.checkpoint, fetched, kept_on.start)\n",
+        "    strays: tuple[Reading, ...] = ()\n",
+    ),
+    Mutation(
+        "halves that are full count as complete",
+        "app/fetching.py",
+        "        if any(count_lines(half) >= record_limit * _FULL_SHARE for half in halves):\n",
+        "        if count_lines(answer) < 0:\n",
+        ("tests/unit/test_fetching.py",),
     ),
     Mutation(
         "what differs is not asked for again",

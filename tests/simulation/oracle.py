@@ -201,15 +201,15 @@ class Oracle:
         )
         is_known = any(serial in self.settled[hub] for serial in had)
         self.require(
-            is_update or not is_known or overtaken or "part" in event.properties,
+            is_update or not is_known or not is_sure or overtaken or "part" in event.properties,
             "an update of an hour says so",
             first,
             hub,
         )
         again: set[int] = set()
-        if self._sends_whole_hours and is_update:
+        if self._sends_whole_hours and (is_update or not is_sure):
             again = {version.serial for version in versions if version.serial in had}
-            if not run.had_stale_answers and "part" not in event.properties:
+            if is_update and "part" not in event.properties and not run.had_stale_answers:
                 self._judge_whole(hour, versions, run)
         had |= {version.serial for version in versions}
         return again
