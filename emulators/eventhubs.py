@@ -224,6 +224,10 @@ class EmulatedHub:
         self._on_loop(lambda: self._hub.rewrite(chosen, old, new))
         return len(chosen)
 
+    def on_store(self, call: Callable[[StoredEvent], None]) -> None:
+        """Call it with each event stored from here on, on the emulator's thread, before the outcome."""
+        self._on_loop(partial(setattr, self._hub, "on_store", call))
+
     def _records(self) -> list[Record]:
         records: list[Record] = self._on_loop(lambda: list(self._hub.log))
         return records

@@ -286,7 +286,7 @@ def stop_after_first_batch(scene: Scene) -> None:
             scene.fired["stopped between batches"] += 1
             scene.b.reject("amqp:not-allowed", times=2)
 
-    scene.other._hubs["b"].on_store = stored
+    scene.b.on_store(stored)
 
 
 def part_of_a_slice(scene: Scene) -> None:

@@ -56,7 +56,7 @@ def kill_at_a_batch(hub: str) -> Callable[[Scene], Outcome]:
                 running[0].kill()
                 running[0].wait(10)
 
-        (scene.hubs if hub == "a" else scene.other)._hubs[hub].on_store = kill
+        (scene.a if hub == "a" else scene.b).on_store(kill)
         # Two doors of two buildings, one reading each since the last save.
         scene.repeats = 4
         running.append(scene.start(*RUN))
