@@ -10,7 +10,7 @@ from app.eventhub.broadcaster import Delivery
 from app.eventhub.hub import Batch, Packed, pack
 from app.feeds.feed import Feed
 from app.fetching import OVERLAP, Fetched
-from app.instants import MILLISECOND, floor_to, hour_of
+from app.instants import LATEST, MILLISECOND, floor_to, hour_of
 from app.model import Checkpoint, Event, Ids, Reading, Slice
 from app.planning import Group, reach
 from app.settings import FeedSettings
@@ -29,8 +29,8 @@ class Refused:
 class Dispatch:
     """What a slice means for a group: deliveries for each hub, in order, and what goes to quarantine.
 
-    `ids` are those of all readings that the group has not had, quarantined ones too; `newest` is the
-    time of the newest reading inside the slice.
+    `ids` are those of all readings that the group has not had, quarantined ones too; `newest` is how
+    far the slice proves that the source has spoken.
     """
 
     deliveries: Mapping[str, Sequence[Delivery]]
@@ -46,11 +46,13 @@ def dispatch(
     fetched: Fetched,
     done_until: datetime,
     limits: Mapping[str, int],
+    newest_at_most: datetime | None = LATEST,
 ) -> Dispatch:
     """Turn what was fetched for a group into deliveries for its hubs.
 
     `limits` gives the largest message of each hub that takes part, in bytes. A last delivery of
-    each hub closes the slice at `done_until`.
+    each hub closes the slice at `done_until`, and says that the source has spoken up to the newest
+    reading, but not beyond `newest_at_most`; None says nothing.
     """
     window = Slice(fetched.window.start, max(done_until, fetched.window.start))
     # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
@@ -66,6 +68,8 @@ def dispatch(
 
     times = [reading.time for reading in fetched.readings if reading.time is not None]
     newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
+    if newest is not None:
+        newest = newest_at_most and min(newest, newest_at_most)
     refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
@@ -91,16 +95,19 @@ def dispatch(
 
 
 def _strays(checkpoint: Checkpoint, fetched: Fetched, oldest: datetime) -> tuple[Reading, ...]:
-    """Give what lies outside the question, and would be sent again once ids from before `oldest` are dropped.
+    """Give what would be sent again once ids from before `oldest` are dropped.
 
-    A view that shows a reading whatever it is asked is likely to show it tomorrow.
+    A view that shows a reading whatever it is asked is likely to show it tomorrow; and one that it
+    showed ahead of its time is remembered under an hour that is dropped before its own is.
     """
     asked = Slice(fetched.window.start - OVERLAP, fetched.window.end)
     dropped = {reading_id for hour, ids in checkpoint.ids.items() if hour < oldest for reading_id in ids}
     return tuple(
         reading
         for reading in fetched.readings
-        if reading.time is not None and reading.time not in asked and reading.id in dropped
+        if reading.id in dropped
+        and reading.time is not None
+        and (reading.time not in asked or reading.time >= oldest)
     )
 
 

@@ -531,7 +531,8 @@ class _Run:
         if not limits or self._lanes is None:
             return
         done_until = min(fetched.window.end, self._horizon)
-        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits)
+        at_most = self._ledger.newest_at_most(name, limits)
+        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits, at_most)
         if not all(self._quarantine(name, refused) for refused in todo.refused):
             return
         for hub, deliveries in todo.deliveries.items():

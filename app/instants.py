@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 HOUR = timedelta(hours=1)
 MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def utc_now() -> datetime:

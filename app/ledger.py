@@ -14,6 +14,7 @@ from datetime import datetime
 
 from app.drift import with_readings
 from app.eventhub.broadcaster import Delivery
+from app.instants import LATEST
 from app.model import Checkpoint, FeedState, Gap, HubRecord, Ids, LocationState, Reading, Slice
 from app.planning import Group, Limits, group_hubs, read_floor
 from app.proof import sealed, unprovable
@@ -33,6 +34,8 @@ class Ledger:
         self._limits = limits
         self._locations = dict(state.locations)
         self._plans: dict[tuple[str, str], _Plan] = {}
+        self._asked: set[tuple[str, str]] = set()
+        self._before = state.locations
         self.changed: set[str] = set()
 
     def state(self) -> FeedState:
@@ -79,6 +82,18 @@ class Ledger:
         found += [plan.checkpoint for (location, _), plan in self._plans.items() if location == name]
         return list({id(checkpoint): checkpoint for checkpoint in found}.values())
 
+    def newest_at_most(self, name: str, hubs: Iterable[str]) -> datetime | None:
+        """Give up to where the next slice of these hubs may say that the source has spoken.
+
+        What a run asks of a location first says it as it is. What a later slice shows may have been
+        published since an earlier one was asked, which a source that was silent then would have to be
+        asked again: it says no more than what was shown before the run, or nothing.
+        """
+        if self._asked.isdisjoint((name, hub) for hub in hubs):
+            return LATEST
+        before = self._before.get(name)
+        return before.newest if before else None
+
     def planned(
         self, name: str, hub: str, ids: Ids, window: Slice, done_until: datetime, newest: datetime | None
     ) -> None:
@@ -87,6 +102,7 @@ class Ledger:
         pairs = ((hour, reading_id) for hour, found in ids.items() for reading_id in found)
         after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach, newest=newest)
         self._plans[name, hub] = _Plan(after, window.end)
+        self._asked.add((name, hub))
 
     # --- what came of it ----------------------------------------------------------------------------
 

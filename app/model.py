@@ -96,8 +96,9 @@ class Event:
 class Checkpoint:
     """What one hub has of one location: done up to `delivered_until`, ids complete from `known_from`.
 
-    `newest` is the time of the newest reading of the slices that are done; what lies outside its
-    slice, or has no time, says nothing of how far the source has spoken.
+    `newest` is the time of the newest reading of the slices that are done, as far as it proves that
+    the source had spoken when the slices before were asked; what lies outside its slice, or has no
+    time, proves nothing.
     """
 
     delivered_until: datetime
@@ -127,7 +128,7 @@ class Checkpoint:
     def done_until(self, end: datetime, *, reach: timedelta, newest: datetime | None = None) -> Checkpoint:
         """Give the checkpoint moved on to `end`, never back, with ids older than `reach` dropped.
 
-        `newest` is the time of the newest reading of the slice that ends there, if it had any.
+        `newest` is how far the slice that ends there proves that the source has spoken, if it does.
 
         What is dropped raises `known_from`, so that it is never read again.
         """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from emulators.microshare_http import Request
 from tests.site import START, Clock, Site, bodies, is_ordered, same
 
 DAY = timedelta(hours=24)
@@ -116,6 +118,31 @@ def test_a_source_that_is_silent_for_five_hours_and_then_publishes_all_loses_not
 
     assert same(bodies(site.a.received()), site.published(START - DAY))
     assert same(bodies(site.b.received()), site.published(START - DAY))
+
+
+def test_a_source_that_speaks_again_between_two_questions_of_a_run_loses_nothing(
+    site: Site, clock: Clock
+) -> None:
+    site.run()
+    for building in site.estate.listed(clock.now):
+        site.estate.silence(building.name, clock.now, START + timedelta(hours=6, minutes=5))
+    clock.move(hours=6)
+    # Six questions to each of five locations: all are at the third hour or so.
+    site.overrides["slice_length"] = timedelta(hours=1)
+    requests = itertools.count()
+
+    def speak_again(_: Request) -> None:
+        if next(requests) == 16:
+            clock.move(minutes=10)
+
+    site.source.intercept = speak_again
+    assert site.run().ok
+    site.source.intercept = None
+    clock.move(minutes=15)
+
+    assert site.run().ok
+    assert next(requests) > 16
+    assert same(bodies(site.a.received()), site.published(START - DAY))
 
 
 def test_a_hub_that_was_down_when_a_silent_source_spoke_again_loses_nothing(site: Site, clock: Clock) -> None:

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import faults_document
+
 ROOT = Path(__file__).parents[2]
 _COPIED = ("app", "tests", "emulators", "pyproject.toml", "config.yaml")
 _RUNS = 2_000
@@ -34,8 +36,6 @@ _TESTS = (
     "tests/flows/test_failures.py",
     "tests/flows/test_stores.py",
 )
-_DOC = ROOT / "docs" / "faults.md"
-_BEGIN, _END = "<!-- planted breaks -->", "<!-- /planted breaks -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,12 @@ MUTATIONS = (
         "_Plan(checkpoint, read_floor(checkpoint, self._limits))",
         "_Plan(checkpoint, max(read_floor(checkpoint, self._limits), min(checkpoint.delivered_until, "
         "self.location(name).newest or checkpoint.delivered_until) - self._limits.look_back))",
+    ),
+    Mutation(
+        "the newest reading counts, whichever slice of a run shows it",
+        "app/ledger.py",
+        "return before.newest if before else None",
+        "return LATEST",
     ),
     Mutation(
         "the horizon is the host's clock",
@@ -421,30 +427,17 @@ def _run(tree: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
         return None
 
 
-def _table(verdicts: list[Verdict]) -> str:
-    lines = ["| break | noticed by | seconds |", "|---|---|---|"]
-    for verdict in verdicts:
-        by = verdict.by.replace("|", "/") or "**nothing**"
-        lines.append(
-            f"| {verdict.mutation.name} (`{verdict.mutation.file}`) | {by} | {verdict.seconds:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def _write(table: str) -> None:
-    text = _DOC.read_text() if _DOC.exists() else "# Faults\n"
-    section = (
-        f"{_BEGIN}\n\nThe code is broken on purpose, in a copy, in one way at a time, and must not get away\n"
-        f"with it: `python -m tests.simulation.mutations --write` makes this table. A seed is a simulated\n"
-        f"world in which an invariant does not hold; else the name is that of a test which fails.\n\n"
-        f"{table}\n\n{_END}"
+def _account(verdicts: list[Verdict]) -> str:
+    rows = [
+        (f"{found.mutation.name} (`{found.mutation.file}`)", found.by or "**nothing**", round(found.seconds))
+        for found in verdicts
+    ]
+    return (
+        "The code is broken on purpose, in a copy, in one way at a time, and must not get away\n"
+        "with it: `python -m tests.simulation.mutations --write` makes this table. A seed is a simulated\n"
+        "world in which an invariant does not hold; else the name is that of a test which fails.\n\n"
+        + faults_document.table(("break", "noticed by", "seconds"), rows)
     )
-    if _BEGIN in text:
-        before, rest = text.split(_BEGIN, 1)
-        text = before + section + rest.split(_END, 1)[1]
-    else:
-        text = f"{text.rstrip()}\n\n## Planted breaks\n\n{section}\n"
-    _DOC.write_text(text)
 
 
 def main() -> int:
@@ -460,10 +453,8 @@ def main() -> int:
         for verdict in jobs.map(check, chosen):
             verdicts.append(verdict)
             print(f"{verdict.seconds:6.1f} s  {verdict.mutation.name}: {verdict.by or 'NOTHING'}", flush=True)
-    table = _table(verdicts)
-    print(table)
     if options.write:
-        _write(table)
+        faults_document.write("planted breaks", _account(verdicts))
     return 1 if any(not verdict.by for verdict in verdicts) else 0
 
 

@@ -58,6 +58,7 @@ class Oracle:
         self._newest: dict[_Pair, _Newest] = {}
         self._furthest: dict[_Pair, datetime] = {}
         self._excused: set[tuple[str, int]] = set()
+        self._found_out: set[tuple[str, int]] = set()
         # What hubs have of each hour of a building, where an event stands for an hour.
         self._hours: dict[tuple[str, str, datetime], set[int]] = {}
         self.first: Broken | None = None
@@ -209,7 +210,9 @@ class Oracle:
         again: set[int] = set()
         if self._sends_whole_hours and (is_update or not is_sure):
             again = {version.serial for version in versions if version.serial in had}
-            if is_update and "part" not in event.properties and not run.had_stale_answers:
+            # What a view shows outside of what it was asked comes without the rest of its hour.
+            is_asked_for = not any(version.stray for version in versions)
+            if is_update and is_asked_for and "part" not in event.properties and not run.had_stale_answers:
                 self._judge_whole(hour, versions, run)
         had |= {version.serial for version in versions}
         return again
@@ -239,19 +242,24 @@ class Oracle:
             version,
             hub,
         )
+        times = self.stored_at[hub]
+        is_known = version.serial in self.settled[hub]
+        # Until a view shows it outside of what was asked, nothing tells it apart: its id goes with its hour.
+        is_found_out = version.stray and is_known and (hub, version.serial) not in self._found_out
+        if is_found_out:
+            self._found_out.add((hub, version.serial))
         self.require(
-            overtaken or version.serial not in self.settled[hub],
+            overtaken or is_found_out or not is_known,
             "what was acknowledged and saved is not sent again",
             version,
             hub,
         )
-        times = self.stored_at[hub]
         times[version.serial] += 1
         self.counts["events stored"] += 1
         if times[version.serial] > 1:
             self.counts["repeats"] += 1
             self.require(
-                (hub, version.serial) in self._excused,
+                is_found_out or (hub, version.serial) in self._excused,
                 "a repeat has a cause that the world noted",
                 version,
                 hub,

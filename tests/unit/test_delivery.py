@@ -67,8 +67,13 @@ def test_a_reading_beside_its_slice_makes_what_comes_late_of_its_hour_an_update(
 
 @pytest.mark.parametrize(
     "time",
-    [AT_TEN - timedelta(days=30), AT_ELEVEN, NOON + timedelta(days=30)],
-    ids=["of old", "now", "to come"],
+    [
+        AT_TEN - timedelta(days=30),
+        AT_ELEVEN,
+        AT_ELEVEN + timedelta(days=2),
+        NOON + timedelta(days=30),
+    ],
+    ids=["of old", "now", "of a slice to come", "to come"],
 )
 def test_a_reading_that_is_in_every_answer_is_sent_once_in_a_backlog_of_days(time: datetime) -> None:
     checkpoint = Checkpoint(AT_TEN, AT_TEN)
