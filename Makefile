@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 # Half the tests wait for sockets.
 WORKERS ?= 4
 
-.PHONY: help demo test lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
+.PHONY: help demo test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
-	@echo "make test          lint, types and tests; of the fault matrix its short form"
+	@echo "make test          lint, types and tests; some in their short form"
+	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
@@ -35,6 +36,9 @@ demo: $(BIN)/.run
 
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) -m "not long"
+
+long: $(BIN)/.dev azurite
+	$(BIN)/pytest -n $(WORKERS) -m long
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check
@@ -66,7 +70,7 @@ crashes: $(BIN)/.dev azurite
 	$(BIN)/python -m tests.crashes.failing --workers $(WORKERS) $(if $(STORE),--store $(STORE)) $(if $(WRITE),--write)
 
 simulate: $(BIN)/.dev
-	$(BIN)/python -m tests.simulation --runs $(or $(N),100000) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.simulation --runs $(or $(N),100000) --seed $(or $(SEED),1) $(if $(WRITE),--write)
 
 faults: $(BIN)/.dev azurite
 	$(BIN)/python -m tests.faults --workers $(WORKERS)

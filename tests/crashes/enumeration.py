@@ -26,8 +26,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests import faults_document
 from tests.azurite import AzuriteMissing, running_azurite
-from tests.crashes import document
 from tests.crashes.forks import in_processes
 from tests.crashes.ground import Feed, Findings, Ground, Step
 
@@ -269,7 +269,7 @@ def main() -> int:
     for kind, count in sorted(total.kinds.items()):
         print(f"  {count:5}  {kind}")
     if asked.write:
-        document.write("every boundary", table(wanted, tallies))
+        faults_document.write("every boundary", table(wanted, tallies))
     return 1 if total.violations else 0
 
 
@@ -280,7 +280,7 @@ def table(wanted: Sequence[Pass], tallies: Sequence[Tally]) -> str:
         for one, tally in zip(wanted, tallies, strict=True)
     ]
     head = ("store", "feed", "situation", "deaths", "not reached", "readings repeated", "rules broken")
-    return document.table(head, [*rows, ("", "", "in all", *_counts(tallies))])
+    return faults_document.table(head, [*rows, ("", "", "in all", *_counts(tallies))])
 
 
 def _counts(tallies: Sequence[Tally]) -> tuple[int, int, int, int]:

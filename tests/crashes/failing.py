@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import faults_document
 from tests.azurite import AzuriteMissing, Fault, running_azurite
-from tests.crashes import document
 from tests.crashes.enumeration import STORES, Store, prepare
 from tests.crashes.forks import in_processes
 from tests.crashes.ground import HUBS, Findings, Ground, Step
@@ -160,7 +160,7 @@ def main() -> int:
         print(f"not done: {missing}", file=sys.stderr)
         return 1
     if asked.write:
-        document.write("every failure", table([one.failure for one in wanted], sweeps))
+        faults_document.write("every failure", table([one.failure for one in wanted], sweeps))
     return 1 if any(found.violations for found in sweeps) else 0
 
 
@@ -171,7 +171,7 @@ def table(failures: Sequence[Failure], sweeps: Sequence[Sweep]) -> str:
         (one.title, found.operations, found.failed, found.repeated, len(found.violations))
         for one, found in zip(failures, sweeps, strict=True)
     ]
-    return document.table(head, rows)
+    return faults_document.table(head, rows)
 
 
 def _folder(stack: ExitStack) -> Path:

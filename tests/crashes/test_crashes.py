@@ -38,18 +38,18 @@ def tally_of(ground: Ground, situation: Situation, *, every: int = 1, offset: in
 
 @pytest.mark.parametrize("part", range(4), ids=lambda part: f"part {part + 1} of 4")
 def test_a_run_that_dies_at_a_boundary_is_made_good_by_the_next(ground: Ground, part: int) -> None:
-    tally = tally_of(ground, "slow run", every=16, offset=part * 4)
+    tally = tally_of(ground, "slow run", every=32, offset=part * 8)
 
     assert tally.violations == []
-    assert tally.kinds.total() >= 3
+    assert tally.kinds.total() >= 2
 
 
 @pytest.mark.parametrize("situation", ["first run", "takeover run", "recovery run"])
 def test_so_is_one_that_dies_in_another_situation(ground: Ground, situation: Situation) -> None:
-    tally = tally_of(ground, situation, every=19, offset=6)
+    tally = tally_of(ground, situation, every=29, offset=6)
 
     assert tally.violations == []
-    assert tally.kinds.total() >= 3
+    assert tally.kinds.total() >= 2
 
 
 def test_so_is_one_of_snapshots(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ from statistics import median
 from typing import Any
 
 from app.instants import MILLISECOND, floor_to
+from tests import faults_document
 from tests.azurite import AzuriteMissing, Fault, running_azurite
-from tests.crashes import document
 from tests.crashes.enumeration import STORES
 from tests.crashes.forks import in_processes
 from tests.crashes.ground import HUBS, MINUTE, Findings, Ground, Step
@@ -334,7 +334,7 @@ def main() -> int:
     minutes = (time.monotonic() - began) / 60
     print(f"seed {asked.seed}, {asked.worlds} worlds a store, {minutes:.0f} min")
     if asked.write:
-        document.write("random moments", table(by_store, asked.seed))
+        faults_document.write("random moments", table(by_store, asked.seed))
     return 1 if any(score.violations for score in scores) else 0
 
 
@@ -355,7 +355,7 @@ def table(by_store: Mapping[str, Score], seed: int) -> str:
     rows = [(what, *(count(score) for score in by_store.values())) for what, count in counts.items()]
     doing = sum((score.doing for score in by_store.values()), Counter[str]())
     while_ = ", ".join(f"{what} {count}" for what, count in doing.most_common())
-    return f"{document.table(head, rows)}\n\nSeed {seed}. Killed while: {while_}."
+    return f"{faults_document.table(head, rows)}\n\nSeed {seed}. Killed while: {while_}."
 
 
 def _repeated(score: Score, *, why: str) -> int:

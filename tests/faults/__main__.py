@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from app.config import APP_ROOT
-from tests.faults import document
+from tests import faults_document
+from tests.faults.case import Case
 from tests.faults.matrix import CASES
 
 NOT_RUN = "not run"
@@ -36,8 +37,17 @@ def main() -> int:
     if NOT_RUN in results.values():
         print("not every case was run, so docs/faults.md stays as it was")
         return 1
-    document.write(document.table(CASES, results, minutes=minutes))
+    faults_document.write("fault cases", _account(CASES, results, minutes=minutes))
     return 0 if green == len(CASES) else 1
+
+
+def _account(cases: Sequence[Case], results: Mapping[str, str], *, minutes: float) -> str:
+    """Give the section of a whole run: how many cases, how they stand, and a row a case."""
+    green = sum(results[case.title] == "green" for case in cases)
+    head = ("#", "situation", "right behaviour", "result")
+    rows = [(case.id, case.name, case.expects, results[case.title]) for case in cases]
+    count = f"{len(cases)} cases, {green} green; the whole run took {minutes:.0f} minutes."
+    return f"{count}\n\n{faults_document.table(head, rows)}"
 
 
 def _results(told: Path) -> Mapping[str, str]:

@@ -10,13 +10,19 @@ import pytest
 
 from app.instants import format_time, parse_time
 from app.report import Report
-from emulators.estate import Building
+from emulators.estate import Building, Estate
 from tests.site import START, Clock, Site
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 NAME = "Mill & Lane"
 DOOR = (NAME, "0", "Main Entrance")
+
+
+@pytest.fixture
+def estate() -> Estate:
+    """Two buildings, as runs over days are many."""
+    return Estate(buildings=(Building("Quay+One"), Building(NAME)))
 
 
 def runs(

@@ -51,11 +51,11 @@ def lines(caplog: pytest.LogCaptureFixture, site: Site, clock: Clock) -> Lines:
     return Lines(caplog, site, clock)
 
 
-@pytest.fixture(params=["json", "table"])
+@pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Site]:
-    """A site with two buildings and two hubs, whose state is kept in either store; one run is done."""
+    """A site with two buildings and two hubs, its state in files unless asked otherwise; one run is done."""
     environ = {}
-    if request.param == "table":
+    if getattr(request, "param", "json") == "table":
         environ = table_environment(request.getfixturevalue("azurite_port"))
     estate = Estate(buildings=(Building("Quay+One"), Building("Mill & Lane")))
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
@@ -64,6 +64,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterat
         yield site
 
 
+@pytest.mark.parametrize("site", ["json", "table"], indirect=True)
 def test_a_hub_that_is_down_for_many_runs(site: Site, lines: Lines) -> None:
     site.b.refuse_attach()
     while_down = lines.of_runs(3)

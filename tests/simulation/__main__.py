@@ -10,8 +10,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tests import faults_document
 from tests.simulation.world import Tally, Violation, simulate
 
 _PROGRESS_S = 10.0
@@ -27,16 +28,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one world only; with --runs or --minutes, the first")
     parser.add_argument("--keep-going", action="store_true", help="go on after a broken invariant")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many worlds at a time")
+    parser.add_argument("--write", action="store_true", help="write the account into docs/faults.md")
     options = parser.parse_args()
     one = options.seed is not None and not options.runs and not options.minutes
     seeds = [options.seed] if one else itertools.count(options.seed or 0)
     lives = map(_live, seeds) if one or options.workers < 2 else _live_apart(seeds, options.workers)
-    return _tell(
+    account = _account(
         lives,
         runs=options.runs or (10**9 if one or options.minutes else 2_000),
         seconds=options.minutes * 60 or 1e9,
         keep_going=options.keep_going,
     )
+    _tell(account)
+    if options.write:
+        faults_document.write("simulated runs", _section(account, options.seed or 0))
+    return 1 if account.broken else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +79,71 @@ def _live_apart(seeds: Iterable[int], workers: int) -> Iterator[Tally | _Broken]
         pool.shutdown(cancel_futures=True)
 
 
-def _tell(lives: Iterable[Tally | _Broken], *, runs: int, seconds: float, keep_going: bool) -> int:
-    began = told = time.monotonic()
-    counts: Counter[str] = Counter()
-    worlds = made = readings = 0
-    days = 0.0
-    broken: list[_Broken] = []
-    for life in lives:
-        now = time.monotonic()
+@dataclass(slots=True)
+class _Account:
+    """What came of all worlds so far."""
+
+    worlds: int = 0
+    runs: int = 0
+    days: float = 0.0
+    readings: int = 0
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    broken: list[_Broken] = field(default_factory=list)
+
+    def add(self, life: Tally | _Broken) -> None:
         if isinstance(life, _Broken):
-            broken.append(life)
+            self.broken.append(life)
+            return
+        self.worlds += 1
+        self.runs += life.runs
+        self.days += life.days
+        self.readings += life.readings
+        self.counts += life.counts
+
+    def summary(self) -> str:
+        return (
+            f"{self.worlds:,} worlds, {self.runs:,} runs, {self.days:,.0f} simulated days, "
+            f"{self.readings:,} readings, in {self.seconds:,.0f} s"
+        )
+
+    def happened(self) -> list[tuple[str, int]]:
+        return [item for item in sorted(self.counts.items()) if not item[0].startswith("excused")]
+
+
+def _account(lives: Iterable[Tally | _Broken], *, runs: int, seconds: float, keep_going: bool) -> _Account:
+    began = told = time.monotonic()
+    account = _Account()
+    for life in lives:
+        account.add(life)
+        now = time.monotonic()
+        account.seconds = now - began
+        if isinstance(life, _Broken):
             print(life.text, flush=True)
             if not keep_going:
                 break
-        else:
-            worlds += 1
-            made += life.runs
-            days += life.days
-            readings += life.readings
-            counts += life.counts
         if now - told > _PROGRESS_S:
             told = now
-            print(f"{worlds} worlds, {made} runs, {now - began:.0f} s", file=sys.stderr, flush=True)
-        if made >= runs or now - began > seconds:
+            print(account.summary(), file=sys.stderr, flush=True)
+        if account.runs >= runs or account.seconds > seconds:
             break
-    took = time.monotonic() - began
-    print(f"{worlds} worlds, {made} runs, {days:.0f} simulated days, {readings} readings, in {took:.1f} s")
-    for name, count in sorted(counts.items()):
-        if not name.startswith("excused"):
-            print(f"  {count:>9} {name}")
-    for found in broken:
+    return account
+
+
+def _tell(account: _Account) -> None:
+    print(account.summary())
+    for name, count in account.happened():
+        print(f"  {count:>9} {name}")
+    for found in account.broken:
         print(f"broken: seed {found.seed}: {found.invariant}")
-    return 1 if broken else 0
+
+
+def _section(account: _Account, first: int) -> str:
+    """Give the account for docs/faults.md."""
+    told = "\n".join(f"- seed {found.seed}: {found.invariant}" for found in account.broken)
+    rows = [(name, f"{count:,}") for name, count in account.happened()]
+    head = f"From seed {first} on: {account.summary()}. Invariants broken: {len(account.broken)}."
+    return f"{head}\n\n{told}{faults_document.table(('what happened', 'times'), rows)}"
 
 
 if __name__ == "__main__":
