@@ -639,11 +639,11 @@ def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(site: S
 
 
 @pytest.fixture
-def large(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def large(days: int, tmp_path: Path) -> Iterator[Site]:
     """A site with one hub that holds the people counts of so many days, some 1,900 a day."""
     clock = Clock(START)
     with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a"]) as hubs:
-        environ = {"EVENT_HUB_CONNECTION_STRINGS": "[]", "START_FROM": f"{request.param}d"}
+        environ = {"EVENT_HUB_CONNECTION_STRINGS": "[]", "START_FROM": f"{days}d"}
         site = Site(source, hubs, clock, tmp_path, environ)
         while site.run(budget=Budget(timedelta(minutes=10))).left:
             pass
@@ -652,14 +652,15 @@ def large(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("large", "at_least"),
+    ("days", "at_least"),
     [
         pytest.param(4, 7_000, id="7,000 readings"),
         pytest.param(54, 100_000, id="100,000 readings", marks=pytest.mark.long),
     ],
-    indirect=["large"],
 )
-def test_in_a_large_hub_every_planted_fault_is_named_and_nothing_else(large: Site, at_least: int) -> None:
+def test_in_a_large_hub_every_planted_fault_is_named_and_nothing_else(
+    large: Site, days: int, at_least: int
+) -> None:
     hub = large.a
     events = hub.received()
     chosen = random.Random(5).sample(events, 58)
@@ -670,7 +671,7 @@ def test_in_a_large_hub_every_planted_fault_is_named_and_nothing_else(large: Sit
     assert hub.rewrite(is_one_of(altered), b'"traffic":', b'"tr4ffic":') == 10
     assert hub.discard(is_one_of(lost)) == 25
 
-    found = audit(large, since=START - timedelta(days=54))
+    found = audit(large, since=START - timedelta(days=days))
 
     assert len(events) > at_least
     assert names(found.missing) == named(lost)

@@ -59,7 +59,7 @@ def test_a_hub_that_is_behind_at_a_stretch_nobody_can_read_holds_no_other_hub_ba
     site.run()
     site.b.clear_faults()
     site.source.faults.status(
-        404, location="Quay+One", when=lambda request: str(request.first("from")) < "2026-03-02T23"
+        404, location="Quay+One", when=lambda request: str(request.first("from")) < "2026-03-02T17"
     )
     reports = []
     for _ in range(3):
