@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Half the tests wait for sockets.
-WORKERS ?= 4
+# Most tests wait for sockets, or for time-outs, much of their time.
+WORKERS ?= 6
 
 .PHONY: help demo test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
 
