@@ -26,7 +26,7 @@ from app.cli.edge import (
     json_option,
     yes_option,
 )
-from app.cli.output import Column, Output, counted, hanging, moment, printable, span, table, text
+from app.cli.output import Column, Output, hanging, table, text
 from app.cli.window import instant
 from app.errors import FeedOff
 from app.forwarder import Wiring
@@ -37,6 +37,7 @@ from app.settings import Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
+from app.wording import counted, moment, printable, span
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

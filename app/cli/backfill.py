@@ -28,7 +28,7 @@ from app.cli.edge import (
     json_option,
     yes_option,
 )
-from app.cli.output import Output, counted, moment, printable, span
+from app.cli.output import Output
 from app.cli.run import show
 from app.cli.stop import Stop
 from app.cli.window import instant
@@ -46,6 +46,7 @@ from app.settings import HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
+from app.wording import counted, moment, printable, span
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import printable
 from app.errors import ForwarderError, LockHeld, SettingsError
 from app.redaction import redact
+from app.wording import printable
 
 if TYPE_CHECKING:
     from app.settings import FeedSettings, HubSettings, Settings

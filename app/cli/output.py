@@ -18,11 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import strict_json
 from app.redaction import redact
-from app.wording import counted as counted
-from app.wording import minute as minute
-from app.wording import moment as moment
-from app.wording import printable as printable
-from app.wording import span as span
+from app.wording import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

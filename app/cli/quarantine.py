@@ -24,7 +24,7 @@ from app.cli.edge import (
     json_option,
     yes_option,
 )
-from app.cli.output import Column, Output, counted, hanging, moment, printable, table, text
+from app.cli.output import Column, Output, hanging, table, text
 from app.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
 from app.eventhub.hub import Hub, pack
 from app.feeds.feed import Feed, load_feed
@@ -34,6 +34,7 @@ from app.model import Event, QuarantinedReading
 from app.settings import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
+from app.wording import counted, moment, printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,7 +14,7 @@ from app.auditor import Asked, audit_feeds
 from app.cli import COMMANDS
 from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, complain, find_feed, find_hubs
 from app.cli.health import HISTORY, Kept, damaged_json, judge
-from app.cli.output import Output, moment
+from app.cli.output import Output
 from app.cli.state_bench import write_new
 from app.cli.window import instant
 from app.errors import FeedOff, SourceError, StateError
@@ -28,6 +28,7 @@ from app.settings import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
+from app.wording import moment
 
 _DAY = timedelta(days=1)
 

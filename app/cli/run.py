@@ -23,7 +23,7 @@ from app.cli.edge import (
     json_option,
     show_traceback,
 )
-from app.cli.output import Column, Output, counted, minute, moment, printable, span, table, text
+from app.cli.output import Column, Output, table, text
 from app.cli.stop import Stop
 from app.errors import SettingsError
 from app.feeds.feed import load_feed
@@ -31,6 +31,7 @@ from app.forwarder import Progress, Wiring, run_forwarder
 from app.report import Report, RunFailed
 from app.settings import Settings
 from app.wiring import wire
+from app.wording import counted, minute, moment, printable, span
 
 _ALL = "all"
 # The worst comes last.

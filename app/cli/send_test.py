@@ -10,12 +10,13 @@ import click
 from app import strict_json
 from app.cli import COMMANDS, PROGRAM
 from app.cli.edge import ALL_WELL, begin, find_hub
-from app.cli.output import Output, counted
+from app.cli.output import Output
 from app.eventhub.hub import Hub, pack
 from app.feeds.feed import SOURCE
 from app.instants import format_time, utc_now
 from app.model import Event
 from app.settings import HubSettings
+from app.wording import counted
 
 _REC_TYPE = "test"
 # Also the partition key, so that test events arrive in their order.

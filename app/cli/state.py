@@ -11,7 +11,7 @@ import click
 
 from app.cli import COMMANDS, PROGRAM
 from app.cli.edge import ALL_WELL, FOUND_WANTING, confirmed, dashed, json_option, yes_option
-from app.cli.output import counted, hanging, moment, printable, text
+from app.cli.output import hanging, text
 from app.cli.state_bench import Bench, exported, imported, loaded, summed_up, write_new
 from app.errors import StateDamaged
 from app.instants import parse_time
@@ -19,6 +19,7 @@ from app.model import FeedState
 from app.state import store as documents
 from app.state.store import RunLock
 from app.state.surgery import Part, move, reset, skip
+from app.wording import counted, moment, printable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

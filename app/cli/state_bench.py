@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from app.cli.edge import begin, dashed, find_feed
-from app.cli.output import Column, Output, counted, moment, printable, span, table, text
+from app.cli.output import Column, Output, table, text
 from app.errors import LockLost, StateDamaged, StateError
 from app.feeds.feed import load_feed
 from app.instants import MILLISECOND, floor_to, parse_time, utc_now
@@ -22,6 +22,7 @@ from app.state import store as documents
 from app.state.opening import open_store
 from app.state.store import MendableStore, RunLock
 from app.state.surgery import Effect, Part, changed, effects
+from app.wording import counted, moment, printable, span
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import click
 from app import strict_json
 from app.cli import COMMANDS
 from app.cli.edge import ALL_WELL, begin, complain, find_hub, json_option
-from app.cli.output import Output, counted, moment, redacted
+from app.cli.output import Output, redacted
 from app.eventhub.reader import HubReader, Received
 from app.instants import format_time
 from app.settings import HubSettings
+from app.wording import counted, moment
 
 # What is shown of a body in a pipe; a terminal cuts it at its own width.
 _SHOWN_CHARACTERS = 200

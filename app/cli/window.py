@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import click
 
-from app.cli.output import printable
 from app.instants import EPOCH, MILLISECOND, floor_to, parse_time
+from app.wording import printable
 
 _UNITS = {
     "s": timedelta(seconds=1),

@@ -12,12 +12,13 @@ import pytest
 
 from app.cli import COMMANDS, commands
 from app.cli.edge import explain, find_hub, said_and_advised
-from app.cli.output import Column, Output, minute, printable, span, table, text
+from app.cli.output import Column, Output, table, text
 from app.config import APP_ROOT, load_settings
 from app.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
 from app.instants import parse_time
 from app.redaction import register_secret
 from app.state.json_file import JsonFileStore
+from app.wording import minute, printable, span
 from tests.commands import FALSE_KEY, HUB, Call
 
 # --- help and usage ---------------------------------------------------------------------------------
