@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -188,12 +188,22 @@ def _read_body(response: requests.Response, largest: int) -> bytes:
     # Inflated here, not by urllib3: it takes a gzip stream that ends early for a complete one.
     while piece := response.raw.read(_PIECE_BYTES, decode_content=False):
         seen = True
-        body += gzip.decompress(piece, largest + 1 - len(body)) if gzip else piece
-        if len(body) > largest:
-            raise _too_large(response, largest)
+        for part in _inflated(gzip, piece) if gzip else (piece,):
+            body += part
+            if len(body) > largest:
+                # Whoever keeps the error keeps this frame, and would keep the body.
+                body.clear()
+                raise _too_large(response, largest)
     if gzip and seen and (not gzip.eof or gzip.unused_data):
         raise zlib.error("the gzip stream does not end where the body does")
     return bytes(body)
+
+
+def _inflated(gzip: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    """Give what a piece inflates to, bit by bit: it may be a thousand times as long."""
+    while piece:
+        yield gzip.decompress(piece, _PIECE_BYTES)
+        piece = gzip.unconsumed_tail
 
 
 def _too_large(response: requests.Response, largest: int) -> AnswerTooLarge:

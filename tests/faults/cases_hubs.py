@@ -42,7 +42,16 @@ def one_attempt(scene: Scene) -> None:
 
 def stop_b(scene: Scene) -> None:
     scene.other.stop()
-    scene.after(scene.other.start)
+    # Nobody else is to get the port: what is bound and does not listen refuses.
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", scene.other.port))
+
+    def come_back() -> None:
+        held.close()
+        scene.other.start()
+
+    scene.after(come_back)
     scene.proof("its port is closed", lambda: _is_closed(scene.other.port))
 
 

@@ -558,7 +558,7 @@ def large(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         scene.proof(
             "memory stayed bounded",
-            lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250 * 1024,
+            lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024,
         )
 
     return inject

@@ -54,7 +54,7 @@ MUTATIONS = (
         "a rejected batch counts as delivered",
         "app/forwarder.py",
         "self._settled(hub)\n                self._stop(delivery.location, hub, str(error))\n",
-        "self._delivered(hub, delivery)\n",
+        "self._delivered(hub, delivery, maybe_twice=False)\n",
     ),
     Mutation(
         "a slice is closed by its first batch",
