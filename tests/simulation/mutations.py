@@ -318,6 +318,7 @@ MUTATIONS = (
         "app/proof.py",
         "seals[hub] = {**had, **shown}",
         "seals[hub] = {**had}",
+        ("tests/unit/test_proof.py",),
     ),
     Mutation(
         "one comparison is enough for ever",
