@@ -1,4 +1,4 @@
-"""A command called in this process, where nothing is asked of anybody: what it says and how it ends."""
+"""Commands and how they end; and settings for those that ask nothing of anybody."""
 
 from __future__ import annotations
 

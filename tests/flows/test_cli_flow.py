@@ -26,7 +26,8 @@ from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.azurite import connection_string
-from tests.desk import Desk, Ended, finish, wait_for
+from tests.commands import Ended
+from tests.desk import Desk, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
 

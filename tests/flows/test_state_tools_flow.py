@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator
 from tests.azurite import connection_string
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
+from tests.commands import Call, Ended
 from tests.flows.test_secrets import echo_request
 from tests.flows.test_stores import table_environment
 from tests.site import START, Clock, Site, bodies, same
@@ -33,22 +34,6 @@ from tests.site import START, Clock, Site, bodies, same
 DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
 NAME = "peoplecounterstate"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Call = Callable[..., Ended]
 
 
 @pytest.fixture

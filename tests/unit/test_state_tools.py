@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from app.settings import FeedSettings
 from app.state.json_file import JsonFileStore
 from app.state.store import encode, whole_document
 from app.state.surgery import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
+from tests.commands import Call, Ended
 
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
@@ -384,22 +384,6 @@ _SECRET = "obviously-false-shared-access-key"
 _CONNECTION = (
     f"Endpoint=sb://example.servicebus.windows.net/;SharedAccessKeyName=sender;SharedAccessKey={_SECRET};"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Call = Callable[..., Ended]
 
 
 @pytest.fixture
