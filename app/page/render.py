@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from app.instants import format_time
 from app.page.coverage import MEANINGS, STATES
@@ -52,6 +52,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "cell": _cell,
+        "commands": _commands,
         "counted": counted,
         "minute": _minute,
         "moment": moment,
@@ -78,6 +79,13 @@ def _minute(instant: datetime | None) -> Markup:
 
 def _number(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
+
+
+def _commands(text: str) -> Markup:
+    """Write a text in which what stands between backticks is to be typed."""
+    parts = str(_shown(text)).split("`")
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
 def _cell(value: object) -> object:
