@@ -58,6 +58,8 @@ def test_of_a_hub_a_renamed_location_a_full_view_and_a_short_look_back(
     estate.rename("50% Annex", "51% Annex", at=now - 40 * MINUTE)
     for _ in range(45):
         estate.add_people("Mill & Lane", None, now - 20 * MINUTE)
+    # One that is 49 minutes older than what the second run finds newest.
+    estate.add_people("Quay+One", None, now - 16 * MINUTE)
     estate.add_people("Quay+One", None, now - 65 * MINUTE, visible_from=now - 5 * MINUTE)
 
     site.run()
