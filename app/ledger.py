@@ -22,20 +22,22 @@ from app.proof import sealed, unprovable
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    """What a hub will have of a location, and where to go on; `begun` once the run took in a slice of it."""
+
     checkpoint: Checkpoint
     cursor: datetime
+    begun: bool = False
 
 
 class Ledger:
     """The state of a feed while a run changes it. `changed` names the locations not yet saved."""
 
     def __init__(self, state: FeedState, limits: Limits) -> None:
+        # As it was loaded, but for what is said of the whole feed.
         self._state = state
         self._limits = limits
         self._locations = dict(state.locations)
         self._plans: dict[tuple[str, str], _Plan] = {}
-        self._asked: set[tuple[str, str]] = set()
-        self._before = state.locations
         self.changed: set[str] = set()
 
     def state(self) -> FeedState:
@@ -89,9 +91,9 @@ class Ledger:
         published since an earlier one was asked, which a source that was silent then would have to be
         asked again: it says no more than what was shown before the run, or nothing.
         """
-        if self._asked.isdisjoint((name, hub) for hub in hubs):
+        if not any(self._plan(name, hub).begun for hub in hubs):
             return LATEST
-        before = self._before.get(name)
+        before = self._state.locations.get(name)
         return before.newest if before else None
 
     def planned(
@@ -101,8 +103,7 @@ class Ledger:
         before = self._plan(name, hub).checkpoint
         pairs = ((hour, reading_id) for hour, found in ids.items() for reading_id in found)
         after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach, newest=newest)
-        self._plans[name, hub] = _Plan(after, window.end)
-        self._asked.add((name, hub))
+        self._plans[name, hub] = _Plan(after, window.end, begun=True)
 
     # --- what came of it ----------------------------------------------------------------------------
 
