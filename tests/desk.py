@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,3 +75,9 @@ def wait_for(said: str, process: subprocess.Popen[str]) -> None:
     """Read standard error until a line says so."""
     assert process.stderr is not None
     assert any(said in line for line in process.stderr)
+
+
+def words(page: Path) -> str:
+    """Give what a page of `report` says, without its tags."""
+    body = page.read_text().split("<body>")[1].split("<script>")[0]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))

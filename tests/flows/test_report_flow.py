@@ -14,7 +14,7 @@ import pytest
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
-from tests.desk import Desk
+from tests.desk import Desk, words
 
 # Readings of the last minutes come with the next run, so the window ends before.
 _WINDOW = ("--from", "3h", "--to", "20m")
@@ -35,12 +35,6 @@ def headline(page: Path) -> str:
     found = re.search(r'<h2 id="verdict">(.*?)</h2>', page.read_text())
     assert found is not None
     return html.unescape(found[1])
-
-
-def words(page: Path) -> str:
-    """Give what the page says, without its tags."""
-    body = page.read_text().split("<body>")[1].split("<script>")[0]
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
 
 def test_the_page_says_that_every_hub_has_all_that_was_published(desk: Desk, page: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import re
@@ -17,7 +16,7 @@ from app.instants import utc_now
 from app.log import LOGGER_NAME, configure_logging
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.desk import Desk
+from tests.desk import Desk, words
 from tests.site import Clock, Site
 
 MINUTE = timedelta(minutes=1)
@@ -40,11 +39,6 @@ def last_line(log: pytest.LogCaptureFixture) -> dict[str, Any]:
     line: dict[str, Any] = next(line for line in reversed(lines) if line["event"] == "run.finished")
     log.clear()
     return line
-
-
-def words(page: Path) -> str:
-    body = page.read_text().split("<body>")[1].split("<script>")[0]
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
 
 def test_of_a_hub_a_renamed_location_a_full_view_and_a_short_look_back(

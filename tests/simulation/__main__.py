@@ -140,10 +140,11 @@ def _tell(account: _Account) -> None:
 
 def _section(account: _Account, first: int) -> str:
     """Give the account for docs/faults.md."""
-    told = "\n".join(f"- seed {found.seed}: {found.invariant}" for found in account.broken)
+    broken = [f"- seed {found.seed}: {found.invariant}" for found in account.broken]
     rows = [(name, f"{count:,}") for name, count in account.happened()]
     head = f"From seed {first} on: {account.summary()}. Invariants broken: {len(account.broken)}."
-    return f"{head}\n\n{told}{faults_document.table(('what happened', 'times'), rows)}"
+    parts = [head, "\n".join(broken), faults_document.table(("what happened", "times"), rows)]
+    return "\n\n".join(filter(None, parts))
 
 
 if __name__ == "__main__":
