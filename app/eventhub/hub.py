@@ -79,7 +79,7 @@ def pack(
 ) -> Packed:
     """Encode events of one location into batches of at most `largest_bytes`, keeping their order.
 
-    An event that alone is larger is split by `split`; what still does not fit is oversize.
+    An event that alone is larger is split by `split`; what still does not fit, a part too, is oversize.
     """
     packer = _Packer(largest_bytes)
     oversize: list[Reading] = []
@@ -89,7 +89,8 @@ def pack(
         parts, too_large = split(event, packer.fits)
         oversize += too_large
         for part in parts:
-            packer.add(part)
+            if not packer.add(part):
+                oversize += part.readings
     return Packed(packer.finish(), tuple(oversize))
 
 

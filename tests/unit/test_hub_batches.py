@@ -51,6 +51,16 @@ def test_parts_of_a_split_event_stand_where_it_stood() -> None:
     assert ids(packed) == [["id0"], ["id11"], ["id12"], ["id2"]]
 
 
+def test_a_part_that_fits_no_message_is_oversize_and_the_other_parts_are_sent() -> None:
+    def one_too_large(whole: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+        return [event(11), event(12, 20_000), event(13)], [*event(14).readings]
+
+    packed = pack([event(0), event(1, 50_000)], 10_000, one_too_large)
+
+    assert ids(packed) == [["id0", "id11", "id13"]]
+    assert [reading.id for reading in packed.oversize] == ["id14", "id12"]
+
+
 @pytest.mark.parametrize(
     "location",
     ["Tour Été", "x" * 128, "É" * 128],
