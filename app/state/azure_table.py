@@ -65,6 +65,7 @@ from app.state import store
 _PROPERTY_BYTES: Final = 64 * 1024
 _ROW_BYTES: Final = 1_000_000  # names and the row's own fields need the rest
 _KEY_CHARACTERS: Final = 400
+_LONGEST_NAME: Final = 63
 # Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
 _PROPERTIES_A_PART: Final = 11
 
@@ -192,14 +193,15 @@ class AzureTableStore:
         with self._explained(name):
             self._in_table(name, lambda table: table.upsert_entity(_feed_row(state), mode=UpdateMode.REPLACE))
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
+        texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
-            raise StateConflict(
+            conflict = (
                 f"state: {name}: another run changed {_named(lost)}; these locations stop for this run, "
-                "the next one goes on from there",
-                lost,
+                "the next one goes on from there"
             )
+            raise StateConflict("; ".join([conflict, *texts]), list(failures))
         if failures:
-            raise StateTooLarge("; ".join(str(error) for error in failures.values()), list(failures))
+            raise StateTooLarge("; ".join(texts), list(failures))
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Collection[str]
@@ -343,7 +345,7 @@ class AzureTableStore:
     # --- beside the state -------------------------------------------------------------------------
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
-        table_name = f"{name}quarantine"
+        table_name = _beside(name, "quarantine")
         key = store.quarantine_key(item)
         rows = _quarantine_rows(key, store.quarantine_document(item))
         with self._explained(table_name):
@@ -353,7 +355,7 @@ class AzureTableStore:
         return f"table {table_name} at {self._host}, partition {key}"
 
     def keep_report(self, name: str, report: JsonObject) -> None:
-        table_name = f"{name}history"
+        table_name = _beside(name, "history")
         began = parse_time(report["started"])
         row = {
             "PartitionKey": _day(began),
@@ -361,14 +363,15 @@ class AzureTableStore:
         } | _cut("doc", store.history_document(report))
         with self._explained(table_name):
             self._in_table(table_name, lambda table: table.create_entity(row))
-            for old in self._rows(
-                table_name, f"PartitionKey lt '{_day(began - store.HISTORY_KEPT)}'", keys_only=True
+            oldest = store.oldest_kept(report)
+            for old in (
+                self._rows(table_name, f"PartitionKey lt '{_day(oldest)}'", keys_only=True) if oldest else ()
             ):
                 with suppress(ResourceNotFoundError):
                     self._table(table_name).delete_entity(old)
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
-        table_name = f"{name}history"
+        table_name = _beside(name, "history")
         with self._explained(table_name):
             for row in self._rows(table_name, f"PartitionKey ge '{_day(since)}'"):
                 with suppress(ValueError, KeyError, TypeError):
@@ -377,7 +380,8 @@ class AzureTableStore:
                         yield report
 
     def set_aside(self, name: str) -> list[str]:
-        aside = f"{name}damaged{re.sub('[^0-9]', '', store.file_stamp(self._clocks.now()))}"
+        stamp = re.sub("[^0-9]", "", store.file_stamp(self._clocks.now()))
+        aside = _beside(name, f"damaged{stamp}")
         with self._explained(name):
             rows = [row for row in self._rows(name) if row["PartitionKey"] != _LOCK]
             for row in rows:
@@ -392,7 +396,7 @@ class AzureTableStore:
         self._etags.pop(name, None)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
-        table_name = f"{name}quarantine"
+        table_name = _beside(name, "quarantine")
         damaged = None
         with self._explained(table_name):
             for key, found in itertools.groupby(self._rows(table_name), lambda row: str(row["PartitionKey"])):
@@ -409,7 +413,7 @@ class AzureTableStore:
             raise damaged
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002 - the key says which
-        table_name, replayed = f"{name}quarantine", f"{name}replayed"
+        table_name, replayed = _beside(name, "quarantine"), _beside(name, "replayed")
         with self._explained(table_name):
             rows = [row for row in self._rows(table_name) if row["PartitionKey"] == key]
             if not rows:
@@ -645,6 +649,15 @@ def _location_row(location: str, state: LocationState) -> dict[str, Any]:
         raise _too_large(location, len(text) + len(packed))
     keys = {"PartitionKey": _LOCATION, "RowKey": row_key(location)}
     return keys | _cut("doc", text) | _cut("ids", bytes(packed))
+
+
+def _beside(name: str, what: str) -> str:
+    """Name a table that stands beside a feed's own, in the 63 characters that a name may have."""
+    whole = f"{name}{what}"
+    if len(whole) <= _LONGEST_NAME:
+        return whole
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(digest) - len(what)]}{digest}{what}"
 
 
 def _too_large(location: str, size: int) -> StateTooLarge:

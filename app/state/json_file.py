@@ -16,9 +16,11 @@ state before, under its backup's.
 from __future__ import annotations
 
 import errno
+import glob
 import itertools
 import json
 import os
+import shlex
 import shutil
 import socket
 import tempfile
@@ -152,10 +154,15 @@ class JsonFileStore:
             _append_line(path, store.history_document(report))
             if is_new:
                 _flush_folder(path.parent)
-                oldest = self._history_path(name, began - store.HISTORY_KEPT).name
-                for found in self._history_files(name):
-                    if found.name < oldest:
-                        found.unlink()
+                self._forget_reports(name, report)
+
+    def _forget_reports(self, name: str, report: JsonObject) -> None:
+        oldest = store.oldest_kept(report)
+        if oldest is not None:
+            first = self._history_path(name, oldest).name
+            for found in self._history_files(name):
+                if found.name < first:
+                    found.unlink()
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
         oldest = self._history_path(name, since).name
@@ -280,6 +287,28 @@ class _FileRunLock:
     def held(self) -> bool:
         # Somebody who removed the file lets another run lock a new one.
         return self._lock.is_locked and self._identity is not None and _identity(self._path) == self._identity
+
+
+def files_of(directory: str | Path, name: str) -> list[Path]:
+    """Give the files that hold a state and its history: what a feed under another name would not find."""
+    folder = Path(directory)
+    states = [folder / f"{name}.{suffix}" for suffix in ("json", "json.bak", "json.earlier")]
+    days = sorted((folder / "history").glob(f"{glob.escape(name)}-????-??-??.jsonl"))
+    return [*(path for path in states if path.exists()), *days]
+
+
+def renaming_commands(directory: str | Path, name: str, other: str) -> list[str]:
+    """Give the shell commands that give a feed's files another name; none overwrites a file."""
+    folder = Path(directory)
+    paths = files_of(directory, name)
+    moves = [(path, path.with_name(other + path.name.removeprefix(name))) for path in paths]
+    days = [path for path in paths if path.parent != folder]
+    commands = [shlex.join(["mv", "-n", str(path), str(to)]) for path, to in moves if path.parent == folder]
+    if days:
+        start = shlex.quote(str(folder / "history" / f"{name}-"))
+        to = shlex.quote(str(folder / "history" / f"{other}-"))
+        commands.append(f'for day in {start}*.jsonl; do mv -n "$day" {to}"${{day#{start}}}"; done')
+    return commands
 
 
 def _advice(path: Path) -> str:

@@ -106,9 +106,10 @@ class StateStore(Protocol):
         """
 
     def keep_report(self, name: str, report: JsonObject) -> None:
-        """Add a run's report to the feed's history, durably; what began over 30 days before it goes.
+        """Add a run's report to the feed's history, durably; what began over 30 days before `until` goes.
 
-        `report` is what `Report.as_json` gives. Its long lists are cut, see `history_document`.
+        `report` is what `Report.as_json` gives. Its long lists are cut, see `history_document`. One
+        without `until` removes nothing: such a run may not have known what time it is.
         """
 
     def probe(self) -> None:
@@ -299,6 +300,12 @@ def decode(text: bytes) -> dict[str, Any]:
 def file_stamp(instant: datetime) -> str:
     """Write an instant for the name of a file: `20260302T120000.000Z`."""
     return f"{instant.astimezone(UTC):%Y%m%dT%H%M%S}.{instant.microsecond // 1000:03}Z"
+
+
+def oldest_kept(report: JsonObject) -> datetime | None:
+    """Give when the oldest report began that is kept beside this one; None where all are."""
+    until = report.get("until", report["started"])
+    return parse_time(until) - HISTORY_KEPT if until else None
 
 
 def history_document(report: JsonObject) -> bytes:

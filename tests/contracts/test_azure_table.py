@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from azure.core.pipeline import Pipeline
 from azure.data.tables import TableClient, TableServiceClient
 
 from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
-from app.model import Checkpoint, FeedState, LocationState, QuarantinedReading
+from app.model import Checkpoint, Discovery, FeedState, LocationState, Place, QuarantinedReading
 from app.settings import StateSettings
 from app.state.azure_table import AzureTableStore, row_key
 from tests.azurite import Fault, Relay, connection_string, free_port
@@ -454,6 +455,45 @@ def test_a_location_that_does_not_fit_is_refused_and_the_others_are_saved(
 
     assert refused.value.locations == ("A",)
     assert open_store().load(name) == FeedState({"A": location(), "B": location(1)})
+
+
+def test_what_conflicts_and_what_does_not_fit_are_both_named(
+    open_store: Callable[[], AzureTableStore], name: str
+) -> None:
+    first, second = open_store(), open_store()
+    first.save(name, FeedState({"A": location(), "B": location()}), ["A", "B"])
+    second.load(name)
+    first.save(name, FeedState({"A": location(1), "B": location()}), ["A"])
+
+    with pytest.raises(StateConflict, match="look-back") as refused:
+        second.save(name, FeedState({"A": location(2), "B": location(2, count=90_000)}), ["A", "B"])
+
+    assert refused.value.locations == ("A", "B")
+    assert open_store().load(name) == FeedState({"A": location(1), "B": location()})
+
+
+def test_what_is_said_of_the_feed_and_does_not_fit_names_no_location(
+    open_store: Callable[[], AzureTableStore], name: str
+) -> None:
+    places = tuple(Place(f"{number} {'x' * 400}", "com.example.NORTH", 1) for number in range(3_000))
+
+    with pytest.raises(StateTooLarge, match="MICROSHARE_IDENTITY") as refused:
+        open_store().save(name, FeedState(discovery=Discovery(NOON, places)), [])
+
+    assert refused.value.locations == ()
+
+
+def test_a_name_of_63_characters_has_its_tables_beside_it(open_store: Callable[[], AzureTableStore]) -> None:
+    longest = f"a{uuid4().hex}".ljust(63, "z")
+    store = open_store()
+
+    store.keep_report(longest, {"started": "2026-03-02T12:00:00.000Z", "until": None})
+    store.save(longest, FeedState({"A": location()}), ["A"])
+    aside = store.set_aside(longest)
+
+    assert [report["until"] for report in store.history(longest, NOON - HOUR * 10_000)] == [None]
+    assert len(aside) == 1
+    assert open_store().load(longest) == FeedState()
 
 
 def test_a_location_of_sixty_thousand_ids_fits(open_store: Callable[[], AzureTableStore], name: str) -> None:
