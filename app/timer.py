@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.config import load_settings
 from app.errors import FeedOff, LockHeld, SettingsError
+from app.feed_checks import check_feeds
 from app.forwarder import Wiring
 from app.log import configure_logging, get_log
 from app.wiring import wire
@@ -34,6 +35,7 @@ def wired_for_timer(feed: str, timer: TimerRequest, context: Context | None = No
     log = get_log(feed=feed)
     try:
         settings = load_settings()
+        check_feeds(settings)
     except SettingsError as error:
         log.error("settings.refused", problems=list(error.problems))
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,18 @@ ALL_WELL = 0
 FOUND_WANTING = 1
 REFUSED = 2
 LOCKED = 3
+# The worst comes last: a lock is somebody's work under way, and no reason to sleep through a failure.
+_BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """Give the exit status of a command that did several things, which ended with these."""
+    return max(statuses, key=_BY_SEVERITY.index, default=ALL_WELL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +47,11 @@ class Explained:
 def begin(*, as_json: bool = False) -> Settings:
     """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent."""
     from app.config import journal_stream, load_settings
+    from app.feed_checks import check_feeds
     from app.log import configure_logging
 
     settings = load_settings()
+    check_feeds(settings)
     # What people read on a terminal says all that the log lines say.
     told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
     configure_logging(

@@ -14,14 +14,13 @@ from app.cli import COMMANDS
 from app.cli.edge import (
     ALL_WELL,
     FOUND_WANTING,
-    LOCKED,
-    REFUSED,
     begin,
     complain,
     dashed,
     explain,
     json_option,
     show_traceback,
+    worst,
 )
 from app.cli.output import Column, Output, table, text
 from app.cli.stop import Stop
@@ -34,8 +33,6 @@ from app.wiring import wire
 from app.wording import counted, minute, moment, printable, span
 
 _ALL = "all"
-# The worst comes last.
-_BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
 # A run that ends sooner needs no progress bar.
 _MOMENT_S = 1.0
 
@@ -64,7 +61,7 @@ def command(feed: str, dry_run: bool, as_json: bool) -> int:
             _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
             for name in names
         ]
-    return max(statuses, key=_BY_SEVERITY.index)
+    return worst(statuses)
 
 
 def _chosen(wanted: str, settings: Settings) -> Sequence[str]:

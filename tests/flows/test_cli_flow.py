@@ -175,6 +175,16 @@ def test_a_run_beside_another_ends_with_3_at_once(desk: Desk) -> None:
     assert [found["ok"] for found in everything.objects] == [False, True]
 
 
+@pytest.mark.parametrize("locked", ["peoplecounterstate", "snapshotstate"])
+def test_a_feed_that_fails_beside_one_that_is_locked_ends_with_1(desk: Desk, locked: str) -> None:
+    desk.source.faults.status(404)
+    store = JsonFileStore(desk.folder / "state")
+    with store.lock(locked, "another-run"):
+        ended = desk.call("run", "all", "--json")
+
+    assert (ended.status, [found["ok"] for found in ended.objects]) == (1, [False, False])
+
+
 def test_sigterm_ends_a_run_early_in_order_and_with_0(
     desk: Desk, held_queries: tuple[threading.Event, threading.Event]
 ) -> None:

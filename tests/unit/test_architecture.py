@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BASE = {
     "certificates",
+    "clocks",
     "model",
     "instants",
     "wording",
@@ -43,6 +44,7 @@ LAYERS = [
     {"forwarder"},
     {
         "connection_strings",
+        "feed_checks",
         "config_text",
         "config_rules",
         "config",

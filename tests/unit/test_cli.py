@@ -11,7 +11,7 @@ import click
 import pytest
 
 from app.cli import COMMANDS, commands
-from app.cli.edge import explain, find_hub, said_and_advised
+from app.cli.edge import explain, find_hub, said_and_advised, worst
 from app.cli.output import Column, Output, table, text
 from app.config import APP_ROOT, load_settings
 from app.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
@@ -20,6 +20,32 @@ from app.redaction import register_secret
 from app.state.json_file import JsonFileStore
 from app.wording import minute, printable, span
 from tests.commands import FALSE_KEY, HUB, Call
+
+# --- exit statuses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (0, 0, 0),
+        (0, 1, 1),
+        (0, 2, 2),
+        (0, 3, 3),
+        (1, 1, 1),
+        (1, 2, 2),
+        (1, 3, 1),
+        (2, 2, 2),
+        (2, 3, 2),
+        (3, 3, 3),
+    ],
+)
+def test_the_worst_of_two_endings_is_told_whichever_came_first(one: int, other: int, both: int) -> None:
+    assert (worst([one, other]), worst([other, one])) == (both, both)
+
+
+def test_nothing_done_is_well() -> None:
+    assert worst([]) == 0
+
 
 # --- help and usage ---------------------------------------------------------------------------------
 

@@ -1,0 +1,94 @@
+"""A copied feed with a forgotten line, in a tree of its own: no command reads or changes anything."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from app.config import APP_ROOT
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.commands import Ended
+from tests.desk import Desk
+
+ENTRY = """
+  door_counter:
+    schedule: 0 */5 * * * *
+    view_id: ${MICROSHARE_PC_DASHBOARD_VIEW_ID:-}
+    data_context: ["people"]
+    locations: ["Mill & Lane"]
+    look_back: 2h
+
+event_hubs:"""
+MODULE = """
+from app.feeds.people_counter import PeopleCounterFeed
+
+FEED = PeopleCounterFeed(title="door counter", rec_type="io.example.doors")
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("tree")
+    shutil.copytree(APP_ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "app" / "feeds" / "door_counter.py").write_text(MODULE)
+    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+        desk = Desk(source, hubs, folder)
+        config = folder / "config.yaml"
+        config.write_text(config.read_text().replace("\nevent_hubs:", ENTRY, 1))
+        yield desk
+
+
+def call(desk: Desk, *words: str) -> Ended:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", *words],
+        cwd=desk.folder,
+        env=desk.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check",),
+        ("check", "--offline"),
+        ("locations",),
+        ("run", "people-counter"),
+        ("run", "hourly-snapshot", "--dry-run"),
+        ("run", "all", "--json"),
+        ("status",),
+        ("backfill", "people-counter", "--from", "2026-03-01", "--to", "2026-03-02", "--yes"),
+        ("audit",),
+        ("report", "--output", "report.html"),
+        ("tail", "--count", "1"),
+        ("send-test",),
+        ("state", "show", "door-counter"),
+        ("state", "reset", "people-counter", "--yes"),
+        ("quarantine", "list"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_is_refused_naming_both_feeds(desk: Desk, words: tuple[str, ...]) -> None:
+    ended = call(desk, *words)
+
+    assert ended.status == 2, ended.err
+    assert "feeds.people_counter and feeds.door_counter: both have the state name" in ended.err
+    assert not (desk.folder / "state").exists()
+    assert desk.source.requests == []
+    assert desk.a.received() == []
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("state", "show", "-h")], ids=" ".join)
+def test_help_is_given_all_the_same(desk: Desk, words: tuple[str, ...]) -> None:
+    ended = call(desk, *words)
+
+    assert (ended.status, "Usage: " in ended.out) == (0, True)
