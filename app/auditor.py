@@ -28,17 +28,18 @@ from app.audit import (
     written_time,
 )
 from app.budget import Budget
+from app.clocks import Clocks
 from app.errors import AuthError, BadResponse, ForwarderError, HubError, SourceError, StateDamaged
 from app.eventhub.hub import wire_text
 from app.eventhub.reader import HubReader, Received
 from app.feeds.feed import SOURCE, Feed, joint_id, load_feed, read_answer
 from app.fetching import OVERLAP, Fetched, fetch_slice
 from app.forwarder import Wiring
-from app.instants import MILLISECOND, floor_to, format_time, hour_of
+from app.instants import MILLISECOND, format_time, hour_of
 from app.ledger import Ledger
 from app.locations import find_locations
 from app.microshare.client import MicroshareClient
-from app.model import Checkpoint, LocationState, Reading, Slice
+from app.model import Checkpoint, FeedState, LocationState, Reading, Slice
 from app.planning import Group, Limits, plan_slice
 from app.report import Draft
 from app.settings import FeedSettings, HubSettings, Settings
@@ -178,7 +179,7 @@ class ComparedFeed:
         # From before hubs and source are asked: what comes meanwhile is a coming run's.
         self.state = store.load(self.feed.state_name)
         self._load_quarantine(store)
-        self.horizon = _horizon(wiring, client, self.settings)
+        self.horizon = _horizon(wiring, client, self.settings, self.state)
         self.window = replace(asked.window, end=min(asked.window.end, self.horizon))
         if self.window.start >= self.window.end:
             raise ForwarderError(
@@ -558,10 +559,12 @@ def _check_names(asked: Sequence[Asked], feeds: Sequence[ComparedFeed]) -> None:
             raise UnknownLocation(name, known)
 
 
-def _horizon(wiring: Wiring, client: MicroshareClient, settings: FeedSettings) -> datetime:
-    """Give the earlier of the host's clock and the API's, less the settle delay."""
-    host, api = wiring.now(), client.api_time()
-    return floor_to((host if api is None else min(host, api)) - settings.settle, MILLISECOND)
+def _horizon(wiring: Wiring, client: MicroshareClient, settings: FeedSettings, state: FeedState) -> datetime:
+    """Give the earlier of the host's clock and the API's, less the settle delay. Raises ClocksDiffer."""
+    client.learn_time(settings.cluster_ids)
+    clocks = Clocks(wiring.now(), client.api_time())
+    clocks.require_agreement(state.last_run_ended())
+    return clocks.horizon(settings.settle)
 
 
 def _order(event: Received) -> int:

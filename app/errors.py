@@ -68,6 +68,10 @@ class SourceUnavailable(SourceError):
     """Passing trouble (5xx, 429, connection) that outlasted the bounded retries."""
 
 
+class ClocksDiffer(ForwarderError):
+    """The host's clock and the API's are too far apart to tell what time it is: nothing is done by them."""
+
+
 class Interrupted(ForwarderError):
     """The run's time is over, or it was told to stop, while waiting."""
 
@@ -111,7 +115,7 @@ class StateDamaged(StateError):
 
 
 class StateConflict(StateError):
-    """Another run changed these locations since they were loaded."""
+    """Another run changed locations since they were loaded. Names all that were not saved."""
 
     def __init__(self, message: str, locations: Sequence[str]) -> None:
         super().__init__(message)
@@ -119,7 +123,7 @@ class StateConflict(StateError):
 
 
 class StateTooLarge(StateError):
-    """A location's document does not fit the store."""
+    """Documents do not fit the store: those of the named locations, or where none is named the feed's own."""
 
     def __init__(self, message: str, locations: Sequence[str]) -> None:
         super().__init__(message)

@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from app.budget import Budget
+from app.clocks import DATE_RESOLUTION, Clocks
 from app.delivery import Refused, dispatch
 from app.errors import (
     AuthError,
+    ClocksDiffer,
     FeedOff,
     ForwarderError,
     HubUnreachable,
@@ -55,11 +57,9 @@ from app.report import Draft, Quarantined, Report, RunFailed, backlog
 from app.schedule import Schedule, Task
 from app.settings import FeedSettings, HubSettings, Settings
 from app.state.store import RunLock, StateStore
+from app.wording import counted
 
 _MINUTE = timedelta(minutes=1)
-_SKEW_TOLERATED = timedelta(minutes=5)
-# The API's Date header is cut to the second.
-_DATE_RESOLUTION = timedelta(seconds=1)
 # How long a run waits for its hubs to connect before it fetches for those that have.
 _OPENING_GRACE_S = 5.0
 _OPENING_SHARE = 0.2
@@ -188,7 +188,9 @@ class _Run:
         self._inbox = wiring.make_inbox()
         self._ledger = Ledger(FeedState(), self._limits)
         self._observer = Observer(self._ledger, self._draft, settings, is_live=False)
-        self._loaded = False
+        # From when on the state may be changed: where it was loaded, and it is known what time it is.
+        self._may_change_state = False
+        self._clocks_differ = False
         self._lanes: Lanes | None = None
         self._schedule = Schedule()
         self._backlog_before_s = 0.0
@@ -227,6 +229,7 @@ class _Run:
             self._prepare(lock)
             self._forward()
         except ForwarderError as error:
+            self._clocks_differ = isinstance(error, ClocksDiffer)
             self._failed(error)
         finally:
             self._finish()
@@ -256,8 +259,11 @@ class _Run:
         return report
 
     def _kept(self, report: Report) -> Report:
-        """Add the report to the feed's history, which a backfill is no part of; where that fails, say so."""
-        if self._wiring.state_name is not None:
+        """Add the report to the feed's history, which a backfill is no part of; where that fails, say so.
+
+        A run that does not know what time it is changes nothing: its entry would have a wrong time.
+        """
+        if self._wiring.state_name is not None or self._clocks_differ:
             return report
         try:
             self._wiring.store.keep_report(self.state_name, report.as_json())
@@ -270,15 +276,16 @@ class _Run:
 
     def _prepare(self, lock: RunLock | None) -> None:
         state = self._wiring.store.load(self.state_name)
+        self._outages = outages_in(state)
+        self._open_lanes(lock)
+        self._client.login()
+        self._client.learn_time(self._settings.cluster_ids)
+        self._find_horizon(state)
+        self._may_change_state = True
         self._ledger = Ledger(state, self._limits)
         is_live = self._wiring.until is None
         self._observer = Observer(self._ledger, self._draft, self._settings, is_live=is_live)
-        self._loaded = True
-        self._outages = outages_in(state)
         self._apart_s = self._seconds_since(state.last_run)
-        self._open_lanes(lock)
-        self._client.login()
-        self._find_horizon()
         self._names = find_locations(
             self._client, self._ledger, self._wiring.settings, self._settings, self._horizon, self._draft
         )
@@ -286,6 +293,7 @@ class _Run:
             self._draft.warn("there is no location to ask for; see `locations`")
         place = self._wiring.store.place
         begin_checkpoints(self._ledger, self._wiring.settings, self._names, self._horizon, place, self._draft)
+        self._look_at_clocks()
         self._backlog_before_s = self._backlog()
         # Also where nothing changed: a place that cannot be written is found before anything is sent.
         self._save()
@@ -309,22 +317,39 @@ class _Run:
         lost = self._lock is not None and not self._lock.held()
         return "the run lock was lost" if lost else self._unsaved
 
-    def _find_horizon(self) -> None:
-        host, api = self._wiring.now(), self._client.api_time()
-        earlier = host if api is None else min(host, api)
-        horizon = floor_to(earlier - self._settings.settle, MILLISECOND)
-        self._horizon = horizon if self._wiring.until is None else min(horizon, self._wiring.until)
-        self._warn_of_skew()
+    def _find_horizon(self, state: FeedState) -> None:
+        """Find what no slice ends after. Raises ClocksDiffer where the clocks are too far apart for one."""
+        clocks = self._clocks()
+        clocks.require_agreement(state.last_run_ended())
+        self._horizon = clocks.horizon(self._settings.settle)
+        if self._wiring.until is not None:
+            self._horizon = min(self._horizon, self._wiring.until)
+        self._warn_of_skew(clocks)
 
-    def _warn_of_skew(self) -> None:
-        host, api = self._wiring.now(), self._client.api_time()
-        if api is None or abs(host - api) <= _SKEW_TOLERATED:
-            return
-        order = "ahead of" if host > api else "behind"
-        self._draft.warn(
-            f"the host's clock is {abs(host - api) // _MINUTE} minutes {order} the API's; "
-            "the earlier of the two counts; set the host's clock right"
-        )
+    def _clocks(self) -> Clocks:
+        return Clocks(self._wiring.now(), self._client.api_time())
+
+    def _warn_of_skew(self, clocks: Clocks) -> None:
+        warning = clocks.warning()
+        if warning is not None:
+            self._draft.warn(warning)
+
+    def _look_at_clocks(self) -> None:
+        """Open no more slices after two answers in a row whose times had to be left out."""
+        for found in self._client.left_out_times():
+            if found.in_a_row == 2:
+                self._opens_no_more = True
+                self._draft.fail(None, None, f"in mid-run, {found.clocks.why_apart()}")
+
+    def _tell_of_left_out_times(self) -> None:
+        left_out = self._client.left_out_times()
+        if left_out:
+            answers = counted(len(left_out), "answer")
+            self._draft.warn(
+                f"{left_out[0].clocks.said()}, in {answers} of this run; what it says of the time was left "
+                "out, what it holds was not; if it comes again, see what answers in the API's place (a "
+                "proxy, a cache)"
+            )
 
     def _await_lanes(self) -> None:
         """Wait until every hub is connected or known to fail, so that they share what is fetched."""
@@ -469,6 +494,7 @@ class _Run:
     def _handle(self, news: News | _FetchEnded) -> None:
         match news:
             case _FetchEnded(group, result):
+                self._look_at_clocks()
                 self._fetches -= 1
                 self._fetching -= {(group.location, hub) for hub in group.hubs}
                 if isinstance(result, Exception):
@@ -548,9 +574,9 @@ class _Run:
     def _lower_horizon(self) -> None:
         """Follow an API clock that turns out to be behind the one the horizon was taken from."""
         api = self._client.api_time()
-        if api is not None and api - self._settings.settle < self._horizon - _DATE_RESOLUTION:
+        if api is not None and api - self._settings.settle < self._horizon - DATE_RESOLUTION:
             self._horizon = floor_to(api - self._settings.settle, MILLISECOND)
-            self._warn_of_skew()
+            self._warn_of_skew(self._clocks())
 
     def _note_fetched(self, name: str, fetched: Fetched) -> None:
         self._draft.slices += 1
@@ -632,6 +658,7 @@ class _Run:
             return
         hubs = [hub.key for hub in self._wiring.settings.hubs]
         for name in self._observer.due(self._names, hubs, self._horizon):
+            self._look_at_clocks()
             if self._opens_no_more or self._unsaved or self._budget.used() >= _NEAR_SHARE:
                 return
             if name in self._locations_failed | self._stopped_locations:
@@ -666,13 +693,14 @@ class _Run:
         began = self._monotonic()
         try:
             self._wiring.store.save(self.state_name, self._ledger.state(), changed)
-        except (StateConflict, StateTooLarge) as error:
-            self._lose_locations(error)
         except StateError as error:
-            self._unsaved = str(error)
-            self._opens_no_more = True
-            self._draft.fail(None, None, str(error))
-            return
+            # What names no location is of the whole feed: nothing was saved, or what was is no whole.
+            if not isinstance(error, StateConflict | StateTooLarge) or not error.locations:
+                self._unsaved = str(error)
+                self._opens_no_more = True
+                self._draft.fail(None, None, str(error))
+                return
+            self._lose_locations(error)
         self._ledger.changed -= changed
         self._unsaved = None
         took = self._monotonic() - began
@@ -695,7 +723,9 @@ class _Run:
             news = self._inbox.get()
             if not isinstance(news, _FetchEnded):
                 self._handle(news)
-        if self._loaded:
+        if self._may_change_state:
+            self._look_at_clocks()
+            self._tell_of_left_out_times()
             self._tell_what_is_over()
             self._observer.settle(self._locations_answered - self._locations_failed, self._horizon)
             self._ledger.update(last_run=self._last_run())

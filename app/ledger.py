@@ -67,9 +67,6 @@ class Ledger:
         self._set(name, replace(location, begun=location.begun or at, hubs=hubs))
         self._set_checkpoint(name, hub, Checkpoint(start, start))
 
-    def set_back(self, name: str, hub: str, horizon: datetime) -> None:
-        self._set_checkpoint(name, hub, self.location(name).checkpoints[hub].set_back_to(horizon))
-
     # --- planning -----------------------------------------------------------------------------------
 
     def groups(self, name: str, hubs: Iterable[str]) -> list[Group]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.clocks import DATE_RESOLUTION
 from app.drift import between
 from app.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.instants import MILLISECOND, floor_to, format_time
@@ -13,6 +14,7 @@ from app.microshare.client import MicroshareClient
 from app.model import LOCATION_KEPT, Discovery, Takeover
 from app.report import Draft
 from app.settings import FeedSettings, Settings
+from app.wording import counted
 
 # A cold start within the hour does not ask again.
 _DISCOVERY_KEPT = timedelta(hours=1)
@@ -64,23 +66,33 @@ def find_locations(
 def begin_checkpoints(
     ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
 ) -> None:
-    """Give every hub without a checkpoint its first one, and set back what is ahead of the horizon.
+    """Give every hub without a checkpoint its first one; warn of positions ahead of the horizon.
 
     The first is at START_FROM, or at the earlier forwarder's position where that is taken over now.
     `place` is where the state is kept, for the report.
     """
     start = min(_start(ledger, settings, names, horizon, place, draft), horizon)
+    ahead: list[tuple[datetime, str, str]] = []
     for name in names:
         for hub in settings.hubs:
             checkpoint = ledger.location(name).checkpoints.get(hub.key)
             if checkpoint is None:
                 ledger.begin(name, hub.key, floor_to(start, MILLISECOND), horizon)
             elif checkpoint.delivered_until > horizon:
-                draft.warn(
-                    f"{name}: the position of hub {hub.name}, {format_time(checkpoint.delivered_until)}, is "
-                    f"ahead of the clock; it was set back to {format_time(horizon)}"
-                )
-                ledger.set_back(name, hub.key, horizon)
+                ahead.append((checkpoint.delivered_until, name, hub.name))
+    _warn_of_ahead(ahead, horizon, draft)
+
+
+def _warn_of_ahead(ahead: list[tuple[datetime, str, str]], horizon: datetime, draft: Draft) -> None:
+    if not ahead or max(ahead)[0] - horizon <= DATE_RESOLUTION:
+        return
+    position, name, hub = max(ahead)
+    more = f" ({counted(len(ahead) - 1, 'other')} too)" if len(ahead) > 1 else ""
+    draft.warn(
+        f"{name}: the position of hub {hub}, {format_time(position)}, is ahead of the clock, "
+        f"{format_time(horizon)}{more}; nothing is asked for it until that time has passed; see that this "
+        "host's clock is right"
+    )
 
 
 def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -> bool:

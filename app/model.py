@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.instants import hour_of
+from app.instants import hour_of, parse_time
 
 JsonObject = Mapping[str, Any]
 
@@ -139,9 +139,6 @@ class Checkpoint:
             return replace(self, delivered_until=position, newest=seen)
         ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}
         return Checkpoint(position, oldest, ids, seen)
-
-    def set_back_to(self, horizon: datetime) -> Checkpoint:
-        return replace(self, delivered_until=horizon, known_from=min(self.known_from, horizon))
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +313,11 @@ class FeedState:
         if self.discovery is None or location.last_listed is None:
             return False
         return self.discovery.at - location.last_listed > LOCATION_KEPT
+
+    def last_run_ended(self) -> datetime | None:
+        """Give when the last run ended, by its host's clock; None where there was none."""
+        ended = self.last_run.get("ended") if self.last_run else None
+        return parse_time(ended) if isinstance(ended, str) else None
 
     def least_position(self) -> datetime | None:
         """Give the position of what is furthest behind, of the locations that are still asked for."""

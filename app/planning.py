@@ -75,9 +75,10 @@ def read_floor(checkpoint: Checkpoint, limits: Limits) -> datetime:
 def plan_slice(group: Group, horizon: datetime, limits: Limits) -> Slice | None:
     """Give the next slice of a group, or None where it has all up to the horizon.
 
-    The slice begins at the group's cursor and never ends after the horizon.
+    The slice begins at the group's cursor and never ends after the horizon. Where a position is ahead
+    of it, for a clock was wrong once, or is now, nothing is asked until time has passed it.
     """
-    if group.cursor >= horizon:
+    if group.cursor >= horizon or group.checkpoint.delivered_until > horizon:
         return None
     if _is_steady(group, horizon, limits):
         return Slice(group.cursor, horizon)

@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
-VERSION = "1.0.0"
+from datetime import UTC, datetime
+
+VERSION = "1.0.1"
+# A clock that says earlier is wrong.
+RELEASED = datetime(2026, 11, 28, tzinfo=UTC)

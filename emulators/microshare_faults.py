@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Literal, TypedDict, Unpack
 
 from emulators.estate import FOREIGN_CLUSTER, Entry, Feed, ms_of
@@ -188,6 +189,26 @@ class Faults:
             return answer
 
         self._arm("revoke_after", "answer", act, {"times": 1})
+
+    def wrong_date(
+        self, seconds: float = -315_576_000.0, age: int | None = None, **where: Unpack[Where]
+    ) -> None:
+        """Date an answer so many seconds from now, ten years ago unless told, with an `Age` if told."""
+
+        def act(request: Request, answer: Response) -> Response:
+            date = format_datetime((request.at + timedelta(seconds=seconds)).astimezone(UTC), usegmt=True)
+            aged = {} if age is None else {"Age": str(age)}
+            return replace(answer, headers={**answer.headers, "Date": date, **aged})
+
+        self._arm("wrong_date", "answer", act, where)
+
+    def no_date(self, **where: Unpack[Where]) -> None:
+        """Answer without a Date that says anything."""
+
+        def act(_: Request, answer: Response) -> Response:
+            return replace(answer, headers={**answer.headers, "Date": ""})
+
+        self._arm("no_date", "answer", act, where)
 
     # Connections.
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.budget import Budget
-from app.cli.edge import dashed
+from app.cli.edge import dashed, said_and_advised
 from app.cli.findings import Finding, Findings
+from app.clocks import SKEW_TOLERATED, Clocks
 from app.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
 from app.feeds.feed import load_feed, read_answer
-from app.instants import EPOCH, MILLISECOND, floor_to, utc_now
+from app.instants import EPOCH, MILLISECOND, floor_to, format_time, utc_now
 from app.microshare.client import MicroshareClient
 from app.model import DashboardAnswer, DashboardQuery, FeedState, Slice
 from app.settings import FeedSettings, Settings
-from app.wording import counted, span
+from app.wording import counted, moment, span
 
 _BUDGET = timedelta(seconds=90)
 _BUDGET_FOR_ALL = timedelta(minutes=15)
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(hours=24)
-_SKEW_TOLERATED = timedelta(minutes=5)
 # The API is shared with people.
 _AT_A_TIME = 4
 _ASKED_AT_MOST = 20
@@ -53,7 +53,7 @@ def check_source(
             client.login()
             who, where = settings.microshare.username, settings.microshare.api_url
             findings.well("login", f"{who} has a token ({settings.microshare.auth} login) for {where}")
-            _check_clock(client, findings)
+            _check_clock(client, settings, states, findings)
             found: dict[tuple[str, ...], Sequence[str]] = {}
             for feed in settings.feeds.values():
                 if not feed.view_id:
@@ -70,20 +70,30 @@ def check_source(
         client.close()
 
 
-def _check_clock(client: MicroshareClient, findings: Findings) -> None:
-    api = client.api_time()
-    if api is None:
-        findings.warn("clock", "the API's answers have no Date; set this host's clock by a time server")
+def _check_clock(
+    client: MicroshareClient, settings: Settings, states: Mapping[str, FeedState], findings: Findings
+) -> None:
+    client.learn_time(next((feed.cluster_ids for feed in settings.feeds.values() if feed.cluster_ids), ()))
+    clocks = Clocks(utc_now(), client.api_time())
+    if clocks.api is None:
+        findings.warn("clock", clocks.warning() or "")
         return
-    skew = utc_now() - api
-    seconds = round(skew.total_seconds(), 1)
-    order = "ahead of" if skew > timedelta(0) else "behind"
-    said = f"{span(abs(seconds))} {order} the API's"
-    if abs(skew) <= _SKEW_TOLERATED:
-        findings.well("clock", f"within {span(_SKEW_TOLERATED.total_seconds())} of the API's", skew_s=seconds)
-        return
-    do = "set this host's clock right: `timedatectl set-ntp true` keeps it so"
-    findings.tell(Finding("clock", False, said, do, facts={"skew_s": seconds}))
+    seconds = round(clocks.skew.total_seconds(), 1)
+    facts = {"skew_s": seconds, "host": format_time(clocks.host), "api": format_time(clocks.api)}
+    order = "ahead of" if seconds > 0 else "behind"
+    said = (
+        f"{span(abs(seconds))} {order} the API's: this host says {moment(clocks.host)}, "
+        f"the API {moment(clocks.api)}"
+    )
+    if clocks.are_apart:
+        ended = [found for state in states.values() if (found := state.last_run_ended()) is not None]
+        _, do = said_and_advised(clocks.why_apart(max(ended, default=None)))
+        findings.tell(Finding("clock", False, f"{said}; no run does anything", do, facts=facts))
+    elif abs(clocks.skew) > SKEW_TOLERATED:
+        do = "set this host's clock right: `timedatectl set-ntp true` keeps it so"
+        findings.tell(Finding("clock", False, said, do, facts=facts))
+    else:
+        findings.well("clock", said, **facts)
 
 
 class _Rights:

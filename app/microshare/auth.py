@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlencode
 from app import strict_json
 from app.errors import AuthError
 from app.microshare.http import HttpAnswer
-from app.microshare.retries import PassingTrouble, asked_pause, http_date
+from app.microshare.retries import PassingTrouble, asked_pause, told_time
 from app.microshare.verdict import one_line, quote_body, redirect_target, searchable
 from app.redaction import register_secret
 from app.settings import MicroshareSettings
@@ -45,7 +45,7 @@ class SendForm(Protocol):
 
 
 class TokenCache:
-    """What a process remembers between runs: a token for each login, and the API's clock.
+    """What a process remembers between runs: a token for each login.
 
     Thread-safe; logins are made one at a time. Nothing is written anywhere.
     """
@@ -53,7 +53,6 @@ class TokenCache:
     def __init__(self) -> None:
         self._logging_in = threading.Lock()
         self._tokens: dict[tuple[str, ...], Token] = {}
-        self._seen: tuple[datetime, float, datetime] | None = None
 
     def obtain(
         self, settings: MicroshareSettings, usable: Callable[[Token], bool], log_in: Callable[[], Token]
@@ -76,27 +75,17 @@ class TokenCache:
             if self._tokens.get(_login_of(settings)) == token:
                 del self._tokens[_login_of(settings)]
 
-    def saw_time(self, headers: Mapping[str, str], at: float, host: datetime) -> None:
-        """Remember the Date of an answer that came at the monotonic second `at`, and `host` by our clock."""
-        date = http_date(headers.get("Date"))
-        if date is not None:
-            self._seen = (date, at, host)
 
-    def api_time(self, monotonic: float, host: datetime) -> datetime | None:
-        """Give the API's clock at the monotonic second `monotonic`; None before its first answer.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A login that was accepted: its token, and the answer that held it, which is the API's own."""
 
-        A Date of 10:00:00 was written somewhere in that second: this is up to a second early. It is
-        late only where our own clock was moved ahead since. A monotonic clock stands while its
-        machine sleeps, so the time that passed by our clock counts where that is more.
-        """
-        if self._seen is None:
-            return None
-        date, at, host_then = self._seen
-        return date + max(timedelta(0), timedelta(seconds=monotonic - at), host - host_then)
+    token: Token
+    answer: HttpAnswer
 
 
-def log_in(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
-    """Log in once and give the token. `now` gives the API's clock, or the host's before it is known.
+def log_in(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Accepted:
+    """Log in once. `now` gives the API's clock, or the host's before it is known.
 
     Raises AuthError where the login is rejected, which must not be tried again, and
     PassingTrouble where trying again may help.
@@ -109,7 +98,7 @@ def log_in(settings: MicroshareSettings, send: SendForm, now: Callable[[], datet
 # --- web login --------------------------------------------------------------------------------------
 
 
-def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
+def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Accepted:
     """Log in as the web page does. The csrf token is not checked by the server, only demanded.
 
     A login that succeeds is a 303 with a Play session cookie that holds a token; each of
@@ -135,7 +124,7 @@ def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], d
             "MICROSHARE_USERNAME and MICROSHARE_PASSWORD",
         )
     _register(value, session, data.get("refresh_token") if isinstance(data, Mapping) else None)
-    return _token(value, _instant(claims.get("exp")), now())
+    return Accepted(_token(value, _instant(claims.get("exp")), told_time(answer.headers) or now()), answer)
 
 
 def _play_session(answer: HttpAnswer) -> str | None:
@@ -165,7 +154,7 @@ def _claims(jwt: str) -> Mapping[str, Any]:
 # --- OAuth2 -----------------------------------------------------------------------------------------
 
 
-def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Token:
+def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Accepted:
     """Ask for a token with a form in the body, which keeps the password out of access logs.
 
     The documented form, everything in the query, is tried once where a server does not take that.
@@ -191,7 +180,8 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
     _register(value, found.get("refresh_token"))
     seconds = found.get("expires_in")
     lasts = seconds if isinstance(seconds, int) and 0 < seconds < 10**9 else LIFETIME.total_seconds()
-    return _token(value, now() + timedelta(seconds=lasts), now())
+    there = told_time(answer.headers) or now()
+    return Accepted(_token(value, there + timedelta(seconds=lasts), there), answer)
 
 
 def _refuses_the_account(answer: HttpAnswer) -> bool:

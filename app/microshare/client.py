@@ -6,19 +6,31 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from urllib.parse import quote, quote_plus
 
 from app import strict_json
 from app.budget import Budget
-from app.errors import AnswerTooLarge, AuthError, BadResponse, Interrupted, SourceError, WindowTooWide
+from app.clocks import ApiClock, LeftOut
+from app.errors import (
+    AnswerTooLarge,
+    AuthError,
+    BadResponse,
+    Interrupted,
+    NoPermission,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    WindowTooWide,
+)
 from app.instants import MILLISECOND, format_time, utc_now
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
 from app.microshare.discovery import Found, find_places
 from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
-from app.microshare.retries import PassingTrouble, with_retries
+from app.microshare.retries import PassingTrouble, told_time, with_retries
 from app.microshare.verdict import Question, check_status, is_json_typed, one_line, quote_body, read_json
 from app.model import DashboardAnswer, DashboardQuery, JsonObject
 from app.redaction import register_secret
@@ -60,6 +72,7 @@ class MicroshareClient:
         self._settings = settings
         self._budget = budget
         self._tokens = tokens or TokenCache()
+        self._api_clock = ApiClock()
         self._now = now
         self._monotonic = monotonic
         self._jitter = jitter
@@ -84,11 +97,31 @@ class MicroshareClient:
         return self._logins
 
     def api_time(self) -> datetime | None:
-        """Give the API's clock now, up to a second early; None before any answer.
+        """Give the API's clock now, up to a second early; None before an answer told it.
 
-        It is the Date of the last answer, of this run or an earlier one of this process, moved on.
+        It is the Date of the last answer that is the API's own (an accepted login, or a 2xx with
+        JSON), a cache's Age added, moved on by the time that passed since.
         """
-        return self._tokens.api_time(self._monotonic(), self._now())
+        return self._api_clock.time(self._monotonic(), self._now())
+
+    def left_out_times(self) -> tuple[LeftOut, ...]:
+        """Give the times of answers that were too far from the host's clock to count, in order."""
+        return self._api_clock.left_out()
+
+    def learn_time(self, cluster_ids: Sequence[str]) -> None:
+        """Ask for an answer that tells the API's clock, where none of this run has yet.
+
+        A process that kept its token has asked nothing so far. The question is a small one, which
+        has no window; where it tells nothing, a login does.
+        """
+        if self.api_time() is None and cluster_ids:
+            cluster_id = cluster_ids[0]
+            question = self._discovery(cluster_id, details=False)
+            # What is wrong with the clusters is for discovery to say, when it is due.
+            with suppress(BadResponse, NoPermission, SourceRefused, SourceUnavailable):
+                self._told_by(question, self._ask(question, question.url))
+        if self.api_time() is None:
+            self._tokens.obtain(self._settings, lambda _: False, self._log_in)
 
     def login(self) -> None:
         """Make sure that there is a token that should last; nothing is asked where one is at hand."""
@@ -103,12 +136,7 @@ class MicroshareClient:
         clusters: list[JsonObject] = []
         warnings: list[str] = []
         for cluster_id in dict.fromkeys(cluster_ids):
-            question = Question(
-                name=f"discovery of cluster {one_line(cluster_id)}",
-                id=f"cluster {one_line(cluster_id)}",
-                url=f"{self._settings.api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
-                f"?details=true",
-            )
+            question = self._discovery(cluster_id, details=True)
             # The first page is asked as it is known to work, without a word on pages.
             pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "")
             if pages.flaw:
@@ -138,15 +166,34 @@ class MicroshareClient:
 
     # --- one question -----------------------------------------------------------------------------
 
+    def _discovery(self, cluster_id: str, *, details: bool) -> Question:
+        return Question(
+            name=f"discovery of cluster {one_line(cluster_id)}",
+            id=f"cluster {one_line(cluster_id)}",
+            url=f"{self._settings.api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
+            f"?details={'true' if details else 'false'}",
+        )
+
     def _read(self, question: Question, paging: Callable[[int], str]) -> Pages:
         def fetch(number: int) -> Page:
             answer = self._ask_patiently(question, question.url + paging(number))
-            found = read_json(question, answer)
+            found = self._told_by(question, answer)
             kind = answer.headers.get("Content-Type") or "no content type"
             odd = () if is_json_typed(answer) else (f"JSON that is sent as {one_line(kind)[:80]}",)
             return read_page(question, found, len(answer.body), odd)
 
         return read_all_pages(question, fetch, largest_bytes=self._settings.largest_answer_bytes)
+
+    def _told_by(self, question: Question, answer: HttpAnswer) -> JsonObject:
+        """Give the JSON of an answer, whose clock counts then. Raises BadResponse where it is none."""
+        found = read_json(question, answer)
+        self._saw_time(answer)
+        return found
+
+    def _saw_time(self, answer: HttpAnswer) -> None:
+        time = told_time(answer.headers)
+        if time is not None:
+            self._api_clock.tell(time, answer.at, self._now())
 
     def _ask_patiently(self, question: Question, url: str) -> HttpAnswer:
         return with_retries(
@@ -217,7 +264,6 @@ class MicroshareClient:
             if self._budget.remaining() <= 0:
                 raise Interrupted(_OVER) from trouble
             raise
-        self._tokens.saw_time(answer.headers, answer.at, self._now())
         return answer
 
     def _share_pause(self, trouble: PassingTrouble, seconds: float) -> None:
@@ -254,7 +300,7 @@ class MicroshareClient:
             )
         self._logins += 1
         try:
-            return with_retries(
+            accepted = with_retries(
                 lambda: auth.log_in(self._settings, self._post, self._clock),
                 attempts=_LOGIN_ATTEMPTS,
                 wait=self._wait,
@@ -263,6 +309,8 @@ class MicroshareClient:
             )
         except SourceError as error:
             raise self._fail(error) from None
+        self._saw_time(accepted.answer)
+        return accepted.token
 
     def _post(self, url: str, form: Mapping[str, str] | None) -> HttpAnswer:
         try:

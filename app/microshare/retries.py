@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from app.errors import SourceUnavailable
 T = TypeVar("T")
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+_AGE = re.compile(r"[0-9]{1,10}")
 
 
 class PassingTrouble(SourceUnavailable):
@@ -85,6 +86,22 @@ def http_date(text: str | None) -> datetime | None:
         instant = parsedate_to_datetime(text)
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
+        return None
+
+
+def told_time(headers: Mapping[str, str]) -> datetime | None:
+    """Give what time it was where an answer came from, as far as the answer tells; None where it does not.
+
+    A cache gives an answer with the Date at which it was written and, as `Age`, how many seconds ago
+    that was (RFC 9111, 5.1; one that is no number counts as none).
+    """
+    date = http_date(headers.get("Date"))
+    age = headers.get("Age", "").strip()
+    if date is None or not _AGE.fullmatch(age):
+        return date
+    try:
+        return date + timedelta(seconds=int(age))
+    except OverflowError:
         return None
 
 

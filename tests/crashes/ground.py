@@ -38,7 +38,6 @@ from tests.crashes.forks import ROOT, Ended, Forks
 
 Feed = Literal["people_counter", "hourly_snapshot"]
 
-# In the past, so that a run by the host's own clock takes the API's, which is behind it.
 START = datetime(2025, 9, 1, 12, 0, tzinfo=UTC)
 STATE_NAMES = {"people_counter": "peoplecounterstate", "hourly_snapshot": "snapshotstate"}
 _REC_TYPES = {"people_counter": PEOPLE_REC_TYPE, "hourly_snapshot": SNAPSHOT_REC_TYPE}
@@ -344,7 +343,10 @@ class Ground:
         said = self.folder / "said"
         with said.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app", "run", self.feed.replace("_", "-")],
+                [
+                    *(sys.executable, "-m", "tests.crashes.command_at", format_time(self.now)),
+                    *("run", self.feed.replace("_", "-")),
+                ],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from app.instants import parse_time
+from app.instants import EPOCH, parse_time
+from app.state.opening import open_store
 from emulators.estate import Building
 from emulators.microshare import Request, Response
 from tests.faults.case import Case
@@ -29,6 +31,7 @@ from tests.site import Clock
 
 M, T = MILL.name, TOUR.name
 MINUTE = timedelta(minutes=1)
+YEARS = timedelta(days=3_653)
 REFUSED = "one login, not tried again; the settings are named; positions stay"
 KEPT = "the bad answer is an error of this location; its position stays, others go on"
 
@@ -165,6 +168,16 @@ def host_clock(**off: float) -> Callable[[Scene], None]:
         scene.proof("the clocks differ", lambda: scene.host_clock.now != scene.clock.now)
 
     return inject
+
+
+def host_clock_of_a_warm_process(scene: Scene) -> None:
+    scene.host_clock = Clock(scene.clock.now - timedelta(days=3))
+    scene.proof("no login was made", lambda: scene.since("attempts") == 0)
+
+
+def no_date(scene: Scene) -> None:
+    scene.restart()
+    scene.source.faults.no_date(on="any")
 
 
 def dead_token_and_wrong_clock(scene: Scene) -> None:
@@ -1311,9 +1324,37 @@ def clock_back(scene: Scene) -> None:
     scene.proof("positions are ahead of the clock", lambda: "ahead of the clock" in scene.outcomes[-1].text)
 
 
-def set_back(scene: Scene) -> None:
-    all_moved(scene)
-    assert (scene.since("a"), scene.since("b")) == (0, 0)
+def ahead_stays(scene: Scene) -> None:
+    """Positions are where they were, and nothing was asked for them."""
+    for name in (M, T):
+        position = scene.clock.now + timedelta(hours=3) - 15 * MINUTE
+        assert scene.position(name, "a") == scene.position(name, "b") == position
+    assert (scene.since("a"), scene.since("b"), scene.since("queries")) == (0, 0, 0)
+
+
+def nothing_changed(scene: Scene) -> None:
+    """The run asked for no reading, sent nothing, and left the state and the history as they were."""
+    nothing_moved(scene)
+    assert scene.since("queries") == 0
+    last = scene.state().last_run
+    assert last is not None
+    assert last["ok"] is True
+    history = open_store(scene.settings().state).history("peoplecounterstate", EPOCH)
+    assert [report["ok"] for report in history] == [True]
+
+
+def dated(seconds: float = -YEARS.total_seconds(), **where: Any) -> Callable[[Scene], None]:
+    """Date answers so far from now."""
+
+    def inject(scene: Scene) -> None:
+        scene.restart()
+        scene.source.faults.wrong_date(seconds, **where)
+
+    return inject
+
+
+def error_page_of_long_ago(scene: Scene) -> None:
+    scene.source.faults.status(503, headers={"Date": "Tue, 01 Mar 2016 10:00:00 GMT"}, times=1)
 
 
 def stale(scene: Scene) -> None:
@@ -1480,10 +1521,102 @@ B18_TO_B25 = (
     Case(
         "B21",
         "both clocks set back three hours",
-        "positions ahead are set back with a warning; nothing is sent again",
+        "positions ahead stay with a warning; nothing is asked for them, or sent again",
         clock_back,
         says=("ahead of the clock",),
-        check=set_back,
+        check=ahead_stays,
+    ),
+    Case(
+        "B21",
+        "host clock three days back",
+        "the run fails, naming the clock that is wrong, and changes nothing",
+        host_clock(days=-3),
+        1,
+        ("this host's is wrong", "before the last run"),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "host clock twenty days back",
+        "the run fails and changes nothing",
+        host_clock(days=-20),
+        1,
+        ("clocks: ", "20 d apart"),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "host clock ten years ahead",
+        "the run fails and changes nothing",
+        host_clock(days=3_653),
+        1,
+        ("clocks: ", "3653 d apart"),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "host clock wrong in a process that kept its token",
+        "one small question tells the API's clock; the run fails and changes nothing",
+        host_clock_of_a_warm_process,
+        1,
+        ("this host's is wrong",),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "login dated ten years ago",
+        "the run fails, naming the clock that is wrong, and changes nothing",
+        dated(on="login", times=1),
+        1,
+        ("the API's is wrong", "before the last run"),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "every answer of a run dated a year ahead",
+        "the run fails and changes nothing",
+        dated(365 * 86_400, on="any"),
+        1,
+        ("clocks: ", "365 d apart"),
+        nothing_changed,
+    ),
+    Case(
+        "B21",
+        "one answer in mid-run dated ten years ago",
+        "its time is left out with a warning; all is forwarded",
+        dated(times=1),
+        says=("was left out",),
+        check=all_moved,
+    ),
+    Case(
+        "B21",
+        "two answers in a row dated ten years ago",
+        "no more slices are opened, the run fails, and the next one goes on",
+        dated(times=2),
+        1,
+        ("in mid-run, clocks: ",),
+    ),
+    Case(
+        "B21",
+        "error page dated ten years ago",
+        "it says nothing of the API's clock; tried again, all is forwarded",
+        error_page_of_long_ago,
+        check=all_moved,
+    ),
+    Case(
+        "B21",
+        "answers of a cache, nine hours old by their Age",
+        "the age is added; all is forwarded",
+        dated(-9 * 3_600, age=9 * 3_600),
+        check=all_moved,
+    ),
+    Case(
+        "B21",
+        "no answer tells its time",
+        "the host's clock counts alone, with a warning; all is forwarded",
+        no_date,
+        says=("no answer of the API told its time",),
+        check=all_moved,
     ),
     Case("B22", "stale answer of a cache", "the look-back reads it again", stale, act=runs(3)),
     Case(

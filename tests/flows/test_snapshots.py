@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,11 @@ def readings_at(hub: EmulatedHub) -> list[tuple[object, tuple[str, ...], str]]:
     )
 
 
-def published(site: Site) -> list[tuple[object, tuple[str, ...], str]]:
+def published(site: Site, since: datetime = START - DAY) -> list[tuple[object, tuple[str, ...], str]]:
     now = site.clock.now
     return sorted(
         (name, tuple(tags), json.dumps(entry, sort_keys=True))
-        for name, tags, _, entry in site.estate.expected_snapshots(START - DAY, now, now)
+        for name, tags, _, entry in site.estate.expected_snapshots(since, now, now)
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from app.config import load_settings
 from app.errors import SettingsError
+from app.instants import HOUR, floor_to, utc_now
 from emulators.estate import Estate
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
@@ -24,13 +25,15 @@ from tests.flows.test_snapshots import readings_at
 from tests.ingestion import Ingestion
 from tests.runtime.host import FunctionsHost, publish, timer_bindings
 from tests.runtime_venv import VERSION, find_python, runtime_python
-from tests.site import START, Clock, Site, bodies, same
+from tests.site import Clock, Site, bodies, same
 
 # A line for each of the two hubs.
 TOOK = ["hub.delivered", "hub.delivered"]
 PEOPLE = "people_counter_forwarder"
 SNAPSHOT = "hourly_snapshot_forwarder"
-BEGIN = START - timedelta(hours=24)
+# The host has no clock but its own.
+NOW = floor_to(utc_now(), HOUR)
+BEGIN = NOW - timedelta(hours=24)
 CANARY = "canary-password-of-nobody"
 
 
@@ -65,8 +68,8 @@ def start(runtime: Path, app_folder: Path) -> StartHost:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A site whose source stands still at START, with one day to forward."""
-    clock = Clock(START)
+    """A site whose source stands still at the hour that has begun, with one day to forward."""
+    clock = Clock(NOW)
     source = MicroshareEmulator(Estate(), clock=clock, password=CANARY)
     with source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Site(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
@@ -125,7 +128,7 @@ def test_snapshots_arrive_whole_and_a_timer_that_is_late_says_so(start: StartHos
     assert late.ok, late.error
     assert late.events() == ["timer.late", "run.started", *TOOK, "run.finished"]
     for hub in (site.a, site.b):
-        assert readings_at(hub) == published_snapshots(site)
+        assert readings_at(hub) == published_snapshots(site, BEGIN)
 
 
 def test_a_second_invocation_of_the_same_function_is_skipped_and_succeeds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -360,39 +360,6 @@ def test_what_a_login_gives_is_masked_wherever_it_is_shown(microshare: FakeMicro
     shown = f"canary-access-token {value} canary-refresh-token {PASSWORD}"
     assert redact(shown) == "*** *** *** ***"
     assert "canary" not in repr(kept_token(tokens))
-
-
-def test_the_clock_of_the_api_moves_on_from_the_last_date() -> None:
-    tokens = TokenCache()
-
-    before = tokens.api_time(5.0, NOW)
-    tokens.saw_time({"Date": "Wed, 12 Nov 2025 10:00:00 GMT"}, 10.0, NOW)
-    tokens.saw_time({"Date": "yesterday"}, 11.0, NOW)
-    tokens.saw_time({}, 12.0, NOW)
-
-    assert (before, tokens.api_time(10.0, NOW), tokens.api_time(12.5, NOW)) == (
-        None,
-        datetime(2025, 11, 12, 10, 0, 0, tzinfo=UTC),
-        datetime(2025, 11, 12, 10, 0, 2, 500_000, tzinfo=UTC),
-    )
-
-
-@pytest.mark.parametrize(
-    ("host_moved", "api_moved"),
-    [
-        (timedelta(hours=3), timedelta(hours=3)),
-        (timedelta(seconds=5), timedelta(seconds=5)),
-        (timedelta(hours=-3), timedelta(seconds=5)),
-    ],
-    ids=["the machine slept", "nothing happened", "the host was set back"],
-)
-def test_the_clock_of_the_api_outlives_a_sleep_and_a_clock_set_back(
-    host_moved: timedelta, api_moved: timedelta
-) -> None:
-    tokens = TokenCache()
-    tokens.saw_time({"Date": "Wed, 12 Nov 2025 10:00:00 GMT"}, 10.0, NOW)
-
-    assert tokens.api_time(15.0, NOW + host_moved) == datetime(2025, 11, 12, 10, 0, tzinfo=UTC) + api_moved
 
 
 def kept(tokens: TokenCache, **settings: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +32,7 @@ from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
 from app.model import DashboardAnswer, DashboardQuery, Place, Slice
 from app.settings import FeedSettings
-from tests.unit.microshare_fake import PASSWORD, Answer, FakeMicroshare, page, session
+from tests.unit.microshare_fake import NOW, PASSWORD, Answer, FakeMicroshare, page, session
 
 DAY = Slice(datetime(2025, 11, 12, tzinfo=UTC), datetime(2025, 11, 13, tzinfo=UTC))
 QUARTER = Slice(DAY.start, DAY.start + timedelta(minutes=15))
@@ -785,23 +786,166 @@ def test_an_error_shows_no_secret_and_stays_short(microshare: FakeMicroshare) ->
     assert len(message) < 800
 
 
-def test_the_clock_of_the_api_is_known_from_any_answer(microshare: FakeMicroshare) -> None:
-    tokens = TokenCache()
-    first = microshare.client(tokens=tokens)
+# --- the API's clock --------------------------------------------------------------------------------
 
-    before = first.api_time()
-    first.login()
+OTHER_DATE = {"Date": "Wed, 12 Nov 2025 11:30:00 GMT"}
+HALF_PAST_ELEVEN = datetime(2025, 11, 12, 11, 30, tzinfo=UTC)
+
+
+def test_an_accepted_login_tells_the_clock_of_the_api_and_each_answer_after_it(
+    microshare: FakeMicroshare,
+) -> None:
+    client = microshare.client()
+
+    before = client.api_time()
+    client.login()
     microshare.clock.seconds += 90
-    warm = microshare.client(tokens=tokens)
-    kept = warm.api_time()
-    microshare.answers = [Answer(404, headers={"Date": "Wed, 12 Nov 2025 11:30:00 GMT"})]
-    failure_of(warm)
+    after_login = client.api_time()
+    microshare.answers = [replace(page([]), headers=OTHER_DATE)]
+    client.query_dashboard(query())
 
-    assert (before, kept, warm.api_time()) == (
+    assert (before, after_login, client.api_time()) == (
         None,
-        datetime(2025, 11, 12, 10, 1, 30, tzinfo=UTC),
-        datetime(2025, 11, 12, 11, 30, tzinfo=UTC),
+        NOW + timedelta(seconds=90),
+        HALF_PAST_ELEVEN,
     )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(404, json={}, headers=OTHER_DATE),
+        Answer(403, body=b"<html>", headers=OTHER_DATE | {"Content-Type": "text/html"}),
+        Answer(503, json={}, headers=OTHER_DATE),
+        Answer(302, body=b"", headers=OTHER_DATE | {"Location": "https://portal.example.test/"}),
+        Answer(200, body=b"<html>", headers=OTHER_DATE | {"Content-Type": "text/html"}),
+        Answer(200, body=b"", headers=OTHER_DATE),
+        Answer(200, body=b"[]", headers=OTHER_DATE),
+        Answer(200, json={"objs": []}, headers={"Date": "yesterday"}),
+        Answer(200, json={"objs": []}, headers={"Date": ""}),
+    ],
+    ids=[
+        "unknown view",
+        "page of a cache",
+        "gateway",
+        "captive portal",
+        "HTML with 200",
+        "nothing",
+        "no object",
+        "a Date that is none",
+        "an empty Date",
+    ],
+)
+def test_an_answer_that_is_not_the_api_s_own_says_nothing_of_its_clock(
+    microshare: FakeMicroshare, answer: Answer
+) -> None:
+    client = microshare.client()
+    client.login()
+    microshare.answers = [answer]
+
+    with suppress(SourceError):
+        client.query_dashboard(query())
+
+    told = client.api_time()
+    assert told is not None
+    assert told < HALF_PAST_ELEVEN - timedelta(hours=1)
+
+
+def test_a_login_that_is_refused_says_nothing_of_the_clock(microshare: FakeMicroshare) -> None:
+    microshare.logins = [Answer(401, body=b"<html>", headers=OTHER_DATE)]
+    client = microshare.client()
+
+    with pytest.raises(AuthError):
+        client.login()
+
+    assert client.api_time() is None
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        ("5400", NOW + timedelta(minutes=90)),
+        ("0", NOW),
+        ("", NOW),
+        ("-60", NOW),
+        ("an hour", NOW),
+        ("9999999999", NOW + timedelta(seconds=9_999_999_999)),
+    ],
+    ids=["an hour and a half", "fresh", "empty", "negative", "no number", "absurd"],
+)
+def test_the_age_of_an_answer_from_a_cache_is_added_to_its_date(
+    microshare: FakeMicroshare, age: str, told: datetime
+) -> None:
+    login = session("token-1")
+    microshare.logins = [replace(login, headers={**login.headers, "Age": age})]
+    client = microshare.client()
+
+    client.login()
+
+    assert client.api_time() == told
+
+
+def warm_client(microshare: FakeMicroshare) -> MicroshareClient:
+    """Give a client of a process that kept its token, and asked nothing since."""
+    tokens = TokenCache()
+    microshare.client(tokens=tokens).login()
+    microshare.requests.clear()
+    return microshare.client(tokens=tokens)
+
+
+def test_a_login_of_this_run_is_all_that_the_clock_costs(microshare: FakeMicroshare) -> None:
+    client = microshare.client()
+
+    client.login()
+    client.learn_time(("cluster-1",))
+
+    assert (client.api_time(), client.api_calls) == (NOW, 1)
+
+
+def test_a_process_that_kept_its_token_asks_one_small_question_for_the_clock(
+    microshare: FakeMicroshare,
+) -> None:
+    client = warm_client(microshare)
+    before = client.api_time()
+
+    client.learn_time(("cluster-1", "cluster-2"))
+    client.learn_time(("cluster-1", "cluster-2"))
+
+    assert (before, client.api_time(), client.api_calls) == (None, NOW, 1)
+    assert microshare.asked == ["/device/io.microshare.peoplecounter.packed/cluster-1?details=false"]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "answers", "calls"),
+    [
+        ((), [page([])], 1),
+        (("cluster-1",), [Answer(503, json={})], 2),
+        (("cluster-1",), [Answer(404, json={})], 2),
+        (("cluster-1",), [Answer(200, body=b"<html>")], 2),
+        (("cluster-1",), [replace(page([]), headers={"Date": ""})], 2),
+    ],
+    ids=["no cluster to ask for", "unavailable", "unknown cluster", "no JSON", "no Date"],
+)
+def test_where_the_small_question_tells_no_time_a_login_does(
+    microshare: FakeMicroshare, clusters: tuple[str, ...], answers: list[Answer], calls: int
+) -> None:
+    client = warm_client(microshare)
+    microshare.answers = [*answers]
+
+    client.learn_time(clusters)
+
+    assert (client.api_time(), client.api_calls) == (NOW, calls)
+
+
+def test_an_api_that_never_tells_its_time_is_asked_once_in_each_way(microshare: FakeMicroshare) -> None:
+    login = session("token-1")
+    microshare.logins = [replace(login, headers={**login.headers, "Date": ""})]
+    microshare.answers = [replace(page([]), headers={"Date": ""})]
+    client = warm_client(microshare)
+
+    client.learn_time(("cluster-1",))
+
+    assert (client.api_time(), client.api_calls) == (None, 2)
 
 
 # --- discovery --------------------------------------------------------------------------------------

@@ -1,0 +1,263 @@
+"""Clocks that are wrong, the host's or the API's: nothing is asked, sent or changed by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.instants import parse_time
+from tests.site import START, Clock, Site, bodies, is_ordered, same
+
+HOUR = timedelta(hours=1)
+YEARS = timedelta(days=3_653)
+
+
+@contextmanager
+def host_at(site: Site, away: timedelta) -> Iterator[None]:
+    """Let the host's clock be so far from the true time, in a process of its own."""
+    site.host_clock = Clock(site.clock.now + away)
+    site.restart()
+    yield
+    site.host_clock = site.clock
+    site.restart()
+
+
+def stored(site: Site) -> dict[str, bytes]:
+    """Give every file of the state's folder but those that say who holds a lock."""
+    return {
+        str(path): path.read_bytes()
+        for path in (site.folder / "state").rglob("*")
+        if path.is_file() and ".lock" not in path.name
+    }
+
+
+def sent(site: Site) -> tuple[int, int]:
+    return len(site.a.received()), len(site.b.received())
+
+
+def everything_once(site: Site, start: datetime) -> bool:
+    published = site.published(start)
+    return all(same(bodies(hub.received()), published) and is_ordered(hub) for hub in (site.a, site.b))
+
+
+def earliest_asked(site: Site) -> datetime:
+    return min(parse_time(request.query["from"][0]) for request in site.source.queries())
+
+
+def test_a_login_with_a_date_of_ten_years_ago_fails_the_run_and_changes_nothing(
+    site: Site, clock: Clock
+) -> None:
+    site.run()
+    clock.move(minutes=15)
+    before, at_hubs, queries = stored(site), sent(site), len(site.source.queries())
+    site.restart()
+    site.source.faults.wrong_date(on="login", times=1)
+
+    report = site.run()
+
+    assert not report.ok
+    assert report.failures[0].error.startswith(
+        "clocks: this host's says 2026-03-02T12:15:00.000Z and the API's 2016-03-02T"
+    )
+    assert (stored(site), sent(site), len(site.source.queries())) == (before, at_hubs, queries)
+    site.restart()
+    assert site.run().ok
+    assert everything_once(site, START - timedelta(days=1))
+    assert earliest_asked(site) >= START - timedelta(days=1)
+
+
+@pytest.mark.parametrize("away", [-3 * 24 * HOUR, -20 * 24 * HOUR, 7 * HOUR, YEARS], ids=str)
+def test_a_run_with_the_host_s_clock_wrong_changes_nothing(site: Site, clock: Clock, away: timedelta) -> None:
+    site.run()
+    clock.move(minutes=15)
+    before, at_hubs = stored(site), sent(site)
+
+    with host_at(site, away):
+        report = site.run()
+
+    assert not report.ok
+    assert report.api_calls == 1
+    assert (stored(site), sent(site)) == (before, at_hubs)
+    assert site.run().ok
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_the_host_s_clock_is_never_believed_alone_by_a_process_that_kept_its_token(
+    site: Site, clock: Clock
+) -> None:
+    site.run()
+    clock.move(minutes=15)
+    before = stored(site)
+    site.host_clock = Clock(clock.now - timedelta(days=3))
+
+    report = site.run()
+
+    assert "this host's is wrong, for it is from before the last run" in report.failures[0].error
+    assert (stored(site), report.api_calls) == (before, 1)
+    site.host_clock = clock
+    assert site.run().ok
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_clocks_that_stay_apart_fail_every_run_until_they_agree(site: Site, clock: Clock) -> None:
+    site.run()
+    before = stored(site)
+    with host_at(site, 30 * 24 * HOUR):
+        reports = []
+        for _ in range(3):
+            clock.move(minutes=15)
+            reports.append(site.run())
+        assert [report.ok for report in reports] == [False] * 3
+        assert stored(site) == before
+
+    assert site.run().ok
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_no_clock_brings_what_lies_before_the_first_checkpoint(site: Site, clock: Clock) -> None:
+    site.overrides["start_from"] = timedelta(hours=6)
+    site.run()
+    clock.move(minutes=15)
+
+    for away in (-5 * HOUR, -10 * HOUR, timedelta(0)):
+        site.restart()
+        site.source.skew = away
+        site.run()
+        clock.move(minutes=15)
+
+    site.run()
+    assert everything_once(site, START - timedelta(hours=6))
+    assert earliest_asked(site) >= START - timedelta(hours=6)
+
+
+@pytest.mark.parametrize("feed", ["people_counter", "hourly_snapshot"])
+def test_a_position_ahead_of_the_clock_stays_and_nothing_is_asked_for_it(
+    site: Site, clock: Clock, feed: str
+) -> None:
+    site.run(feed)
+    state, queries = site.state(feed), len(site.source.queries())
+    clock.move(hours=-3)
+    site.restart()
+
+    report = site.run(feed)
+
+    assert report.ok
+    assert any("is ahead of the clock" in warning for warning in report.warnings)
+    after = site.state(feed)
+    assert {name: found.checkpoints for name, found in after.locations.items()} == {
+        name: found.checkpoints for name, found in state.locations.items()
+    }
+    assert len(site.source.queries()) == queries
+
+
+def test_all_positions_ahead_of_the_clock_are_one_warning(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(hours=-3)
+
+    report = site.run()
+
+    (warning,) = [warning for warning in report.warnings if "ahead of the clock" in warning]
+    assert "(9 others too)" in warning
+
+
+def test_a_position_that_time_has_passed_goes_on_where_it_was(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(hours=-3)
+    site.run()
+    clock.move(hours=4)
+
+    site.run()
+
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def one_answer(site: Site) -> None:
+    site.source.faults.wrong_date(times=1)
+
+
+def an_error_page(site: Site) -> None:
+    date = {"Date": "Tue, 01 Mar 2016 10:00:00 GMT"}
+    site.source.faults.status(503, "<html>", date, times=1)
+
+
+def an_answer_of_a_cache(site: Site) -> None:
+    site.source.faults.wrong_date(-9 * 3600, age=9 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "warned", "more_calls"),
+    [(one_answer, True, 0), (an_error_page, False, 1), (an_answer_of_a_cache, False, 0)],
+    ids=["one answer", "an error page", "answers of a cache, which say how old they are"],
+)
+def test_one_wrong_date_in_mid_run_is_as_if_it_had_not_been(
+    site: Site, clock: Clock, spoil: Callable[[Site], None], warned: bool, more_calls: int
+) -> None:
+    site.run()
+    clock.move(minutes=15)
+    quiet = site.run()
+    clock.move(minutes=15)
+    spoil(site)
+
+    report = site.run()
+
+    assert report.ok
+    assert report.api_calls == quiet.api_calls + more_calls
+    assert any("was left out" in warning for warning in report.warnings) == warned
+    assert report.until == clock.now
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_a_second_wrong_date_in_a_row_opens_no_more_slices_and_fails_the_run(
+    site: Site, clock: Clock
+) -> None:
+    site.overrides["concurrency"] = 1
+    site.run()
+    clock.move(minutes=15)
+    queries = len(site.source.queries())
+    site.source.faults.wrong_date(times=2)
+
+    report = site.run()
+
+    assert not report.ok
+    assert report.failures[0].error.startswith("in mid-run, clocks: this host's says ")
+    assert len(site.source.queries()) - queries == 2
+    assert report.left == 3
+    site.source.faults.clear()
+    assert site.run().ok
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_every_answer_of_a_run_with_a_wrong_date_fails_it(site: Site, clock: Clock) -> None:
+    site.run()
+    clock.move(minutes=15)
+    before = stored(site)
+    site.source.faults.wrong_date(on="any")
+
+    report = site.run()
+
+    assert (report.ok, stored(site)) == (False, before)
+
+
+def test_an_api_that_never_tells_its_time_leaves_the_host_s_clock_with_a_warning(site: Site) -> None:
+    site.source.faults.no_date(on="any")
+
+    report = site.run()
+
+    assert report.ok
+    assert [warning for warning in report.warnings if "no answer of the API told its time" in warning] != []
+    assert everything_once(site, START - timedelta(days=1))
+
+
+def test_a_run_that_fails_for_its_clock_leaves_the_history_of_runs_alone(site: Site, clock: Clock) -> None:
+    for _ in range(3):
+        site.run()
+        clock.move(hours=20)
+
+    with host_at(site, YEARS):
+        site.run()
+
+    history = list(site.wiring().store.history("peoplecounterstate", START - YEARS))  # type: ignore[attr-defined]
+    assert [report["ok"] for report in history] == [True] * 3
