@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.budget import Budget
+from app.clocks import LARGEST_SKEW, ApiClock, LeftOut
 from app.errors import (
     AuthError,
     BadResponse,
@@ -38,7 +39,9 @@ _FAULTS: dict[str, Callable[[str], SourceError]] = {
 class ApiWeather:
     """How the API fares in one run.
 
-    `lag` is how far its Date header lies back from query number `lags_from` on. `fails` is the
+    `lag` is how far its Date header lies back from query number `lags_from` on. Where `wrong_at` is
+    `first`, `one`, `two` or `all`, the first answer, one or two answers in mid-run, or all are dated
+    `wrong` away from the truth. `warm`: the process kept its token. `fails` is the
     share of queries that fail with `fault`, `drifts` the share of longer ones whose pages differ;
     a window over `too_wide` times out. `broken` names a location whose queries always fail. `stale` is
     the share of answers from a cache, which lack some of what was shown before. An answer has pages of
@@ -55,13 +58,16 @@ class ApiWeather:
     too_wide: timedelta | None = None
     lag: timedelta = timedelta(0)
     lags_from: int = 0
+    wrong: timedelta = timedelta(0)
+    wrong_at: str = ""
+    warm: bool = False
     stale: float = 0.0
     per_page: int = 0
 
     def is_calm(self) -> bool:
         """Whether it answers well and in time, the `broken` location apart."""
         fails = self.login or self.discovery or self.fails or self.drifts or self.too_wide or self.stale
-        return not fails and not self.lag and self.latency_s <= 1.0
+        return not fails and not self.lag and not self.wrong_at and self.latency_s <= 1.0
 
 
 class SimulatedClient:
@@ -87,24 +93,57 @@ class SimulatedClient:
         self._rng = random.Random(process.rng.random())
         self._queries = 0
         self.api_calls = 0
-        self._answered = False
+        self._answers = 0
+        self._api_clock = ApiClock()
+        # How many answers in a row told a time that is far from the host's, in mid-run; the most there were.
+        self._apart_in_a_row = 0
         process.api_time = self.api_time
 
     def login(self) -> None:
+        if self._weather.warm:
+            return
         self._call("login", 0.4)
         if self._weather.login:
             self._fault(f"login {self._weather.login}")
             raise _FAULTS[self._weather.login]("microshare: login")
+        self._tell_time()
+
+    def learn_time(self, cluster_ids: Sequence[str]) -> None:  # noqa: ARG002
+        if self.api_time() is None:
+            self._call("ask the time", 0.3)
+            self._tell_time()
 
     def api_time(self) -> datetime | None:
-        """Give the Date of the last answer, which is cut to the second."""
-        if not self._answered:
-            return None
-        lag = self._weather.lag if self._queries >= self._weather.lags_from else timedelta(0)
-        return self._process.clock.now().replace(microsecond=0) - lag
+        """Give the API's clock as the answers told it, whose Date is cut to the second."""
+        return self._api_clock.time(self._process.clock.monotonic(), self._process.host_time())
+
+    def left_out_times(self) -> tuple[LeftOut, ...]:
+        return self._api_clock.left_out()
+
+    def _tell_time(self) -> None:
+        """Date an answer that is the API's own."""
+        process, weather = self._process, self._weather
+        lag = weather.lag if self._queries >= weather.lags_from else timedelta(0)
+        date = process.clock.now().replace(microsecond=0) - lag
+        if _is_wrong(weather.wrong_at, self._answers):
+            date += weather.wrong
+            self._fault(f"a wrong Date, {weather.wrong_at}")
+        self._answers += 1
+        host = process.host_time()
+        is_apart = abs(date - host) > LARGEST_SKEW
+        if self._answers == 1:
+            process.begins_apart = is_apart
+            skew = host - process.clock.now()
+            process.host_time_at_first = lambda: process.clock.now() + skew
+        else:
+            self._apart_in_a_row = self._apart_in_a_row + 1 if is_apart else 0
+        process.apart_in_a_row = max(process.apart_in_a_row, self._apart_in_a_row)
+        self._api_clock.tell(date, process.clock.monotonic(), host)
 
     def discover_locations(self, cluster_ids: Sequence[str]) -> Found:  # noqa: ARG002
         self._call("discover", 0.5)
+        if self._weather.discovery in ("", "fewer"):
+            self._tell_time()
         names = sorted(self._source.listed(self._process.clock.now()))
         match self._weather.discovery:
             case "":
@@ -133,6 +172,7 @@ class SimulatedClient:
         if self._budget.remaining() <= 0:
             raise Interrupted("the run's time is over; the next run goes on")
         self._maybe_fail(query)
+        self._tell_time()
         order = self._rng.random()
         if not weather.per_page:
             return DashboardAnswer(tuple(self._objects(query, order)))
@@ -149,6 +189,7 @@ class SimulatedClient:
         """Give a page of what is shown by then; where pages drift, an object is now before the page."""
         if number > 1:
             self._call("page", self._weather.latency_s, query.loc1, number)
+            self._tell_time()
         objects = self._objects(query, order)
         if number > 1 and self._weather.drifts and self._rng.random() < self._weather.drifts:
             self._fault("pages drift")
@@ -176,7 +217,6 @@ class SimulatedClient:
         self._process.effect(what, *about)
         self._process.clock.sleep(seconds)
         self.api_calls += 1
-        self._answered = True
 
     def _judge_start(self, query: DashboardQuery) -> None:
         floor = self._floor(query.loc1)
@@ -203,6 +243,11 @@ class SimulatedClient:
 
     def _fault(self, what: str) -> None:
         self._process.oracle.counts[f"fault: {what}"] += 1
+
+
+def _is_wrong(wrong_at: str, answer: int) -> bool:
+    """Whether the answer of that number, counted from 0, has a wrong date."""
+    return answer in {"first": (0,), "one": (2,), "two": (2, 3)}.get(wrong_at, ()) or wrong_at == "all"
 
 
 def _found(names: Sequence[str]) -> Found:

@@ -364,6 +364,21 @@ class Oracle:
             )
             self.require(position <= now, "no position passes the horizon", pair, position, now)
             earlier = before.checkpoints.get(hub)
+            if earlier is not None:
+                self.require(
+                    checkpoint.known_from >= earlier.known_from,
+                    "known_from never goes down",
+                    pair,
+                    checkpoint.known_from,
+                    earlier.known_from,
+                )
+                self.require(
+                    position >= earlier.delivered_until,
+                    "a position never goes back",
+                    pair,
+                    position,
+                    earlier.delivered_until,
+                )
             if earlier is None or position > earlier.delivered_until:
                 self._judge_position(pair, position, started)
 

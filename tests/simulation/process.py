@@ -63,7 +63,13 @@ class Process:
         self.on_intrusion: Callable[[Process], None] = lambda _: None
         self.on_death: Callable[[], None] = lambda: None
         self.on_lost_lease: Callable[[], None] = lambda: None
+        # The host's clock, and what it would say had it not jumped since the first answer.
         self.host_time: Callable[[], datetime] = clock.now
+        self.host_time_at_first: Callable[[], datetime] = clock.now
+        # Whether the first answer told a time that is far from the host's.
+        self.begins_apart = False
+        # The most answers in a row that told a time far from the host's in mid-run.
+        self.apart_in_a_row = 0
         self.api_time: Callable[[], datetime | None] = lambda: None
         self.inbox = SimulatedInbox(self)
         # Why what this run stored may come once more; the store and the lanes note it.
@@ -114,8 +120,8 @@ class Process:
         return True
 
     def earlier_clock(self) -> datetime:
-        """Give the earlier of the host's clock and the API's, as the process sees them now."""
-        host, api = self.host_time(), self.api_time()
+        """Give the earlier of the host's clock and the API's, a jump of the host's in mid-run left out."""
+        host, api = self.host_time_at_first(), self.api_time()
         return host if api is None else min(host, api)
 
     def note_handed(self, news: Delivered, serials: set[int]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.errors import LockHeld, StateConflict, StateError
+from app.errors import LockHeld, StateConflict, StateError, StateTooLarge
 from app.model import FeedState, JsonObject, LocationState, QuarantinedReading
 from app.state.store import (
     RunLock,
@@ -126,13 +126,17 @@ class SimulatedStore:
         if kind in ("torn", "unknown"):
             kept = [location for location in kept if process.rng.random() < 0.6]
         self._write(state, kept, is_known=kind != "unknown")
-        if kind:
+        if kind in ("torn", "unknown"):
             process.save_failed = True
             process.causes.add("save failed")
             raise StateError("memory: lost in the middle of a save; try again")
         # Between the writing and our knowing of it, a process can die too.
         process.effect("saved", kept)
         process.save_failed = False
+        if kind == "too large":
+            process.save_failed = True
+            process.causes.add("save failed")
+            raise StateTooLarge("memory: the feed's own document does not fit", [])
         if lost:
             process.causes.add("conflict")
             self._count("save conflicts")

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 from app.budget import Budget
+from app.clocks import LARGEST_SKEW
 from app.errors import LockHeld
 from app.eventhub.broadcaster import News
 from app.forwarder import Lanes, Wiring, run_forwarder
-from app.instants import MILLISECOND, format_time
+from app.instants import EPOCH, LATEST, MILLISECOND, format_time
 from app.model import Slice
 from app.report import Report, RunFailed
 from app.settings import (
@@ -34,7 +35,7 @@ from tests.simulation.lanes import HubWeather, SimulatedLanes
 from tests.simulation.oracle import Broken, Oracle
 from tests.simulation.process import Clock, Killed, Process, SimulatedWorkers
 from tests.simulation.source import DAY, HOUR, MINUTE, START, Habits, Source
-from tests.simulation.store import Disk, SimulatedStore, StoreFaults
+from tests.simulation.store import Disk, Saved, SimulatedStore, StoreFaults
 
 _MICROSHARE = MicroshareSettings(
     app_url="https://app.example.test",
@@ -55,8 +56,14 @@ _SEND_FAULTS = (
     "busy for long",
     "stores twice",
 )
+# Clocks that were never set, or answers that are somebody else's.
+_WILD = tuple(
+    timedelta(hours=hours)
+    for hours in (7, -7, 24, -24, 72, -72, -20 * 24, 30 * 24, 3_653 * 24, -3_653 * 24, 20_000 * 24)
+)
 _PASSING = ("unavailable", "bad response", "refused", "refused token")
 _KEPT_AFTER_LISTING = 40 * HOUR
+SECOND = timedelta(seconds=1)
 _TRACE_LENGTH = 60
 # A run with so few questions, each answered within a second, has time enough in this budget.
 _SHORT_RUN = 80
@@ -97,12 +104,20 @@ class Weather:
     intrude_at: int = 0
     loses_lease: bool = False
     paused: frozenset[str] = frozenset()
+    # How far the host's clock jumps in mid-run, and after how long.
+    jump: timedelta = timedelta(0)
+    jumps_after_s: float = 0.0
+
+    def host_skew(self, since_s: float) -> timedelta:
+        """Give how far the host's clock is ahead of the truth so long after the run began."""
+        return self.skew + (self.jump if self.jump and since_s >= self.jumps_after_s else timedelta(0))
 
     def is_the_hubs_alone(self) -> bool:
         """Whether what goes wrong, if anything, goes wrong at hubs, or at one location."""
         has_time = self.budget_s >= _LONG_BUDGET_S and not self.told_to_stop_after_s
         store = self.store
-        return has_time and self.api.is_calm() and not (store.load or store.save or store.quarantine)
+        well = self.api.is_calm() and not self.jump
+        return has_time and well and not (store.load or store.save or store.quarantine)
 
 
 @dataclass(slots=True)
@@ -182,6 +197,7 @@ class World:
         self.rejected: dict[str, tuple[int, int, str]] = {}
         self.broken_building = self._draw_broken()
         self.skew = timedelta(0)
+        self.api_wrong = timedelta(0)
         self.per_page = rng.choice((0, 0, 0, 0, 0, 1, 2))
         self.listed_fewer_at = START - DAY
         for hub in self.hubs:
@@ -196,7 +212,10 @@ class World:
         for step, pause in enumerate(self.pauses):
             self._between_runs(step)
             weather = self._draw_weather(step)
+            saved, runs = self.disk.now, self.runs
             outcome = self.run(weather, f"run {step}")
+            if self.runs == runs + 1:
+                self._judge_clocks(outcome, weather, saved)
             self._judge_run(outcome)
             self._judge_healthy(outcome, weather)
             self._wait(pause)
@@ -298,12 +317,15 @@ class World:
         api.broken = name if begin <= step < end else ""
         store = StoreFaults(load=happens(0.1))
         if happens(0.3):
-            store.save, store.kinds = rng.choice((0.3, 1.0)), ("fails", "torn", "unknown")
+            store.save, store.kinds = rng.choice((0.3, 1.0)), ("fails", "torn", "unknown", "too large")
         if happens(0.3):
             store.quarantine = 0.5
         if happens(0.3):
-            self.skew = rng.choice((-HOUR, -4 * MINUTE, timedelta(0), 4 * MINUTE, 2 * HOUR, 3 * DAY))
+            tame = (-5 * HOUR, -HOUR, -4 * MINUTE, timedelta(0), timedelta(0), 4 * MINUTE, 2 * HOUR, 5 * HOUR)
+            self.skew = rng.choice((*tame, rng.choice(_WILD)))
+        api.warm = rng.random() < 0.3
         weather = Weather(self.skew, api, store, {})
+        self._draw_wild_clocks(weather, happens)
         weather.hubs = {hub: self._draw_hub(hub, step, weather) for hub in self.largest}
         if happens(0.3):
             weather.budget_s = rng.choice((1.0, 5.0, 20.0))
@@ -315,6 +337,23 @@ class World:
             weather.intrude_at = rng.choice((rng.randrange(2, 14), rng.randrange(2, 60)))
         weather.loses_lease = self.disk.leased and rng.random() < 0.7
         return weather
+
+    def _draw_wild_clocks(self, weather: Weather, happens: Callable[[float], bool]) -> None:
+        """Let one of the two clocks be wrong for an answer, for a run, or until further notice."""
+        rng, api = self.rng, weather.api
+        if happens(0.2):
+            self.api_wrong = rng.choice((timedelta(0), rng.choice(_WILD)))
+        if happens(0.1):
+            weather.skew = rng.choice(_WILD)
+        if happens(0.1):
+            weather.jump, weather.jumps_after_s = rng.choice(_WILD), rng.uniform(0.0, 6.0)
+        if self.api_wrong:
+            api.wrong, api.wrong_at = self.api_wrong, "all"
+        elif happens(0.3):
+            api.wrong, api.wrong_at = rng.choice(_WILD), rng.choice(("first", "one", "one", "two", "all"))
+        # Two clocks that are wrong alike cannot be told from two that are right.
+        if weather.jump or abs(api.wrong - weather.skew) <= LARGEST_SKEW + HOUR:
+            api.wrong, api.wrong_at = timedelta(0), ""
 
     def _draw_hub(self, hub: str, step: int, weather: Weather) -> HubWeather:
         rng = self.rng
@@ -369,7 +408,10 @@ class World:
         """Run the forwarder once, in a process of its own."""
         self.runs += 1
         process = Process(name, self.clock, self.rng, self.oracle, self.trace)
-        process.host_time = lambda: self.clock.now() + weather.skew
+        began_ms = self.clock.ms
+        process.host_time = lambda: _moved(
+            self.clock.now(), weather.host_skew((self.clock.ms - began_ms) / 1000)
+        )
         process.kill_at = weather.kill_at
         process.intrude_at = weather.intrude_at
         process.on_intrusion = lambda found: self._intrude(found, weather)
@@ -480,6 +522,36 @@ class World:
                 "unexpected" not in failure.error, "nothing unexpected is raised", failure.error
             )
 
+    def _judge_clocks(self, outcome: Outcome, weather: Weather, before: Saved) -> None:
+        """A clock that is wrong stops a run, or is left out; it changes nothing."""
+        report, process = outcome.report, outcome.process
+        if process.begins_apart:
+            self.oracle.counts["runs whose clocks began apart"] += 1
+            self.oracle.require(
+                self.disk.now.number == before.number and not process.queries and not process.stored,
+                "a run whose clocks are too far apart changes nothing",
+                process.name,
+            )
+            self.oracle.require(
+                report is None or not report.ok, "a run whose clocks are too far apart fails", process.name
+            )
+            return
+        if report is None:
+            return
+        told = any("clocks: " in failure.error for failure in report.failures)
+        is_apart = process.apart_in_a_row > 1
+        self.oracle.require(
+            told == is_apart,
+            "a run fails for its clocks if, and only if, they differ",
+            [failure.error for failure in report.failures],
+            process.apart_in_a_row,
+        )
+        if report.until is not None and not weather.jump:
+            least = outcome.started + min(weather.skew, -weather.api.lag) - self.feed.settle - 2 * SECOND
+            self.oracle.require(
+                report.until >= least, "a wrong answer in mid-run moves no horizon", report.until, least
+            )
+
     def _judge_run(self, outcome: Outcome) -> None:
         """A run that says all is well has delivered everything that was shown when it began."""
         report, started = outcome.report, outcome.started
@@ -489,7 +561,8 @@ class World:
             return
         self.oracle.counts["runs that were well"] += 1
         hubs = [key for key, hub in report.hubs.items() if not hub.paused]
-        lacking = self.oracle.missing(self._asked(started), hubs, shown=started, until=report.until)
+        names = self._not_ahead(self._asked(started), report.until)
+        lacking = self.oracle.missing(names, hubs, shown=started, until=report.until)
         self.oracle.require(
             not lacking, "a run that says all is well has delivered all that was shown", *lacking[:3]
         )
@@ -504,11 +577,22 @@ class World:
             return
         well = [hub for hub, found in report.hubs.items() if not found.paused and weather.hubs[hub].is_calm()]
         self.oracle.counts["hubs that were well in a run"] += len(well)
-        names = [name for name in self._asked(outcome.started) if name != weather.api.broken]
+        names = self._not_ahead(self._asked(outcome.started), report.until)
+        names = [name for name in names if name != weather.api.broken]
         lacking = self.oracle.missing(names, well, shown=outcome.started, until=report.until)
         self.oracle.require(
             not lacking, "a hub and location that are well are held back by nobody", *lacking[:3]
         )
+
+    def _not_ahead(self, names: Sequence[str], until: datetime) -> list[str]:
+        """Give the buildings whose positions the clock has passed: nothing is asked for the others."""
+        known = self.disk.now.locations
+        return [
+            name
+            for name in names
+            if name not in known
+            or all(found.delivered_until <= until for found in known[name].checkpoints.values())
+        ]
 
     def _asked(self, at: datetime) -> list[str]:
         """Give the buildings that a run must ask for: listed now, or found listed within two days."""
@@ -597,6 +681,11 @@ class World:
         lines = building.published(Slice(asked_from - HOUR, now), now)
         busiest = building.busiest_hour(Slice(asked_from - DAY, now), now)
         return lines + busiest / 2 > self.feed.record_limit * 0.7
+
+
+def _moved(instant: datetime, by: timedelta) -> datetime:
+    """Move an instant, within what a clock can show."""
+    return max(EPOCH, min(LATEST, instant + by))
 
 
 def _groups(locations: Any) -> dict[str, int]:
