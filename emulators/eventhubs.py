@@ -240,6 +240,10 @@ class EmulatedHub:
         """Reject with a condition of your choice."""
         self._script("reject", times, condition, description)
 
+    def accept(self, times: int) -> None:
+        """Store so many as ever, before what is scripted next."""
+        self._script("accept", times)
+
     def release(self, times: int | None = None) -> None:
         """Answer with the outcome released: not stored, not refused."""
         self._script("release", times)
@@ -665,7 +669,7 @@ class _SendLink(IncomingLink):
             return
         connection.unsettled -= 1
         fault = self.hub.faults.take()
-        if fault is None:
+        if fault is None or fault.name == "accept":
             self.session.settle(transfer.delivery_id, self._store(transfer))
         elif fault.name == "release":
             self.session.settle(transfer.delivery_id, amqp.Released())

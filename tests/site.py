@@ -23,6 +23,7 @@ from app.microshare.client import MicroshareClient
 from app.model import FeedState
 from app.report import Report, RunFailed
 from app.settings import Settings
+from app.state.store import StateStore
 from app.wiring import wire
 from emulators.estate import Estate, Expected
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
@@ -101,11 +102,19 @@ class Site:
         )
 
     def run(
-        self, feed: str = "people_counter", *, dry_run: bool = False, budget: Budget | None = None
+        self,
+        feed: str = "people_counter",
+        *,
+        dry_run: bool = False,
+        budget: Budget | None = None,
+        store: StateStore | None = None,
     ) -> Report:
         """Run a feed once, at the clock's instant; give its report, failed or not."""
+        wiring = self.wiring(dry_run=dry_run)
+        if store is not None:
+            wiring = replace(wiring, store=store)
         try:
-            return run_forwarder(feed, self.wiring(dry_run=dry_run), budget=budget)
+            return run_forwarder(feed, wiring, budget=budget)
         except RunFailed as failed:
             return failed.report
 

@@ -6,15 +6,18 @@ import errno
 import json
 import os
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.budget import Budget
-from app.errors import LockHeld
+from app.errors import LockHeld, StateTooLarge
 from app.instants import parse_time
 from app.log import configure_logging
+from app.model import FeedState
+from app.state.json_file import JsonFileStore
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec
@@ -205,6 +208,19 @@ def test_a_hub_that_rejects_three_locations_in_a_row_is_left_alone(site: Site) -
     assert same(bodies(site.a.received()), site.published(START - DAY))
 
 
+def test_a_hub_that_rejects_three_locations_among_others_goes_on(site: Site) -> None:
+    site.overrides |= {"concurrency": 1, "start_from": timedelta(hours=1)}
+    for _ in range(3):
+        site.b.reject("amqp:not-allowed", times=2)  # the SDK tries once more by itself
+        site.b.accept(times=1)
+
+    report = site.run()
+
+    assert [failure.hub for failure in report.failures] == [site.key("b")] * 3
+    assert report.hubs[site.key("b")].error is None
+    assert len({event.properties["location"] for event in site.b.received()}) == 2
+
+
 def test_a_reading_no_hub_can_take_is_quarantined_once_and_blocks_nothing(site: Site, tmp_path: Path) -> None:
     name = site.estate.listed(site.clock.now)[0].name
     site.estate.add_people(name, None, START - timedelta(hours=1), note="x" * 1_100_000)
@@ -238,6 +254,43 @@ def test_a_hub_with_smaller_messages_gets_smaller_batches(
         assert [reading.hubs for reading in report.quarantined] == [(site.key("b"),)]
         without = [body for body in site.published(START - DAY) if body["record"] != large["record"]]
         assert same(bodies(site.b.received()), without)
+
+
+class NarrowStore(JsonFileStore):
+    """A store whose row for the whole feed is too small, from one of its saves on."""
+
+    def __init__(self, directory: str, fits: int) -> None:
+        super().__init__(directory)
+        self._fits = fits
+        self.refused = 0
+
+    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+        if self._fits <= 0:
+            self.refused += 1
+            raise StateTooLarge("state: what discovery found needs too much; narrow MICROSHARE_IDENTITY", [])
+        self._fits -= 1
+        super().save(name, state, changed)
+
+
+@pytest.mark.parametrize("fits", [0, 1, 2], ids=["the first", "the second", "the third, if there is one"])
+def test_a_run_of_which_a_save_did_not_fit_is_never_well(site: Site, fits: int) -> None:
+    site.run()
+    site.clock.move(hours=2)
+    store = NarrowStore(site.settings().state.directory, fits)
+    before = len(site.a.received())
+
+    report = site.run(store=store)
+
+    assert report.ok == (store.refused == 0)
+    assert [failure.error for failure in report.failures if "narrow MICROSHARE" in failure.error] != [] or (
+        report.ok
+    )
+    # A run saves before it sends anything.
+    assert (len(site.a.received()) == before) == (fits == 0)
+    assert site.run().ok
+    assert {event.message_id for event in site.a.received()} == {
+        event.message_id for event in site.b.received()
+    }
 
 
 def test_nothing_is_sent_while_the_state_cannot_be_saved(site: Site, tmp_path: Path) -> None:

@@ -646,10 +646,19 @@ def test_telemetry_goes_under_the_name_of_the_app_in_azure(load: Load) -> None:
         ("InstrumentationKey=1234", "InstrumentationKey | whole connection string"),
         ("IngestionEndpoint=https://x.example.test/", "InstrumentationKey | whole connection string"),
         (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=http://x.example.test/", "https://"),
+        (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=http://x.example.test:8080/", "https://"),
         (f"InstrumentationKey={INSIGHTS_KEY};IngestEndpoint=https://x.example.test/", "IngestionEndpoint"),
         ("InstrumentationKey=<key>;IngestionEndpoint=https://<region>.example.test/", "placeholder"),
     ],
-    ids=["none", "no UUID", "no key", "not encrypted", "misspelt", "placeholder"],
+    ids=[
+        "none",
+        "no UUID",
+        "no key",
+        "not encrypted",
+        "not encrypted, with a port",
+        "misspelt",
+        "placeholder",
+    ],
 )
 def test_telemetry_that_is_on_needs_a_connection_string(
     problems: Problems, connection_string: str, words: str
@@ -720,6 +729,21 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "MICROSHARE_API_URL",
         "http://api.example.test",
         "MICROSHARE_API_URL: | http://api.example.test | https://",
+    ),
+    "http URL with a port": (
+        "MICROSHARE_API_URL",
+        "http://api.example.test:8080",
+        "MICROSHARE_API_URL: | http://api.example.test:8080 | https://",
+    ),
+    "http login with a port and a path": (
+        "MICROSHARE_APP_URL",
+        "http://app.example.test:80/microshare",
+        "MICROSHARE_APP_URL: | not encrypted | https://",
+    ),
+    "http to a look-alike with a port": (
+        "MICROSHARE_AUTH_URL",
+        "http://localhost.example.test:8080",
+        "MICROSHARE_AUTH_URL: | not encrypted",
     ),
     "http to a look-alike": (
         "MICROSHARE_API_URL",
@@ -986,6 +1010,16 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "AzureWebJobsStorage__accountName",
         "Not_One",
         "AzureWebJobsStorage__accountName: 'Not_One'",
+    ),
+    "http table service with a port": (
+        "AzureWebJobsStorage__tableServiceUri",
+        "http://t.example.test:10002",
+        "AzureWebJobsStorage__tableServiceUri: | https",
+    ),
+    "unencrypted table with a port": (
+        "AzureWebJobsStorage",
+        f"{STORAGE};TableEndpoint=http://t.example.test:10002",
+        "AzureWebJobsStorage: | https",
     ),
     "http table service": (
         "AzureWebJobsStorage__tableServiceUri",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.eventhub.hub import pack
@@ -101,8 +101,10 @@ class CappedView:
     def __init__(self, times: Sequence[datetime], limit: int) -> None:
         self._times = sorted(times)
         self._limit = limit
+        self.asked: list[Slice] = []
 
     def ask(self, window: Slice) -> DashboardAnswer:
+        self.asked.append(window)
         found = [(n, time) for n, time in enumerate(self._times) if time in window][-self._limit :]
         lines = [{"time": format_time(time), "record": f"r{n}"} for n, time in found]
         return DashboardAnswer(({"data": {"_id": {"tags": ["A"]}, "line": lines}},))
@@ -143,6 +145,33 @@ def test_every_reading_of_a_capped_view_is_had_or_its_millisecond_is_named(
         if f"r{n}" not in had and not any(time in millisecond for millisecond in named)
     ]
     assert hidden == []
+
+
+# Around the beginning of a slice, the second before it that is asked again included.
+near_the_start = st.lists(
+    st.sampled_from([-1_000, -999, -500, -1, 0, 1, 500, 60_000]), min_size=1, max_size=60
+).map(lambda offsets: [START + offset * MILLISECOND for offset in offsets])
+
+
+@bounded
+@given(near_the_start, st.sampled_from([4, 20]), st.booleans())
+@example([START - 500 * MILLISECOND] * 20, 20, False)
+def test_a_fetch_always_ends_after_its_slice_begins(
+    times: list[datetime], limit: int, is_first: bool
+) -> None:
+    view = CappedView(times, limit)
+    window = Slice(START, START + HOUR)
+
+    for _ in range(40):
+        fetched = fetch_slice(view.ask, read, window, START if is_first else START - HOUR, limit)
+
+        assert fetched.window.start == window.start < fetched.window.end <= window.end
+        assert all(asked.end > asked.start for asked in view.asked)
+        if fetched.window.end == window.end:
+            return
+        window = Slice(fetched.window.end, window.end)
+
+    raise AssertionError(f"{window} is not done after 40 fetches")
 
 
 def events_of(sizes: Sequence[int]) -> list[Event]:

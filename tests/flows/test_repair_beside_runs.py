@@ -1,0 +1,66 @@
+"""A repair takes note of what it sent in the state as it is then, not as it was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.auditor import Asked, compared_feeds
+from app.model import Checkpoint, Slice
+from app.repair import repair
+from app.state.opening import open_store
+from emulators.estate import Building, Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.flows.test_stores import table_environment
+from tests.site import START, Clock, Site, bodies, is_ordered, same
+
+MILL = "Mill & Lane"
+
+
+@pytest.fixture(params=["json", "table"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Site]:
+    environ = {"START_FROM": "6h"}
+    if request.param == "table":
+        environ |= table_environment(request.getfixturevalue("azurite_port"))
+    estate = Estate(buildings=[Building(MILL)])
+    with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Site(source, hubs, clock, tmp_path, environ)
+
+
+def checkpoints(site: Site) -> dict[str, Checkpoint]:
+    return dict(site.state().locations[MILL].checkpoints)
+
+
+def positions(site: Site) -> dict[str, datetime]:
+    return {hub: found.delivered_until for hub, found in checkpoints(site).items()}
+
+
+def test_a_run_between_the_comparison_and_its_repair_is_not_undone(site: Site, clock: Clock) -> None:
+    site.run()
+    lost = site.a.received()[2].message_id
+    site.a.discard(lambda event: event.message_id == lost)
+    settings = site.settings()
+    asked = Asked("people_counter", Slice(START - timedelta(hours=6), START))
+    hubs = [hub for hub in settings.hubs if hub.entity == "a"]
+    feeds = compared_feeds([asked], hubs, site.wiring(), open_store(settings.state))
+    feed = next(feeds)
+    clock.move(minutes=60)
+    site.run()
+    after_run = positions(site)
+
+    outcome = repair(feed, site.wiring(), open_store(settings.state), consumer_group="$Default")
+
+    assert (outcome.errors, outcome.sent.total()) == ([], 1)
+    assert positions(site) == after_run
+    ids = {reading for found in checkpoints(site)[site.key("a")].ids.values() for reading in found}
+    assert {str(event.message_id) for event in site.a.received()} <= ids
+    clock.move(minutes=15)
+    site.run()
+    published = site.published(START - timedelta(hours=6))
+    assert same(bodies(site.a.received()), published)
+    assert same(bodies(site.b.received()), published)
+    assert is_ordered(site.b)
