@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.auditor import Asked, compared_feeds
-from app.model import Checkpoint, Slice
-from app.repair import repair
+from app.audit.auditor import Asked, compared_feeds
+from app.audit.repair import repair
+from app.base.checkpoints import Checkpoint
+from app.base.readings import Slice
 from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
@@ -40,11 +41,13 @@ def positions(site: Site) -> dict[str, datetime]:
 
 
 def test_a_run_between_the_comparison_and_its_repair_is_not_undone(site: Site, clock: Clock) -> None:
+    # Published after the look-back, so that only a repair brings it, and its id is news to the state.
+    site.estate.add_people(MILL, None, START - timedelta(hours=3), visible_from=START + timedelta(minutes=20))
     site.run()
-    lost = site.a.received()[2].message_id
-    site.a.discard(lambda event: event.message_id == lost)
+    clock.move(minutes=30)
+    site.run()
     settings = site.settings()
-    asked = Asked("people_counter", Slice(START - timedelta(hours=6), START))
+    asked = Asked("people_counter", Slice(START - timedelta(hours=6), clock.now))
     hubs = [hub for hub in settings.hubs if hub.entity == "a"]
     feeds = compared_feeds([asked], hubs, site.wiring(), open_store(settings.state))
     feed = next(feeds)
@@ -60,7 +63,5 @@ def test_a_run_between_the_comparison_and_its_repair_is_not_undone(site: Site, c
     assert {str(event.message_id) for event in site.a.received()} <= ids
     clock.move(minutes=15)
     site.run()
-    published = site.published(START - timedelta(hours=6))
-    assert same(bodies(site.a.received()), published)
-    assert same(bodies(site.b.received()), published)
+    assert same(bodies(site.a.received()), site.published(START - timedelta(hours=6)))
     assert is_ordered(site.b)
