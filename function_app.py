@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from app.config import schedule
-from app.forwarder import run_forwarder
+from app.run.forwarder import run_forwarder
+from app.settings.loading import schedule
 from app.timer import wired_for_timer
 
 app = func.FunctionApp()

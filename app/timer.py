@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from app.config import load_settings
-from app.errors import FeedOff, LockHeld, SettingsError
-from app.feed_checks import check_feeds
-from app.forwarder import Wiring
-from app.log import configure_logging, get_log
+from app.base.errors import FeedOff, LockHeld, SettingsError
+from app.base.log import configure_logging, get_log
+from app.run.feed_checks import check_feeds
+from app.run.forwarder import Wiring
+from app.settings.loading import load_settings
 from app.wiring import wire
 
 if TYPE_CHECKING:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
-from app.budget import Budget
+from app.base.budget import Budget
+from app.base.checkpoints import FeedState
+from app.base.readings import JsonObject, QuarantinedReading
 from app.eventhub.broadcaster import Broadcaster, News
-from app.eventhub.rehearsal import Rehearsal
-from app.forwarder import Lanes, MakeLanes, Wiring
+from app.eventhub.dry_run import Rehearsal
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.model import FeedState, JsonObject, QuarantinedReading
-from app.settings import HubSettings, Settings, TelemetrySettings
+from app.run.forwarder import Lanes, MakeLanes, Wiring
+from app.settings.schema import HubSettings, Settings, TelemetrySettings
 from app.state.opening import open_store
 from app.state.store import RunLock, StateStore
 
@@ -43,7 +45,7 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
 
 def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) -> Wiring:
     """Give the same parts, of which a run tells what it did and what took it long."""
-    from app.telemetry import Spans, WatchedClient, exporter, watching
+    from app.telemetry.run_telemetry import Spans, WatchedClient, exporter, watching
 
     spans = Spans()
     microshare = wiring.settings.microshare
@@ -51,8 +53,15 @@ def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) ->
         wiring,
         make_client=lambda budget: WatchedClient(microshare, budget, tokens=_TOKENS, spans=spans),
         make_lanes=watching(wiring.make_lanes, spans),
-        export=exporter(telemetry, spans, traceparent),
+        export=exporter(telemetry, spans, _send_to_azure_monitor, traceparent),
     )
+
+
+def _send_to_azure_monitor(*told: Any) -> str | None:
+    # The exporter takes half a second to load, so only when there is something to send.
+    from app.telemetry.azure_monitor import send
+
+    return send(*told)
 
 
 def _broadcast(settings: Settings) -> MakeLanes:

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app import strict_json
-from app.audit import Counts, Delivered, Published, compare, slot_of, written_time
+from app.audit.findings import Counts, Delivered, Published, compare, slot_of, written_time
+from app.audit.tally import Tally
+from app.base import exact_json
+from app.base.instants import format_time
+from app.base.readings import Reading
 from app.feeds.people_counter import FEED
-from app.instants import format_time
-from app.model import Reading
-from app.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -45,7 +45,7 @@ def readings(count: int) -> Iterator[tuple[str, Reading]]:
             "meta": {"device": [place, "4", "North Lobby"], "timezone": "Europe/Paris"},
             "_location_tags": [place, "4", "North Lobby"],
         }
-        yield place, FEED.readings_in(place, strict_json.dumps(body))[0]
+        yield place, FEED.readings_in(place, exact_json.dumps(body))[0]
 
 
 def measure(count: int) -> None:

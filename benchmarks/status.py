@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import timedelta
 
+from app.base.checkpoints import Checkpoint, FeedState, HubRecord, LocationState, Seal, Sensor
+from app.base.instants import format_time, hour_of, utc_now
 from app.cli.output import Output
 from app.cli.status import _look, _tell
-from app.config import load_settings
-from app.instants import format_time, hour_of, utc_now
-from app.model import Checkpoint, FeedState, HubRecord, LocationState, Seal, Sensor
-from app.settings import Settings
+from app.settings.loading import load_settings
+from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
 
 LOCATIONS = 1_000

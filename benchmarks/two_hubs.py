@@ -14,13 +14,14 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from app.budget import Budget
+from app.base.budget import Budget
+from app.base.checkpoints import Checkpoint
+from app.base.readings import DashboardAnswer, Event
 from app.eventhub.broadcaster import Broadcaster, Delivered, Delivery, LaneClosed, News, Opened
 from app.eventhub.hub import pack
 from app.feeds.feed import read_answer
 from app.feeds.people_counter import FEED, REC_TYPE
-from app.model import Checkpoint, DashboardAnswer, Event
-from app.settings import FeedSettings, HubSettings
+from app.settings.schema import FeedSettings, HubSettings
 from emulators.eventhubs import EventHubsEmulator
 
 EVENTS = 4_000

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 
 DOCUMENT = APP_ROOT / "docs" / "faults.md"
 

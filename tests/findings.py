@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.audit import Finding, HourCount, HubAudit
-from app.instants import HOUR, format_time
-from app.lateness import DelayCount
-from app.model import JsonObject, QuarantinedReading, Slice
+from app.audit.findings import Finding, HourCount, HubAudit
+from app.base.instants import HOUR, format_time
+from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.page.comparison import compared
 from app.page.findings import FeedFindings, Findings, Hub
+from app.quality.lateness import DelayCount
 
 MADE = datetime(2026, 3, 2, 12, 0, 7, tzinfo=UTC)
 DAY = Slice(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 2, 12, tzinfo=UTC))

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.budget import Budget
-from app.config import load_settings
-from app.forwarder import Wiring, run_forwarder
-from app.instants import parse_time
+from app.base.budget import Budget
+from app.base.checkpoints import FeedState
+from app.base.instants import parse_time
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.model import FeedState
-from app.report import Report, RunFailed
-from app.settings import Settings
+from app.run.forwarder import Wiring, run_forwarder
+from app.run.report import Report, RunFailed
+from app.settings.loading import load_settings
+from app.settings.schema import Settings
 from app.state.store import StateStore
 from app.wiring import wire
 from emulators.estate import Estate, Expected

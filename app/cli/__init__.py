@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from app.cli.edge import complain, explain, show_traceback
+from app.cli.session import complain, explain, show_traceback
 
 PROGRAM = "python -m app"
 _STOPPED_BY_CTRL_C = 130

@@ -11,33 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.audit import Finding, HourCount, HubAudit
-from app.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
+from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
+from app.audit.findings import Finding, HourCount, HubAudit
+from app.audit.repair import plan_repair, repair
+from app.base.errors import FeedOff
+from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
+from app.base.readings import Slice
+from app.base.text import counted, dashed, moment, printable, span
 from app.cli import COMMANDS
-from app.cli.edge import (
+from app.cli.choices import instant
+from app.cli.output import Column, Output, hanging, table, text
+from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
     begin,
     complain,
     confirmed,
-    dashed,
     find_feed,
     find_hubs,
     json_option,
     yes_option,
 )
-from app.cli.output import Column, Output, hanging, table, text
-from app.cli.window import instant
-from app.errors import FeedOff
-from app.forwarder import Wiring
-from app.instants import MILLISECOND, floor_to, format_time, utc_now
-from app.model import Slice
-from app.repair import plan_repair, repair
-from app.settings import Settings
+from app.run.forwarder import Wiring
+from app.settings.schema import Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
-from app.wording import counted, moment, printable, span
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -13,40 +13,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.backfill import Backfill, Held, first_state, summed
-from app.budget import Budget
+from app.base.budget import Budget
+from app.base.errors import FeedOff, StateError, StateTooLarge
+from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
+from app.base.readings import Slice
+from app.base.text import counted, dashed, moment, printable, span
 from app.cli import COMMANDS, PROGRAM
-from app.cli.edge import (
+from app.cli.choices import instant
+from app.cli.output import Output
+from app.cli.run import show
+from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
     begin,
     complain,
     confirmed,
-    dashed,
     find_feed,
     find_hubs,
     json_option,
     yes_option,
 )
-from app.cli.output import Output
-from app.cli.run import show
 from app.cli.stop import Stop
-from app.cli.window import instant
-from app.errors import FeedOff, StateError, StateTooLarge
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
-from app.forwarder import Progress, Wiring, run_forwarder
-from app.instants import MILLISECOND, floor_to, format_time, utc_now
-from app.ledger import Ledger
-from app.locations import find_locations
-from app.model import Slice
-from app.planning import Limits
-from app.report import Draft, Report, RunFailed
-from app.settings import HubSettings, Settings
+from app.run.backfill import Backfill, Held, first_state, summed
+from app.run.forwarder import Progress, Wiring, run_forwarder
+from app.run.ledger import Ledger
+from app.run.locations import find_locations
+from app.run.planning import Limits
+from app.run.report import Draft, Report, RunFailed
+from app.settings.schema import HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
-from app.wording import counted, moment, printable, span
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

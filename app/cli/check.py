@@ -11,23 +11,23 @@ from pathlib import Path
 
 import click
 
+from app.base.checkpoints import FeedState
+from app.base.errors import ForwarderError, HubRefused, LockHeld, SettingsError, StateError
+from app.base.instants import utc_now
+from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS
+from app.cli.check_findings import Finding, Findings, doubt, fault
 from app.cli.check_host import check_disk, check_schedule, check_versions
 from app.cli.check_source import check_source
-from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, dashed, json_option
-from app.cli.findings import Finding, Findings, doubt, fault
 from app.cli.output import Output, text
-from app.config import differs_from_local_settings
-from app.connection_strings import policy_of, signature_end
-from app.errors import ForwarderError, HubRefused, LockHeld, SettingsError, StateError
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
-from app.instants import utc_now
-from app.model import FeedState
-from app.settings import FeedSettings, HubSettings, Settings
+from app.settings.connection_strings import policy_of, signature_end
+from app.settings.loading import differs_from_local_settings
+from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import StateStore
-from app.wording import counted, moment
 
 _HUB_S = 15.0
 _ALL_RIGHTS = "RootManageSharedAccessKey"

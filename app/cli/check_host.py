@@ -13,15 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, pairwise
 from pathlib import Path
 
-from app.budget import GRACE
-from app.cli.edge import dashed
-from app.cli.findings import Finding, Findings, doubt, fault
-from app.config import APP_ROOT
-from app.instants import format_time
-from app.ncrontab import times_after
-from app.settings import FeedSettings, Settings
-from app.version import VERSION
-from app.wording import span
+from app.base.budget import GRACE
+from app.base.instants import format_time
+from app.base.text import dashed, span
+from app.base.version import VERSION
+from app.cli.check_findings import Finding, Findings, doubt, fault
+from app.settings.loading import APP_ROOT
+from app.settings.ncrontab import times_after
+from app.settings.schema import FeedSettings, Settings
 
 # When each Python that this runs on gets no more security fixes (the developer's guide of Python).
 _SUPPORTED_UNTIL = {(3, 11): date(2027, 10, 31), (3, 12): date(2028, 10, 31), (3, 13): date(2029, 10, 31)}

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.budget import Budget
-from app.cli.edge import dashed, said_and_advised
-from app.cli.findings import Finding, Findings
-from app.clocks import SKEW_TOLERATED, Clocks
-from app.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
+from app.base.budget import Budget
+from app.base.checkpoints import FeedState
+from app.base.clocks import SKEW_TOLERATED, Clocks
+from app.base.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
+from app.base.instants import EPOCH, MILLISECOND, floor_to, format_time, utc_now
+from app.base.readings import DashboardAnswer, DashboardQuery, Slice
+from app.base.text import counted, dashed, moment, said_and_advised, span
+from app.cli.check_findings import Finding, Findings
 from app.feeds.feed import load_feed, read_answer
-from app.instants import EPOCH, MILLISECOND, floor_to, format_time, utc_now
 from app.microshare.client import MicroshareClient
-from app.model import DashboardAnswer, DashboardQuery, FeedState, Slice
-from app.settings import FeedSettings, Settings
-from app.wording import counted, moment, span
+from app.settings.schema import FeedSettings, Settings
 
 _BUDGET = timedelta(seconds=90)
 _BUDGET_FOR_ALL = timedelta(minutes=15)

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from app.budget import Budget
+from app.base.budget import Budget
+from app.base.text import dashed
 from app.cli import COMMANDS
-from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, complain, dashed, json_option
 from app.cli.output import Column, Output, table
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, json_option
 from app.feeds.hourly_snapshot import snapshot_name
 from app.microshare.client import MicroshareClient
-from app.settings import FeedSettings, Settings
+from app.settings.schema import FeedSettings, Settings
 
 _BUDGET = timedelta(minutes=2)
 _SNAPSHOTS = "hourly_snapshot"

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app import strict_json
-from app.redaction import redact
-from app.wording import printable
+from app.base import exact_json
+from app.base.redaction import redact
+from app.base.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -134,7 +134,7 @@ class Output:
 
 
 def _json(found: Any) -> bytes:
-    return strict_json.dumps(redacted(found)).decode().translate(_LINE_ENDS).encode()
+    return exact_json.dumps(redacted(found)).decode().translate(_LINE_ENDS).encode()
 
 
 def _some(members: Iterable[Any]) -> Iterator[list[Any]]:

@@ -10,31 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import strict_json
+from app.base import exact_json
+from app.base.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
+from app.base.instants import format_time
+from app.base.readings import Event, QuarantinedReading
+from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
-from app.cli.edge import (
+from app.cli.output import Column, Output, hanging, table, text
+from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
     begin,
     complain,
     confirmed,
-    dashed,
     find_feed,
     find_hub,
     json_option,
     yes_option,
 )
-from app.cli.output import Column, Output, hanging, table, text
-from app.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
 from app.eventhub.hub import Hub, pack
 from app.feeds.feed import Feed, load_feed
 from app.feeds.quarantine import NotForwardable, event_again
-from app.instants import format_time
-from app.model import Event, QuarantinedReading
-from app.settings import FeedSettings, HubSettings, Settings
+from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
-from app.wording import counted, moment, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -121,7 +120,7 @@ def show(reading_id: str, as_json: bool) -> int:
     for kept in _chosen(settings, open_store(settings.state), reading_id):
         item = kept.item
         if as_json:
-            out.write_object(_as_json(item) | {"reading": strict_json.loads(item.text)})
+            out.write_object(_as_json(item) | {"reading": exact_json.loads(item.text)})
             continue
         for head, said in (
             ("id", item.id),
@@ -132,7 +131,7 @@ def show(reading_id: str, as_json: bool) -> int:
             ("at", moment(item.at)),
         ):
             out.show(hanging(head, said, width=_HEAD_WIDTH))
-        whole = strict_json.dumps(strict_json.loads(item.text), indent=1).decode()
+        whole = exact_json.dumps(exact_json.loads(item.text), indent=1).decode()
         out.show(*(text(line) for line in whole.split("\n")))
     return ALL_WELL
 

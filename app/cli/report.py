@@ -10,25 +10,25 @@ from pathlib import Path
 
 import click
 
-from app.auditor import Asked, audit_feeds
+from app.audit.auditor import Asked, audit_feeds
+from app.base.errors import FeedOff, SourceError, StateError
+from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
+from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.base.text import moment
 from app.cli import COMMANDS
-from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, complain, find_feed, find_hubs
-from app.cli.health import HISTORY, Kept, damaged_json, judge
+from app.cli.choices import instant
 from app.cli.output import Output
-from app.cli.state_bench import write_new
-from app.cli.window import instant
-from app.errors import FeedOff, SourceError, StateError
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, find_feed, find_hubs
+from app.cli.state_edit import write_new
 from app.feeds.feed import load_feed
-from app.instants import MILLISECOND, floor_to, parse_time, utc_now
-from app.model import JsonObject, QuarantinedReading, Slice
+from app.health.feed_health import HISTORY, Kept, damaged_json, judge
 from app.page.comparison import Comparison, compared
 from app.page.findings import FeedFindings, Findings, Hub
 from app.page.view import WELL, View, make_view
-from app.settings import FeedSettings, HubSettings, Settings
+from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
-from app.wording import moment
 
 _DAY = timedelta(days=1)
 

@@ -9,28 +9,27 @@ from contextlib import contextmanager
 
 import click
 
-from app.budget import Budget
+from app.base.budget import Budget
+from app.base.errors import SettingsError
+from app.base.text import counted, dashed, minute, moment, printable, span
 from app.cli import COMMANDS
-from app.cli.edge import (
+from app.cli.output import Column, Output, table, text
+from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
     begin,
     complain,
-    dashed,
     explain,
     json_option,
     show_traceback,
     worst,
 )
-from app.cli.output import Column, Output, table, text
 from app.cli.stop import Stop
-from app.errors import SettingsError
 from app.feeds.feed import load_feed
-from app.forwarder import Progress, Wiring, run_forwarder
-from app.report import Report, RunFailed
-from app.settings import Settings
+from app.run.forwarder import Progress, Wiring, run_forwarder
+from app.run.report import Report, RunFailed
+from app.settings.schema import Settings
 from app.wiring import wire
-from app.wording import counted, minute, moment, printable, span
 
 _ALL = "all"
 # A run that ends sooner needs no progress bar.

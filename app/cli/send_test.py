@@ -7,16 +7,16 @@ import secrets
 
 import click
 
-from app import strict_json
+from app.base import exact_json
+from app.base.instants import format_time, utc_now
+from app.base.readings import Event
+from app.base.text import counted
 from app.cli import COMMANDS, PROGRAM
-from app.cli.edge import ALL_WELL, begin, find_hub
 from app.cli.output import Output
+from app.cli.session import ALL_WELL, begin, find_hub
 from app.eventhub.hub import Hub, pack
 from app.feeds.feed import SOURCE
-from app.instants import format_time, utc_now
-from app.model import Event
-from app.settings import HubSettings
-from app.wording import counted
+from app.settings.schema import HubSettings
 
 _REC_TYPE = "test"
 # Also the partition key, so that test events arrive in their order.
@@ -77,7 +77,7 @@ def _event(number: int) -> Event:
     body = {"recType": _REC_TYPE, "time": format_time(utc_now()), "number": number}
     properties = {"recType": _REC_TYPE, "location": _LOCATION, "source": SOURCE}
     # As long as a reading's id, and of the same characters.
-    return Event(secrets.token_urlsafe(12), _LOCATION, strict_json.dumps(body), properties, ())
+    return Event(secrets.token_urlsafe(12), _LOCATION, exact_json.dumps(body), properties, ())
 
 
 def _batches(number: int) -> str:

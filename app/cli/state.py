@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 import click
 
+from app.base.checkpoints import FeedState
+from app.base.errors import StateDamaged
+from app.base.instants import parse_time
+from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
-from app.cli.edge import ALL_WELL, FOUND_WANTING, confirmed, dashed, json_option, yes_option
 from app.cli.output import hanging, text
-from app.cli.state_bench import Bench, exported, imported, loaded, summed_up, write_new
-from app.errors import StateDamaged
-from app.instants import parse_time
-from app.model import FeedState
+from app.cli.session import ALL_WELL, FOUND_WANTING, confirmed, json_option, yes_option
+from app.cli.state_edit import Bench, exported, imported, loaded, summed_up, write_new
 from app.state import store as documents
+from app.state.edits import Part, move, reset, skip
 from app.state.store import RunLock
-from app.state.surgery import Part, move, reset, skip
-from app.wording import counted, moment, printable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

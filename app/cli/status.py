@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.base.errors import StateError
+from app.base.instants import parse_time, utc_now
+from app.base.text import counted, dashed, minute, moment, span
 from app.cli import COMMANDS
-from app.cli.edge import ALL_WELL, FOUND_WANTING, begin, dashed, find_feed, json_option
-from app.cli.health import HISTORY, Kept, damaged_json, judge, off_json
 from app.cli.output import Column, Output, hanging, table, text
-from app.config_rules import duration
-from app.errors import StateError
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, find_feed, json_option
 from app.feeds.feed import load_feed
-from app.instants import parse_time, utc_now
-from app.settings import FeedSettings, Settings
+from app.health.feed_health import HISTORY, Kept, damaged_json, judge, off_json
+from app.settings.rules import duration
+from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
-from app.wording import counted, minute, moment, span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

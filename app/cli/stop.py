@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from app.budget import Budget
+from app.base.budget import Budget
 
 
 class Stop:

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from app import strict_json
+from app.base import exact_json
+from app.base.instants import format_time
+from app.base.text import counted, moment
 from app.cli import COMMANDS
-from app.cli.edge import ALL_WELL, begin, complain, find_hub, json_option
 from app.cli.output import Output, redacted
+from app.cli.session import ALL_WELL, begin, complain, find_hub, json_option
 from app.eventhub.reader import HubReader, Received
-from app.instants import format_time
-from app.settings import HubSettings
-from app.wording import counted, moment
+from app.settings.schema import HubSettings
 
 # What is shown of a body in a pipe; a terminal cuts it at its own width.
 _SHOWN_CHARACTERS = 200
@@ -97,9 +97,9 @@ def _event_json(event: Received) -> dict[str, Any]:
 def _body_json(body: bytes) -> Any:
     """Give a body as the JSON it is; as text where it is none, or none that can be written again."""
     try:
-        found = redacted(strict_json.loads(body))
-        strict_json.dumps(found)
-    except (strict_json.NotJson, RecursionError):
+        found = redacted(exact_json.loads(body))
+        exact_json.dumps(found)
+    except (exact_json.NotJson, RecursionError):
         return body.decode("utf-8", "backslashreplace")
     return found
 
@@ -110,6 +110,6 @@ def _line(event: Received) -> str:
     body = _body_json(event.body)
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name != "recType"}
-    said = body if isinstance(body, str) else strict_json.dumps(body).decode()
+    said = body if isinstance(body, str) else exact_json.dumps(body).decode()
     cut = said[:_SHOWN_CHARACTERS] + "…" if len(said) > _SHOWN_CHARACTERS else said
     return f"{moment(event.enqueued)}  {event.partition}/{event.sequence}  {location}  {cut}"

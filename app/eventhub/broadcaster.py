@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.budget import Budget
-from app.errors import BatchRejected, HubBusy, HubError, HubUnreachable, MessageTooLarge
+from app.base.budget import Budget
+from app.base.errors import BatchRejected, HubBusy, HubError, HubUnreachable, MessageTooLarge
 from app.eventhub.hub import Batch, Hub
-from app.settings import HubSettings
+from app.settings.schema import HubSettings
 
 # A busy hub asks for at least 4 s (Event Hubs quotas documentation).
 _SHORTEST_BUSY_WAIT_S = 4.0

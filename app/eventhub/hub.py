@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.certificates import why_untrusted
-from app.errors import (
+from app.base.certificates import why_untrusted
+from app.base.errors import (
     BatchRejected,
     HubBusy,
     HubError,
@@ -24,8 +24,8 @@ from app.errors import (
     HubUnreachable,
     MessageTooLarge,
 )
-from app.model import Event, Reading
-from app.settings import HubSettings
+from app.base.readings import Event, Reading
+from app.settings.schema import HubSettings
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch

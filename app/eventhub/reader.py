@@ -19,9 +19,9 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.errors import HubError, HubRefused, HubUnreachable
+from app.base.errors import HubError, HubRefused, HubUnreachable
 from app.eventhub.hub import one_line, translate
-from app.settings import HubSettings
+from app.settings.schema import HubSettings
 
 if TYPE_CHECKING:
     from azure.eventhub import EventData

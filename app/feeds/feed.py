@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app import strict_json
-from app.errors import BadResponse, SettingsError
-from app.instants import EPOCH, parse_time
-from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
-from app.settings import FeedSettings
+from app.base import exact_json
+from app.base.checkpoints import Checkpoint
+from app.base.errors import BadResponse, SettingsError
+from app.base.instants import EPOCH, parse_time
+from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
+from app.settings.schema import FeedSettings
 
 SOURCE = "microshare-forwarder"
 
@@ -132,11 +133,6 @@ def reading_order(reading: Reading) -> tuple[datetime, str]:
     return reading.time or EPOCH, reading.id
 
 
-def key_of(reading_id: str) -> str:
-    """Give the half of an id that tells the reading, whatever its content."""
-    return reading_id[: len(reading_id) // 2]
-
-
 def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
     """Give the readings in an event's objects; raises BadResponse as `read_answer` does."""
     if not isinstance(objs, list) or not all(isinstance(obj, Mapping) for obj in objs):
@@ -152,8 +148,8 @@ def timed_ids(readings: Sequence[Reading]) -> list[tuple[datetime, str]]:
 def read_body(location: str, body: bytes) -> JsonObject:
     """Read the body of an event. Raises BadResponse where it is no JSON object."""
     try:
-        found = strict_json.loads(body)
-    except strict_json.NotJson as error:
+        found = exact_json.loads(body)
+    except exact_json.NotJson as error:
         raise BadResponse(f"an event of {location} is no JSON: {error}") from error
     if not isinstance(found, Mapping):
         raise BadResponse(f"an event of {location} is no JSON object")
@@ -184,8 +180,8 @@ def _reading(rec_type: str, location: str, data: JsonObject, entry: Any, frame_f
 def _frame_flaw(data: JsonObject) -> str | None:
     """Say what keeps an object, its lines left out, from being written as it came."""
     try:
-        strict_json.dumps({name: value for name, value in data.items() if name != "line"})
-    except strict_json.NotJson as error:
+        exact_json.dumps({name: value for name, value in data.items() if name != "line"})
+    except exact_json.NotJson as error:
         return str(error)
     return None
 
@@ -218,13 +214,13 @@ def _time(entry: Any) -> tuple[datetime | None, str | None]:
 def _reading_id(rec_type: str, location: str, tags: tuple[str, ...], entry: Any) -> tuple[str, str | None]:
     flaw = None
     try:
-        content = strict_json.dumps(entry, sort_keys=True)
-    except strict_json.NotJson as error:
-        content, flaw = strict_json.dumps_with_flaws(entry), str(error)
+        content = exact_json.dumps(entry, sort_keys=True)
+    except exact_json.NotJson as error:
+        content, flaw = exact_json.dumps_with_flaws(entry), str(error)
     fields = entry if isinstance(entry, Mapping) else {}
     named = ["record"] if fields.get("record") else ["time", "category", "metric"]
     key = [rec_type, location, list(tags), *(fields.get(name) for name in named)]
-    halves = _digest(strict_json.dumps_with_flaws(key)) + _digest(content)
+    halves = _digest(exact_json.dumps_with_flaws(key)) + _digest(content)
     return base64.urlsafe_b64encode(halves).decode(), flaw
 
 

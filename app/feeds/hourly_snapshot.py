@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app import strict_json
+from app.base import exact_json
+from app.base.checkpoints import Checkpoint
+from app.base.instants import format_time, hour_of
+from app.base.readings import DashboardAnswer, Event, Reading, Slice
 from app.feeds.feed import SOURCE, AskDashboard, ask_view, joint_id, read_body, read_objects, timed_ids
-from app.instants import format_time, hour_of
-from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
-from app.settings import FeedSettings
+from app.settings.schema import FeedSettings
 
 REC_TYPE = "io.microshare.lake.snapshot.hourly"
 PARAMETERS = {
@@ -143,7 +144,7 @@ def _body(readings: Sequence[Reading]) -> bytes:
         "totalCount": count,
         "totalPages": 1,
     }
-    return strict_json.dumps({"recType": REC_TYPE, "meta": meta, "objs": list(objs.values())})
+    return exact_json.dumps({"recType": REC_TYPE, "meta": meta, "objs": list(objs.values())})
 
 
 def _part(event: Event, readings: Sequence[Reading], part: int, parts: int) -> Event:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app import strict_json
+from app.base import exact_json
+from app.base.checkpoints import Checkpoint
+from app.base.readings import DashboardAnswer, Event, JsonObject, Reading, Slice
 from app.feeds.feed import SOURCE, AskDashboard, ask_view, read_body, read_objects, timed_ids
-from app.model import Checkpoint, DashboardAnswer, Event, JsonObject, Reading, Slice
-from app.settings import FeedSettings
+from app.settings.schema import FeedSettings
 
 REC_TYPE = "io.microshare.peoplecounter.unpacked.event.agg"
 # The view copies the sub-documents named by field1 to field6 into each line; an unused
@@ -85,7 +86,7 @@ def _event(location: str, reading: Reading) -> Event:
     said = {"recType": REC_TYPE, _TAGS: list(reading.tags)}
     body = {"recType": REC_TYPE} | dict(reading.entry) | said
     properties = {"recType": REC_TYPE, "location": location, "source": SOURCE}
-    return Event(reading.id, location, strict_json.dumps(body), properties, (reading,))
+    return Event(reading.id, location, exact_json.dumps(body), properties, (reading,))
 
 
 FEED = PeopleCounterFeed()

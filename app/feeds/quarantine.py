@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app import strict_json
-from app.errors import BadResponse, ForwarderError
+from app.base import exact_json
+from app.base.checkpoints import Checkpoint
+from app.base.errors import BadResponse, ForwarderError
+from app.base.instants import hour_of
+from app.base.readings import DashboardAnswer, Event, QuarantinedReading, Reading
 from app.feeds.feed import Feed, read_answer
-from app.instants import hour_of
-from app.model import Checkpoint, DashboardAnswer, Event, QuarantinedReading, Reading
-from app.settings import FeedSettings
+from app.settings.schema import FeedSettings
 
 
 class NotForwardable(ForwarderError):
@@ -23,7 +24,7 @@ def quarantine_text(reading: Reading) -> bytes:
     `object` is the object that held the entry, its lines left out.
     """
     frame = {name: value for name, value in reading.data.items() if name != "line"}
-    return strict_json.dumps_with_flaws({"tags": list(reading.tags), "entry": reading.entry, "object": frame})
+    return exact_json.dumps_with_flaws({"tags": list(reading.tags), "entry": reading.entry, "object": frame})
 
 
 def event_again(feed: Feed, item: QuarantinedReading, settings: FeedSettings) -> Event:
@@ -44,7 +45,7 @@ def event_again(feed: Feed, item: QuarantinedReading, settings: FeedSettings) ->
 
 
 def _reading_again(feed: Feed, item: QuarantinedReading) -> Reading:
-    kept = strict_json.loads(item.text)
+    kept = exact_json.loads(item.text)
     if not isinstance(kept, Mapping) or "entry" not in kept or _names_a_flaw(kept):
         raise NotForwardable(f"what came is no JSON that could be sent: {item.reason}")
     # What was quarantined before the object was kept has its tags alone.

@@ -12,13 +12,13 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Protocol
 from urllib.parse import unquote, urlencode
 
-from app import strict_json
-from app.errors import AuthError
+from app.base import exact_json
+from app.base.errors import AuthError
+from app.base.redaction import register_secret
 from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause, told_time
 from app.microshare.verdict import one_line, quote_body, redirect_target, searchable
-from app.redaction import register_secret
-from app.settings import MicroshareSettings
+from app.settings.schema import MicroshareSettings
 
 # What the platform documents; said by neither form of login in a way to rely on.
 LIFETIME = timedelta(hours=48)
@@ -145,7 +145,7 @@ def _claims(jwt: str) -> Mapping[str, Any]:
     if len(parts) < 2:
         return {}
     try:
-        found = strict_json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        found = exact_json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (binascii.Error, ValueError):
         return {}
     return found if isinstance(found, Mapping) else {}
@@ -191,8 +191,8 @@ def _refuses_the_account(answer: HttpAnswer) -> bool:
 
 def _json_object(answer: HttpAnswer) -> Mapping[str, Any]:
     try:
-        found = strict_json.loads(answer.body)
-    except strict_json.NotJson:
+        found = exact_json.loads(answer.body)
+    except exact_json.NotJson:
         return {}
     return found if isinstance(found, Mapping) else {}
 

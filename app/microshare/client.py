@@ -10,10 +10,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from urllib.parse import quote, quote_plus
 
-from app import strict_json
-from app.budget import Budget
-from app.clocks import ApiClock, LeftOut
-from app.errors import (
+from app.base import exact_json
+from app.base.budget import Budget
+from app.base.clocks import ApiClock, LeftOut
+from app.base.errors import (
     AnswerTooLarge,
     AuthError,
     BadResponse,
@@ -24,7 +24,9 @@ from app.errors import (
     SourceUnavailable,
     WindowTooWide,
 )
-from app.instants import MILLISECOND, format_time, utc_now
+from app.base.instants import MILLISECOND, format_time, utc_now
+from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject
+from app.base.redaction import register_secret
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
 from app.microshare.discovery import Found, find_places
@@ -32,9 +34,7 @@ from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
 from app.microshare.retries import PassingTrouble, told_time, with_retries
 from app.microshare.verdict import Question, check_status, is_json_typed, one_line, quote_body, read_json
-from app.model import DashboardAnswer, DashboardQuery, JsonObject
-from app.redaction import register_secret
-from app.settings import MicroshareSettings
+from app.settings.schema import MicroshareSettings
 
 VIEW_REC_TYPE = "io.microshare.fm.master.agg"
 CLUSTER_REC_TYPE = "io.microshare.peoplecounter.packed"
@@ -341,7 +341,7 @@ def _question_of(query: DashboardQuery, api_url: str) -> Question:
         ("recType", query.rec_type),
         ("from", start),
         ("to", end),
-        ("dataContext", strict_json.dumps(list(query.data_context)).decode()),
+        ("dataContext", exact_json.dumps(list(query.data_context)).decode()),
         *query.parameters.items(),
         ("loc1", query.loc1),
     ]

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import NoPermission
+from app.base.checkpoints import Place
+from app.base.errors import NoPermission
+from app.base.readings import JsonObject
 from app.microshare.verdict import one_line
-from app.model import JsonObject, Place
 
 _SKETCHED = 16
 

@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
-from app.certificates import why_untrusted
-from app.errors import AnswerTooLarge, BadResponse, SourceRefused
+from app.base.certificates import why_untrusted
+from app.base.errors import AnswerTooLarge, BadResponse, SourceRefused
 from app.microshare.retries import PassingTrouble
 
 USER_AGENT = "microshare-forwarder"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app import strict_json
-from app.errors import BadResponse, NoPermission, WindowTooWide
+from app.base import exact_json
+from app.base.errors import BadResponse, NoPermission, WindowTooWide
+from app.base.readings import JsonObject
 from app.microshare.verdict import Question
-from app.model import JsonObject
 
 PER_PAGE = 999
 _MOST_PAGES = 1_000
@@ -195,4 +195,4 @@ def _count(stated: Any) -> int | None:
 
 
 def _fingerprint(obj: JsonObject) -> bytes:
-    return hashlib.sha256(strict_json.dumps_with_flaws(obj)).digest()
+    return hashlib.sha256(exact_json.dumps_with_flaws(obj)).digest()

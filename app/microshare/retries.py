@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from app.errors import SourceUnavailable
+from app.base.errors import SourceUnavailable
 
 T = TypeVar("T")
 

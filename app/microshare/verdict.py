@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from app import strict_json
-from app.errors import BadResponse, NoPermission, SourceError, SourceRefused, WindowTooWide
+from app.base import exact_json
+from app.base.errors import BadResponse, NoPermission, SourceError, SourceRefused, WindowTooWide
+from app.base.readings import JsonObject
+from app.base.redaction import redact
 from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause
-from app.model import JsonObject
-from app.redaction import redact
 
 _QUOTED_CHARACTERS = 500
 # An error page is searched and quoted from its beginning only.
@@ -93,8 +93,8 @@ def read_json(question: Question, answer: HttpAnswer) -> JsonObject:
     if not answer.body.strip():
         raise BadResponse(f"{where}: an empty answer; if that lasts, ask Microshare about it")
     try:
-        found = strict_json.loads(answer.body)
-    except strict_json.NotJson as error:
+        found = exact_json.loads(answer.body)
+    except exact_json.NotJson as error:
         raise BadResponse(
             f"{where}: no readable JSON ({error}) but {quote_body(answer.body)}; "
             f"if that lasts, see what answers at this address"

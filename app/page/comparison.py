@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
-from app.audit import BEFORE_START, BEHIND, RETENTION, Finding, HubAudit
-from app.instants import hour_of
-from app.lateness import DelayCount
+from app.audit.findings import BEFORE_START, BEHIND, RETENTION, Finding, HubAudit
+from app.base.instants import hour_of
+from app.quality.lateness import DelayCount
 
 _EXCUSED = frozenset({RETENTION, BEFORE_START})
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.instants import HOUR, MILLISECOND, floor_to
-from app.model import Slice
+from app.base.instants import HOUR, MILLISECOND, floor_to
+from app.base.readings import Slice
 from app.page.comparison import Comparison, Hour, total
 
 _DAY = timedelta(days=1)

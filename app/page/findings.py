@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.model import JsonObject, QuarantinedReading, Slice
+from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.page.comparison import Comparison
 
 

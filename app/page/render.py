@@ -15,11 +15,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from app.instants import format_time
+from app.base.instants import format_time
+from app.base.redaction import redact
+from app.base.text import counted, minute, moment, printable, span
 from app.page.coverage import MEANINGS, STATES
 from app.page.view import View
-from app.redaction import redact
-from app.wording import counted, minute, moment, printable, span
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from app.instants import floor_to, parse_time
-from app.model import JsonObject, Slice
-from app.wording import counted, minute, span
+from app.base.instants import floor_to, parse_time
+from app.base.readings import JsonObject, Slice
+from app.base.text import counted, minute, span
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.audit import BEHIND
-from app.instants import parse_time
-from app.lateness import DELAYS_S
-from app.model import JsonObject, Slice
+from app.audit.findings import BEHIND
+from app.base.instants import parse_time
+from app.base.readings import JsonObject, Slice
+from app.base.text import counted, moment, span
 from app.page.comparison import Comparison, Difference, Hour
 from app.page.coverage import Heatmap, heatmap
 from app.page.findings import FeedFindings, Findings, Hub
 from app.page.timeline import Timeline, timeline
-from app.wording import counted, moment, span
+from app.quality.lateness import DELAYS_S
 
 # Lists end here, and say how much they leave out: the page is to be read, the commands give it all.
 MOST_LISTED = 50

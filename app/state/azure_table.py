@@ -55,10 +55,11 @@ from azure.data.tables import (
     UpdateMode,
 )
 
-from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
-from app.instants import format_time, parse_time, utc_now
-from app.model import FeedState, JsonObject, LocationState, QuarantinedReading, Takeover
-from app.settings import StateSettings
+from app.base.checkpoints import FeedState, LocationState, Takeover
+from app.base.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
+from app.base.instants import format_time, parse_time, utc_now
+from app.base.readings import JsonObject, QuarantinedReading
+from app.settings.schema import StateSettings
 from app.state import store
 
 # Azure Table Storage's limits: 64 KiB a property, 1 MiB a row, 1 KiB (512 characters) a key.

@@ -32,9 +32,10 @@ from typing import Any
 
 import filelock
 
-from app.errors import LockHeld, LockLost, StateDamaged, StateError
-from app.instants import format_time, parse_time, utc_now
-from app.model import FeedState, JsonObject, QuarantinedReading
+from app.base.checkpoints import FeedState
+from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
+from app.base.instants import format_time, parse_time, utc_now
+from app.base.readings import JsonObject, QuarantinedReading
 from app.state import store
 
 # What the earlier forwarder wrote for whichever feed it served.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.settings import StateSettings
+from app.settings.schema import StateSettings
 from app.state.store import MendableStore
 
 

@@ -30,27 +30,24 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from app import strict_json
-from app.instants import format_time, parse_time
-from app.model import (
+from app.base import exact_json
+from app.base.checkpoints import (
     Checkpoint,
     Discovery,
     Drift,
     FeedState,
     Gap,
     HubRecord,
-    Ids,
-    JsonObject,
     LocationState,
     Place,
-    QuarantinedReading,
     Seal,
     Seals,
     SeenKey,
     Sensor,
-    Slice,
     Takeover,
 )
+from app.base.instants import format_time, parse_time
+from app.base.readings import Ids, JsonObject, QuarantinedReading, Slice
 
 VERSION = 1
 ID_LENGTH = 16
@@ -340,15 +337,15 @@ def quarantine_document(item: QuarantinedReading) -> bytes:
         "at": format_time(item.at),
     }
     try:
-        reading = strict_json.loads(item.text)
-        return strict_json.dumps(document | {"reading": reading}, indent=1)
-    except strict_json.NotJson:
+        reading = exact_json.loads(item.text)
+        return exact_json.dumps(document | {"reading": reading}, indent=1)
+    except exact_json.NotJson:
         return encode(document | {"reading": item.text.decode("utf-8", "backslashreplace")}, indent=1)
 
 
 def quarantined_from(text: bytes) -> QuarantinedReading:
     """Read what `quarantine_document` wrote. Raises ValueError, saying what cannot be read."""
-    document = strict_json.loads(text)
+    document = exact_json.loads(text)
     with _reading("quarantined reading"):
         return QuarantinedReading(
             feed=_is(str, document["feed"]),
@@ -357,7 +354,7 @@ def quarantined_from(text: bytes) -> QuarantinedReading:
             id=_is(str, document["id"]),
             reason=_is(str, document["reason"]),
             at=parse_time(document["at"]),
-            text=strict_json.dumps(document["reading"]),
+            text=exact_json.dumps(document["reading"]),
         )
 
 

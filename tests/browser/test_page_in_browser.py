@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from app.model import Slice
+from app.base.readings import Slice
 from app.page.findings import Findings
 from tests.findings import BACKUP, DAY, LIVE, MADE, Audited, a_feed, a_status, runs, troubled, well
 

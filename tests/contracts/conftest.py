@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from azure.data.tables import TableServiceClient
 
-from app.settings import StateSettings
+from app.settings.schema import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.json_file import JsonFileStore
 from app.state.store import MendableStore

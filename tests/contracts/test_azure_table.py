@@ -19,9 +19,10 @@ import pytest
 from azure.core.pipeline import Pipeline
 from azure.data.tables import TableClient, TableServiceClient
 
-from app.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
-from app.model import Checkpoint, Discovery, FeedState, LocationState, Place, QuarantinedReading
-from app.settings import StateSettings
+from app.base.checkpoints import Checkpoint, Discovery, FeedState, LocationState, Place
+from app.base.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
+from app.base.readings import QuarantinedReading
+from app.settings.schema import StateSettings
 from app.state.azure_table import AzureTableStore, row_key
 from tests.azurite import Fault, Relay, connection_string, free_port
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from app.errors import LockHeld, LockLost, StateDamaged, StateError
-from app.model import Checkpoint, FeedState, LocationState, QuarantinedReading, Takeover
+from app.base.checkpoints import Checkpoint, FeedState, LocationState, Takeover
+from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
+from app.base.readings import QuarantinedReading
 from app.state.json_file import JsonFileStore
 
 NAME = "peoplecounterstate"

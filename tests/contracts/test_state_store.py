@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import LockHeld, StateDamaged, StateError
-from app.instants import format_time
-from app.model import (
+from app.base.checkpoints import (
     Checkpoint,
     Discovery,
     Drift,
@@ -24,13 +22,14 @@ from app.model import (
     HubRecord,
     LocationState,
     Place,
-    QuarantinedReading,
     Seal,
     SeenKey,
     Sensor,
-    Slice,
     Takeover,
 )
+from app.base.errors import LockHeld, StateDamaged, StateError
+from app.base.instants import format_time
+from app.base.readings import QuarantinedReading, Slice
 from tests.contracts.conftest import StatePlace
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -40,22 +40,23 @@ import azure.eventhub.aio  # noqa: F401 - slow to load, so loaded before forking
 import requests  # noqa: F401 - as above
 from azure.data.tables import TableClient
 
-import app.config_rules  # as above
 import app.feeds.hourly_snapshot
 import app.feeds.people_counter
+import app.settings.rules  # as above
 import app.state.json_file  # noqa: F401 - as above
-from app.budget import Budget
-from app.config import load_settings
-from app.errors import LockHeld, StateError
+from app.base.budget import Budget
+from app.base.checkpoints import FeedState
+from app.base.errors import LockHeld, StateError
+from app.base.instants import format_time, parse_time, utc_now
+from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject, QuarantinedReading
 from app.eventhub.broadcaster import Delivered, News, Opened
-from app.forwarder import Lanes, Wiring, run_forwarder
-from app.instants import format_time, parse_time, utc_now
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
-from app.model import DashboardAnswer, DashboardQuery, FeedState, JsonObject, QuarantinedReading
-from app.report import Report, RunFailed
-from app.settings import HubSettings, Settings
+from app.run.forwarder import Lanes, Wiring, run_forwarder
+from app.run.report import Report, RunFailed
+from app.settings.loading import load_settings
+from app.settings.schema import HubSettings, Settings
 from app.state.azure_table import AzureTableStore
 from app.state.store import RunLock, StateStore, encode, location_document
 from app.wiring import wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from app import instants
+from app.base import instants
 
 
 def main() -> None:

@@ -23,11 +23,12 @@ from typing import Any, Literal, Self
 
 from azure.data.tables import TableServiceClient
 
-from app.config import load_settings
+from app.base.checkpoints import Checkpoint, FeedState
+from app.base.instants import format_time
+from app.base.readings import DashboardAnswer
 from app.feeds.feed import read_answer
-from app.instants import format_time
-from app.model import Checkpoint, DashboardAnswer, FeedState
-from app.settings import Settings
+from app.settings.loading import load_settings
+from app.settings.schema import Settings
 from app.state.opening import open_store
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent

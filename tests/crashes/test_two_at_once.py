@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.instants import format_time
+from app.base.instants import format_time
 from tests.crashes.forks import ROOT
 from tests.crashes.ground import LEASE_OVER, LOCKED, NAMES, STATE_NAMES, Ground, Hanging
 

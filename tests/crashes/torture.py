@@ -34,7 +34,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app.instants import MILLISECOND, floor_to
+from app.base.instants import MILLISECOND, floor_to
 from tests import faults_document
 from tests.azurite import AzuriteMissing, Fault, running_azurite
 from tests.crashes.enumeration import STORES

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 from tests import faults_document
 from tests.faults.case import Case
 from tests.faults.matrix import CASES

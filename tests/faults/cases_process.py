@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from app.budget import Budget
-from app.instants import parse_time
+from app.base.budget import Budget
+from app.base.instants import parse_time
 from emulators.microshare import Request, Response
 from tests.faults.case import Case
 from tests.faults.cases_source import M, T, all_moved, nothing_moved

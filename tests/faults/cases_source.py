@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from app.instants import EPOCH, parse_time
+from app.base.instants import EPOCH, parse_time
 from app.state.opening import open_store
 from emulators.estate import Building
 from emulators.microshare import Request, Response

@@ -17,8 +17,8 @@ from datetime import timedelta
 
 from azure.data.tables import TableServiceClient, UpdateMode
 
-from app.instants import HOUR
-from app.model import LocationState
+from app.base.checkpoints import LocationState
+from app.base.instants import HOUR
 from app.state.azure_table import row_key
 from app.wiring import wire
 from emulators.microshare import Request, Response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from app.instants import parse_time
+from app.base.instants import parse_time
 from tests.canaries import shown_in
 from tests.faults.scene import Outcome, Scene, entry_text
 

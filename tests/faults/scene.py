@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.budget import Budget
-from app.cli.edge import explain
-from app.config import APP_ROOT
-from app.forwarder import run_forwarder
+from app.base.budget import Budget
+from app.base.checkpoints import Gap
+from app.cli.session import explain
 from app.microshare.client import MicroshareClient
-from app.model import Gap
-from app.report import Report, RunFailed
-from app.settings import Settings
+from app.run.forwarder import run_forwarder
+from app.run.report import Report, RunFailed
+from app.settings.loading import APP_ROOT
+from app.settings.schema import Settings
 from app.wiring import wire
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator

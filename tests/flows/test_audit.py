@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from app.audit import Finding, HubAudit
-from app.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
-from app.budget import Budget
-from app.errors import ForwarderError
+from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
+from app.audit.findings import Finding, HubAudit
+from app.audit.repair import Outcome, plan_repair, repair
+from app.base.budget import Budget
+from app.base.checkpoints import Gap
+from app.base.errors import ForwarderError
+from app.base.instants import format_time, parse_time
+from app.base.readings import Slice
 from app.feeds import hourly_snapshot
-from app.instants import format_time, parse_time
-from app.model import Gap, Slice
-from app.repair import Outcome, plan_repair, repair
 from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent

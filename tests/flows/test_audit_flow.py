@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.instants import parse_time, utc_now
+from app.base.instants import parse_time, utc_now
 from app.state.json_file import JsonFileStore
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent

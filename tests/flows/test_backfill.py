@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from azure.data.tables import TableServiceClient
 
-from app.config import APP_ROOT
-from app.instants import floor_to, format_time, parse_time, utc_now
+from app.base.instants import floor_to, format_time, parse_time, utc_now
+from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator, Request, Response

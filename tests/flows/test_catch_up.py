@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from app.budget import Budget
-from app.instants import parse_time
-from app.report import Report
+from app.base.budget import Budget
+from app.base.instants import parse_time
+from app.run.report import Report
 from emulators.estate import Building, Estate
 from emulators.microshare import Request
 from tests.site import START, Clock, Site, bodies, is_ordered, same

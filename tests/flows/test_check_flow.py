@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.instants import parse_time
+from app.base.instants import parse_time
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from azure.data.tables import TableServiceClient
 
-from app.config import APP_ROOT, load_settings
-from app.errors import HubRefused, HubUnreachable
+from app.base.errors import HubRefused, HubUnreachable
 from app.eventhub.reader import HubReader, Received
+from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response

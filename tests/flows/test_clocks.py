@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.instants import parse_time
+from app.base.instants import parse_time
 from tests.site import START, Clock, Site, bodies, is_ordered, same
 
 HOUR = timedelta(hours=1)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from app.budget import Budget
-from app.errors import LockHeld, StateTooLarge
-from app.instants import parse_time
-from app.log import configure_logging
-from app.model import FeedState
+from app.base.budget import Budget
+from app.base.checkpoints import FeedState
+from app.base.errors import LockHeld, StateTooLarge
+from app.base.instants import parse_time
+from app.base.log import configure_logging
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate

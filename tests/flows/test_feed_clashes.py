@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.report import Report
+from app.run.report import Report
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.instants import format_time, parse_time
-from app.report import Report
+from app.base.instants import format_time, parse_time
+from app.run.report import Report
 from emulators.estate import Building, Estate
 from tests.site import START, Clock, Site
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import HubUnreachable
+from app.base.errors import HubUnreachable
 from app.eventhub.reader import HubReader, Received
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from app.budget import Budget
+from app.base.budget import Budget
 from emulators.eventhubs import StoredEvent
 from tests.site import START, Clock, Site, bodies, same
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app.instants import utc_now
-from app.log import LOGGER_NAME, configure_logging
+from app.base.instants import utc_now
+from app.base.log import LOGGER_NAME, configure_logging
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.desk import Desk, words

@@ -19,8 +19,8 @@ import click
 import pytest
 
 from app.cli import COMMANDS, commands
-from app.config import load_settings
-from app.forwarder import run_forwarder
+from app.run.forwarder import run_forwarder
+from app.settings.loading import load_settings
 from app.wiring import wire
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.instants import parse_time
+from app.base.instants import parse_time
 from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator

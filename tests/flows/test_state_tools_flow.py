@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from app.base.instants import format_time, parse_time
+from app.base.readings import Slice
 from app.cli import main
-from app.config import APP_ROOT
-from app.instants import format_time, parse_time
-from app.model import Slice
+from app.settings.loading import APP_ROOT
 from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator

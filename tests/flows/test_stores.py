@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from azure.data.tables import TableServiceClient
 
-from app.errors import LockHeld
+from app.base.errors import LockHeld
 from app.wiring import wire
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator

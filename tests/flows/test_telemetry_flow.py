@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.desk import Desk
@@ -80,8 +80,13 @@ def test_without_the_switch_nothing_is_sent_and_nothing_of_it_is_loaded(
     )
 
     loaded = [line.split("|")[-1].strip() for line in ended.stderr.splitlines() if "import time:" in line]
-    assert "app.forwarder" in loaded
-    watchers = ("opentelemetry", "azure.monitor", "app.telemetry", "app.azure_monitor")
+    assert "app.run.forwarder" in loaded
+    watchers = (
+        "opentelemetry",
+        "azure.monitor",
+        "app.telemetry.run_telemetry",
+        "app.telemetry.azure_monitor",
+    )
     assert [name for name in loaded if name.startswith(watchers)] == []
     assert ingestion.paths == []
 

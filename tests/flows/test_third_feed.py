@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from app.config import APP_ROOT, schedule
 from app.feeds.people_counter import PeopleCounterFeed
+from app.settings.loading import APP_ROOT, schedule
 from tests.site import START, Site, bodies, same
 
 ENTRY = """

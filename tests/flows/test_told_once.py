@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.log import LOGGER_NAME, configure_logging
+from app.base.log import LOGGER_NAME, configure_logging
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator

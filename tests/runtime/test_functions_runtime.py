@@ -14,9 +14,9 @@ from typing import Protocol
 
 import pytest
 
-from app.config import load_settings
-from app.errors import SettingsError
-from app.instants import HOUR, floor_to, utc_now
+from app.base.errors import SettingsError
+from app.base.instants import HOUR, floor_to, utc_now
+from app.settings.loading import load_settings
 from emulators.estate import Estate
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator

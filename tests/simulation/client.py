@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.budget import Budget
-from app.clocks import LARGEST_SKEW, ApiClock, LeftOut
-from app.errors import (
+from app.base.budget import Budget
+from app.base.checkpoints import Place
+from app.base.clocks import LARGEST_SKEW, ApiClock, LeftOut
+from app.base.errors import (
     AuthError,
     BadResponse,
     Interrupted,
@@ -20,10 +21,10 @@ from app.errors import (
     SourceUnavailable,
     WindowTooWide,
 )
+from app.base.readings import DashboardAnswer, DashboardQuery
 from app.microshare.discovery import Found
 from app.microshare.paging import Page, read_all_pages
 from app.microshare.verdict import Question
-from app.model import DashboardAnswer, DashboardQuery, Place
 from tests.simulation.process import Process
 from tests.simulation.source import HOUR, Source, Version
 

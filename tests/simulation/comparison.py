@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from app.instants import hour_of
-from app.model import Gap, LocationState, Slice
+from app.base.checkpoints import Gap, LocationState
+from app.base.instants import hour_of
+from app.base.readings import Slice
 from tests.simulation.oracle import Oracle, Sender
 from tests.simulation.source import DAY, HOUR, Building, Version
 

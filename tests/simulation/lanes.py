@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from app.budget import Budget
-from app.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable
+from app.base.budget import Budget
+from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable
 from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
-from app.settings import HubSettings
+from app.settings.schema import HubSettings
 from tests.simulation.process import Process
 
 _SEND_TIMEOUT_S = 60.0

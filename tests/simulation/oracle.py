@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from app.base.checkpoints import LocationState
+from app.base.instants import format_time, hour_of
+from app.base.readings import Event, QuarantinedReading, Slice
 from app.eventhub.broadcaster import Delivery
-from app.instants import format_time, hour_of
-from app.model import Event, LocationState, QuarantinedReading, Slice
-from app.settings import FeedSettings
+from app.settings.schema import FeedSettings
 from tests.simulation.source import DAY, LARGE_BYTES, REC_TYPES, Source, Version
 
 _Pair = tuple[str, str]

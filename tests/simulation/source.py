@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.instants import MILLISECOND, format_time, hour_of
-from app.model import Slice
+from app.base.instants import MILLISECOND, format_time, hour_of
+from app.base.readings import Slice
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)

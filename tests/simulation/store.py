@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.errors import LockHeld, StateConflict, StateError, StateTooLarge
-from app.model import FeedState, JsonObject, LocationState, QuarantinedReading
+from app.base.checkpoints import FeedState, LocationState
+from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
+from app.base.readings import JsonObject, QuarantinedReading
 from app.state.store import (
     RunLock,
     decode,

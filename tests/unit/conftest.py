@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
 from tests.commands import ENVIRONMENT, Call, Ended
 

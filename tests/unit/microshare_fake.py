@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 import responses
 
-from app.budget import Budget
+from app.base.budget import Budget
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.settings import MicroshareSettings
+from app.settings.schema import MicroshareSettings
 
 APP, AUTH, API = "https://app.example.test", "https://auth.example.test", "https://api.example.test"
 PASSWORD = "not-a-real-password"

@@ -1,77 +1,40 @@
+"""The rooms of app/ and who may use whom; each library in its one place."""
+
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BASE = {
-    "certificates",
-    "clocks",
-    "model",
-    "instants",
-    "wording",
-    "strict_json",
-    "budget",
-    "errors",
-    "redaction",
-    "log",
-    "settings",
-    "version",
-}
-# From the bottom up: a module may import what stands in its own line or above.
-LAYERS = [
-    BASE,
-    {
-        "planning",
-        "feeds",
-        "microshare",
-        "eventhub",
-        "state",
-        "schedule",
-        "report",
-        "lateness",
-        "outages",
-        "fetching",
-        "ncrontab",
-        "proof",
-        "drift",
-    },
-    {"ledger", "delivery", "locations", "audit", "tally", "observer"},
-    {"forwarder"},
-    {
-        "connection_strings",
-        "feed_checks",
-        "config_text",
-        "config_rules",
-        "config",
-        "wiring",
-        "backfill",
-        "page",
-        "telemetry",
-        "azure_monitor",
-        "auditor",
-        "repair",
-    },
-    {"timer", "cli", "__main__"},
-]
-# Parts of the second layer that must not know one another.
-APART = {"feeds", "microshare", "state", "planning"}
+# From the top down, as a reading flows: a room uses rooms of the rows below its own, and no other.
+# What stands in one row does not know one another; modules within a folder may.
+ROWS = (
+    ("__main__",),
+    ("cli", "timer"),
+    ("page", "wiring"),
+    ("audit", "health", "telemetry"),
+    ("run",),
+    ("microshare", "feeds", "eventhub", "state"),
+    ("settings", "quality"),
+    ("base",),
+)
+AT_THE_ROOT = {"__init__.py", "__main__.py", "timer.py", "wiring.py"}
 SDKS = {
     "requests": "app/microshare/http.py",
     "tenacity": "app/microshare/retries.py",
     "filelock": "app/state/json_file.py",
-    "pydantic": "app/config_rules.py",
-    "yaml": "app/config_text.py",
-    "dotenv": "app/config_text.py",
-    "simplejson": "app/strict_json.py",
+    "pydantic": "app/settings/rules.py",
+    "yaml": "app/settings/document.py",
+    "dotenv": "app/settings/document.py",
+    "simplejson": "app/base/exact_json.py",
     "azure.data": "app/state/azure_table.py",
     "jinja2": "app/page/render.py",
-    "azure.monitor": "app/azure_monitor.py",
-    "opentelemetry": "app/azure_monitor.py",
+    "azure.monitor": "app/telemetry/azure_monitor.py",
+    "opentelemetry": "app/telemetry/azure_monitor.py",
 }
 
 
@@ -80,33 +43,52 @@ def sources() -> list[Path]:
 
 
 def imports(file: Path) -> Iterator[str]:
+    """Give the modules that a file imports, at whatever place in it."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            if node.module == "app":
-                yield from (f"app.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def part_of(name: str) -> str:
-    return name.split(".")[1]
+def room_of(module: str) -> str:
+    return module.split(".")[1]
 
 
-def layer_of(part: str) -> int:
-    return next(at for at, layer in enumerate(LAYERS) if part in layer)
+def row_of(room: str) -> int:
+    return next(at for at, row in enumerate(ROWS) if room in row)
 
 
 @pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(ROOT / "app")))
 def test_imports_point_down(file: Path) -> None:
     if file == ROOT / "app" / "__init__.py":
         return
-    part = file.relative_to(ROOT / "app").parts[0].removesuffix(".py")
-    imported = {part_of(name) for name in imports(file) if name.startswith("app.")} - {part}
+    room = file.relative_to(ROOT / "app").parts[0].removesuffix(".py")
+    used = {room_of(name) for name in imports(file) if name.startswith("app.")} - {room}
 
-    assert {name for name in imported if layer_of(name) > layer_of(part)} == set()
-    if part in APART:
-        assert imported & APART == set()
+    assert {name for name in used if row_of(name) <= row_of(room)} == set()
+
+
+def test_the_root_holds_what_puts_the_rooms_together_and_nothing_else() -> None:
+    assert {path.name for path in (ROOT / "app").glob("*.py")} == AT_THE_ROOT
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources()}
+    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    arrows = {name: set(imports(path)) & modules.keys() - {name} for name, path in modules.items()}
+
+    assert circles_in(arrows) == []
+
+
+def circles_in(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Give what is left when whatever uses nothing that is left has been taken away, again and again."""
+    left = dict(arrows)
+    while free := [name for name, used in left.items() if not used & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
 
 
 @pytest.mark.parametrize(("sdk", "place"), SDKS.items())
@@ -150,4 +132,4 @@ def test_the_environment_is_read_in_one_place() -> None:
         if re.search(r"os\.environ(?!\.setdefault)|os\.getenv", file.read_text())
     }
 
-    assert found == {"app/config.py"}
+    assert found == {"app/settings/loading.py"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.audit import (
+from app.audit.findings import (
     Counts,
     Delivered,
     Finding,
@@ -19,9 +19,10 @@ from app.audit import (
     slot_of,
     written_time,
 )
-from app.instants import format_time
-from app.model import Checkpoint, Gap, HubRecord, LocationState, Reading, Slice
-from app.planning import Limits
+from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
+from app.base.instants import format_time
+from app.base.readings import Reading, Slice
+from app.run.planning import Limits
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,11 +13,11 @@ import pytest
 from azure.functions.timer import TimerRequest
 
 import function_app
-from app import log
-from app.config import APP_ROOT
-from app.lateness import Lateness
-from app.model import Drift
-from app.report import Failure, HubReport, Quarantined, Report
+from app.base import log
+from app.base.checkpoints import Drift
+from app.quality.lateness import Lateness
+from app.run.report import Failure, HubReport, Quarantined, Report
+from app.settings.loading import APP_ROOT
 
 AZURE = APP_ROOT / "deploy" / "azure"
 QUERIES = {path.stem: path.read_text() for path in sorted((AZURE / "queries").glob("*.kql"))}

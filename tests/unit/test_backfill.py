@@ -6,13 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.backfill import Backfill, Held, first_state, summed
-from app.errors import BadResponse
+from app.base.checkpoints import Checkpoint, LocationState
+from app.base.errors import BadResponse
+from app.base.readings import DashboardAnswer, Event, Slice
 from app.eventhub.reader import Received
 from app.feeds.feed import Feed, load_feed, read_answer
-from app.model import Checkpoint, DashboardAnswer, Event, LocationState, Slice
-from app.report import HubReport, Report
-from app.settings import FeedSettings, HubSettings, MicroshareSettings, RunSettings, Settings, StateSettings
+from app.run.backfill import Backfill, Held, first_state, summed
+from app.run.report import HubReport, Report
+from app.settings.schema import (
+    FeedSettings,
+    HubSettings,
+    MicroshareSettings,
+    RunSettings,
+    Settings,
+    StateSettings,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.budget import Budget
-from app.errors import Interrupted
+from app.base.budget import Budget
+from app.base.errors import Interrupted
 
 
 class Monotonic:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from app.base.instants import parse_time
+from app.base.version import VERSION
 from app.cli.check_host import disk_findings, mount_type, packages_finding, python_finding
-from app.config import APP_ROOT
-from app.connection_strings import signature_end
-from app.instants import parse_time
+from app.settings.connection_strings import signature_end
+from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
-from app.version import VERSION
 from tests.commands import Call
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import click
 import pytest
 
+from app.base.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
+from app.base.instants import parse_time
+from app.base.redaction import register_secret
+from app.base.text import minute, printable, said_and_advised, span
 from app.cli import COMMANDS, commands
-from app.cli.edge import explain, find_hub, said_and_advised, worst
 from app.cli.output import Column, Output, table, text
-from app.config import APP_ROOT, load_settings
-from app.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
-from app.instants import parse_time
-from app.redaction import register_secret
+from app.cli.session import explain, find_hub, worst
+from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
-from app.wording import minute, printable, span
 from tests.commands import FALSE_KEY, HUB, Call
 
 # --- exit statuses ----------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.clocks import ApiClock, Clocks
-from app.errors import ClocksDiffer
-from app.version import RELEASED
+from app.base.clocks import ApiClock, Clocks
+from app.base.errors import ClocksDiffer
+from app.base.version import RELEASED
 
 NOW = datetime(2027, 3, 2, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from app.config import APP_ROOT, load_settings, schedule
-from app.errors import SettingsError
-from app.redaction import redact
-from app.settings import (
+from app.base.errors import SettingsError
+from app.base.redaction import redact
+from app.settings.loading import APP_ROOT, load_settings, schedule
+from app.settings.schema import (
     FeedSettings,
     HubSettings,
     MicroshareSettings,

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.delivery import dispatch
+from app.base.checkpoints import Checkpoint
+from app.base.instants import format_time, parse_time
+from app.base.readings import DashboardAnswer, Reading, Slice
 from app.feeds.feed import load_feed, read_answer
-from app.fetching import Fetched
-from app.instants import format_time, parse_time
-from app.model import Checkpoint, DashboardAnswer, Reading, Slice
-from app.planning import Group
-from app.settings import FeedSettings
+from app.run.delivery import dispatch
+from app.run.fetching import Fetched
+from app.run.planning import Group
+from app.settings.schema import FeedSettings
 
 FEED = load_feed("hourly_snapshot")
 SETTINGS = FeedSettings("hourly_snapshot", "view", ("room",), "0 0 * * * *", timedelta(hours=6))

@@ -8,10 +8,10 @@ import click
 import pytest
 import yaml
 
-from app import log
+from app.base import log
 from app.cli import COMMANDS, commands
-from app.config import APP_ROOT
-from app.telemetry import METRICS
+from app.settings.loading import APP_ROOT
+from app.telemetry.run_telemetry import METRICS
 
 DOCS = {path.name: path.read_text() for path in (APP_ROOT / "docs").glob("*.md")}
 README = (APP_ROOT / "README.md").read_text()

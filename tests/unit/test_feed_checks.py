@@ -12,11 +12,11 @@ from types import ModuleType
 
 import pytest
 
-from app.errors import SettingsError
-from app.feed_checks import check_feeds
+from app.base.checkpoints import FeedState
+from app.base.errors import SettingsError
 from app.feeds.people_counter import PeopleCounterFeed
-from app.model import FeedState
-from app.settings import FeedSettings, MicroshareSettings, RunSettings, Settings, StateSettings
+from app.run.feed_checks import check_feeds
+from app.settings.schema import FeedSettings, MicroshareSettings, RunSettings, Settings, StateSettings
 from app.state.json_file import JsonFileStore
 from tests.unit.microshare_fake import SETTINGS as MICROSHARE
 

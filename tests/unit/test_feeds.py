@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.errors import BadResponse, SettingsError
+from app.base.checkpoints import Checkpoint
+from app.base.errors import BadResponse, SettingsError
+from app.base.exact_json import loads
+from app.base.readings import DashboardAnswer, DashboardQuery, Event, Reading, Slice
 from app.feeds import hourly_snapshot, people_counter
 from app.feeds.feed import count_lines, load_feed, read_answer
-from app.model import Checkpoint, DashboardAnswer, DashboardQuery, Event, Reading, Slice
-from app.settings import FeedSettings
-from app.strict_json import loads
+from app.settings.schema import FeedSettings
 
 LOCATION = "Example Beacon House"
 WINDOW = Slice(datetime(2025, 11, 12, 8, tzinfo=UTC), datetime(2025, 11, 12, 9, tzinfo=UTC))

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.errors import SourceUnavailable, WindowTooWide
+from app.base.errors import SourceUnavailable, WindowTooWide
+from app.base.instants import format_time
+from app.base.readings import DashboardAnswer, Reading, Slice
 from app.feeds.feed import read_answer
-from app.fetching import Fetched, fetch_slice
-from app.instants import format_time
-from app.model import DashboardAnswer, Reading, Slice
+from app.run.fetching import Fetched, fetch_slice
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

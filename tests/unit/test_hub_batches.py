@@ -6,10 +6,10 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDataSendError, EventHubError
 
-from app.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
+from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
+from app.base.readings import Event, Reading
 from app.eventhub.hub import Packed, pack, partition_key, translate
-from app.model import Event, Reading
-from app.settings import HubSettings
+from app.settings.schema import HubSettings
 
 HUB = HubSettings("h.example.test/e", "eu", "h.example.test", "e")
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.lateness import DelayCount, Lateness, Latenesses, first_seen, is_steady, near_far_edge
-from app.model import Checkpoint, Reading
+from app.base.checkpoints import Checkpoint
+from app.base.readings import Reading
+from app.quality.lateness import DelayCount, Lateness, Latenesses, first_seen, is_steady, near_far_edge
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

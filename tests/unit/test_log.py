@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from app.log import configure_logging, get_log
-from app.redaction import register_secret
+from app.base.log import configure_logging, get_log
+from app.base.redaction import register_secret
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from app.config import APP_ROOT
+from app.settings.loading import APP_ROOT
 
 # A line, and a line of a library with a line break, of each level that matters.
 _TALK = """
 import logging
-from app.log import configure_logging, get_log
-from app.config import journal_stream
+from app.base.log import configure_logging, get_log
+from app.settings.loading import journal_stream
 configure_logging("INFO", to_stderr=True, as_text=AS_TEXT, journal_stream=journal_stream())
 log = get_log(run="r1", feed="people_counter")
 log.info("run.started")

@@ -13,10 +13,10 @@ import pytest
 import requests
 import responses
 
-from app.budget import Budget
-from app.errors import AuthError, Interrupted, SourceUnavailable
+from app.base.budget import Budget
+from app.base.errors import AuthError, Interrupted, SourceUnavailable
+from app.base.redaction import redact
 from app.microshare.auth import Token, TokenCache
-from app.redaction import redact
 from tests.unit.microshare_fake import (
     API_KEY,
     APP,

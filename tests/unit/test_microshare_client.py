@@ -15,8 +15,9 @@ import pytest
 import requests
 import responses
 
-from app.budget import Budget
-from app.errors import (
+from app.base.budget import Budget
+from app.base.checkpoints import Place
+from app.base.errors import (
     AuthError,
     BadResponse,
     Interrupted,
@@ -26,12 +27,12 @@ from app.errors import (
     SourceUnavailable,
     WindowTooWide,
 )
+from app.base.readings import DashboardAnswer, DashboardQuery, Slice
 from app.feeds.feed import load_feed
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
-from app.model import DashboardAnswer, DashboardQuery, Place, Slice
-from app.settings import FeedSettings
+from app.settings.schema import FeedSettings
 from tests.unit.microshare_fake import NOW, PASSWORD, Answer, FakeMicroshare, page, session
 
 DAY = Slice(datetime(2025, 11, 12, tzinfo=UTC), datetime(2025, 11, 13, tzinfo=UTC))

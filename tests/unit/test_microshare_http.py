@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import BadResponse, SourceRefused
+from app.base.errors import BadResponse, SourceRefused
 from app.microshare.http import Http
 from app.microshare.retries import PassingTrouble
 from tests.tls import Authority

@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from app.instants import format_time, parse_time
-from app.ncrontab import times_after, times_before
+from app.base.instants import format_time, parse_time
+from app.settings.ncrontab import times_after, times_before
 
 # A Monday.
 NOON = parse_time("2026-03-02T12:00:00Z")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from app.audit import HubAudit
-from app.instants import HOUR
-from app.lateness import DelayCount
-from app.model import Slice
+from app.audit.findings import HubAudit
+from app.base.instants import HOUR
+from app.base.readings import Slice
+from app.base.redaction import register_secret
 from app.page.coverage import MOST_CELLS, MOST_ROWS
 from app.page.findings import FeedFindings, Findings
 from app.page.render import render
 from app.page.view import MOST_LISTED, FeedView, Share, Trouble, Verdict, make_view
-from app.redaction import register_secret
+from app.quality.lateness import DelayCount
 from tests.findings import (
     BACKUP,
     DAY,

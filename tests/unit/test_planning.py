@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.model import Checkpoint, Slice
-from app.planning import Group, Limits, group_hubs, halve, plan_slice, read_floor
+from app.base.checkpoints import Checkpoint
+from app.base.readings import Slice
+from app.run.planning import Group, Limits, group_hubs, halve, plan_slice, read_floor
 
 HOUR = timedelta(hours=1)
 LIMITS = Limits(look_back=HOUR, slice_length=24 * HOUR, record_limit=999)
@@ -65,6 +66,26 @@ def test_nothing_is_planned_at_the_horizon() -> None:
     group = Group("A", ("h",), Checkpoint(at(2), at(1), {}), at(2))
 
     assert plan_slice(group, at(2), LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    ("behind", "planned"),
+    [
+        (timedelta(milliseconds=1), True),
+        (timedelta(seconds=1), True),
+        (timedelta(milliseconds=1_001), False),
+        (3 * HOUR, False),
+    ],
+    ids=["a millisecond", "as exact as a Date is", "more than that", "hours"],
+)
+def test_nothing_is_planned_for_a_position_that_is_ahead_of_the_horizon(
+    behind: timedelta, planned: bool
+) -> None:
+    group = Group("A", ("h",), Checkpoint(at(2, 12), at(1)), at(2, 6))
+
+    slices = plan_slice(group, at(2, 12) - behind, LIMITS)
+
+    assert slices == (Slice(at(2, 6), at(2, 12) - behind) if planned else None)
 
 
 def test_catch_up_slices_end_on_the_grid_of_the_day() -> None:

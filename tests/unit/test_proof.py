@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model import Checkpoint, Gap, LocationState, Reading, Seals, Slice
-from app.proof import compare, gaps_of, is_due, questions, seal, sealed, unprovable
+from app.base.checkpoints import Checkpoint, Gap, LocationState, Seals
+from app.base.readings import Reading, Slice
+from app.quality.hourly_digests import compare, gaps_of, is_due, questions, seal, sealed, unprovable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

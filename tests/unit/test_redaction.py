@@ -5,8 +5,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.errors import ForwarderError
-from app.redaction import redact, register_secret
+from app.base.errors import ForwarderError
+from app.base.redaction import redact, register_secret
 
 SECRET = 'false[secret] "with" #signs&+%'
 register_secret(SECRET)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.model import Checkpoint, Slice
-from app.planning import Group
-from app.schedule import Schedule
+from app.base.checkpoints import Checkpoint
+from app.base.readings import Slice
+from app.run.planning import Group
+from app.run.schedule import Schedule
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.base.checkpoints import Checkpoint
+from app.base.instants import MILLISECOND, format_time, hour_of
+from app.base.readings import DashboardAnswer, Event, Reading, Slice
 from app.eventhub.hub import pack
 from app.feeds.feed import read_answer
 from app.feeds.hourly_snapshot import FEED as SNAPSHOTS
 from app.feeds.people_counter import FEED as PEOPLE
-from app.fetching import Fetched, fetch_slice
-from app.instants import MILLISECOND, format_time, hour_of
-from app.model import Checkpoint, DashboardAnswer, Event, Reading, Slice
-from app.planning import Group, Limits, group_hubs, halve, plan_slice, read_floor
-from app.settings import FeedSettings
+from app.run.fetching import Fetched, fetch_slice
+from app.run.planning import Group, Limits, group_hubs, halve, plan_slice, read_floor
+from app.settings.schema import FeedSettings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)

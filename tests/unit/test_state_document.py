@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.model import (
+from app.base.checkpoints import (
     Checkpoint,
     Discovery,
     Drift,
@@ -22,13 +22,12 @@ from app.model import (
     HubRecord,
     LocationState,
     Place,
-    QuarantinedReading,
     Seal,
     SeenKey,
     Sensor,
-    Slice,
     Takeover,
 )
+from app.base.readings import QuarantinedReading, Slice
 from app.state.store import (
     check_version,
     decode,

@@ -13,28 +13,17 @@ from typing import Any
 
 import pytest
 
-from app import strict_json
+from app.base import exact_json
+from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seal, Takeover
+from app.base.readings import DashboardAnswer, QuarantinedReading, Reading, Slice
 from app.cli import main
-from app.config import APP_ROOT
 from app.feeds.feed import load_feed, read_answer
 from app.feeds.quarantine import NotForwardable, event_again, quarantine_text
-from app.model import (
-    Checkpoint,
-    DashboardAnswer,
-    FeedState,
-    Gap,
-    HubRecord,
-    LocationState,
-    QuarantinedReading,
-    Reading,
-    Seal,
-    Slice,
-    Takeover,
-)
-from app.settings import FeedSettings
+from app.settings.loading import APP_ROOT
+from app.settings.schema import FeedSettings
+from app.state.edits import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
 from app.state.json_file import JsonFileStore
 from app.state.store import encode, whole_document
-from app.state.surgery import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
 from tests.commands import Call, Ended
 
 HOUR = timedelta(hours=1)
@@ -300,7 +289,7 @@ def quarantined(
     feed: str, data: Any, reason: str = "larger than a message"
 ) -> tuple[Reading, QuarantinedReading]:
     """Quarantine the one entry of an object, as an answer brought it."""
-    answer = DashboardAnswer(({"data": strict_json.loads(data)},))
+    answer = DashboardAnswer(({"data": exact_json.loads(data)},))
     reading = read_answer(load_feed(feed).rec_type, "Mill", answer)[0]
     item = QuarantinedReading(feed, "Mill", [A], reading.id, reason, NOON, quarantine_text(reading))
     return reading, item
@@ -324,7 +313,7 @@ def test_a_reading_out_of_quarantine_is_the_event_it_would_have_been(settings: F
         expected.properties,
         "Mill",
     )
-    assert strict_json.loads(event.body) == strict_json.loads(expected.body)
+    assert exact_json.loads(event.body) == exact_json.loads(expected.body)
 
 
 _UNFIT = {

@@ -13,24 +13,22 @@ from typing import Any
 
 import pytest
 
-from app.cli.health import Kept, judge
-from app.config import APP_ROOT, load_settings
-from app.instants import format_time, parse_time, utc_now
-from app.model import (
+from app.base.checkpoints import (
     Checkpoint,
     Discovery,
     Drift,
     FeedState,
     Gap,
     HubRecord,
-    JsonObject,
     LocationState,
     Place,
-    QuarantinedReading,
-    Slice,
     Takeover,
 )
-from app.settings import Settings
+from app.base.instants import format_time, parse_time, utc_now
+from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.health.feed_health import Kept, judge
+from app.settings.loading import APP_ROOT, load_settings
+from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
 from tests.commands import HUB, Call
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.audit import Delivered, Finding, Published
-from app.tally import Tally
+from app.audit.findings import Delivered, Finding, Published
+from app.audit.tally import Tally
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from app.lateness import Lateness
-from app.log import LOGGER_NAME, configure_logging
-from app.model import Gap, Slice
-from app.redaction import redact, register_secret
-from app.report import Failure, HubReport, Quarantined, Report
-from app.settings import TelemetrySettings
-from app.telemetry import METRICS, Span, Spans, exporter, measurements, span_of
+from app.base.checkpoints import Gap
+from app.base.log import LOGGER_NAME, configure_logging
+from app.base.readings import Slice
+from app.base.redaction import redact, register_secret
+from app.quality.lateness import Lateness
+from app.run.report import Failure, HubReport, Quarantined, Report
+from app.settings.schema import TelemetrySettings
+from app.telemetry.azure_monitor import send
+from app.telemetry.run_telemetry import METRICS, Span, Spans, exporter, measurements, span_of
 from tests.ingestion import FALSE_KEY, Ingestion
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -119,7 +121,7 @@ def test_metrics_and_the_trace_arrive_as_one_run_under_the_invocation(
     with pytest.raises(ValueError, match="no answer"), spans.of("query", location="Quay+One"):
         raise ValueError("no answer")
 
-    exporter(settings, spans, TRACEPARENT)(REPORT, 60.0)
+    exporter(settings, spans, send, TRACEPARENT)(REPORT, 60.0)
 
     assert ingestion.metrics() == MEASURED
     run, query = sorted(ingestion.data("RemoteDependencyData"), key=lambda span: span["name"], reverse=True)
@@ -140,7 +142,7 @@ def test_a_second_run_of_the_process_is_measured_on_its_own(
     settings: TelemetrySettings, ingestion: Ingestion
 ) -> None:
     for _ in range(2):
-        exporter(settings, Spans())(REPORT, 60.0)
+        exporter(settings, Spans(), send)(REPORT, 60.0)
 
     assert ingestion.metrics() == MEASURED
     assert len({span["tags"]["ai.operation.id"] for span in ingestion.data("RemoteDependencyData")}) == 2
@@ -149,9 +151,11 @@ def test_a_second_run_of_the_process_is_measured_on_its_own(
 def test_nothing_of_the_exporter_goes_on_when_the_run_is_over(settings: TelemetrySettings) -> None:
     before = set(threading.enumerate())
 
-    exporter(settings, Spans())(REPORT, 60.0)
+    exporter(settings, Spans(), send)(REPORT, 60.0)
 
-    assert [thread for thread in set(threading.enumerate()) - before if thread.name != "telemetry"] == []
+    # The stand-in's threads are not the exporter's.
+    ours = [found for found in set(threading.enumerate()) - before if "process_request" not in found.name]
+    assert [thread for thread in ours if thread.name != "telemetry"] == []
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_what_is_not_taken_is_one_line_without_a_secret(
     assert callable(fault)
     fault(ingestion)
 
-    exporter(settings, Spans())(REPORT, 0.0 if ingestion.stalled else 60.0)
+    exporter(settings, Spans(), send)(REPORT, 0.0 if ingestion.stalled else 60.0)
 
     [line] = said_in(caplog)
     assert (line["event"], line["run"], line["feed"]) == ("telemetry.failed", "r1", "people_counter")
@@ -186,7 +190,7 @@ def test_what_is_not_taken_is_one_line_without_a_secret(
 def test_a_connection_string_the_exporter_refuses_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     configure_logging("INFO", to_stderr=False)
 
-    exporter(TelemetrySettings("InstrumentationKey=no-key", "x"), Spans())(REPORT, 60.0)
+    exporter(TelemetrySettings("InstrumentationKey=no-key", "x"), Spans(), send)(REPORT, 60.0)
 
     [line] = said_in(caplog)
     assert "nvalid instrumentation key" in line["error"]

@@ -1,0 +1,1 @@
+"""The source against the hubs, reading by reading, and repair."""

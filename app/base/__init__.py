@@ -1,0 +1,1 @@
+"""What every room speaks: readings, checkpoints, instants, errors, text, log."""

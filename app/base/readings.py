@@ -1,0 +1,109 @@
+"""A reading, and what it is on its way: the slice, the question, the answer, the event. Frozen, no effects.
+
+A position always means the exclusive end of what is done. All instants are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.base.instants import hour_of
+
+JsonObject = Mapping[str, Any]
+
+# Ids by the hour under which they are remembered.
+Ids = Mapping[datetime, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A half-open UTC window `[start, end)` of one feed at one location."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardQuery:
+    """One question to a dashboard view.
+
+    `window` is half-open; the API's ends are inclusive, so its end is asked less a millisecond.
+    `parameters` are the view's other placeholders, texts as they go on the wire before encoding.
+    """
+
+    view_id: str
+    rec_type: str
+    data_context: tuple[str, ...]
+    loc1: str
+    window: Slice
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardAnswer:
+    """A complete answer, all pages in the order they came."""
+
+    objs: tuple[JsonObject, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One line entry of an answer.
+
+    `data` is the object that held the entry, as it came; `time` is None and `flaw` says
+    why where the entry cannot be forwarded: it goes to quarantine.
+    """
+
+    id: str
+    time: datetime | None
+    tags: tuple[str, ...]
+    entry: Any
+    data: JsonObject = field(repr=False, compare=False)
+    flaw: str | None = None
+
+    def remembered_under(self, window: Slice) -> datetime:
+        """Give the hour under which the id is kept: a time outside the window counts as its end.
+
+        `window` is what ids are kept of: from `known_from` on, up to where the source was asked.
+        """
+        instant = self.time if self.time is not None and self.time in window else window.end
+        return hour_of(instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What goes to a hub: a JSON body with the readings it stands for.
+
+    `properties` are the AMQP application properties; the partition key is made of `location`.
+    """
+
+    message_id: str
+    location: str
+    body: bytes = field(repr=False)
+    properties: Mapping[str, str | int | bool]
+    readings: tuple[Reading, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedReading:
+    """A reading that hubs cannot take, in full: `text` is its JSON with what held it, flaws named in it."""
+
+    feed: str
+    location: str
+    hubs: Sequence[str]
+    id: str
+    reason: str
+    at: datetime
+    text: bytes = field(repr=False)
+
+
+def key_of(reading_id: str) -> str:
+    """Give the half of an id that tells the reading, whatever its content."""
+    return reading_id[: len(reading_id) // 2]

@@ -1,0 +1,60 @@
+"""How instants, durations, counts and foreign texts are written for people, on a screen or on the page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.base.instants import format_time
+
+
+def printable(content: str) -> str:
+    """Escape what is not printable, line ends and terminal commands among it."""
+    if content.isprintable():
+        return content
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in content
+    )
+
+
+def minute(instant: datetime | None) -> str:
+    """Write an instant for people, in UTC, to the minute; a dash where there is none."""
+    return "-" if instant is None else format_time(instant)[:16].replace("T", " ")
+
+
+def moment(instant: datetime | None) -> str:
+    """Write an instant for people, in UTC, to the second."""
+    return "-" if instant is None else format_time(instant)[:19].replace("T", " ") + " UTC"
+
+
+def span(seconds: float | None) -> str:
+    """Write a duration for people in its two largest units: `40 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write how many there are: `1 run`, `1,204 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def dashed(feed: str) -> str:
+    """Give a feed's name as the command line writes it."""
+    return feed.replace("_", "-")
+
+
+def said_and_advised(message: str) -> tuple[str, str | None]:
+    """Split an error's message into what is wrong and what to do, which follows the first semicolon."""
+    said, semicolon, advice = message.partition("; ")
+    return (said, advice) if semicolon else (message, None)

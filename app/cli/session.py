@@ -1,0 +1,145 @@
+"""What all commands share at their edges: settings and logs to begin with, errors to end with."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from app.base.errors import ForwarderError, LockHeld, SettingsError
+from app.base.redaction import redact
+from app.base.text import dashed, printable
+
+if TYPE_CHECKING:
+    from app.settings.schema import FeedSettings, HubSettings, Settings
+
+ALL_WELL = 0
+FOUND_WANTING = 1
+REFUSED = 2
+LOCKED = 3
+# The worst comes last: a lock is somebody's work under way, and no reason to sleep through a failure.
+_BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """Give the exit status of a command that did several things, which ended with these."""
+    return max(statuses, key=_BY_SEVERITY.index, default=ALL_WELL)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An error as a user meets it."""
+
+    text: str
+    status: int
+
+
+def begin(*, as_json: bool = False) -> Settings:
+    """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent."""
+    from app.base.log import configure_logging
+    from app.run.feed_checks import check_feeds
+    from app.settings.loading import journal_stream, load_settings
+
+    settings = load_settings()
+    check_feeds(settings)
+    # What people read on a terminal says all that the log lines say.
+    told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
+    configure_logging(
+        "CRITICAL" if told_twice else settings.log_level,
+        to_stderr=True,
+        as_text=_log_format(settings) == "text",
+        journal_stream=journal_stream(),
+    )
+    return settings
+
+
+def _log_format(settings: Settings) -> str:
+    """Give what --log-format says, else the settings."""
+    context = click.get_current_context(silent=True)
+    chosen = context.find_root().obj if context is not None else None
+    return chosen or settings.log_format
+
+
+def explain(error: Exception) -> Explained:
+    """Give the message and the exit status of whatever was raised."""
+    if isinstance(error, SettingsError):
+        return Explained(str(error), REFUSED)
+    if isinstance(error, LockHeld):
+        return Explained(str(error), LOCKED)
+    if isinstance(error, ForwarderError):
+        return Explained(str(error), FOUND_WANTING)
+    text = f"unexpected {type(error).__name__}: {error}; please report it, with what LOG_LEVEL=DEBUG shows"
+    return Explained(redact(text), FOUND_WANTING)
+
+
+def complain(text: str) -> None:
+    """Write to standard error, where nothing is read by a program."""
+    lines = redact(text).split("\n")
+    print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
+
+
+def show_traceback(error: Exception) -> None:
+    """Write where an unexpected error comes from, for LOG_LEVEL=DEBUG only."""
+    from app.base.log import LOGGER_NAME
+
+    if not isinstance(error, ForwarderError) and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.DEBUG):
+        complain("".join(traceback.format_exception(error)).rstrip())
+
+
+def find_feed(settings: Settings, wanted: str) -> FeedSettings:
+    """Give the feed of that name, with - or _, letter case ignored. Raises UsageError, listing them."""
+    for feed in settings.feeds.values():
+        if dashed(feed.name) == dashed(wanted.lower()):
+            return feed
+    known = ", ".join(map(dashed, settings.feeds))
+    raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask at the terminal, unless `yes`. Raises UsageError where there is none to ask at."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError("nothing was done: there is no terminal to ask at; add --yes to do it")
+    if click.confirm(question, err=True):
+        return True
+    complain("nothing was done")
+    return False
+
+
+def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
+    """Give the hub of that key or name, letter case ignored; the first one where none is named.
+
+    Raises UsageError, listing the hubs there are.
+    """
+    if wanted is None:
+        return settings.hubs[0]
+    for hub in settings.hubs:
+        if wanted.lower() in (hub.key.lower(), hub.name.lower()):
+            return hub
+    known = "".join(
+        f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
+    )
+    raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))
+
+
+def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:
+    """Give the hubs that are on, or those of these keys or names, which must be. Raises UsageError."""
+    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
+    for hub in named.values():
+        if not hub.enabled:
+            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
+    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
+    if not hubs:
+        raise click.UsageError("every hub is paused; enable one first")
+    return hubs

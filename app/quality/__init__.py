@@ -1,0 +1,1 @@
+"""What the data tells of itself: drift, lateness, digests of hours. Pure."""

@@ -1,0 +1,224 @@
+"""What about the source is not as it was: names, silences, keys of the bodies. Pure.
+
+Each thing is told once; what was told is in the feed's state until it is over, or for a week.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey, Sensor
+from app.base.instants import format_time, hour_of
+from app.base.readings import Reading
+
+SILENT = "silent"
+SPEAKS_AGAIN = "speaks again"
+_TOLD_FOR = timedelta(days=7)
+_TOLD_AT_MOST = 200
+# A silence is odd when it is twice the longest one before, and at least so many look-backs.
+_TIMES_LONGEST = 2
+_LOOK_BACKS = 3
+_LONGEST_WAIT = timedelta(hours=24)
+# How much of two samples of devices must agree for the same building under another name.
+_SAME_DEVICES = 0.5
+_KEYS_AT_MOST = 300
+_KEY_DEPTH = 4
+_KEY_VANISHED = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Drifting:
+    """What is told now, and what stays told in the state."""
+
+    told: tuple[Drift, ...]
+    kept: tuple[Drift, ...]
+
+
+def gather(
+    known: Sequence[Drift], found: Iterable[Drift], over: Collection[Drift], now: datetime
+) -> Drifting:
+    """Put what was found to what is known: each once; what is `over`, or older than a week, goes."""
+    kept = [
+        drift
+        for drift in known
+        if drift not in over and (drift.kind == SILENT or now - drift.since < _TOLD_FOR)
+    ]
+    had = {_subject(drift) for drift in kept}
+    told = []
+    for drift in found:
+        if _subject(drift) not in had:
+            had.add(_subject(drift))
+            told.append(drift)
+    lasting = [drift for drift in told if drift.kind != SPEAKS_AGAIN]
+    return Drifting(tuple(told), (*kept, *lasting)[-_TOLD_AT_MOST:])
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+def between(before: Discovery, found: Sequence[Place], now: datetime, feed: str) -> list[Drift]:
+    """Tell locations that are gone, new, or the same devices under another name."""
+    known = {place.name: place for place in before.places}
+    listed = {place.name: place for place in found}
+    gone = {name: place for name, place in known.items() if name not in listed}
+    drifts = []
+    for name, place in listed.items():
+        if name in known:
+            continue
+        former = next((old for old, other in gone.items() if _alike(place, other)), None)
+        if former is None:
+            drifts.append(Drift("new", name, f"{name}: a new location, begun at START_FROM", now))
+            continue
+        del gone[former]
+        drifts.append(Drift("renamed", name, _renamed(former, name, feed), now))
+    drifts += [Drift("gone", name, f"{name}: {_GONE}", now) for name in gone]
+    return drifts
+
+
+_GONE = (
+    "discovery no longer lists this location; it is asked for two days more, then left, its positions "
+    "kept; if it should be there, look at its device cluster"
+)
+
+
+def _renamed(former: str, name: str, feed: str) -> str:
+    return (
+        f"{name}: a new location with the devices of {former}, which is gone: probably renamed; it began at "
+        f"START_FROM; to go on from where {former} stopped: `state move {feed.replace('_', '-')} --from "
+        f"{shlex.quote(former)} --to {shlex.quote(name)}`"
+    )
+
+
+def _alike(one: Place, other: Place) -> bool:
+    fewer = min(len(one.sketch), len(other.sketch))
+    return fewer > 0 and len(one.sketch & other.sketch) >= fewer * _SAME_DEVICES
+
+
+# --- silence ----------------------------------------------------------------------------------------
+
+
+def with_readings(
+    sensors: Mapping[tuple[str, ...], Sensor], readings: Iterable[Reading]
+) -> Mapping[tuple[str, ...], Sensor]:
+    """Give what sensors have shown, with these readings, which are in the order of their times."""
+    known = dict(sensors)
+    for reading in readings:
+        if reading.time is None or not reading.tags:
+            continue
+        sensor = known.get(reading.tags)
+        if sensor is None:
+            known[reading.tags] = Sensor(reading.time)
+        elif reading.time > sensor.last:
+            known[reading.tags] = Sensor(reading.time, max(sensor.longest, reading.time - sensor.last))
+    return known
+
+
+def silences(name: str, location: LocationState, look_back: timedelta, now: datetime) -> Iterator[Drift]:
+    """Tell a location, or sensors of it, silent for longer than their own history explains.
+
+    Only for a location whose queries were answered: else nothing is known of it.
+    """
+    least = min(_LOOK_BACKS * look_back, _LONGEST_WAIT)
+    if location.newest is None:
+        if location.begun is not None and now - location.begun >= least:
+            yield Drift(SILENT, name, _never(name, location.begun), location.begun)
+        return
+    silent = {
+        tags: sensor
+        for tags, sensor in sorted(location.sensors.items())
+        if now - sensor.last >= max(least, _TIMES_LONGEST * sensor.longest)
+    }
+    if location.sensors and len(silent) == len(location.sensors):
+        newest = max(sensor.last for sensor in silent.values())
+        yield Drift(SILENT, name, f"{name}: {_silent_since(newest)}", newest)
+        return
+    for tags, sensor in silent.items():
+        text = f"{name}: sensor {' / '.join(tags)}: {_silent_since(sensor.last)}"
+        yield Drift(SILENT, name, text, sensor.last, tags)
+
+
+def spoke_again(drift: Drift, location: LocationState, now: datetime) -> Drift | None:
+    """Tell that what was silent has shown readings since; None where it has not."""
+    if drift.sensor:
+        sensor = location.sensors.get(drift.sensor)
+        last = sensor.last if sensor else None
+    else:
+        last = location.newest
+    if drift.kind != SILENT or last is None or last <= drift.since:
+        return None
+    what = f"{drift.location}: sensor {' / '.join(drift.sensor)}" if drift.sensor else str(drift.location)
+    text = f"{what}: speaks again, after a silence since {format_time(drift.since)}"
+    return Drift(SPEAKS_AGAIN, drift.location, text, now, drift.sensor)
+
+
+def _silent_since(last: datetime) -> str:
+    return (
+        f"silent since {format_time(last)}, longer than ever before, though the API answers for it; look at "
+        "the sensors and their network, and ask Microshare whether they arrive there"
+    )
+
+
+def _never(name: str, begun: datetime) -> str:
+    return (
+        f"{name}: no reading since it was first asked for at {format_time(begun)}, though the API answers; a "
+        "wrong name is answered so too: compare it with what the view calls it, and for snapshots set "
+        "MICROSHARE_LOCATION_PREFIX or location_names"
+    )
+
+
+# --- keys of the bodies -----------------------------------------------------------------------------
+
+
+def body_keys(readings: Iterable[Reading]) -> set[str]:
+    """Give the keys of the readings' entries as dotted paths, to a depth of four."""
+    keys: set[str] = set()
+    for reading in readings:
+        _add_keys(reading.entry, "", keys, _KEY_DEPTH)
+    return keys
+
+
+def _add_keys(found: Any, path: str, keys: set[str], depth: int) -> None:
+    if isinstance(found, Mapping) and depth and len(keys) < _KEYS_AT_MOST:
+        for key, value in found.items():
+            keys.add(f"{path}{key}")
+            _add_keys(value, f"{path}{key}.", keys, depth - 1)
+
+
+def keys_drift(
+    known: Mapping[str, SeenKey], found: Collection[str], now: datetime
+) -> tuple[Mapping[str, SeenKey], list[Drift]]:
+    """Tell keys that appeared, and those that no reading has had for two days.
+
+    The first keys ever seen are no news. Where no reading was seen nothing is said.
+    """
+    if not found:
+        return known, []
+    hour = hour_of(now)
+    new = sorted(set(found) - known.keys()) if known else []
+    after = {**known, **{key: SeenKey(hour) for key in found}}
+    vanished = sorted(
+        key for key, seen in after.items() if not seen.vanished and now - seen.last >= _KEY_VANISHED
+    )
+    after |= {key: replace(after[key], vanished=True) for key in vanished}
+    drifts = []
+    if new:
+        drifts.append(Drift("keys appeared", None, f"new keys in the readings: {_listed(new)}", now))
+    if vanished:
+        text = f"keys that no reading has had for two days: {_listed(vanished)}; consumers may miss them"
+        drifts.append(Drift("keys vanished", None, text, now))
+    return dict(list(after.items())[:_KEYS_AT_MOST]), drifts
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
+    return ", ".join(keys[:10]) + more
+
+
+def _subject(drift: Drift) -> tuple[object, ...]:
+    if drift.kind.startswith("keys"):
+        return (drift.kind, drift.text)
+    return (drift.kind, drift.location, drift.sensor)

@@ -1,0 +1,1 @@
+"""One pass over a feed, and only its order."""

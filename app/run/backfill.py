@@ -1,0 +1,147 @@
+"""A backfill: a past window is asked for again and sent to hubs, beside the live runs. Pure.
+
+It is made of runs like any other, with settings narrowed to what was asked for, and with positions
+under a state name of its own, so that it never touches the live ones, and goes on after a
+kill where it stopped. Ids are the same as ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.base.checkpoints import Checkpoint, FeedState, LocationState
+from app.base.errors import BadResponse
+from app.base.instants import format_time, hour_of
+from app.base.readings import Ids, Slice
+from app.eventhub.reader import Received
+from app.feeds.feed import Feed
+from app.run.report import HubReport, Report
+from app.settings.schema import Settings
+
+# A view may show readings a little outside the window that it was asked for.
+_AROUND = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What was asked for. No `locations` or `hubs` (keys) means all that are forwarded, or are on."""
+
+    feed: str
+    window: Slice
+    locations: tuple[str, ...] = ()
+    hubs: tuple[str, ...] = ()
+    only_missing: bool = False
+
+    def state_name(self, feed_state_name: str) -> str:
+        """Give the name its positions are kept under: the same for the same request, and no other.
+
+        Letters and digits only, for it becomes a table's name.
+        """
+        asked = [
+            format_time(self.window.start),
+            format_time(self.window.end),
+            sorted(self.locations),
+            sorted(self.hubs),
+            self.only_missing,
+        ]
+        digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+        return f"{feed_state_name}backfill{digest}"
+
+    def narrowed(self, settings: Settings, locations: Sequence[str]) -> Settings:
+        """Give the settings of its runs, which ask for `locations` and discover nothing.
+
+        What was published late needs no look-back: it is there by now.
+        """
+        feed = replace(
+            settings.feeds[self.feed],
+            look_back=timedelta(0),
+            cluster_ids=(),
+            locations=tuple(locations),
+        )
+        return replace(
+            settings,
+            feeds={self.feed: feed},
+            hubs=tuple(
+                hub for hub in settings.hubs if hub.enabled and (not self.hubs or hub.key in self.hubs)
+            ),
+            run=replace(settings.run, start_from=self.window.start),
+        )
+
+
+class Held:
+    """The ids that a hub holds of a window, gathered from its events; of these nothing else is kept."""
+
+    def __init__(self, feed: Feed, window: Slice, locations: Collection[str]) -> None:
+        self._feed = feed
+        self._window = Slice(window.start - _AROUND, window.end + _AROUND)
+        self._ids: dict[str, dict[datetime, set[str]]] = {name: {} for name in locations}
+
+    def take(self, event: Received) -> None:
+        """Note the readings of an event; one of another feed, location or sender says nothing."""
+        location = event.properties.get("location")
+        if event.properties.get("recType") != self._feed.rec_type or location not in self._ids:
+            return
+        try:
+            found = self._feed.ids_in(location, event.message_id or "", event.body)
+        except BadResponse:
+            return
+        for time, reading_id in found:
+            if reading_id and time in self._window:
+                self._ids[location].setdefault(hour_of(time), set()).add(reading_id)
+
+    def ids(self, location: str) -> Ids:
+        return {hour: frozenset(found) for hour, found in self._ids.get(location, {}).items()}
+
+    @property
+    def readings(self) -> int:
+        return sum(len(found) for hours in self._ids.values() for found in hours.values())
+
+
+def first_state(
+    backfill: Backfill, locations: Sequence[str], hubs: Sequence[str], held: Mapping[str, Held]
+) -> FeedState:
+    """Give the state to begin with: every hub at the window's start, with the ids it is known to hold."""
+    start = backfill.window.start
+    return FeedState(
+        locations={
+            name: LocationState(
+                checkpoints={
+                    hub: Checkpoint(start, start, held[hub].ids(name) if hub in held else {}) for hub in hubs
+                }
+            )
+            for name in locations
+        },
+        last_run={"backfill": format_time(start)},
+    )
+
+
+def summed(reports: Sequence[Report]) -> Report:
+    """Give one report of a backfill's runs: totals, and how it stands after the last one."""
+    last = reports[-1]
+    return replace(
+        last,
+        started=reports[0].started,
+        took_s=sum(report.took_s for report in reports),
+        slices=sum(report.slices for report in reports),
+        api_calls=sum(report.api_calls for report in reports),
+        hubs={
+            key: _summed_hub([report.hubs[key] for report in reports], hub) for key, hub in last.hubs.items()
+        },
+        quarantined=[found for report in reports for found in report.quarantined],
+        gaps=[found for report in reports for found in report.gaps],
+        warnings=list(dict.fromkeys(text for report in reports for text in report.warnings)),
+    )
+
+
+def _summed_hub(hubs: Sequence[HubReport], last: HubReport) -> HubReport:
+    return replace(
+        last,
+        events=sum(hub.events for hub in hubs),
+        readings=sum(hub.readings for hub in hubs),
+        duplicates=sum(hub.duplicates for hub in hubs),
+        bytes=sum(hub.bytes for hub in hubs),
+    )

@@ -1,0 +1,167 @@
+"""From a fetched slice to what each hub's lane has to do. Pure but for the encoding of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.base.checkpoints import Checkpoint
+from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
+from app.base.readings import Event, Ids, Reading, Slice
+from app.eventhub.broadcaster import Delivery
+from app.eventhub.hub import Batch, Packed, pack
+from app.feeds.feed import Feed
+from app.run.fetching import OVERLAP, Fetched
+from app.run.planning import Group, reach
+from app.settings.schema import FeedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Readings that some hubs cannot take, and why."""
+
+    readings: tuple[Reading, ...]
+    hubs: tuple[str, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What a slice means for a group: deliveries for each hub, in order, and what goes to quarantine.
+
+    `ids` are those of all readings that the group has not had, quarantined ones too; `newest` is how
+    far the slice proves that the source has spoken.
+    """
+
+    deliveries: Mapping[str, Sequence[Delivery]]
+    refused: Sequence[Refused]
+    ids: Ids
+    newest: datetime | None
+
+
+def dispatch(
+    feed: Feed,
+    settings: FeedSettings,
+    group: Group,
+    fetched: Fetched,
+    done_until: datetime,
+    limits: Mapping[str, int],
+    newest_at_most: datetime | None = LATEST,
+) -> Dispatch:
+    """Turn what was fetched for a group into deliveries for its hubs.
+
+    `limits` gives the largest message of each hub that takes part, in bytes. A last delivery of
+    each hub closes the slice at `done_until`, and says that the source has spoken up to the newest
+    reading, but not beyond `newest_at_most`; None says nothing.
+    """
+    window = Slice(fetched.window.start, max(done_until, fetched.window.start))
+    # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
+    # there has its own hour too.
+    kept = Slice(group.checkpoint.known_from, fetched.window.end)
+    fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
+    sound = [reading for reading in fresh if reading.flaw is None]
+    flawed = tuple(reading for reading in fresh if reading.flaw is not None)
+    position = max(done_until, group.checkpoint.delivered_until)
+    kept_on = Slice(hour_of(position - reach(settings.look_back)), kept.end)
+    strays = _strays(group.checkpoint, fetched, kept_on.start)
+    events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
+
+    times = [reading.time for reading in fetched.readings if reading.time is not None]
+    newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
+    if newest is not None:
+        newest = newest_at_most and min(newest, newest_at_most)
+    refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
+    deliveries: dict[str, Sequence[Delivery]] = {}
+    duplicates = fetched.lines - len(fresh)
+    for hubs, packed in _pack_for(events, feed, limits):
+        # Where an hour is sent whole with each update of it, what does not fit was set aside before.
+        oversize = tuple(reading for reading in packed.oversize if not group.checkpoint.knows(reading.id))
+        if oversize:
+            largest = limits[hubs[0]]
+            reason = f"it is larger than a message of the hub ({largest:,} bytes)"
+            refused.append(Refused(oversize, hubs, reason))
+        queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
+        queue[-1] = replace(
+            queue[-1],
+            ids=(*queue[-1].ids, *_pairs(strays, kept_on)),
+            odd=(*queue[-1].odd, *_odd_hours(strays, kept_on)),
+            closes=done_until,
+            newest=newest,
+            duplicates=duplicates,
+        )
+        deliveries |= dict.fromkeys(hubs, queue)
+    ids = (*_pairs(fresh, kept), *_pairs(strays, kept_on))
+    return Dispatch(deliveries, refused, _by_hour(ids), newest)
+
+
+def _strays(checkpoint: Checkpoint, fetched: Fetched, oldest: datetime) -> tuple[Reading, ...]:
+    """Give what would be sent again once ids from before `oldest` are dropped.
+
+    A view that shows a reading whatever it is asked is likely to show it tomorrow; and one that it
+    showed ahead of its time is remembered under an hour that is dropped before its own is.
+    """
+    asked = Slice(fetched.window.start - OVERLAP, fetched.window.end)
+    dropped = {reading_id for hour, ids in checkpoint.ids.items() if hour < oldest for reading_id in ids}
+    return tuple(
+        reading
+        for reading in fetched.readings
+        if reading.id in dropped
+        and reading.time is not None
+        and (reading.time not in asked or reading.time >= oldest)
+    )
+
+
+def _pack_for(
+    events: Sequence[Event], feed: Feed, limits: Mapping[str, int]
+) -> list[tuple[tuple[str, ...], Packed]]:
+    """Encode once for all hubs; for each limit apart only where the smallest is too small for an event."""
+    smallest = min(limits.values())
+    packed = pack(events, smallest, feed.parts)
+    if not packed.oversize or set(limits.values()) == {smallest}:
+        return [(tuple(limits), packed)]
+    by_limit: dict[int, list[str]] = {}
+    for hub, limit in limits.items():
+        by_limit.setdefault(limit, []).append(hub)
+    return [
+        (tuple(hubs), packed if limit == smallest else pack(events, limit, feed.parts))
+        for limit, hubs in by_limit.items()
+    ]
+
+
+def _queue(
+    location: str, batches: Sequence[Batch], set_aside: Sequence[Reading], window: Slice
+) -> list[Delivery]:
+    queue = [
+        _delivery(location, batch, [reading for event in batch.events for reading in event.readings], window)
+        for batch in batches
+    ]
+    if set_aside or not queue:
+        queue.append(_delivery(location, None, set_aside, window))
+    return queue
+
+
+def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], window: Slice) -> Delivery:
+    return Delivery(location, batch, _pairs(readings, window), odd=_odd_hours(readings, window))
+
+
+def _odd_hours(readings: Sequence[Reading], window: Slice) -> tuple[datetime, ...]:
+    """Give the hours under which readings are remembered, or should be, where these are not the same."""
+    hours: set[datetime] = set()
+    for reading in readings:
+        under = reading.remembered_under(window)
+        own = None if reading.time is None else hour_of(reading.time)
+        if own != under:
+            hours |= {under} if own is None else {under, own}
+    return tuple(sorted(hours))
+
+
+def _pairs(readings: Sequence[Reading], window: Slice) -> tuple[tuple[datetime, str], ...]:
+    return tuple((reading.remembered_under(window), reading.id) for reading in readings)
+
+
+def _by_hour(pairs: Iterable[tuple[datetime, str]]) -> Ids:
+    ids: dict[datetime, set[str]] = {}
+    for hour, reading_id in pairs:
+        ids.setdefault(hour, set()).add(reading_id)
+    return {hour: frozenset(found) for hour, found in ids.items()}

@@ -1,0 +1,147 @@
+"""Where a run begins: its locations, and the first checkpoint of each hub at each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.base.checkpoints import LOCATION_KEPT, Discovery, Takeover
+from app.base.clocks import DATE_RESOLUTION
+from app.base.errors import AuthError, NoPermission, SourceError, SourceRefused
+from app.base.instants import MILLISECOND, floor_to, format_time
+from app.base.text import counted
+from app.microshare.client import MicroshareClient
+from app.quality.drift import between
+from app.run.ledger import Ledger
+from app.run.report import Draft
+from app.settings.schema import FeedSettings, Settings
+
+# A cold start within the hour does not ask again.
+_DISCOVERY_KEPT = timedelta(hours=1)
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def find_locations(
+    client: MicroshareClient,
+    ledger: Ledger,
+    settings: Settings,
+    feed: FeedSettings,
+    horizon: datetime,
+    draft: Draft,
+) -> list[str]:
+    """Give the names of a run's locations: discovered, configured, and lately listed.
+
+    Where discovery fails, the last known list is used and the report says so. Raises SourceError
+    only where there is none.
+    """
+    asked_with = f"{settings.microshare.api_url} {settings.microshare.identity} {feed.cluster_ids}"
+    discovery = ledger.state().discovery
+    if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
+        try:
+            found = client.discover_locations(feed.cluster_ids)
+        except AuthError:
+            raise
+        except SourceError as error:
+            if discovery is None and not feed.locations:
+                raise
+            _discovery_failed(error, draft)
+        else:
+            if discovery is not None and discovery.of == asked_with:
+                draft.drifts(between(discovery, found.places, horizon, feed.name))
+            discovery = Discovery(horizon, found.places, asked_with, found.collisions)
+            ledger.update(discovery=discovery)
+            for text in found.warnings:
+                draft.warn(text)
+    # Named in MICROSHARE_LOCATIONS, a building is asked for whoever else has one of that name.
+    refused = frozenset(discovery.collisions if discovery else ()) - set(feed.locations)
+    for name in sorted(refused):
+        text = (
+            f"location {name!r} is a name in two organisations, and readings do not say whose they are; "
+            "it is not forwarded unless MICROSHARE_LOCATIONS names it"
+        )
+        draft.fail(name, None, text)
+    return _names(ledger, discovery, feed, horizon, refused)
+
+
+def begin_checkpoints(
+    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+) -> None:
+    """Give every hub without a checkpoint its first one; warn of positions ahead of the horizon.
+
+    The first is at START_FROM, or at the earlier forwarder's position where that is taken over now.
+    `place` is where the state is kept, for the report.
+    """
+    start = min(_start(ledger, settings, names, horizon, place, draft), horizon)
+    ahead: list[tuple[datetime, str, str]] = []
+    for name in names:
+        for hub in settings.hubs:
+            checkpoint = ledger.location(name).checkpoints.get(hub.key)
+            if checkpoint is None:
+                ledger.begin(name, hub.key, floor_to(start, MILLISECOND), horizon)
+            elif checkpoint.delivered_until > horizon:
+                ahead.append((checkpoint.delivered_until, name, hub.name))
+    _warn_of_ahead(ahead, horizon, draft)
+
+
+def _warn_of_ahead(ahead: list[tuple[datetime, str, str]], horizon: datetime, draft: Draft) -> None:
+    if not ahead or max(ahead)[0] - horizon <= DATE_RESOLUTION:
+        return
+    position, name, hub = max(ahead)
+    more = f" ({counted(len(ahead) - 1, 'other')} too)" if len(ahead) > 1 else ""
+    draft.warn(
+        f"{name}: the position of hub {hub}, {format_time(position)}, is ahead of the clock, "
+        f"{format_time(horizon)}{more}; nothing is asked for it until that time has passed; see that this "
+        "host's clock is right"
+    )
+
+
+def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -> bool:
+    if discovery is None or discovery.of != asked_with:
+        return False
+    return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT
+
+
+def _discovery_failed(error: SourceError, draft: Draft) -> None:
+    text = f"discovery failed, the last known list of locations is used: {error}"
+    if isinstance(error, NoPermission | SourceRefused):
+        draft.fail(None, None, text)
+    else:
+        draft.warn(text)
+
+
+def _names(
+    ledger: Ledger,
+    discovery: Discovery | None,
+    feed: FeedSettings,
+    horizon: datetime,
+    refused: frozenset[str],
+) -> list[str]:
+    names = set(feed.locations)
+    if discovery is not None:
+        for place in discovery.places:
+            names.add(place.name)
+            ledger.listed(place.name, discovery.at)
+    for name, location in ledger.locations().items():
+        if location.last_listed is not None and horizon - location.last_listed <= LOCATION_KEPT:
+            names.add(name)
+    return sorted(names - refused)
+
+
+def _start(
+    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+) -> datetime:
+    takeover = ledger.state().takeover
+    if takeover is not None and takeover.at is None and names:
+        return _take_over(ledger, takeover, horizon, draft)
+    start_from = settings.run.start_from
+    start = start_from if isinstance(start_from, datetime) else horizon - start_from
+    if names and not any(location.checkpoints for location in ledger.locations().values()):
+        draft.warn(f"no state at {place}: a new installation, begins at {format_time(min(start, horizon))}")
+    return start
+
+
+def _take_over(ledger: Ledger, takeover: Takeover, horizon: datetime, draft: Draft) -> datetime:
+    ledger.update(takeover=replace(takeover, at=horizon))
+    position = format_time(takeover.position)
+    draft.warn(f"the earlier forwarder's position {position} was taken over from {takeover.source}")
+    return takeover.position

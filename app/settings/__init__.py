@@ -1,0 +1,1 @@
+"""From config.yaml and the environment to settings, every problem at once."""

@@ -1,0 +1,236 @@
+"""What settings are written in: the YAML file, `${NAME}` in it, and the `.env` beside it.
+
+Variables are put into texts after the YAML is parsed, so a value never changes its type, and
+nothing in it has a meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # built without libyaml
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+from app.base.errors import SettingsError
+
+# Where a value stands in the file: ("feeds", "people_counter", "settle").
+Keys = tuple[str | int, ...]
+
+_SECRET_KEYS: frozenset[Keys] = frozenset(
+    {
+        ("microshare", "password"),
+        ("microshare", "api_key"),
+        ("event_hubs", "primary"),
+        ("event_hubs", "others"),
+        ("state", "connection_string"),
+        ("telemetry", "connection_string"),
+    }
+)
+_PLACEHOLDER = re.compile(r"(?i)<[^<>]*>|\$\{.*\}|change[-_ ]?me|your[-_][\w-]*|todo|x{3,}|\.\.\.|…")
+# Inside a URL, a connection string or a JSON array.
+_PLACEHOLDER_WITHIN = re.compile(r"(?:=|//|\")<[^<>\"]*>")
+_KEY_VAULT_REFERENCE = re.compile(r"(?i)@Microsoft\.KeyVault\(")
+_VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A settings file with its variables put in.
+
+    `origins` has the variable that a value came from, or should come from; `variables` every
+    name in the file; `flaws` what cannot be used, whatever stands there.
+    """
+
+    values: Mapping[str, object]
+    origins: Mapping[Keys, str]
+    variables: frozenset[str]
+    flaws: Mapping[Keys, str]
+    warnings: Mapping[Keys, str]
+
+    def name(self, keys: Keys) -> str:
+        """Say where a value comes from: its variable, else its dotted key."""
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.origins:
+                return self.origins[keys[:end]] + _dotted(keys[end:])
+        return _dotted(keys).removeprefix(".")
+
+    def is_flawed(self, keys: Keys) -> bool:
+        return any(keys[:end] in self.flaws for end in range(1, len(keys) + 1))
+
+
+def is_secret(keys: Keys) -> bool:
+    return keys[:2] in _SECRET_KEYS
+
+
+def shown(value: object) -> str:
+    """Write a value, which must not be secret, for a message; long ones are cut."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def read_env_file(path: Path) -> Mapping[str, str]:
+    """Give what a `.env` file sets; nothing where there is none. Raises SettingsError if it is unreadable."""
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"cannot be read ({_reason(error)})"], source=str(path)) from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_yaml(path: Path) -> Mapping[str, object]:
+    """Parse a settings file, variables left as they are. Raises SettingsError."""
+    try:
+        parsed = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"cannot be read ({_reason(error)})"], source=str(path)) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML lets the ValueError of a date like 2026-02-30 through.
+        raise SettingsError([f"is no YAML ({error}); correct it"], source=str(path)) from None
+    if not isinstance(parsed, dict):
+        raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
+    return parsed
+
+
+def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Document:
+    """Put the environment's values into a parsed settings file. Empty values count as unset."""
+    filling = _Filling({name: value for name, value in environment.items() if value})
+    values = filling.mapping(written, ())
+    return Document(values, filling.origins, frozenset(filling.variables), filling.flaws, filling.warnings)
+
+
+class _Loader(SafeLoader):
+    """Refuses a key that stands twice, which YAML forbids and PyYAML allows."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value!r} stands here twice; keep one", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        constructed: dict[object, object] = super().construct_mapping(node, deep=deep)
+        return constructed
+
+
+class _Filling:
+    """One pass over a parsed file; a value without its variable is left out."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.origins: dict[Keys, str] = {}
+        self.variables: set[str] = set()
+        self.flaws: dict[Keys, str] = {}
+        self.warnings: dict[Keys, str] = {}
+
+    def mapping(self, written: Mapping[str, object], keys: Keys) -> dict[str, object]:
+        filled = {str(key): self._value(value, (*keys, str(key))) for key, value in written.items()}
+        return {key: value for key, value in filled.items() if value is not None}
+
+    def _value(self, written: object, keys: Keys) -> object:
+        if isinstance(written, dict):
+            return self.mapping(written, keys)
+        if isinstance(written, list):
+            return [self._value(value, (*keys, at)) for at, value in enumerate(written)]
+        return self._text(written, keys) if isinstance(written, str) else written
+
+    def _text(self, written: str, keys: Keys) -> str | None:
+        try:
+            text, used = self._substitute(written)
+        except ValueError as error:
+            self.flaws[keys] = str(error)
+            return None
+        if used:
+            self.origins[keys] = next((name for name in used if name in self._environment), used[0])
+        if text:
+            self._inspect(text, keys)
+            # What is no UTF-8 is a flaw by now; pydantic cannot even look at it.
+            text = text.encode("utf-8", "replace").decode()
+        return text
+
+    def _inspect(self, text: str, keys: Keys) -> None:
+        flaw = _flaw(text)
+        if flaw is None and len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            if keys == ("microshare", "password"):
+                self.warnings[keys] = "is wrapped in quotes, which are sent with it; remove them unless meant"
+                return
+            flaw = "is wrapped in quotes; remove them"
+        if flaw is not None:
+            self.flaws[keys] = flaw if is_secret(keys) else f"{shown(text)} {flaw}"
+
+    def _substitute(self, written: str) -> tuple[str | None, list[str]]:
+        """Give the text with its variables, None where one without default is unset; and their names."""
+        texts: list[str | None] = []
+        used: list[str] = []
+        for literal, inner in _split(written):
+            texts.append(literal)
+            if inner is None:
+                continue
+            match = _VARIABLE.fullmatch(inner)
+            if match is None:
+                raise ValueError(
+                    f"{shown('${' + inner + '}')} names no variable; write ${{NAME}} or ${{NAME:-default}}"
+                )
+            name, default = match.groups()
+            self.variables.add(name)
+            used.append(name)
+            # The default is read even when it is not needed, to know the variables it names.
+            fallback, deeper = (None, []) if default is None else self._substitute(default)
+            used += deeper
+            texts.append(self._environment.get(name, fallback))
+        known = [text for text in texts if text is not None]
+        return ("".join(known) if len(known) == len(texts) else None), used
+
+
+def _split(written: str) -> Iterator[tuple[str, str | None]]:
+    """Give each literal text with what stands between the braces of the `${...}` after it."""
+    at = 0
+    while (start := written.find("${", at)) >= 0:
+        end, depth = start + 2, 1
+        while end < len(written) and depth:
+            depth += {"{": 1, "}": -1}.get(written[end], 0)
+            end += 1
+        if depth:
+            raise ValueError(f"{shown(written[start:])} is not closed; write ${{NAME}} or ${{NAME:-default}}")
+        yield written[at:start], written[start + 2 : end - 1]
+        at = end
+    yield written[at:], None
+
+
+def _flaw(text: str) -> str | None:
+    if _KEY_VAULT_REFERENCE.search(text):
+        return (
+            "is a Key Vault reference that Azure did not resolve; check the secret's name and that the "
+            "app's identity may read the vault"
+        )
+    structured = text.startswith("[") or "://" in text
+    if _PLACEHOLDER.fullmatch(text.strip()) or (structured and _PLACEHOLDER_WITHIN.search(text)):
+        return "is still a placeholder; write the real value, or remove it"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return "holds bytes that are no UTF-8; write it as UTF-8"
+    if "\0" in text:
+        return "holds a NUL character; remove it"
+    return None
+
+
+def _dotted(keys: Keys) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)

@@ -1,0 +1,1 @@
+"""Metrics and spans of a run, where they are wanted."""
