@@ -10,7 +10,8 @@ from typing import Any
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
 from app.base.readings import JsonObject, QuarantinedReading
-from app.eventhub.broadcaster import Broadcaster, News
+from app.eventhub.broadcaster import Broadcaster
+from app.eventhub.deliveries import News
 from app.eventhub.dry_run import Rehearsal
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient

@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint
 from app.base.readings import DashboardAnswer, Event
-from app.eventhub.broadcaster import Broadcaster, Delivered, Delivery, LaneClosed, News, Opened
-from app.eventhub.hub import pack
+from app.eventhub.batches import pack
+from app.eventhub.broadcaster import Broadcaster
+from app.eventhub.deliveries import Delivered, Delivery, LaneClosed, News, Opened
 from app.feeds.feed import read_answer
 from app.feeds.people_counter import FEED, REC_TYPE
 from app.settings.schema import FeedSettings, HubSettings

@@ -34,7 +34,7 @@ from app.base.clocks import Clocks
 from app.base.errors import AuthError, BadResponse, ForwarderError, HubError, SourceError, StateDamaged
 from app.base.instants import MILLISECOND, format_time, hour_of
 from app.base.readings import Reading, Slice
-from app.eventhub.hub import wire_text
+from app.eventhub.batches import wire_text
 from app.eventhub.reader import HubReader, Received
 from app.feeds.feed import SOURCE, Feed, joint_id, load_feed, read_answer
 from app.microshare.client import MicroshareClient

@@ -19,8 +19,8 @@ from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
 from app.base.errors import HubError, LockLost, SourceError, StateError
 from app.base.instants import HOUR, hour_of
 from app.base.readings import QuarantinedReading, Reading, Slice
-from app.eventhub import broadcaster
-from app.eventhub.broadcaster import Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.eventhub import deliveries
+from app.eventhub.deliveries import Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.reader import HubReader
 from app.feeds.quarantine import quarantine_text
 from app.run.delivery import dispatch
@@ -231,7 +231,7 @@ class _Repair:
         match self._inbox.get():
             case Opened(hub, largest):
                 self._largest[hub] = largest
-            case broadcaster.Delivered(hub, delivery):
+            case deliveries.Delivered(hub, delivery):
                 self._under_way[hub] -= 1
                 self._delivered(hub, delivery)
             case Dropped(hub, _):

@@ -28,7 +28,8 @@ from app.cli.session import (
     json_option,
     yes_option,
 )
-from app.eventhub.hub import Hub, pack
+from app.eventhub.batches import pack
+from app.eventhub.hub import Hub
 from app.feeds.feed import Feed, load_feed
 from app.feeds.quarantine import NotForwardable, event_again
 from app.settings.schema import FeedSettings, HubSettings, Settings

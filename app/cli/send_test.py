@@ -14,7 +14,8 @@ from app.base.text import counted
 from app.cli import COMMANDS, PROGRAM
 from app.cli.output import Output
 from app.cli.session import ALL_WELL, begin, find_hub
-from app.eventhub.hub import Hub, pack
+from app.eventhub.batches import pack
+from app.eventhub.hub import Hub
 from app.feeds.feed import SOURCE
 from app.settings.schema import HubSettings
 

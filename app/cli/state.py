@@ -17,7 +17,7 @@ from app.cli import COMMANDS, PROGRAM
 from app.cli.output import hanging, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, confirmed, json_option, yes_option
 from app.cli.state_edit import Bench, exported, imported, loaded, summed_up, write_new
-from app.state import store as documents
+from app.state import document as documents
 from app.state.edits import Part, move, reset, skip
 from app.state.store import RunLock
 

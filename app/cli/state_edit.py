@@ -20,7 +20,7 @@ from app.cli.output import Column, Output, table, text
 from app.cli.session import begin, find_feed
 from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings, Settings
-from app.state import store as documents
+from app.state import document as documents
 from app.state.edits import Effect, Part, changed, effects
 from app.state.opening import open_store
 from app.state.store import MendableStore, RunLock

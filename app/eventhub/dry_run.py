@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.eventhub.broadcaster import Delivered, Delivery, News, Opened
+from app.eventhub.deliveries import Delivered, Delivery, News, Opened
 from app.settings.schema import HubSettings
 
 # What Standard and higher tiers announce; a dry run asks no hub.

@@ -9,8 +9,8 @@ from datetime import datetime
 from app.base.checkpoints import Checkpoint
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
 from app.base.readings import Event, Ids, Reading, Slice
-from app.eventhub.broadcaster import Delivery
-from app.eventhub.hub import Batch, Packed, pack
+from app.eventhub.batches import Batch, Packed, pack
+from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group, reach

@@ -36,7 +36,7 @@ from app.base.log import get_log
 from app.base.readings import DashboardAnswer, Ids, JsonObject, QuarantinedReading, Reading, Slice
 from app.base.redaction import redact
 from app.base.text import counted
-from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.feeds.feed import Feed, load_feed, read_answer
 from app.feeds.quarantine import quarantine_text
 from app.microshare.client import MicroshareClient

@@ -15,7 +15,7 @@ from datetime import datetime
 from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState
 from app.base.instants import LATEST
 from app.base.readings import Ids, Reading, Slice
-from app.eventhub.broadcaster import Delivery
+from app.eventhub.deliveries import Delivery
 from app.quality.drift import with_readings
 from app.quality.hourly_digests import sealed, unprovable
 from app.run.planning import Group, Limits, group_hubs, read_floor

@@ -60,7 +60,24 @@ from app.base.errors import LockHeld, StateConflict, StateDamaged, StateError, S
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.settings.schema import StateSettings
-from app.state import store
+from app.state.document import (
+    ID_LENGTH,
+    VERSION,
+    check_version,
+    decode,
+    encode,
+    feed_document,
+    feed_from,
+    file_stamp,
+    history_document,
+    location_document,
+    location_from,
+    oldest_kept,
+    quarantine_document,
+    quarantine_key,
+    quarantined_from,
+    takeover_from,
+)
 
 # Azure Table Storage's limits: 64 KiB a property, 1 MiB a row, 1 KiB (512 characters) a key.
 _PROPERTY_BYTES: Final = 64 * 1024
@@ -70,7 +87,7 @@ _LONGEST_NAME: Final = 63
 # Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
 _PROPERTIES_A_PART: Final = 11
 
-_PACKED_ID_BYTES: Final = store.ID_LENGTH * 3 // 4
+_PACKED_ID_BYTES: Final = ID_LENGTH * 3 // 4
 
 # Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
 _CONNECT_S: Final = 10
@@ -183,7 +200,7 @@ class AzureTableStore:
         self._etags[name] = etags
         if feed is not None:
             with self._refused(name, feed):
-                return store.feed_from(store.decode(_joined(feed, "doc")), locations)
+                return feed_from(decode(_joined(feed, "doc")), locations)
         return FeedState(locations, takeover=self._takeover_from(name, earlier))
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
@@ -290,7 +307,7 @@ class AzureTableStore:
             return None
         with self._refused(name, row):
             document = {key: _plain(value) for key, value in row.items()}
-            return store.takeover_from(document, f"table {name} at {self._host}, row forwarder/state")
+            return takeover_from(document, f"table {name} at {self._host}, row forwarder/state")
 
     # --- the lock ---------------------------------------------------------------------------------
 
@@ -347,8 +364,8 @@ class AzureTableStore:
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
         table_name = _beside(name, "quarantine")
-        key = store.quarantine_key(item)
-        rows = _quarantine_rows(key, store.quarantine_document(item))
+        key = quarantine_key(item)
+        rows = _quarantine_rows(key, quarantine_document(item))
         with self._explained(table_name):
             # The first row names the number of parts, so it is written when they are all there.
             for row in reversed(rows):
@@ -360,11 +377,11 @@ class AzureTableStore:
         began = parse_time(report["started"])
         row = {
             "PartitionKey": _day(began),
-            "RowKey": f"{store.file_stamp(began)}-{uuid.uuid4().hex[:12]}",
-        } | _cut("doc", store.history_document(report))
+            "RowKey": f"{file_stamp(began)}-{uuid.uuid4().hex[:12]}",
+        } | _cut("doc", history_document(report))
         with self._explained(table_name):
             self._in_table(table_name, lambda table: table.create_entity(row))
-            oldest = store.oldest_kept(report)
+            oldest = oldest_kept(report)
             for old in (
                 self._rows(table_name, f"PartitionKey lt '{_day(oldest)}'", keys_only=True) if oldest else ()
             ):
@@ -376,12 +393,12 @@ class AzureTableStore:
         with self._explained(table_name):
             for row in self._rows(table_name, f"PartitionKey ge '{_day(since)}'"):
                 with suppress(ValueError, KeyError, TypeError):
-                    report = store.decode(_joined(row, "doc"))
+                    report = decode(_joined(row, "doc"))
                     if parse_time(report["started"]) >= since:
                         yield report
 
     def set_aside(self, name: str) -> list[str]:
-        stamp = re.sub("[^0-9]", "", store.file_stamp(self._clocks.now()))
+        stamp = re.sub("[^0-9]", "", file_stamp(self._clocks.now()))
         aside = _beside(name, f"damaged{stamp}")
         with self._explained(name):
             rows = [row for row in self._rows(name) if row["PartitionKey"] != _LOCK]
@@ -634,7 +651,7 @@ def row_key(location: str) -> str:
 
 def _location_row(location: str, state: LocationState) -> dict[str, Any]:
     """Write a location as a row. Raises StateTooLarge where the service would not take it."""
-    document = store.location_document(state)
+    document = location_document(state)
     packed = bytearray()
     for group in document["groups"]:
         counts = {}
@@ -645,7 +662,7 @@ def _location_row(location: str, state: LocationState) -> dict[str, Any]:
             packed += ids
             counts[hour] = len(ids) // _PACKED_ID_BYTES
         group["ids"] = counts
-    text = store.encode({"version": store.VERSION, "name": location, **document})
+    text = encode({"version": VERSION, "name": location, **document})
     if len(text) + len(packed) > _ROW_BYTES:
         raise _too_large(location, len(text) + len(packed))
     keys = {"PartitionKey": _LOCATION, "RowKey": row_key(location)}
@@ -671,8 +688,8 @@ def _too_large(location: str, size: int) -> StateTooLarge:
 
 def _location_from(row: Mapping[str, Any]) -> tuple[str, LocationState]:
     """Read a location's name and state. Raises ValueError, saying what cannot be read."""
-    document = store.decode(_joined(row, "doc"))
-    store.check_version(document)
+    document = decode(_joined(row, "doc"))
+    check_version(document)
     location = document.get("name")
     if not isinstance(location, str) or row_key(location) != row["RowKey"]:
         raise ValueError(f"the row of {location!r} under another's key")
@@ -689,12 +706,12 @@ def _location_from(row: Mapping[str, Any]) -> tuple[str, LocationState]:
         raise ValueError(f"its groups have another shape ({error})") from error
     if packed:
         raise ValueError("more ids than it says")
-    return location, store.location_from(document)
+    return location, location_from(document)
 
 
 def _feed_row(state: FeedState) -> dict[str, Any]:
-    document = store.feed_document(state)
-    text = store.encode(document)
+    document = feed_document(state)
+    text = encode(document)
     if len(text) > _ROW_BYTES:
         raise StateTooLarge(
             f"state: what discovery found needs {len(text):,} bytes of {_ROW_BYTES:,} that a table row "
@@ -724,7 +741,7 @@ def _quarantined_from(rows: Sequence[Mapping[str, Any]]) -> QuarantinedReading:
     rows = sorted(rows, key=lambda row: str(row["RowKey"]))
     if rows[0].get("parts") != len(rows):
         raise ValueError(f"{len(rows)} of {rows[0].get('parts')} parts")
-    return store.quarantined_from(b"".join(_joined(row, "doc") for row in rows))
+    return quarantined_from(b"".join(_joined(row, "doc") for row in rows))
 
 
 def _cut(name: str, content: bytes) -> dict[str, bytes]:

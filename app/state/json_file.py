@@ -36,7 +36,20 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
-from app.state import store
+from app.state.document import (
+    decode,
+    encode,
+    file_stamp,
+    history_document,
+    oldest_kept,
+    quarantine_document,
+    quarantine_key,
+    quarantined_from,
+    takeover_from,
+    whole_document,
+    whole_from,
+)
+from app.state.store import RunLock
 
 # What the earlier forwarder wrote for whichever feed it served.
 _EARLIER_FILE = "state.json"
@@ -81,10 +94,10 @@ class JsonFileStore:
                     )
                 return self._state_of_the_earlier_file()
         with _refused(path, _advice(path)):
-            document = store.decode(text)
+            document = decode(text)
             if "version" not in document:
-                return FeedState(takeover=store.takeover_from(document, str(path)))
-            return store.whole_from(document)
+                return FeedState(takeover=takeover_from(document, str(path)))
+            return whole_from(document)
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
         path = self._state_path(name)
@@ -93,10 +106,10 @@ class JsonFileStore:
             raise LockLost(
                 f"state: {path}: the run lock was lost; nothing was saved, the next run goes on without it"
             )
-        document = store.whole_document(name, state)
+        document = whole_document(name, state)
         with _explained(path):
             self._make(self._directory)
-            with _written_beside(path, store.encode(document, indent=1)) as beside:
+            with _written_beside(path, encode(document, indent=1)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
                     _keep_earlier(path)
                 _keep_backup(path)
@@ -104,7 +117,7 @@ class JsonFileStore:
             _flush_folder(self._directory)
 
     @contextmanager
-    def lock(self, name: str, owner: str) -> Iterator[store.RunLock]:
+    def lock(self, name: str, owner: str) -> Iterator[RunLock]:
         """Hold the feed's file lock, which the operating system drops when the process ends."""
         path = self._directory / f"{name}.lock"
         sidecar = path.with_name(f"{path.name}.owner")
@@ -124,7 +137,7 @@ class JsonFileStore:
             self._remove_leftovers(name)
             # The text is for people and no proof of anything, so a run goes on without it.
             with suppress(OSError):
-                _write(sidecar, store.encode(self._owner_document(owner)))
+                _write(sidecar, encode(self._owner_document(owner)))
             yield held
         finally:
             del self._locks[name]
@@ -136,11 +149,11 @@ class JsonFileStore:
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002 - the item names its feed
         folder = self._quarantine_of(item.feed)
-        path = folder / f"{store.quarantine_key(item)}.json"
+        path = folder / f"{quarantine_key(item)}.json"
         with _explained(path):
             for made in (self._directory, folder.parent, folder):
                 self._make(made)
-            _write(path, store.quarantine_document(item))
+            _write(path, quarantine_document(item))
             # A run that was killed in the middle of it; its reading comes again with the next one.
             _remove_unfinished(path)
         return str(path)
@@ -152,13 +165,13 @@ class JsonFileStore:
             for made in (self._directory, path.parent):
                 self._make(made)
             is_new = not path.exists()
-            _append_line(path, store.history_document(report))
+            _append_line(path, history_document(report))
             if is_new:
                 _flush_folder(path.parent)
                 self._forget_reports(name, report)
 
     def _forget_reports(self, name: str, report: JsonObject) -> None:
-        oldest = store.oldest_kept(report)
+        oldest = oldest_kept(report)
         if oldest is not None:
             first = self._history_path(name, oldest).name
             for found in self._history_files(name):
@@ -177,7 +190,7 @@ class JsonFileStore:
 
     def set_aside(self, name: str) -> list[str]:
         path = self._state_path(name)
-        stamp = store.file_stamp(self._now())
+        stamp = file_stamp(self._now())
         with _explained(path):
             found = [part for part in (path, _backup_of(path)) if part.exists()]
             # The earlier forwarder's file is read only where neither is there.
@@ -208,7 +221,7 @@ class JsonFileStore:
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             try:
                 with _explained(path), _refused(path, "repair it, or move it away"):
-                    item = store.quarantined_from(path.read_bytes())
+                    item = quarantined_from(path.read_bytes())
             except StateDamaged as error:
                 damaged = damaged or error
                 continue
@@ -232,7 +245,7 @@ class JsonFileStore:
         path = self._directory / "probe.json"
         with _explained(path):
             self._make(self._directory)
-            _write(path, store.encode({"probed": format_time(self._now())}))
+            _write(path, encode({"probed": format_time(self._now())}))
             path.unlink()
             _flush_folder(self._directory)
 
@@ -254,7 +267,7 @@ class JsonFileStore:
         if text is None:
             return FeedState()
         with _refused(path, f"repair it, or move it away to begin at START_FROM: {path}"):
-            return FeedState(takeover=store.takeover_from(store.decode(text), str(path)))
+            return FeedState(takeover=takeover_from(decode(text), str(path)))
 
     def _owner_document(self, owner: str) -> dict[str, Any]:
         return {
@@ -351,7 +364,7 @@ def _keep_earlier(path: Path) -> None:
     kept = path.with_name(f"{path.name}.earlier")
     text = None if kept.exists() else _content(path)
     with suppress(ValueError):
-        if text is not None and "version" not in store.decode(text):
+        if text is not None and "version" not in decode(text):
             _link_or_copy(path, kept)
 
 
@@ -400,7 +413,7 @@ def _append_line(path: Path, line: bytes) -> None:
 def _report_in(line: bytes, since: datetime) -> dict[str, Any] | None:
     """Read a line of a history; None for one that is torn, or of a run that began before `since`."""
     try:
-        report = store.decode(line)
+        report = decode(line)
         return report if parse_time(report["started"]) >= since else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -456,7 +469,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _owner_in(sidecar: Path) -> str:
     try:
-        found = store.decode(sidecar.read_bytes())
+        found = decode(sidecar.read_bytes())
         return f"{found['owner']} on {found['host']}, process {found['pid']}, since {found['since']}"
     except (OSError, ValueError, KeyError):
         return "it has not said which"

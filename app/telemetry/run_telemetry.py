@@ -23,7 +23,7 @@ from app.base.budget import Budget
 from app.base.instants import format_time, utc_now
 from app.base.log import get_log
 from app.base.readings import DashboardAnswer, DashboardQuery
-from app.eventhub.broadcaster import Delivered, Delivery, News, Rejected
+from app.eventhub.deliveries import Delivered, Delivery, News, Rejected
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import Lanes, MakeLanes

@@ -49,7 +49,7 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockHeld, StateError
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject, QuarantinedReading
-from app.eventhub.broadcaster import Delivered, News, Opened
+from app.eventhub.deliveries import Delivered, News, Opened
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
@@ -58,7 +58,8 @@ from app.run.report import Report, RunFailed
 from app.settings.loading import load_settings
 from app.settings.schema import HubSettings, Settings
 from app.state.azure_table import AzureTableStore
-from app.state.store import RunLock, StateStore, encode, location_document
+from app.state.document import encode, location_document
+from app.state.store import RunLock, StateStore
 from app.wiring import wire
 
 # A run that takes longer hangs: the emulators answer at once, and the slowest fault costs seconds.

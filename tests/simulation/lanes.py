@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from app.base.budget import Budget
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable
-from app.eventhub.broadcaster import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.settings.schema import HubSettings
 from tests.simulation.process import Process
 

@@ -267,7 +267,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a part that fits no message vanishes",
-        "app/eventhub/hub.py",
+        "app/eventhub/batches.py",
         "                oversize += part.readings\n",
         "                continue\n",
         ("tests/unit/test_hub_batches.py",),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from app.base.checkpoints import LocationState
 from app.base.instants import format_time, hour_of
 from app.base.readings import Event, QuarantinedReading, Slice
-from app.eventhub.broadcaster import Delivery
+from app.eventhub.deliveries import Delivery
 from app.settings.schema import FeedSettings
 from tests.simulation.source import DAY, LARGE_BYTES, REC_TYPES, Source, Version
 

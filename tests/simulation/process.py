@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.eventhub.broadcaster import Delivered, Delivery
+from app.eventhub.deliveries import Delivered, Delivery
 from tests.simulation.oracle import Oracle
 from tests.simulation.source import START
 

@@ -11,15 +11,8 @@ from datetime import datetime
 from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
 from app.base.readings import JsonObject, QuarantinedReading
-from app.state.store import (
-    RunLock,
-    decode,
-    encode,
-    feed_document,
-    feed_from,
-    location_document,
-    location_from,
-)
+from app.state.document import decode, encode, feed_document, feed_from, location_document, location_from
+from app.state.store import RunLock
 from tests.simulation.comparison import judge_comparison, judge_seals
 from tests.simulation.oracle import Oracle
 from tests.simulation.process import Process

@@ -18,7 +18,7 @@ from app.base.clocks import LARGEST_SKEW
 from app.base.errors import LockHeld
 from app.base.instants import EPOCH, LATEST, MILLISECOND, format_time
 from app.base.readings import Slice
-from app.eventhub.broadcaster import News
+from app.eventhub.deliveries import News
 from app.run.forwarder import Lanes, Wiring, run_forwarder
 from app.run.report import Report, RunFailed
 from app.settings.schema import (

@@ -8,7 +8,8 @@ from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDa
 
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.base.readings import Event, Reading
-from app.eventhub.hub import Packed, pack, partition_key, translate
+from app.eventhub.batches import Packed, pack, partition_key
+from app.eventhub.hub import translate
 from app.settings.schema import HubSettings
 
 HUB = HubSettings("h.example.test/e", "eu", "h.example.test", "e")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.base.checkpoints import Checkpoint
 from app.base.instants import MILLISECOND, format_time, hour_of
 from app.base.readings import DashboardAnswer, Event, Reading, Slice
-from app.eventhub.hub import pack
+from app.eventhub.batches import pack
 from app.feeds.feed import read_answer
 from app.feeds.hourly_snapshot import FEED as SNAPSHOTS
 from app.feeds.people_counter import FEED as PEOPLE

@@ -28,7 +28,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.readings import QuarantinedReading, Slice
-from app.state.store import (
+from app.state.document import (
     check_version,
     decode,
     encode,

@@ -21,9 +21,9 @@ from app.feeds.feed import load_feed, read_answer
 from app.feeds.quarantine import NotForwardable, event_again, quarantine_text
 from app.settings.loading import APP_ROOT
 from app.settings.schema import FeedSettings
+from app.state.document import encode, whole_document
 from app.state.edits import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
 from app.state.json_file import JsonFileStore
-from app.state.store import encode, whole_document
 from tests.commands import Call, Ended
 
 HOUR = timedelta(hours=1)
