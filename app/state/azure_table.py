@@ -17,8 +17,6 @@ Import this module only where a table is configured: its SDK is slow to load.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import os
 import re
@@ -26,11 +24,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -39,17 +36,12 @@ from urllib.parse import urlsplit
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
-    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import (
-    EdmType,
-    EntityProperty,
     TableClient,
     TableEntity,
     UpdateMode,
@@ -61,33 +53,41 @@ from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.settings.schema import StateSettings
 from app.state.document import (
-    ID_LENGTH,
-    VERSION,
-    check_version,
     decode,
-    encode,
-    feed_document,
     feed_from,
     file_stamp,
     history_document,
-    location_document,
-    location_from,
     oldest_kept,
     quarantine_document,
     quarantine_key,
-    quarantined_from,
     takeover_from,
 )
-
-# Azure Table Storage's limits: 64 KiB a property, 1 MiB a row, 1 KiB (512 characters) a key.
-_PROPERTY_BYTES: Final = 64 * 1024
-_ROW_BYTES: Final = 1_000_000  # names and the row's own fields need the rest
-_KEY_CHARACTERS: Final = 400
-_LONGEST_NAME: Final = 63
-# Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
-_PROPERTIES_A_PART: Final = 11
-
-_PACKED_ID_BYTES: Final = ID_LENGTH * 3 // 4
+from app.state.table_calls import etag_of, explanation, is_ambiguous, lost_race, put_row
+from app.state.table_lease import (
+    _LEASE,
+    _LEASE_MARGIN,
+    _RENEWAL,
+    LOCK,
+    HostClocks,
+    TableRunLock,
+    is_expired,
+    owner_in,
+)
+from app.state.table_rows import (
+    FEED,
+    LOCATION,
+    _too_large,
+    cut,
+    feed_row,
+    joined,
+    location_from_row,
+    location_row,
+    name_beside,
+    plain,
+    quarantine_rows,
+    quarantined_from_rows,
+    row_key,
+)
 
 # Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
 _CONNECT_S: Final = 10
@@ -98,18 +98,9 @@ _REPEATS: Final = 2
 
 _WRITERS: Final = 8
 
-_LEASE: Final = timedelta(seconds=60)
-_LEASE_MARGIN: Final = timedelta(seconds=5)
-_RENEW_EVERY_S: Final = 20.0
-_RENEW_AGAIN_S: Final = 2.0
-# A renewal has no time for the SDK's patience: a lost one is tried again by the loop.
-_RENEWAL: Final[Mapping[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
 
 _MEND: Final = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
 
-_LOCATION: Final = "location"
-_FEED: Final = "feed"
-_LOCK: Final = "lock"
 _EARLIER: Final = ("forwarder", "state")
 _PROBE_TABLE: Final = "forwardercheck"
 
@@ -134,7 +125,7 @@ class AzureTableStore:
         self._open_table = open_table
         self._opening = threading.Lock()
         self._tables: dict[str, TableClient] = {}
-        self._clocks = _Clocks(monotonic, now)
+        self._clocks = HostClocks(monotonic, now)
         endpoint = urlsplit(self._table(_PROBE_TABLE).url)
         self._host = f"{endpoint.netloc}{endpoint.path}".rstrip("/")
         self.place = f"tables at {self._host}"
@@ -189,18 +180,18 @@ class AzureTableStore:
         with self._explained(name):
             for row in self._rows(name):
                 keys = row["PartitionKey"], row["RowKey"]
-                if keys[0] == _LOCATION:
+                if keys[0] == LOCATION:
                     with self._refused(name, row):
-                        location, state = _location_from(row)
-                    etags[location], locations[location] = _etag(row), state
-                elif keys == (_FEED, _FEED):
+                        location, state = location_from_row(row)
+                    etags[location], locations[location] = etag_of(row), state
+                elif keys == (FEED, FEED):
                     feed = row
                 elif keys == _EARLIER:
                     earlier = row
         self._etags[name] = etags
         if feed is not None:
             with self._refused(name, feed):
-                return feed_from(decode(_joined(feed, "doc")), locations)
+                return feed_from(decode(joined(feed, "doc")), locations)
         return FeedState(locations, takeover=self._takeover_from(name, earlier))
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
@@ -209,7 +200,7 @@ class AzureTableStore:
         if changed:
             failures = self._save_locations(name, state.locations, sorted(changed))
         with self._explained(name):
-            self._in_table(name, lambda table: table.upsert_entity(_feed_row(state), mode=UpdateMode.REPLACE))
+            self._in_table(name, lambda table: table.upsert_entity(feed_row(state), mode=UpdateMode.REPLACE))
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -250,7 +241,7 @@ class AzureTableStore:
         etags = self._etags.setdefault(name, {})
         etag = etags.get(location)
         if state is not None:
-            row = _location_row(location, state)
+            row = location_row(location, state)
             try:
                 etags[location] = self._write(name, location, row, etag)
             except HttpResponseError as error:
@@ -272,30 +263,30 @@ class AzureTableStore:
         failure: AzureError | None = None
         for _ in range(_REPEATS):
             try:
-                return self._in_table(name, lambda table: _put(table, row, etag))  # noqa: B023 - used at once
+                return self._in_table(name, lambda table: put_row(table, row, etag))  # noqa: B023 - used at once
             except AzureError as error:
-                if not (_lost_race(error) or _ambiguous(error)):
+                if not (lost_race(error) or is_ambiguous(error)):
                     raise
                 failure = error
             found = self._found(name, row)
             if found is not None and found.get("writer") == row["writer"]:
-                return _etag(found)
+                return etag_of(found)
             if found is None and etag is not None:
                 raise self._conflict(name, location)
-            if found is not None and _etag(found) != etag:
+            if found is not None and etag_of(found) != etag:
                 if not str(found.get("writer")).startswith(self._writer):
                     raise self._conflict(name, location)
                 # A write of ours that counted as failed was stored after all.
-                etag = _etag(found)
+                etag = etag_of(found)
         raise failure or AssertionError("a loop that did not run")
 
     def _remove(self, name: str, location: str, etag: str) -> None:
         table = self._table(name)
-        keys = _LOCATION, row_key(location)
+        keys = LOCATION, row_key(location)
         try:
             table.delete_entity(*keys, etag=etag, match_condition=MatchConditions.IfNotModified)
         except HttpResponseError as error:
-            if not _lost_race(error):
+            if not lost_race(error):
                 raise
             raise self._conflict(name, location) from error
 
@@ -306,7 +297,7 @@ class AzureTableStore:
         if row is None:
             return None
         with self._refused(name, row):
-            document = {key: _plain(value) for key, value in row.items()}
+            document = {key: plain(value) for key, value in row.items()}
             return takeover_from(document, f"table {name} at {self._host}, row forwarder/state")
 
     # --- the lock ---------------------------------------------------------------------------------
@@ -329,8 +320,8 @@ class AzureTableStore:
     def _take_lease(self, name: str, owner: str) -> TableRunLock:
         nonce = uuid.uuid4().hex
         row = {
-            "PartitionKey": _LOCK,
-            "RowKey": _LOCK,
+            "PartitionKey": LOCK,
+            "RowKey": LOCK,
             "owner": owner,
             "nonce": nonce,
             "host": socket.gethostname(),
@@ -340,21 +331,21 @@ class AzureTableStore:
         found: TableEntity | None = None
         failure: AzureError | None = None
         for _ in range(_REPEATS + 1):
-            etag = None if found is None else _etag(found)
+            etag = None if found is None else etag_of(found)
             began = self._clocks.read()
             try:
-                taken = self._in_table(name, lambda table: _put(table, row, etag))  # noqa: B023 - used at once
+                taken = self._in_table(name, lambda table: put_row(table, row, etag))  # noqa: B023 - used at once
                 return TableRunLock(self._table(name), row, taken, began, self._clocks)
             except AzureError as error:
-                if not (_lost_race(error) or _ambiguous(error)):
+                if not (lost_race(error) or is_ambiguous(error)):
                     raise
                 failure = error
             found, service_time = self._found_with_time(name, row)
             # A row with our own nonce is a write of ours whose answer was lost: it is written again,
             # so that the lease counts from a time that is known.
-            if found is not None and found.get("nonce") != nonce and not _expired(found, service_time):
+            if found is not None and found.get("nonce") != nonce and not is_expired(found, service_time):
                 raise LockHeld(
-                    f"state: {name}: another run works on this feed ({_owner_in(found)}); nothing was done, "
+                    f"state: {name}: another run works on this feed ({owner_in(found)}); nothing was done, "
                     f"try again when it has ended; a run that was killed keeps its lease for "
                     f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
                 )
@@ -363,9 +354,9 @@ class AzureTableStore:
     # --- beside the state -------------------------------------------------------------------------
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
-        table_name = _beside(name, "quarantine")
+        table_name = name_beside(name, "quarantine")
         key = quarantine_key(item)
-        rows = _quarantine_rows(key, quarantine_document(item))
+        rows = quarantine_rows(key, quarantine_document(item))
         with self._explained(table_name):
             # The first row names the number of parts, so it is written when they are all there.
             for row in reversed(rows):
@@ -373,12 +364,12 @@ class AzureTableStore:
         return f"table {table_name} at {self._host}, partition {key}"
 
     def keep_report(self, name: str, report: JsonObject) -> None:
-        table_name = _beside(name, "history")
+        table_name = name_beside(name, "history")
         began = parse_time(report["started"])
         row = {
             "PartitionKey": _day(began),
             "RowKey": f"{file_stamp(began)}-{uuid.uuid4().hex[:12]}",
-        } | _cut("doc", history_document(report))
+        } | cut("doc", history_document(report))
         with self._explained(table_name):
             self._in_table(table_name, lambda table: table.create_entity(row))
             oldest = oldest_kept(report)
@@ -389,19 +380,19 @@ class AzureTableStore:
                     self._table(table_name).delete_entity(old)
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
-        table_name = _beside(name, "history")
+        table_name = name_beside(name, "history")
         with self._explained(table_name):
             for row in self._rows(table_name, f"PartitionKey ge '{_day(since)}'"):
                 with suppress(ValueError, KeyError, TypeError):
-                    report = decode(_joined(row, "doc"))
+                    report = decode(joined(row, "doc"))
                     if parse_time(report["started"]) >= since:
                         yield report
 
     def set_aside(self, name: str) -> list[str]:
         stamp = re.sub("[^0-9]", "", file_stamp(self._clocks.now()))
-        aside = _beside(name, f"damaged{stamp}")
+        aside = name_beside(name, f"damaged{stamp}")
         with self._explained(name):
-            rows = [row for row in self._rows(name) if row["PartitionKey"] != _LOCK]
+            rows = [row for row in self._rows(name) if row["PartitionKey"] != LOCK]
             for row in rows:
                 self._move(name, row, aside)
         self._etags.pop(name, None)
@@ -414,14 +405,14 @@ class AzureTableStore:
         self._etags.pop(name, None)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
-        table_name = _beside(name, "quarantine")
+        table_name = name_beside(name, "quarantine")
         damaged = None
         with self._explained(table_name):
             for key, found in itertools.groupby(self._rows(table_name), lambda row: str(row["PartitionKey"])):
                 rows = list(found)
                 try:
                     with self._refused(table_name, rows[0], "repair it, or delete the partition"):
-                        item = _quarantined_from(rows)
+                        item = quarantined_from_rows(rows)
                 except StateDamaged as error:
                     damaged = damaged or error
                     continue
@@ -431,7 +422,7 @@ class AzureTableStore:
             raise damaged
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002 - the key says which
-        table_name, replayed = _beside(name, "quarantine"), _beside(name, "replayed")
+        table_name, replayed = name_beside(name, "quarantine"), name_beside(name, "replayed")
         with self._explained(table_name):
             rows = [row for row in self._rows(table_name) if row["PartitionKey"] == key]
             if not rows:
@@ -455,7 +446,7 @@ class AzureTableStore:
         self._copy(row, other)
         table = self._table(name)
         condition = MatchConditions.IfNotModified
-        table.delete_entity(row, etag=_etag(row), match_condition=condition)
+        table.delete_entity(row, etag=etag_of(row), match_condition=condition)
 
     def _copy(self, row: TableEntity, other: str) -> None:
         self._in_table(other, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))
@@ -538,95 +529,7 @@ class AzureTableStore:
         try:
             yield
         except AzureError as error:
-            raise StateError(f"state: table {name} at {self._host}: {_explanation(error)}") from error
-
-
-class TableRunLock:
-    """A lease on a feed: held while its last renewal began less than 55 s ago, by either clock.
-
-    The wall clock counts too because the monotonic one stands still in a suspended machine.
-    """
-
-    def __init__(
-        self, table: TableClient, row: dict[str, Any], etag: str, began: _Reading, clocks: _Clocks
-    ) -> None:
-        self._table = table
-        self._row = row
-        self._etag = etag
-        self._began = began
-        self._clocks = clocks
-        self._lost = False
-
-    def held(self) -> bool:
-        return not self._lost and self._clocks.since(self._began) < _LEASE - _LEASE_MARGIN
-
-    def renew(self) -> bool:
-        """Renew the lease once; False where it must be tried again soon, or where it is lost for good."""
-        began = self._clocks.read()
-        try:
-            self._etag = _put(self._table, self._row, self._etag, **_RENEWAL)
-        except AzureError as error:
-            if _lost_race(error):
-                self._find_again()
-            return False
-        self._began = began
-        return True
-
-    def keep(self, stopped: threading.Event) -> None:
-        """Renew the lease until told to stop, or until it is another's."""
-        wait = _RENEW_EVERY_S
-        while not (stopped.wait(wait) or self._lost):
-            wait = _RENEW_EVERY_S if self.renew() else _RENEW_AGAIN_S
-
-    def release(self) -> None:
-        """Give the lease back if it still is ours. Where that fails, it expires by itself."""
-        with suppress(AzureError):
-            try:
-                self._delete()
-            except HttpResponseError as error:
-                if not _lost_race(error):
-                    raise
-                self._find_again()
-                if not self._lost:
-                    self._delete()
-        self._lost = True
-
-    def _delete(self) -> None:
-        condition = MatchConditions.IfNotModified
-        self._table.delete_entity(_LOCK, _LOCK, etag=self._etag, match_condition=condition, **_RENEWAL)
-
-    def _find_again(self) -> None:
-        """Learn whether the row is another's, or ours after a renewal whose answer was lost."""
-        try:
-            found = self._table.get_entity(_LOCK, _LOCK, **_RENEWAL)
-        except ResourceNotFoundError:
-            self._lost = True
-        except AzureError:
-            return
-        else:
-            self._lost = found.get("nonce") != self._row["nonce"]
-            self._etag = _etag(found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What both clocks showed at one time."""
-
-    monotonic: float
-    wall: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Clocks:
-    monotonic: Callable[[], float]
-    now: Callable[[], datetime]
-
-    def read(self) -> _Reading:
-        return _Reading(self.monotonic(), self.now())
-
-    def since(self, then: _Reading) -> timedelta:
-        """Give the time since then, by whichever clock says more."""
-        return max(timedelta(seconds=self.monotonic() - then.monotonic), self.now() - then.wall)
+            raise StateError(f"state: table {name} at {self._host}: {explanation(error)}") from error
 
 
 class _PatientTransport(RequestsTransport):  # type: ignore[misc]  # the SDK exports it untyped
@@ -636,208 +539,9 @@ class _PatientTransport(RequestsTransport):  # type: ignore[misc]  # the SDK exp
         super().sleep(min(duration, _LONGEST_WAIT_S))
 
 
-def row_key(location: str) -> str:
-    """Write a location's name as a key, distinct for distinct names.
-
-    Letters, digits and `-` stand for themselves, every other byte of its UTF-8 as `_` and two
-    hexadecimal digits. A key that gets too long ends in `__` and a hash instead.
-    """
-    raw = location.encode("utf-8", "surrogatepass")
-    escaped = re.sub(r"[^A-Za-z0-9-]", lambda found: f"_{ord(found[0]):02X}", raw.decode("latin-1"))
-    if len(escaped) <= _KEY_CHARACTERS:
-        return escaped
-    return f"{escaped[: _KEY_CHARACTERS // 2]}__{hashlib.sha256(raw).hexdigest()}"
-
-
-def _location_row(location: str, state: LocationState) -> dict[str, Any]:
-    """Write a location as a row. Raises StateTooLarge where the service would not take it."""
-    document = location_document(state)
-    packed = bytearray()
-    for group in document["groups"]:
-        counts = {}
-        for hour, text in group["ids"].items():
-            ids = base64.urlsafe_b64decode(text)
-            if len(ids) * 4 != len(text) * 3:
-                raise StateError(f"state: {location!r}: ids that are none of this forwarder's")
-            packed += ids
-            counts[hour] = len(ids) // _PACKED_ID_BYTES
-        group["ids"] = counts
-    text = encode({"version": VERSION, "name": location, **document})
-    if len(text) + len(packed) > _ROW_BYTES:
-        raise _too_large(location, len(text) + len(packed))
-    keys = {"PartitionKey": _LOCATION, "RowKey": row_key(location)}
-    return keys | _cut("doc", text) | _cut("ids", bytes(packed))
-
-
-def _beside(name: str, what: str) -> str:
-    """Name a table that stands beside a feed's own, in the 63 characters that a name may have."""
-    whole = f"{name}{what}"
-    if len(whole) <= _LONGEST_NAME:
-        return whole
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: _LONGEST_NAME - len(digest) - len(what)]}{digest}{what}"
-
-
-def _too_large(location: str, size: int) -> StateTooLarge:
-    return StateTooLarge(
-        f"state: {location!r} needs {size:,} bytes, more than the 1 MiB that a table row takes; shorten the "
-        "look-back, or resume or remove hubs that are far behind the others",
-        [location],
-    )
-
-
-def _location_from(row: Mapping[str, Any]) -> tuple[str, LocationState]:
-    """Read a location's name and state. Raises ValueError, saying what cannot be read."""
-    document = decode(_joined(row, "doc"))
-    check_version(document)
-    location = document.get("name")
-    if not isinstance(location, str) or row_key(location) != row["RowKey"]:
-        raise ValueError(f"the row of {location!r} under another's key")
-    packed = memoryview(_joined(row, "ids"))
-    try:
-        for group in document["groups"]:
-            for hour, count in group["ids"].items():
-                size = count * _PACKED_ID_BYTES
-                group["ids"][hour] = base64.urlsafe_b64encode(packed[:size]).decode()
-                if len(packed) < size:
-                    raise ValueError("fewer ids than it says")
-                packed = packed[size:]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its groups have another shape ({error})") from error
-    if packed:
-        raise ValueError("more ids than it says")
-    return location, location_from(document)
-
-
-def _feed_row(state: FeedState) -> dict[str, Any]:
-    document = feed_document(state)
-    text = encode(document)
-    if len(text) > _ROW_BYTES:
-        raise StateTooLarge(
-            f"state: what discovery found needs {len(text):,} bytes of {_ROW_BYTES:,} that a table row "
-            "takes; narrow MICROSHARE_IDENTITY",
-            [],
-        )
-    columns = {
-        name: EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
-        for name, value in document.items()
-        if name in ("version", "last_fetch_timestamp", "total_events_sent", "total_duplicates_skipped")
-        and value is not None
-    }
-    return {"PartitionKey": _FEED, "RowKey": _FEED} | columns | _cut("doc", text)
-
-
-def _quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:
-    size = _PROPERTIES_A_PART * _PROPERTY_BYTES
-    parts = [content[at : at + size] for at in range(0, len(content), size)]
-    return [
-        {"PartitionKey": key, "RowKey": f"{number:04}", "parts": len(parts)} | _cut("doc", part)
-        for number, part in enumerate(parts)
-    ]
-
-
-def _quarantined_from(rows: Sequence[Mapping[str, Any]]) -> QuarantinedReading:
-    """Read a reading from its rows. Raises ValueError, saying what cannot be read."""
-    rows = sorted(rows, key=lambda row: str(row["RowKey"]))
-    if rows[0].get("parts") != len(rows):
-        raise ValueError(f"{len(rows)} of {rows[0].get('parts')} parts")
-    return quarantined_from(b"".join(_joined(row, "doc") for row in rows))
-
-
-def _cut(name: str, content: bytes) -> dict[str, bytes]:
-    starts = range(0, len(content), _PROPERTY_BYTES)
-    return {f"{name}{number}": content[at : at + _PROPERTY_BYTES] for number, at in enumerate(starts)}
-
-
-def _joined(row: Mapping[str, Any], name: str) -> bytes:
-    content = bytearray()
-    for number in itertools.count():
-        piece = row.get(f"{name}{number}", b"")
-        if not isinstance(piece, bytes):
-            raise ValueError(f"{name}{number} is no binary property")
-        if not piece:
-            return bytes(content)
-        content += piece
-    raise AssertionError("a count that ended")
-
-
 def _day(instant: datetime) -> str:
     return format_time(instant)[:10]
 
 
-def _put(table: TableClient, row: Mapping[str, Any], etag: str | None, **options: Any) -> str:
-    """Write the row if it still is as `etag` says, or if there is none; give its new ETag."""
-    if etag is None:
-        return str(table.create_entity(row, **options)["etag"])
-    condition = MatchConditions.IfNotModified
-    written = table.update_entity(
-        row, mode=UpdateMode.REPLACE, etag=etag, match_condition=condition, **options
-    )
-    return str(written["etag"])
-
-
-def _etag(row: TableEntity) -> str:
-    return str(row.metadata["etag"])
-
-
-def _expired(row: TableEntity, service_time: datetime | None) -> bool:
-    """Whether the service's own clock is past the lease that was last written."""
-    written = row.metadata["timestamp"]
-    if written is None or service_time is None:
-        return False
-    return service_time - written > _LEASE + _LEASE_MARGIN
-
-
-def _owner_in(row: Mapping[str, Any]) -> str:
-    return f"{row.get('owner')} on {row.get('host')}, process {row.get('pid')}, since {row.get('since')}"
-
-
 def _named(locations: Collection[str]) -> str:
     return ", ".join(repr(location) for location in locations)
-
-
-def _plain(value: Any) -> Any:
-    """Give a property as JSON would: the earlier forwarder's times came as dates or as texts."""
-    if isinstance(value, EntityProperty):
-        return value.value
-    if isinstance(value, datetime):
-        return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
-    return value
-
-
-def _status(error: AzureError) -> int | None:
-    return error.status_code if isinstance(error, HttpResponseError) else None
-
-
-def _lost_race(error: AzureError) -> bool:
-    return _status(error) in (404, 409, 412)
-
-
-def _ambiguous(error: AzureError) -> bool:
-    """Whether the service may have stored what was sent, and only its answer was lost."""
-    status = _status(error)
-    return isinstance(error, ServiceRequestError | ServiceResponseError) or (status or 0) >= 500
-
-
-def _explanation(error: AzureError) -> str:
-    status = _status(error)
-    code = getattr(error, "error_code", None)
-    said = f"{status} {getattr(code, 'value', code) or getattr(error, 'reason', None) or ''}".strip()
-    first_line = str(error.message).split("\n", 1)[0][:300]
-    if status in (401, 403):
-        return (
-            f"access refused ({said}); check the account's key in AzureWebJobsStorage, or give the managed "
-            "identity the role Storage Table Data Contributor, and look at the account's firewall"
-        )
-    if isinstance(error, ClientAuthenticationError):
-        return (
-            f"no credentials to ask with ({first_line}); check the AccountKey in AzureWebJobsStorage, or "
-            "that the managed identity is assigned to this app"
-        )
-    if "TableBeingDeleted" in said:
-        return f"still being removed after the last time ({said}); try again in a minute"
-    if status is not None and (status >= 500 or status == 429):
-        return f"throttled or out of order ({said}); nothing to do, the next run tries again"
-    if status is not None:
-        return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
-    return f"not reached ({first_line}); check the name of the account, and the network between"

@@ -23,7 +23,8 @@ from app.base.checkpoints import Checkpoint, Discovery, FeedState, LocationState
 from app.base.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
 from app.base.readings import QuarantinedReading
 from app.settings.schema import StateSettings
-from app.state.azure_table import AzureTableStore, row_key
+from app.state.azure_table import AzureTableStore
+from app.state.table_rows import row_key
 from tests.azurite import Fault, Relay, connection_string, free_port
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from azure.data.tables import TableServiceClient, UpdateMode
 
 from app.base.checkpoints import LocationState
 from app.base.instants import HOUR
-from app.state.azure_table import row_key
+from app.state.table_rows import row_key
 from app.wiring import wire
 from emulators.microshare import Request, Response
 from tests.azurite import Fault

@@ -1,0 +1,177 @@
+"""A feed's state as rows of a table, within what the service takes, and back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from azure.data.tables import (
+    EdmType,
+    EntityProperty,
+)
+
+from app.base.checkpoints import FeedState, LocationState
+from app.base.errors import StateError, StateTooLarge
+from app.base.instants import format_time
+from app.base.readings import QuarantinedReading
+from app.state.document import (
+    ID_LENGTH,
+    VERSION,
+    check_version,
+    decode,
+    encode,
+    feed_document,
+    location_document,
+    location_from,
+    quarantined_from,
+)
+
+# Azure Table Storage's limits: 64 KiB a property, 1 MiB a row, 1 KiB (512 characters) a key.
+_PROPERTY_BYTES: Final = 64 * 1024
+_ROW_BYTES: Final = 1_000_000  # names and the row's own fields need the rest
+_KEY_CHARACTERS: Final = 400
+_LONGEST_NAME: Final = 63
+# Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
+_PROPERTIES_A_PART: Final = 11
+_PACKED_ID_BYTES: Final = ID_LENGTH * 3 // 4
+LOCATION: Final = "location"
+FEED: Final = "feed"
+
+
+def row_key(location: str) -> str:
+    """Write a location's name as a key, distinct for distinct names.
+
+    Letters, digits and `-` stand for themselves, every other byte of its UTF-8 as `_` and two
+    hexadecimal digits. A key that gets too long ends in `__` and a hash instead.
+    """
+    raw = location.encode("utf-8", "surrogatepass")
+    escaped = re.sub(r"[^A-Za-z0-9-]", lambda found: f"_{ord(found[0]):02X}", raw.decode("latin-1"))
+    if len(escaped) <= _KEY_CHARACTERS:
+        return escaped
+    return f"{escaped[: _KEY_CHARACTERS // 2]}__{hashlib.sha256(raw).hexdigest()}"
+
+
+def location_row(location: str, state: LocationState) -> dict[str, Any]:
+    """Write a location as a row. Raises StateTooLarge where the service would not take it."""
+    document = location_document(state)
+    packed = bytearray()
+    for group in document["groups"]:
+        counts = {}
+        for hour, text in group["ids"].items():
+            ids = base64.urlsafe_b64decode(text)
+            if len(ids) * 4 != len(text) * 3:
+                raise StateError(f"state: {location!r}: ids that are none of this forwarder's")
+            packed += ids
+            counts[hour] = len(ids) // _PACKED_ID_BYTES
+        group["ids"] = counts
+    text = encode({"version": VERSION, "name": location, **document})
+    if len(text) + len(packed) > _ROW_BYTES:
+        raise _too_large(location, len(text) + len(packed))
+    keys = {"PartitionKey": LOCATION, "RowKey": row_key(location)}
+    return keys | cut("doc", text) | cut("ids", bytes(packed))
+
+
+def name_beside(name: str, what: str) -> str:
+    """Name a table that stands beside a feed's own, in the 63 characters that a name may have."""
+    whole = f"{name}{what}"
+    if len(whole) <= _LONGEST_NAME:
+        return whole
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(digest) - len(what)]}{digest}{what}"
+
+
+def _too_large(location: str, size: int) -> StateTooLarge:
+    return StateTooLarge(
+        f"state: {location!r} needs {size:,} bytes, more than the 1 MiB that a table row takes; shorten the "
+        "look-back, or resume or remove hubs that are far behind the others",
+        [location],
+    )
+
+
+def location_from_row(row: Mapping[str, Any]) -> tuple[str, LocationState]:
+    """Read a location's name and state. Raises ValueError, saying what cannot be read."""
+    document = decode(joined(row, "doc"))
+    check_version(document)
+    location = document.get("name")
+    if not isinstance(location, str) or row_key(location) != row["RowKey"]:
+        raise ValueError(f"the row of {location!r} under another's key")
+    packed = memoryview(joined(row, "ids"))
+    try:
+        for group in document["groups"]:
+            for hour, count in group["ids"].items():
+                size = count * _PACKED_ID_BYTES
+                group["ids"][hour] = base64.urlsafe_b64encode(packed[:size]).decode()
+                if len(packed) < size:
+                    raise ValueError("fewer ids than it says")
+                packed = packed[size:]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its groups have another shape ({error})") from error
+    if packed:
+        raise ValueError("more ids than it says")
+    return location, location_from(document)
+
+
+def feed_row(state: FeedState) -> dict[str, Any]:
+    document = feed_document(state)
+    text = encode(document)
+    if len(text) > _ROW_BYTES:
+        raise StateTooLarge(
+            f"state: what discovery found needs {len(text):,} bytes of {_ROW_BYTES:,} that a table row "
+            "takes; narrow MICROSHARE_IDENTITY",
+            [],
+        )
+    columns = {
+        name: EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
+        for name, value in document.items()
+        if name in ("version", "last_fetch_timestamp", "total_events_sent", "total_duplicates_skipped")
+        and value is not None
+    }
+    return {"PartitionKey": FEED, "RowKey": FEED} | columns | cut("doc", text)
+
+
+def quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:
+    size = _PROPERTIES_A_PART * _PROPERTY_BYTES
+    parts = [content[at : at + size] for at in range(0, len(content), size)]
+    return [
+        {"PartitionKey": key, "RowKey": f"{number:04}", "parts": len(parts)} | cut("doc", part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def quarantined_from_rows(rows: Sequence[Mapping[str, Any]]) -> QuarantinedReading:
+    """Read a reading from its rows. Raises ValueError, saying what cannot be read."""
+    rows = sorted(rows, key=lambda row: str(row["RowKey"]))
+    if rows[0].get("parts") != len(rows):
+        raise ValueError(f"{len(rows)} of {rows[0].get('parts')} parts")
+    return quarantined_from(b"".join(joined(row, "doc") for row in rows))
+
+
+def cut(name: str, content: bytes) -> dict[str, bytes]:
+    starts = range(0, len(content), _PROPERTY_BYTES)
+    return {f"{name}{number}": content[at : at + _PROPERTY_BYTES] for number, at in enumerate(starts)}
+
+
+def joined(row: Mapping[str, Any], name: str) -> bytes:
+    content = bytearray()
+    for number in itertools.count():
+        piece = row.get(f"{name}{number}", b"")
+        if not isinstance(piece, bytes):
+            raise ValueError(f"{name}{number} is no binary property")
+        if not piece:
+            return bytes(content)
+        content += piece
+    raise AssertionError("a count that ended")
+
+
+def plain(value: Any) -> Any:
+    """Give a property as JSON would: the earlier forwarder's times came as dates or as texts."""
+    if isinstance(value, EntityProperty):
+        return value.value
+    if isinstance(value, datetime):
+        return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
+    return value
