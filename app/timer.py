@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.base.errors import FeedOff, LockHeld, SettingsError
 from app.base.log import configure_logging, get_log
 from app.run.feed_checks import check_feeds
-from app.run.forwarder import Wiring
+from app.run.ports import Wiring
 from app.settings.loading import load_settings
 from app.wiring import wire
 

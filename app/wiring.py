@@ -15,7 +15,7 @@ from app.eventhub.deliveries import News
 from app.eventhub.dry_run import Rehearsal
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.run.forwarder import Lanes, MakeLanes, Wiring
+from app.run.ports import Lanes, MakeLanes, Wiring
 from app.settings.schema import HubSettings, Settings, TelemetrySettings
 from app.state.opening import open_store
 from app.state.store import RunLock, StateStore

@@ -19,7 +19,8 @@ from app.base.checkpoints import FeedState
 from app.base.instants import parse_time
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.run.forwarder import Wiring, run_forwarder
+from app.run.forwarder import run_forwarder
+from app.run.ports import Wiring
 from app.run.report import Report, RunFailed
 from app.settings.loading import load_settings
 from app.settings.schema import Settings

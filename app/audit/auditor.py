@@ -29,21 +29,22 @@ from app.audit.findings import (
 )
 from app.audit.tally import Tally
 from app.base.budget import Budget
-from app.base.checkpoints import Checkpoint, FeedState, LocationState
-from app.base.clocks import Clocks
+from app.base.checkpoints import Checkpoint, LocationState
 from app.base.errors import AuthError, BadResponse, ForwarderError, HubError, SourceError, StateDamaged
 from app.base.instants import MILLISECOND, format_time, hour_of
 from app.base.readings import Reading, Slice
 from app.eventhub.batches import wire_text
 from app.eventhub.reader import HubReader, Received
-from app.feeds.feed import SOURCE, Feed, joint_id, load_feed, read_answer
+from app.feeds.feed import SOURCE, Feed, joint_id, load_feed
 from app.microshare.client import MicroshareClient
-from app.run.fetching import OVERLAP, Fetched, fetch_slice
-from app.run.forwarder import Wiring
+from app.run.fetching import OVERLAP, Fetched
+from app.run.horizon import agreed_clocks
 from app.run.ledger import Ledger
 from app.run.locations import find_locations
 from app.run.planning import Group, Limits, plan_slice
+from app.run.ports import Wiring
 from app.run.report import Draft
+from app.run.source import fetch
 from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.store import MendableStore
 
@@ -180,7 +181,8 @@ class ComparedFeed:
         # From before hubs and source are asked: what comes meanwhile is a coming run's.
         self.state = store.load(self.feed.state_name)
         self._load_quarantine(store)
-        self.horizon = _horizon(wiring, client, self.settings, self.state)
+        clocks = agreed_clocks(client, self.settings.cluster_ids, wiring.now, self.state.last_run_ended())
+        self.horizon = clocks.horizon(self.settings.settle)
         self.window = replace(asked.window, end=min(asked.window.end, self.horizon))
         if self.window.start >= self.window.end:
             raise ForwarderError(
@@ -388,13 +390,7 @@ class ComparedFeed:
 
     def fetch(self, location: str, window: Slice, earliest: datetime) -> Fetched:
         """Fetch a slice, or its beginning where it is too wide. Raises SourceError."""
-        return fetch_slice(
-            lambda part: self.feed.ask(self.client.query_dashboard, self.settings, location, part),
-            lambda answer: read_answer(self.feed.rec_type, location, answer),
-            window,
-            earliest,
-            self.settings.record_limit,
-        )
+        return fetch(self.feed, self.settings, self.client, location, window, earliest)
 
     def _publish(self, location: str, fetched: Fetched) -> None:
         for text in fetched.warnings:
@@ -558,14 +554,6 @@ def _check_names(asked: Sequence[Asked], feeds: Sequence[ComparedFeed]) -> None:
     for name in (name for one in asked for name in one.locations):
         if name not in known:
             raise UnknownLocation(name, known)
-
-
-def _horizon(wiring: Wiring, client: MicroshareClient, settings: FeedSettings, state: FeedState) -> datetime:
-    """Give the earlier of the host's clock and the API's, less the settle delay. Raises ClocksDiffer."""
-    client.learn_time(settings.cluster_ids)
-    clocks = Clocks(wiring.now(), client.api_time())
-    clocks.require_agreement(state.last_run_ended())
-    return clocks.horizon(settings.settle)
 
 
 def _order(event: Received) -> int:

@@ -25,8 +25,8 @@ from app.eventhub.reader import HubReader
 from app.feeds.quarantine import quarantine_text
 from app.run.delivery import dispatch
 from app.run.fetching import OVERLAP, Fetched
-from app.run.forwarder import Lanes, Wiring
 from app.run.planning import Group
+from app.run.ports import Lanes, Wiring
 from app.state.edits import changed, close_gap, remember
 from app.state.store import MendableStore, RunLock
 

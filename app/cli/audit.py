@@ -32,7 +32,7 @@ from app.cli.session import (
     json_option,
     yes_option,
 )
-from app.run.forwarder import Wiring
+from app.run.ports import Wiring
 from app.settings.schema import Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore

@@ -37,10 +37,11 @@ from app.cli.stop import Stop
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
 from app.run.backfill import Backfill, Held, first_state, summed
-from app.run.forwarder import Progress, Wiring, run_forwarder
+from app.run.forwarder import run_forwarder
 from app.run.ledger import Ledger
 from app.run.locations import find_locations
 from app.run.planning import Limits
+from app.run.ports import Progress, Wiring
 from app.run.report import Draft, Report, RunFailed
 from app.settings.schema import HubSettings, Settings
 from app.state.opening import open_store

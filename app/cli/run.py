@@ -26,7 +26,8 @@ from app.cli.session import (
 )
 from app.cli.stop import Stop
 from app.feeds.feed import load_feed
-from app.run.forwarder import Progress, Wiring, run_forwarder
+from app.run.forwarder import run_forwarder
+from app.run.ports import Progress, Wiring
 from app.run.report import Report, RunFailed
 from app.settings.schema import Settings
 from app.wiring import wire

@@ -26,7 +26,7 @@ from app.base.readings import DashboardAnswer, DashboardQuery
 from app.eventhub.deliveries import Delivered, Delivery, News, Rejected
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.run.forwarder import Lanes, MakeLanes
+from app.run.ports import Lanes, MakeLanes
 from app.run.report import Report
 from app.settings.schema import HubSettings, MicroshareSettings, TelemetrySettings
 

@@ -53,7 +53,8 @@ from app.eventhub.deliveries import Delivered, News, Opened
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
-from app.run.forwarder import Lanes, Wiring, run_forwarder
+from app.run.forwarder import run_forwarder
+from app.run.ports import Lanes, Wiring
 from app.run.report import Report, RunFailed
 from app.settings.loading import load_settings
 from app.settings.schema import HubSettings, Settings

@@ -57,7 +57,7 @@ MUTATIONS = (
     Mutation(
         "a rejected batch counts as delivered",
         "app/run/forwarder.py",
-        "self._settled(hub)\n                self._stop(delivery.location, hub, str(error))\n",
+        "self._settled(hub)\n                self._available.refused(delivery.location, hub, str(error))\n",
         "self._delivered(hub, delivery, maybe_twice=False)\n",
     ),
     Mutation(
@@ -136,31 +136,32 @@ MUTATIONS = (
     Mutation(
         "first checkpoints are not saved before sending",
         "app/run/forwarder.py",
-        "        self._save()\n        self._await_lanes()\n",
+        "        self._saving.save(self._ledger)\n        self._await_lanes()\n",
         "        self._await_lanes()\n",
     ),
     Mutation(
         "no save at the end of a run",
         "app/run/forwarder.py",
-        "            self._ledger.update(last_run=self._last_run())\n            self._save()\n",
+        "            self._ledger.update(last_run=self._last_run())\n"
+        "            self._saving.save(self._ledger)\n",
         "            self._ledger.update(last_run=self._last_run())\n",
     ),
     Mutation(
         "sending goes on after a failed save",
-        "app/run/forwarder.py",
+        "app/run/saving.py",
         "                self._unsaved = str(error)\n",
         "                self._unsaved = None\n",
     ),
     Mutation(
         "sending goes on without the run lock",
-        "app/run/forwarder.py",
+        "app/run/saving.py",
         'return "the run lock was lost" if lost else self._unsaved',
         "return self._unsaved",
     ),
     Mutation(
         "a location that another run changed goes on",
-        "app/run/forwarder.py",
-        "            self._lose_locations(error)\n",
+        "app/run/saving.py",
+        "            self._give_up(error)\n",
         "            pass\n",
     ),
     Mutation(
@@ -196,7 +197,8 @@ MUTATIONS = (
     Mutation(
         "a reading that could not be quarantined is passed over",
         "app/run/forwarder.py",
-        '                    self._stop(name, hub, f"a reading could not be quarantined: {error}")\n'
+        "                    self._available.refused(name, hub, "
+        'f"a reading could not be quarantined: {error}")\n'
         "                return False\n",
         "                    _ = hub\n                continue\n",
     ),
@@ -221,20 +223,20 @@ MUTATIONS = (
     ),
     Mutation(
         "clocks that are far apart fail no run",
-        "app/run/forwarder.py",
-        "        clocks.require_agreement(state.last_run_ended())\n",
+        "app/run/horizon.py",
+        "    clocks.require_agreement(last_run)\n",
         "",
     ),
     Mutation(
         "a run whose clocks are far apart changes the state",
         "app/run/forwarder.py",
-        "        self._may_change_state = False\n",
-        "        self._may_change_state = True\n",
+        "        self._knows_the_time = False\n",
+        "        self._knows_the_time = True\n",
     ),
     Mutation(
         "a process that kept its token believes its host's clock",
-        "app/run/forwarder.py",
-        "        self._client.learn_time(self._settings.cluster_ids)\n",
+        "app/run/horizon.py",
+        "    client.learn_time(cluster_ids)\n",
         "",
     ),
     Mutation(
@@ -245,9 +247,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a second wrong time in a row goes on",
-        "app/run/forwarder.py",
-        "            if found.in_a_row == 2:\n",
-        "            if found.in_a_row < 0:\n",
+        "app/run/horizon.py",
+        "if found.in_a_row == 2]",
+        "if found.in_a_row < 0]",
     ),
     Mutation(
         "any answer tells the API's clock",
@@ -275,7 +277,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a save that does not fit as a whole is passed over",
-        "app/run/forwarder.py",
+        "app/run/saving.py",
         "if not isinstance(error, StateConflict | StateTooLarge) or not error.locations:",
         "if not isinstance(error, StateConflict | StateTooLarge):",
     ),
@@ -335,8 +337,8 @@ MUTATIONS = (
     Mutation(
         "one hub's failure ends the run for all",
         "app/run/forwarder.py",
-        "        self._connected.pop(hub, None)\n",
-        "        self._connected.pop(hub, None)\n        self._opens_no_more = True\n",
+        "        self._undelivered[hub] = 0\n",
+        "        self._undelivered[hub] = 0\n        self._opens_no_more = True\n",
     ),
     Mutation(
         "one location's failure ends the run for all",
@@ -371,7 +373,7 @@ MUTATIONS = (
     Mutation(
         "the horizon does not follow the API's clock back",
         "app/run/forwarder.py",
-        "        self._lower_horizon()\n        self._note_fetched(",
+        "        self._horizon.follow()\n        self._note_fetched(",
         "        self._note_fetched(",
     ),
     Mutation(

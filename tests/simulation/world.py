@@ -19,7 +19,8 @@ from app.base.errors import LockHeld
 from app.base.instants import EPOCH, LATEST, MILLISECOND, format_time
 from app.base.readings import Slice
 from app.eventhub.deliveries import News
-from app.run.forwarder import Lanes, Wiring, run_forwarder
+from app.run.forwarder import run_forwarder
+from app.run.ports import Lanes, Wiring
 from app.run.report import Report, RunFailed
 from app.settings.schema import (
     FeedSettings,

@@ -1,0 +1,118 @@
+"""Who can be sent to and asked in a run: connected, stopped, failing, answered; each trouble told once."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from app.base.errors import ForwarderError
+from app.base.log import Log
+from app.run.ledger import Ledger
+from app.run.outages import Outages
+from app.run.planning import Group
+from app.run.report import Draft
+
+
+class Availability:
+    """What is known of hubs and locations in one run, beside what was failing before it.
+
+    A hub is left alone for the run, a location for the run, or one for the other; what is left alone
+    is in the report with why, and in the log only where it was not failing before.
+    """
+
+    def __init__(
+        self,
+        hubs: Iterable[str],
+        outages: Outages,
+        ledger: Ledger,
+        draft: Draft,
+        log: Log,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.connecting = set(hubs)
+        # Hubs that are connected, with the largest message that each takes, in bytes.
+        self.connected: dict[str, int] = {}
+        self.failed_before = outages
+        self.failed_locations: set[str] = set()
+        self.answered_locations: set[str] = set()
+        self.stopped_locations: set[str] = set()
+        self._stopped: set[tuple[str, str]] = set()
+        self._failed_hubs: set[str] = set()
+        self._refusals: set[tuple[str, str]] = set()
+        self._ledger = ledger
+        self._draft = draft
+        self._log = log
+        self._now = now
+
+    def is_usable(self, name: str, hub: str) -> bool:
+        stopped = name in self.stopped_locations or (name, hub) in self._stopped
+        return hub in self.connected and not stopped
+
+    def is_doubtful(self, name: str) -> bool:
+        """Whether a location failed in the run before, and has not answered in this one."""
+        return name in self.failed_before.locations and name not in self.answered_locations
+
+    def opened(self, hub: str, largest_bytes: int) -> None:
+        self.connecting.discard(hub)
+        self.connected[hub] = largest_bytes
+
+    def closed(
+        self, hub: str, error: ForwarderError | None, names: Iterable[str], *, is_its_fault: bool
+    ) -> None:
+        """Leave a hub alone for the rest of the run."""
+        self.connecting.discard(hub)
+        self.connected.pop(hub, None)
+        if error is None:
+            return
+        self._draft.hub_failed(hub, str(error))
+        if not is_its_fault:
+            return
+        if hub not in self.failed_before.hubs:
+            self._log.warning("hub.failing", hub=hub, error=str(error))
+        self._failed_hubs.add(hub)
+        for name in names:
+            self._ledger.hub_failed(name, hub, str(error), self._now())
+
+    def refused(self, name: str, hub: str, error: str) -> None:
+        """Leave one hub alone for one location; its position stays where acknowledgements brought it."""
+        self._stopped.add((name, hub))
+        if (name, hub) not in self.failed_before.refusals | self._refusals:
+            self._log.warning("location.failing", location=name, hub=hub, error=error)
+        self._refusals.add((name, hub))
+        self._ledger.hub_failed(name, hub, error, self._now())
+        self._draft.fail(name, hub, error)
+
+    def query_failed(self, group: Group, error: Exception) -> None:
+        """Leave a group alone for this run; hubs that are elsewhere in the location's time go on."""
+        name = group.location
+        if not isinstance(error, ForwarderError):
+            trace = "".join(traceback.format_exception(error))[-4000:]
+            self._log.error("error.unexpected", location=name, traceback=trace)
+            error = ForwarderError(f"location {name}: unexpected {type(error).__name__}: {error}")
+        if name not in self.failed_before.locations | self.failed_locations:
+            self._log.warning("location.failing", location=name, error=str(error))
+        self.failed_locations.add(name)
+        self._stopped |= {(name, hub) for hub in group.hubs}
+        self._ledger.query_failed(name, str(error), self._now())
+        self._draft.fail(name, None, str(error))
+
+    def well_answered(self) -> set[str]:
+        """Give the locations whose queries all succeeded."""
+        return self.answered_locations - self.failed_locations
+
+    def failing_hubs(self) -> list[str]:
+        """Give the hubs that are failing when the run ends, for the next one."""
+        return sorted(self._failed_hubs | self.failed_before.hubs - self.connected.keys())
+
+    def tell_what_is_over(self) -> None:
+        """Log, and note in the state, what was failing before and is not any more."""
+        for hub in sorted(self.failed_before.hubs & self.connected.keys()):
+            self._ledger.hub_recovered(hub, but={name for name, refuses in self._refusals if refuses == hub})
+            self._log.info("hub.recovered", hub=hub)
+        for name in sorted(self.failed_before.locations & self.well_answered()):
+            self._ledger.query_recovered(name)
+            self._log.info("location.recovered", location=name)
+        for name, hub in sorted(self.failed_before.refusals):
+            if hub not in self._failed_hubs and not self._ledger.is_failing(name, hub):
+                self._log.info("location.recovered", location=name, hub=hub)
