@@ -13,7 +13,7 @@ from app.base.checkpoints import FeedState
 from app.base.clocks import SKEW_TOLERATED, Clocks
 from app.base.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
 from app.base.instants import EPOCH, MILLISECOND, floor_to, format_time, utc_now
-from app.base.readings import DashboardAnswer, DashboardQuery, Slice
+from app.base.readings import DashboardAnswer, Slice
 from app.base.text import counted, dashed, moment, said_and_advised, span
 from app.cli.check_findings import Finding, Findings
 from app.feeds.feed import load_feed, read_answer
@@ -243,14 +243,8 @@ def _ask(
     client: MicroshareClient, feed: FeedSettings, location: str, window: Slice
 ) -> tuple[DashboardAnswer, str]:
     """Ask as a run does; give the answer, and the name that the view was asked by."""
-    asked_as = location
-
-    def dashboard(query: DashboardQuery) -> DashboardAnswer:
-        nonlocal asked_as
-        asked_as = query.loc1
-        return client.query_dashboard(query)
-
-    return load_feed(feed.name).ask(dashboard, feed, location, window), asked_as
+    query = load_feed(feed.name).query(feed, location, window)
+    return client.query_dashboard(query), query.loc1
 
 
 def _listed(silent: Sequence[_Asked]) -> str:

@@ -40,8 +40,8 @@ class Feed(Protocol):
     state_name: str
     merged_by: tuple[str, ...]
 
-    def ask(self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice) -> Any:
-        """Ask the feed's view for one location and window; give the DashboardAnswer."""
+    def query(self, settings: FeedSettings, location: str, window: Slice) -> DashboardQuery:
+        """Give the question to the feed's view for one location and window."""
 
     def events(
         self,
@@ -88,24 +88,17 @@ def load_feed(name: str) -> Feed:
     return feed
 
 
-def ask_view(
-    dashboard: AskDashboard,
-    settings: FeedSettings,
-    rec_type: str,
-    loc1: str,
-    window: Slice,
-    placeholders: Mapping[str, str],
-) -> DashboardAnswer:
-    """Ask the feed's view for one building and window; the configured parameters win over `placeholders`."""
-    return dashboard(
-        DashboardQuery(
-            view_id=settings.view_id,
-            rec_type=rec_type,
-            data_context=settings.data_context,
-            loc1=loc1,
-            window=window,
-            parameters={**placeholders, **settings.parameters},
-        )
+def view_query(
+    settings: FeedSettings, rec_type: str, loc1: str, window: Slice, placeholders: Mapping[str, str]
+) -> DashboardQuery:
+    """Give the question to a view for one building; the configured parameters win over `placeholders`."""
+    return DashboardQuery(
+        view_id=settings.view_id,
+        rec_type=rec_type,
+        data_context=settings.data_context,
+        loc1=loc1,
+        window=window,
+        parameters={**placeholders, **settings.parameters},
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
 from app.base.instants import format_time, hour_of
-from app.base.readings import DashboardAnswer, Event, Reading, Slice
-from app.feeds.feed import SOURCE, AskDashboard, ask_view, joint_id, read_body, read_objects, timed_ids
+from app.base.readings import DashboardAnswer, DashboardQuery, Event, Reading, Slice
+from app.feeds.feed import SOURCE, AskDashboard, joint_id, read_body, read_objects, timed_ids, view_query
 from app.settings.schema import FeedSettings
 
 REC_TYPE = "io.microshare.lake.snapshot.hourly"
@@ -37,7 +37,7 @@ def get_snapshot_full_coverage(
     Buildings may have another name in snapshots than in device clusters: a mapped one, or one
     that lacks a prefix. A wrong name is answered with 200 and nothing.
     """
-    return ask_view(dashboard, settings, REC_TYPE, snapshot_name(location, settings), window, PARAMETERS)
+    return dashboard(FEED.query(settings, location, window))
 
 
 def snapshot_name(location: str, settings: FeedSettings) -> str:
@@ -59,11 +59,11 @@ class HourlySnapshotFeed:
     rec_type: str = REC_TYPE
     state_name: str = "snapshotstate"
     merged_by: tuple[str, ...] = ("category", "metric")
+    placeholders: Mapping[str, str] = field(default_factory=lambda: PARAMETERS)
 
-    def ask(
-        self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
-    ) -> DashboardAnswer:
-        return get_snapshot_full_coverage(dashboard, settings, location, window)
+    def query(self, settings: FeedSettings, location: str, window: Slice) -> DashboardQuery:
+        name = snapshot_name(location, settings)
+        return view_query(settings, self.rec_type, name, window, self.placeholders)
 
     def events(
         self,
@@ -78,6 +78,7 @@ class HourlySnapshotFeed:
         whole = _by_hour([reading for reading in answer if reading.flaw is None])
         return [
             _event(
+                self.rec_type,
                 location,
                 hour,
                 whole[hour] if settings.late == "hour" else readings,
@@ -94,7 +95,7 @@ class HourlySnapshotFeed:
         return timed_ids(self.readings_in(location, body))
 
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
-        return read_objects(REC_TYPE, location, read_body(location, body).get("objs"))
+        return read_objects(self.rec_type, location, read_body(location, body).get("objs"))
 
     def held_as(self, location: str, reading: Reading) -> str:  # noqa: ARG002
         return reading.id
@@ -123,14 +124,18 @@ def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:
 
 
 def _event(
-    location: str, hour: datetime, readings: Sequence[Reading], more: dict[str, str | int | bool]
+    rec_type: str,
+    location: str,
+    hour: datetime,
+    readings: Sequence[Reading],
+    more: dict[str, str | int | bool],
 ) -> Event:
-    properties = {"recType": REC_TYPE, "location": location, "source": SOURCE, "hour": format_time(hour)}
+    properties = {"recType": rec_type, "location": location, "source": SOURCE, "hour": format_time(hour)}
     ids = [reading.id for reading in readings]
-    return Event(joint_id(ids), location, _body(readings), properties | more, tuple(readings))
+    return Event(joint_id(ids), location, _body(rec_type, readings), properties | more, tuple(readings))
 
 
-def _body(readings: Sequence[Reading]) -> bytes:
+def _body(rec_type: object, readings: Sequence[Reading]) -> bytes:
     objs: dict[tuple[str, ...], dict[str, Any]] = {}
     for reading in readings:
         obj = objs.setdefault(reading.tags, {"data": dict(reading.data) | {"line": []}})
@@ -144,13 +149,15 @@ def _body(readings: Sequence[Reading]) -> bytes:
         "totalCount": count,
         "totalPages": 1,
     }
-    return exact_json.dumps({"recType": REC_TYPE, "meta": meta, "objs": list(objs.values())})
+    return exact_json.dumps({"recType": rec_type, "meta": meta, "objs": list(objs.values())})
 
 
 def _part(event: Event, readings: Sequence[Reading], part: int, parts: int) -> Event:
     ids = [reading.id for reading in readings]
     numbered = dict(event.properties) | ({"part": part, "parts": parts} if parts > 1 else {})
-    return Event(joint_id(ids), event.location, _body(readings), numbered, tuple(readings))
+    return Event(
+        joint_id(ids), event.location, _body(event.properties["recType"], readings), numbered, tuple(readings)
+    )
 
 
 def _chunks(

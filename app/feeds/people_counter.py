@@ -1,15 +1,19 @@
-"""The people counter feed: counts at doors, one event a reading."""
+"""The people counter feed: counts at doors, one event a reading.
+
+A feed of the same shape is this class with other parameters: its title, recType, state name and
+the placeholders of its view.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
-from app.base.readings import DashboardAnswer, Event, JsonObject, Reading, Slice
-from app.feeds.feed import SOURCE, AskDashboard, ask_view, read_body, read_objects, timed_ids
+from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
+from app.feeds.feed import SOURCE, AskDashboard, read_body, read_objects, timed_ids, view_query
 from app.settings.schema import FeedSettings
 
 REC_TYPE = "io.microshare.peoplecounter.unpacked.event.agg"
@@ -32,7 +36,7 @@ def get_people_counter_full_coverage(
     dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
 ) -> DashboardAnswer:
     """Ask for all counts of one building in a window, pages merged."""
-    return ask_view(dashboard, settings, REC_TYPE, location, window, FIELDS)
+    return dashboard(FEED.query(settings, location, window))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,10 @@ class PeopleCounterFeed:
     rec_type: str = REC_TYPE
     state_name: str = "peoplecounterstate"
     merged_by: tuple[str, ...] = ()
+    placeholders: Mapping[str, str] = field(default_factory=lambda: FIELDS)
 
-    def ask(
-        self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
-    ) -> DashboardAnswer:
-        return get_people_counter_full_coverage(dashboard, settings, location, window)
+    def query(self, settings: FeedSettings, location: str, window: Slice) -> DashboardQuery:
+        return view_query(settings, self.rec_type, location, window, self.placeholders)
 
     def events(
         self,
@@ -57,7 +60,7 @@ class PeopleCounterFeed:
         checkpoint: Checkpoint,  # noqa: ARG002
         settings: FeedSettings,  # noqa: ARG002
     ) -> list[Event]:
-        return [_event(location, reading) for reading in fresh]
+        return [_event(self.rec_type, location, reading) for reading in fresh]
 
     def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:  # noqa: ARG002
         """Give nothing that fits: a single reading cannot be split."""
@@ -69,23 +72,23 @@ class PeopleCounterFeed:
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
         said = read_body(location, body)
         data = {"_id": {"tags": said.get(_TAGS)}, "line": [_without_ours(said)]}
-        return read_objects(REC_TYPE, location, [{"data": data}])
+        return read_objects(self.rec_type, location, [{"data": data}])
 
     def held_as(self, location: str, reading: Reading) -> str:
         if _OURS.isdisjoint(reading.entry):
             return reading.id
         data = {"_id": {"tags": list(reading.tags)}, "line": [_without_ours(reading.entry)]}
-        return read_objects(REC_TYPE, location, [{"data": data}])[0].id
+        return read_objects(self.rec_type, location, [{"data": data}])[0].id
 
 
 def _without_ours(entry: JsonObject) -> JsonObject:
     return {name: value for name, value in entry.items() if name not in _OURS}
 
 
-def _event(location: str, reading: Reading) -> Event:
-    said = {"recType": REC_TYPE, _TAGS: list(reading.tags)}
-    body = {"recType": REC_TYPE} | dict(reading.entry) | said
-    properties = {"recType": REC_TYPE, "location": location, "source": SOURCE}
+def _event(rec_type: str, location: str, reading: Reading) -> Event:
+    said = {"recType": rec_type, _TAGS: list(reading.tags)}
+    body = {"recType": rec_type} | dict(reading.entry) | said
+    properties = {"recType": rec_type, "location": location, "source": SOURCE}
     return Event(reading.id, location, exact_json.dumps(body), properties, (reading,))
 
 

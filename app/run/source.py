@@ -44,7 +44,7 @@ def fetch(
     Raises SourceError.
     """
     return fetch_slice(
-        partial(feed.ask, client.query_dashboard, settings, location),
+        lambda asked: client.query_dashboard(feed.query(settings, location, asked)),
         partial(read_answer, feed.rec_type, location),
         window,
         earliest,

@@ -208,15 +208,9 @@ def test_a_lone_surrogate_is_sent_as_its_escape() -> None:
 
 
 def test_the_people_query_has_every_placeholder_of_the_view() -> None:
-    asked: list[DashboardQuery] = []
+    asked = people_counter.FEED.query(SETTINGS, LOCATION, WINDOW)
 
-    def dashboard(query: DashboardQuery) -> DashboardAnswer:
-        asked.append(query)
-        return answer()
-
-    people_counter.FEED.ask(dashboard, SETTINGS, LOCATION, WINDOW)
-
-    assert asked == [
+    assert [asked] == [
         DashboardQuery(
             view_id="ffffffffffffffffffffff0a",
             rec_type="io.microshare.peoplecounter.unpacked.event.agg",
@@ -357,16 +351,10 @@ def test_snapshots_are_asked_by_their_own_name(location: str, settings: dict[str
 
 
 def test_owner_org_is_asked_with_its_quotes() -> None:
-    asked: list[DashboardQuery] = []
-
-    def dashboard(query: DashboardQuery) -> DashboardAnswer:
-        asked.append(query)
-        return answer()
-
     settings = replace(SETTINGS, parameters={"category": "space", "metric": "occupancy"})
-    hourly_snapshot.FEED.ask(dashboard, settings, LOCATION, WINDOW)
+    asked = hourly_snapshot.FEED.query(settings, LOCATION, WINDOW)
 
-    assert asked[0].parameters == {
+    assert asked.parameters == {
         "field1": "current",
         **{f"field{number}": f"field{number}" for number in range(2, 7)},
         "ownerOrg": '"[a-zA-Z]"',

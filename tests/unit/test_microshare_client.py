@@ -28,7 +28,7 @@ from app.base.errors import (
     WindowTooWide,
 )
 from app.base.readings import DashboardAnswer, DashboardQuery, Slice
-from app.feeds.feed import load_feed
+from app.feeds import hourly_snapshot, people_counter
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Found
@@ -75,7 +75,7 @@ def test_the_people_counter_query_is_written_as_the_view_wants_it(microshare: Fa
         look_back=timedelta(hours=1),
     )
 
-    load_feed("people_counter").ask(
+    people_counter.get_people_counter_full_coverage(
         microshare.client().query_dashboard, settings, "Example Beacon House", DAY
     )
 
@@ -101,7 +101,7 @@ def test_the_snapshot_query_is_written_as_the_view_wants_it(microshare: FakeMicr
         location_prefix="Example",
     )
 
-    load_feed("hourly_snapshot").ask(
+    hourly_snapshot.get_snapshot_full_coverage(
         microshare.client().query_dashboard, settings, "Example Beacon House", DAY
     )
 
