@@ -39,11 +39,9 @@ from app.feeds.feed import SOURCE, Feed, joint_id, load_feed
 from app.microshare.client import MicroshareClient
 from app.run.fetching import OVERLAP, Fetched
 from app.run.horizon import agreed_clocks
-from app.run.ledger import Ledger
 from app.run.locations import find_locations
 from app.run.planning import Group, Limits, plan_slice
 from app.run.ports import Wiring
-from app.run.report import Draft
 from app.run.source import fetch
 from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.store import MendableStore
@@ -246,18 +244,15 @@ class ComparedFeed:
 
     def _find_locations(self, settings: Settings) -> set[str]:
         """Find what runs ask for, and what they did ask for in the window; give all names there are."""
-        ledger, draft = Ledger(self.state, self.limits), Draft(settings.hubs)
-        names = find_locations(self.client, ledger, settings, self.settings, self.horizon, draft)
-        self.warnings += draft.said
-        discovery = ledger.state().discovery
-        refused = frozenset(discovery.collisions if discovery else ()) - set(self.settings.locations)
+        found = find_locations(self.client, self.state, settings, self.settings, self.horizon)
+        self.warnings += (*found.warnings, *(text for _, text in found.failures))
         earlier = {
             name
             for name, location in self.state.locations.items()
             if any(known.delivered_until > self.window.start for known in location.checkpoints.values())
         }
-        self._forwarded = ({*names} | earlier) - refused
-        return ({*names, *self.state.locations}) - refused
+        self._forwarded = ({*found.names} | earlier) - found.refused
+        return ({*found.names, *self.state.locations}) - found.refused
 
     def _load_quarantine(self, store: MendableStore) -> None:
         try:

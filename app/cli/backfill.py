@@ -38,11 +38,9 @@ from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
 from app.run.backfill import Backfill, Held, first_state, summed
 from app.run.forwarder import run_forwarder
-from app.run.ledger import Ledger
 from app.run.locations import find_locations
-from app.run.planning import Limits
 from app.run.ports import Progress, Wiring
-from app.run.report import Draft, Report, RunFailed
+from app.run.report import Report, RunFailed
 from app.settings.schema import HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
@@ -168,28 +166,25 @@ def _locations(job: _Job, now: datetime) -> list[str]:
     """
     asked, state = job.backfill, job.store.load(job.feed.state_name)
     feed = job.settings.feeds[asked.feed]
-    ledger = Ledger(state, Limits(feed.look_back, feed.slice_length, feed.record_limit))
-    draft = Draft(job.settings.hubs)
     client = job.wiring.make_client(Budget(_ASKING))
     try:
         client.login()
-        names = find_locations(client, ledger, job.settings, feed, now, draft)
+        found = find_locations(client, state, job.settings, feed, now)
     finally:
         client.close()
-    for text in draft.said:
+    for text in (*found.warnings, *(text for _, text in found.failures)):
         complain(f"warning: {text}")
-    discovery = ledger.state().discovery
     # Lately gone ones may be named too: in the window they were there.
-    known = {*names, *state.locations} - ({*discovery.collisions} if discovery else set())
+    known = {*found.names, *state.locations} - found.refused
     unknown = [name for name in asked.locations if name not in known]
     if unknown:
         raise click.UsageError(
             f"{printable(unknown[0])!r} is none of the locations; there are:"
             + "".join(f"\n  {printable(name)}" for name in sorted(known))
         )
-    if not names:
+    if not found.names:
         raise click.UsageError("there is no location to ask for; see `locations`")
-    return sorted(asked.locations or names)
+    return sorted(asked.locations or found.names)
 
 
 # --- what hubs have ---------------------------------------------------------------------------------

@@ -233,9 +233,9 @@ class _Run:
         self._client.login()
         self._horizon.find(self._settings.cluster_ids, self._state.last_run_ended())
         self._knows_the_time = True
-        self._names = find_locations(
-            self._client, self._ledger, wiring.settings, self._settings, self._horizon.at, self._draft
-        )
+        found = find_locations(self._client, self._state, wiring.settings, self._settings, self._horizon.at)
+        found.noted(self._ledger, self._draft)
+        self._names = list(found.names)
         if not self._names:
             self._draft.warn("there is no location to ask for; see `locations`")
         place = wiring.store.place

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.base.checkpoints import LOCATION_KEPT, Discovery, Takeover
+from app.base.checkpoints import LOCATION_KEPT, Discovery, Drift, FeedState, Takeover
 from app.base.clocks import DATE_RESOLUTION
 from app.base.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.base.instants import MILLISECOND, floor_to, format_time
@@ -21,21 +22,51 @@ _DISCOVERY_KEPT = timedelta(hours=1)
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
-def find_locations(
-    client: MicroshareClient,
-    ledger: Ledger,
-    settings: Settings,
-    feed: FeedSettings,
-    horizon: datetime,
-    draft: Draft,
-) -> list[str]:
-    """Give the names of a run's locations: discovered, configured, and lately listed.
+@dataclass(frozen=True, slots=True)
+class FoundLocations:
+    """What a run asks for, and what was noticed while that was found out. Nothing is written down yet.
 
-    Where discovery fails, the last known list is used and the report says so. Raises SourceError
+    `names` are discovered, configured, or lately listed; `refused` stand in two organisations.
+    `discovery` is the one that counts, `is_new` whether it was made now. `failures` go with the
+    location they are about, or None.
+    """
+
+    names: tuple[str, ...]
+    refused: frozenset[str]
+    discovery: Discovery | None
+    is_new: bool
+    warnings: tuple[str, ...] = ()
+    failures: tuple[tuple[str | None, str], ...] = ()
+    drift: tuple[Drift, ...] = ()
+
+    def noted(self, ledger: Ledger, draft: Draft) -> None:
+        """Write down in a run's ledger what was found, and in its draft what was noticed."""
+        if self.discovery is not None:
+            if self.is_new:
+                ledger.update(discovery=self.discovery)
+            for place in self.discovery.places:
+                ledger.listed(place.name, self.discovery.at)
+        draft.drifts(self.drift)
+        for text in self.warnings:
+            draft.warn(text)
+        for name, text in self.failures:
+            draft.fail(name, None, text)
+
+
+def find_locations(
+    client: MicroshareClient, state: FeedState, settings: Settings, feed: FeedSettings, horizon: datetime
+) -> FoundLocations:
+    """Find what a run asks for: locations that are discovered, configured, and lately listed.
+
+    Where discovery fails, the last known list is used and the result says so. Raises SourceError
     only where there is none.
     """
     asked_with = f"{settings.microshare.api_url} {settings.microshare.identity} {feed.cluster_ids}"
-    discovery = ledger.state().discovery
+    discovery = state.discovery
+    warnings: list[str] = []
+    failures: list[tuple[str | None, str]] = []
+    drift: Sequence[Drift] = ()
+    is_new = False
     if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
         try:
             found = client.discover_locations(feed.cluster_ids)
@@ -44,23 +75,24 @@ def find_locations(
         except SourceError as error:
             if discovery is None and not feed.locations:
                 raise
-            _discovery_failed(error, draft)
+            text = f"discovery failed, the last known list of locations is used: {error}"
+            if isinstance(error, NoPermission | SourceRefused):
+                failures.append((None, text))
+            else:
+                warnings.append(text)
         else:
             if discovery is not None and discovery.of == asked_with:
-                draft.drifts(between(discovery, found.places, horizon, feed.name))
+                drift = between(discovery, found.places, horizon, feed.name)
             discovery = Discovery(horizon, found.places, asked_with, found.collisions)
-            ledger.update(discovery=discovery)
-            for text in found.warnings:
-                draft.warn(text)
+            is_new = True
+            warnings += found.warnings
     # Named in MICROSHARE_LOCATIONS, a building is asked for whoever else has one of that name.
     refused = frozenset(discovery.collisions if discovery else ()) - set(feed.locations)
-    for name in sorted(refused):
-        text = (
-            f"location {name!r} is a name in two organisations, and readings do not say whose they are; "
-            "it is not forwarded unless MICROSHARE_LOCATIONS names it"
-        )
-        draft.fail(name, None, text)
-    return _names(ledger, discovery, feed, horizon, refused)
+    failures += ((name, _why_refused(name)) for name in sorted(refused))
+    names = _names(state, discovery, feed, horizon) - refused
+    return FoundLocations(
+        tuple(sorted(names)), refused, discovery, is_new, tuple(warnings), tuple(failures), tuple(drift)
+    )
 
 
 def begin_checkpoints(
@@ -101,30 +133,21 @@ def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -
     return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT
 
 
-def _discovery_failed(error: SourceError, draft: Draft) -> None:
-    text = f"discovery failed, the last known list of locations is used: {error}"
-    if isinstance(error, NoPermission | SourceRefused):
-        draft.fail(None, None, text)
-    else:
-        draft.warn(text)
+def _why_refused(name: str) -> str:
+    return (
+        f"location {name!r} is a name in two organisations, and readings do not say whose they are; "
+        "it is not forwarded unless MICROSHARE_LOCATIONS names it"
+    )
 
 
-def _names(
-    ledger: Ledger,
-    discovery: Discovery | None,
-    feed: FeedSettings,
-    horizon: datetime,
-    refused: frozenset[str],
-) -> list[str]:
-    names = set(feed.locations)
-    if discovery is not None:
-        for place in discovery.places:
-            names.add(place.name)
-            ledger.listed(place.name, discovery.at)
-    for name, location in ledger.locations().items():
-        if location.last_listed is not None and horizon - location.last_listed <= LOCATION_KEPT:
-            names.add(name)
-    return sorted(names - refused)
+def _names(state: FeedState, discovery: Discovery | None, feed: FeedSettings, horizon: datetime) -> set[str]:
+    listed = {place.name for place in discovery.places} if discovery is not None else set()
+    lately = {
+        name
+        for name, location in state.locations.items()
+        if location.last_listed is not None and horizon - location.last_listed <= LOCATION_KEPT
+    }
+    return {*feed.locations} | listed | lately
 
 
 def _start(

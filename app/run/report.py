@@ -213,11 +213,6 @@ class Draft:
     def first_error(self) -> str | None:
         return self._failures[0].error if self._failures else None
 
-    @property
-    def said(self) -> tuple[str, ...]:
-        """Warnings, then what failed."""
-        return *self._warnings, *(failure.error for failure in self._failures)
-
     def warn(self, text: str) -> None:
         text = redact(text)
         if text not in self._warnings:
