@@ -296,14 +296,19 @@ def _replay(
         return FOUND_WANTING
     asyncio.run(_send_all(to_send))
     for plan in plans:
-        item = plan.kept.item
-        if plan.taken:
-            place = _deal_with(plan.kept, plan.taken, store)
-            done = f"; it is dealt with, and kept at {place}" if place else ""
-            out.show(f"{item.id}: {_named(plan.taken, names)} has it now{done}")
-        for key, reason in plan.refused.items():
-            out.show(text(f"{item.id}: stays for {names.get(key, key)}: {reason}", "yellow"))
+        _tell(plan, names, store, out)
     return FOUND_WANTING if any(plan.refused for plan in plans) else ALL_WELL
+
+
+def _tell(plan: _Plan, names: dict[str, str], store: MendableStore, out: Output) -> None:
+    """Tell what became of a reading, and move it away where no hub is left that lacks it."""
+    item = plan.kept.item
+    if plan.taken:
+        place = _deal_with(plan.kept, plan.taken, store)
+        done = f"; it is dealt with, and kept at {place}" if place else ""
+        out.show(f"{item.id}: {_named(plan.taken, names)} has it now{done}")
+    for key, reason in plan.refused.items():
+        out.show(text(f"{item.id}: stays for {names.get(key, key)}: {reason}", "yellow"))
 
 
 def _deal_with(kept: _Kept, hubs: Iterable[str], store: MendableStore) -> str | None:

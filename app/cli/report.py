@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from app.audit.auditor import Asked, audit_feeds
-from app.base.errors import FeedOff, SourceError, StateError
+from app.base.errors import ClocksDiffer, FeedOff, SourceError, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.text import moment
@@ -224,7 +224,7 @@ def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
     try:
         for audit in audits:
             by_name[audit.feed].comparisons[audit.hub] = compared(audit)
-    except (SourceError, StateError) as error:
+    except (ClocksDiffer, SourceError, StateError) as error:
         for feed in feeds:
             if not feed.comparisons:
                 feed.problems.append(str(error))

@@ -202,33 +202,12 @@ def _headline(report: Report) -> str:
 
 def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Give lines with their style: what is left, what is worth a word, and failures last."""
-
-    def named(hubs: Sequence[str]) -> str:
-        return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
-
     if report.left:
         more = "" if report.forecast_s is None else f", about {span(report.forecast_s)} of runs like this one"
         left = f"{counted(report.left, 'location')} not yet at the end, {span(report.left_s)} in all"
         yield "", f"left for the next run: {left}{more}"
-    for warning in report.warnings:
-        yield "yellow", f"warning: {warning}"
-    for reading in report.quarantined:
-        where = f"{reading.location}, {named(reading.hubs)}"
-        yield (
-            "yellow",
-            f"quarantined: a reading of {where}: {reading.reason}; it is kept at {reading.place}",
-        )
-    for location, gap in report.gaps:
-        window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
-        yield (
-            "yellow",
-            f"gap: {location}, {window}, {gap.cause}, {named(gap.hubs)}; readings may lack there",
-        )
-    for changed in report.changed:
-        what = counted(len(changed.ids), "reading") if changed.ids else "content"
-        yield "yellow", f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"
-    for drift in report.drift:
-        yield "yellow", f"{drift.kind}: {drift.text}"
+    for remark in _worth_a_word(report, names):
+        yield "yellow", remark
     if report.compared:
         done = report.compared
         differ = f"{done.differ} differ" if done.differ else "none differs"
@@ -238,3 +217,22 @@ def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]
         concerned = (failure.location, names.get(failure.hub or "", failure.hub))
         told = "".join(f"{part}: " for part in concerned if part and part not in failure.error)
         yield "red", f"failed: {told}{failure.error}"
+
+
+def _worth_a_word(report: Report, names: dict[str, str]) -> Iterator[str]:
+    def named(hubs: Sequence[str]) -> str:
+        return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
+
+    for warning in report.warnings:
+        yield f"warning: {warning}"
+    for reading in report.quarantined:
+        where = f"{reading.location}, {named(reading.hubs)}"
+        yield f"quarantined: a reading of {where}: {reading.reason}; it is kept at {reading.place}"
+    for location, gap in report.gaps:
+        window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
+        yield f"gap: {location}, {window}, {gap.cause}, {named(gap.hubs)}; readings may lack there"
+    for changed in report.changed:
+        what = counted(len(changed.ids), "reading") if changed.ids else "content"
+        yield f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"
+    for drift in report.drift:
+        yield f"{drift.kind}: {drift.text}"

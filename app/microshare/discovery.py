@@ -46,34 +46,38 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
             f"microshare: discovery: no cluster of {', '.join(identity)}, only of {seen or 'nobody'}; check "
             f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
         )
-    warnings: list[str] = []
+    warnings = [_left_out(cluster, flawed) for cluster in owned if (flawed := _flawed_devices(cluster))]
     owners: dict[str, dict[str, str]] = {}
     devices: dict[str, set[str]] = {}
     guids: dict[str, set[str]] = {}
     for position, cluster in enumerate(clusters):
         owner = _owner(cluster)
         ours = is_owned(owner, identity)
-        flawed = 0
         for number, device in enumerate(_devices(cluster)):
             name = _building(device)
-            if name is None:
-                flawed += 1
-            elif name:
-                owners.setdefault(name, {}).setdefault(owner.casefold(), owner)
-                if ours:
-                    devices.setdefault(name, set()).add(_guid(device) or f"{position}/{number}")
-                    guids.setdefault(name, set()).update(filter(None, [_guid(device) or _eui(device)]))
-        if ours and flawed:
-            warnings.append(
-                f"cluster {_text(cluster.get('name'))!r}: {flawed} devices have a location that is "
-                f"no list of levels; they were left out"
-            )
+            if not name:
+                continue
+            owners.setdefault(name, {}).setdefault(owner.casefold(), owner)
+            if ours:
+                devices.setdefault(name, set()).add(_guid(device) or f"{position}/{number}")
+                guids.setdefault(name, set()).update(filter(None, [_guid(device) or _eui(device)]))
     places = tuple(
         Place(name, next(iter(owners[name].values())), len(devices[name]), _sketch(guids.get(name, ())))
         for name in sorted(devices)
         if len(owners[name]) == 1
     )
     return Found(places, tuple(warnings), tuple(name for name in sorted(devices) if len(owners[name]) > 1))
+
+
+def _flawed_devices(cluster: JsonObject) -> int:
+    return sum(_building(device) is None for device in _devices(cluster))
+
+
+def _left_out(cluster: JsonObject, flawed: int) -> str:
+    return (
+        f"cluster {_text(cluster.get('name'))!r}: {flawed} devices have a location that is "
+        f"no list of levels; they were left out"
+    )
 
 
 def is_owned(owner: str, identity: Sequence[str]) -> bool:

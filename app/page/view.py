@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 from app.audit.findings import BEHIND
 from app.base.instants import parse_time
@@ -494,44 +495,50 @@ def _share(counts: Mapping[float | None, int], end: float | None) -> Share:
 
 
 def _verdict(feeds: Sequence[_Feed]) -> Verdict:
-    totals = [total for feed in feeds for total in feed.totals.values()]
+    totals = [*chain.from_iterable(feed.totals.values() for feed in feeds)]
     if not totals:
         return Verdict(
             UNKNOWN, "Nothing could be compared", "it is not known what was published and delivered"
         )
     published = sum(feed.published for feed in feeds)
-    missing = sum(total.missing for total in totals)
-    differing = sum(total.differing for total in totals)
-    overdue = sum(feed.overdue() for feed in feeds)
     complete = all(map(_has_all, totals))
-    partly = any(True for feed in feeds for _ in feed.problems())
-    wrong = any(hub.wrong for feed in feeds for hub in feed.compared.values())
-    if missing:
-        headline = f"{counted(missing, 'reading')} missing"
-    elif overdue:
-        headline = f"{counted(overdue, 'reading')} overdue"
-    elif differing:
-        headline = f"{counted(differing, 'reading')} not as published"
-    elif partly or wrong:
-        headline = "Not everything could be compared"
-    elif not published:
-        headline = "Nothing was published"
-    else:
-        headline = "Every reading arrived" if complete else "Every reading that is due arrived"
-    trouble = [text for feed in feeds for text in feed.trouble()]
-    if trouble:
-        headline += f"; {', '.join(trouble)}"
+    partly = bool([*chain.from_iterable(feed.problems() for feed in feeds)])
+    hubs = chain.from_iterable(feed.compared.values() for feed in feeds)
+    wrong = any(hub.wrong for hub in hubs)
+    trouble = [*chain.from_iterable(feed.trouble() for feed in feeds)]
+    headline = "; ".join(
+        [_lacks(feeds, totals) or _is_well(published, complete=complete, doubtful=partly or wrong)]
+        + ([", ".join(trouble)] if trouble else [])
+    )
     state = WANTING if wrong or partly or trouble else WELL
     if complete:
         everywhere = f"{published:,} of {published:,} published readings are at every hub"
         return Verdict(state, headline, everywhere + (" that could be compared" if partly else ""))
-    lacking = [text for feed in feeds for text in _lacking(feed)]
+    lacking = [*chain.from_iterable(map(_lacking, feeds))]
     return Verdict(
         state,
         headline,
         f"{counted(published, 'reading')} {'was' if published == 1 else 'were'} published",
         lacking,
     )
+
+
+def _lacks(feeds: Sequence[_Feed], totals: Sequence[Hour]) -> str:
+    """Say the worst of what hubs lack; nothing where they lack nothing."""
+    worst_first = (
+        (sum(total.missing for total in totals), "missing"),
+        (sum(feed.overdue() for feed in feeds), "overdue"),
+        (sum(total.differing for total in totals), "not as published"),
+    )
+    return next((f"{counted(number, 'reading')} {what}" for number, what in worst_first if number), "")
+
+
+def _is_well(published: int, *, complete: bool, doubtful: bool) -> str:
+    if doubtful:
+        return "Not everything could be compared"
+    if not published:
+        return "Nothing was published"
+    return "Every reading arrived" if complete else "Every reading that is due arrived"
 
 
 def _has_all(total: Hour) -> bool:

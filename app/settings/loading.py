@@ -361,12 +361,16 @@ def _state(
             "AccountName and AccountKey, or set AzureWebJobsStorage__accountName",
         )
         return None
+    _warn_of_files_in_azure(environ, warnings)
+    return in_files
+
+
+def _warn_of_files_in_azure(environ: Mapping[str, str], warnings: list[str]) -> None:
     if any(environ.get(name) for name in _SET_BY_AZURE):
         warnings.append(
             "STATE_STORE: the state is a file, and files are lost when Azure moves the app; set "
             "AzureWebJobsStorage__accountName or a connection string with AccountKey, or STATE_STORE=table"
         )
-    return in_files
 
 
 def _telemetry(
