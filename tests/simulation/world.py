@@ -609,7 +609,10 @@ class World:
             if found.last_listed is not None and at - found.last_listed < _KEPT_AFTER_LISTING
         }
         lately = Slice(at - 2 * HOUR, at)
-        was_short = at - self.listed_fewer_at < 2 * HOUR
+        # A list that was short is used until discovery works again.
+        discovery = self.disk.now.feed.discovery
+        listed = at if discovery is None else discovery.at
+        was_short = min(at, listed) - self.listed_fewer_at < 2 * HOUR
         return [
             name
             for name, building in self.source.buildings.items()
