@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -425,9 +425,14 @@ class Oracle:
             if version.shown <= shown < version.replaced and version.time < until and not version.saturated
         ]
 
-    def judge_gaps(self, locations: Mapping[str, LocationState]) -> None:
-        """Every reading that a full millisecond kept from a hub lies in a gap that is named."""
+    def judge_gaps(self, locations: Mapping[str, LocationState], asked: Collection[str]) -> None:
+        """Every reading that a full millisecond kept from a hub lies in a gap that is named.
+
+        Of what was published after a building was asked for the last time, nobody could know.
+        """
         for (building, hub), due in self.due.items():
+            if building not in asked:
+                continue
             gaps = locations[building].gaps if building in locations else ()
             unnamed = [
                 version

@@ -636,7 +636,7 @@ class World:
             self._judge_quiet(outcome)
             self._wait(pause)
         self._judge_fresh()
-        self.oracle.judge_gaps(self.disk.now.locations)
+        self.oracle.judge_gaps(self.disk.now.locations, self._asked(self.clock.now()))
 
     def _judge_quiet(self, outcome: Outcome) -> None:
         report = outcome.report
