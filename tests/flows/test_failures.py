@@ -14,9 +14,10 @@ import pytest
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
-from app.base.errors import LockHeld, StateTooLarge
+from app.base.errors import LockHeld, StateError, StateTooLarge
 from app.base.instants import parse_time
 from app.base.log import configure_logging
+from app.base.readings import QuarantinedReading
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
@@ -210,8 +211,9 @@ def test_a_hub_that_rejects_three_locations_in_a_row_is_left_alone(site: Site) -
 
 def test_a_hub_that_rejects_three_locations_among_others_goes_on(site: Site) -> None:
     site.overrides |= {"concurrency": 1, "start_from": timedelta(hours=1)}
-    for _ in range(3):
-        site.b.reject("amqp:not-allowed", times=2)  # the SDK tries once more by itself
+    # Two refused, one taken, one refused, one taken; the SDK tries each refused batch once more by itself.
+    for refused in (2, 1):
+        site.b.reject("amqp:not-allowed", times=2 * refused)
         site.b.accept(times=1)
 
     report = site.run()
@@ -254,6 +256,28 @@ def test_a_hub_with_smaller_messages_gets_smaller_batches(
         assert [reading.hubs for reading in report.quarantined] == [(site.key("b"),)]
         without = [body for body in site.published(START - DAY) if body["record"] != large["record"]]
         assert same(bodies(site.b.received()), without)
+
+
+class FullQuarantine(JsonFileStore):
+    """A store that has no room for readings that are set aside."""
+
+    def quarantine(self, name: str, item: QuarantinedReading) -> str:
+        raise StateError(f"state: {name}: no room for {item.id}; free space on that disk")
+
+
+def test_no_position_moves_past_a_reading_that_could_not_be_set_aside(site: Site) -> None:
+    name, other = [found.name for found in site.estate.listed(site.clock.now)][:2]
+    site.estate.add_people(name, None, START - timedelta(hours=1), without=["time"])
+
+    report = site.run(store=FullQuarantine(site.settings().state.directory))
+
+    assert {(failure.location, failure.hub) for failure in report.failures} == {
+        (name, site.key("a")),
+        (name, site.key("b")),
+    }
+    assert (site.position(name, "a"), site.position(other, "a")) == (START - DAY, START)
+    healed = site.run()
+    assert (healed.ok, len(healed.quarantined), site.position(name, "a")) == (True, 1, START)
 
 
 class NarrowStore(JsonFileStore):
