@@ -49,7 +49,7 @@ class Availability:
         stopped = name in self.stopped_locations or (name, hub) in self._stopped
         return hub in self.connected and not stopped
 
-    def is_doubtful(self, name: str) -> bool:
+    def has_yet_to_answer(self, name: str) -> bool:
         """Whether a location failed in the run before, and has not answered in this one."""
         return name in self.failed_before.locations and name not in self.answered_locations
 

@@ -289,7 +289,7 @@ class _Run:
         return self._opens_no_more or self._saving.has_failed or self._budget.left() <= 0
 
     def _look_at_clocks(self) -> None:
-        if self._horizon.is_doubtful():
+        if self._horizon.fails_for_clocks():
             self._opens_no_more = True
 
     def _consider(self, name: str) -> float:
@@ -307,7 +307,7 @@ class _Run:
             window = plan_slice(group, self._horizon.at, limits)
             if window is not None:
                 near = window.end >= self._horizon.at
-                failed_before = self._available.is_doubtful(name)
+                failed_before = self._available.has_yet_to_answer(name)
                 self._schedule.offer(group, window, near=near, failed_before=failed_before)
                 behind.append(self._horizon.at - group.cursor)
         return max(behind).total_seconds()

@@ -60,8 +60,8 @@ class Horizon:
             self.at = floor_to(api - self._settle, MILLISECOND)
             self._warn_of_skew(Clocks(self._now(), api))
 
-    def is_doubtful(self) -> bool:
-        """Whether two answers in a row told a time that had to be left out; the report says so then."""
+    def fails_for_clocks(self) -> bool:
+        """Fail the run where two answers in a row told a time that was left out; give whether it was so."""
         doubtful = [found.clocks for found in self._client.left_out_times() if found.in_a_row == 2]
         for clocks in doubtful:
             self._draft.fail(None, None, f"in mid-run, {clocks.why_apart()}")
