@@ -309,8 +309,8 @@ def test_a_run_of_which_a_save_did_not_fit_is_never_well(site: Site, fits: int) 
     assert [failure.error for failure in report.failures if "narrow MICROSHARE" in failure.error] != [] or (
         report.ok
     )
-    # A run saves before it sends anything.
-    assert (len(site.a.received()) == before) == (fits == 0)
+    # A run saves before it sends anything; how much it has sent by a later save, the machine's pace says.
+    assert fits > 0 or len(site.a.received()) == before
     assert site.run().ok
     assert {event.message_id for event in site.a.received()} == {
         event.message_id for event in site.b.received()
