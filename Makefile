@@ -55,11 +55,11 @@ azurite: package.json
 
 # Microsoft's own runtime of Python functions, which needs Python 3.13.
 runtime: $(BIN)/.dev
-	@$(BIN)/python -m tests.runtime_venv
+	@$(BIN)/python -m tools.runtime_venv
 
 # What is deployed, in an environment of its own; `python -m app audit` is about readings, not packages.
 licences vulnerabilities: $(BIN)/.dev
-	$(BIN)/python -m tests.dependencies $@
+	$(BIN)/python -m tools.dependencies $@
 
 # STORE=json or table, SEED=... to do one again; WRITE=1 puts the result into docs/faults.md.
 torture: $(BIN)/.dev azurite

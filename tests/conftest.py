@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.azurite import AzuriteMissing, running_azurite
+from tests.environments.azurite import AzuriteMissing, running_azurite
 
 
 def pytest_sessionstart() -> None:

@@ -1,4 +1,4 @@
-"""What a page is made of, invented: a site of some locations and two hubs, in which things went wrong."""
+"""What a page is made of, invented: some locations and two hubs, in which things went wrong."""
 
 from __future__ import annotations
 

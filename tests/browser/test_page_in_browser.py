@@ -74,7 +74,7 @@ def violations(page: Page, axe: str) -> list[str]:
         (troubled, 375, "dark"),
         (partial(many, 8), 1280, "light"),
     ],
-    ids=["all well", "at a desk", "in the dark", "on a phone", "on a phone in the dark", "a week"],
+    ids=["all well", "at a terminal", "in the dark", "on a phone", "on a phone in the dark", "a week"],
 )
 def test_nothing_keeps_anybody_from_reading_it(
     show: Show, axe: str, made: Callable[[], Findings], width: int, theme: str

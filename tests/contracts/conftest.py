@@ -15,7 +15,7 @@ from app.settings.schema import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.json_file import JsonFileStore
 from app.state.store import MendableStore
-from tests.azurite import Relay, connection_string
+from tests.environments.azurite import Relay, connection_string
 
 
 class StatePlace(Protocol):

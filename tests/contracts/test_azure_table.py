@@ -25,7 +25,7 @@ from app.base.readings import QuarantinedReading
 from app.settings.schema import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.table_rows import row_key
-from tests.azurite import Fault, Relay, connection_string, free_port
+from tests.environments.azurite import Fault, Relay, connection_string, free_port
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

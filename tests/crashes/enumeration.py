@@ -26,10 +26,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from tests import faults_document
-from tests.azurite import AzuriteMissing, running_azurite
 from tests.crashes.forks import in_processes
-from tests.crashes.ground import Feed, Findings, Ground, Step
+from tests.environments.azurite import AzuriteMissing, running_azurite
+from tests.environments.killable import Feed, Findings, KillableInstallation, Step
+from tools import faults_document
 
 Store = Literal["json", "table"]
 # A takeover run finds the earlier forwarder's state, a recovery run what another left that was killed. A
@@ -117,10 +117,10 @@ def _kind_of_request(boundary: str) -> str:
     return "HTTP request" if method != "body" else "HTTP request body"
 
 
-def boundaries(ground: Ground, situation: Situation) -> Iterator[tuple[str, int]]:
+def boundaries(killable: KillableInstallation, situation: Situation) -> Iterator[tuple[str, int]]:
     """Give every boundary of a run that passes, in the order in which it first reached it."""
     counts: Counter[str] = Counter()
-    for line in _undisturbed(ground, situation).trace:
+    for line in _undisturbed(killable, situation).trace:
         for boundary in _boundaries_at(line):
             counts[boundary] += 1
             yield boundary, counts[boundary]
@@ -134,68 +134,68 @@ def _boundaries_at(line: Mapping[str, Any]) -> Iterator[str]:
         yield line["at"]
 
 
-def _undisturbed(ground: Ground, situation: Situation) -> Step:
-    prepare(ground, situation)
-    step = ground.run(saves_often=situation == "slow run")
-    wrong = ground.judge_complete(step)
+def _undisturbed(killable: KillableInstallation, situation: Situation) -> Step:
+    prepare(killable, situation)
+    step = killable.run(saves_often=situation == "slow run")
+    wrong = killable.judge_complete(step)
     assert not wrong.violations, f"a run that nobody disturbed: {wrong.violations}"
     return step
 
 
-def prepare(ground: Ground, situation: Situation) -> None:
+def prepare(killable: KillableInstallation, situation: Situation) -> None:
     """Bring about what the next run finds."""
     match situation:
         case "first run":
-            ground.begin_anew()
-            if not ground.steps:
-                ground.publish()
+            killable.begin_anew()
+            if not killable.steps:
+                killable.publish()
         case "takeover run":
-            if not ground.steps:
-                ground.publish()
-                for name in ground.names:
-                    ground.plant(name, ground.now - _OLD)
-            ground.begin_anew(earlier=ground.now - _TAKEN_OVER)
+            if not killable.steps:
+                killable.publish()
+                for name in killable.names:
+                    killable.plant(name, killable.now - _OLD)
+            killable.begin_anew(earlier=killable.now - _TAKEN_OVER)
         case "later run":
-            ground.publish()
+            killable.publish()
         case "slow run":
             for hub, seconds in _SLOW_S.items():
-                ground.hub(hub).delay(seconds)
-            ground.publish()
+                killable.hub(hub).delay(seconds)
+            killable.publish()
         case "recovery run":
-            ground.publish()
-            boundary, nth = _LEFTOVER["json" if ground.relay is None else "table"]
-            killed = ground.run(die_at=boundary, nth=nth)
-            wrong = ground.judge(killed)
+            killable.publish()
+            boundary, nth = _LEFTOVER["json" if killable.relay is None else "table"]
+            killed = killable.run(die_at=boundary, nth=nth)
+            wrong = killable.judge(killed)
             assert killed.ended.was_killed, f"{boundary} was not reached"
             assert not wrong.violations, wrong.violations
 
 
-def die(ground: Ground, situation: Situation, boundary: str, nth: int) -> Death:
+def die(killable: KillableInstallation, situation: Situation, boundary: str, nth: int) -> Death:
     """Let a run die there and the next one recover."""
-    prepare(ground, situation)
+    prepare(killable, situation)
     often = situation == "slow run"
     if boundary.startswith(_STORED):
-        killed = ground.run(die_when_stored=(boundary.removeprefix(_STORED), nth), saves_often=often)
+        killed = killable.run(die_when_stored=(boundary.removeprefix(_STORED), nth), saves_often=often)
     else:
-        killed = ground.run(die_at=boundary, nth=nth, saves_often=often)
-    findings = ground.judge(killed)
+        killed = killable.run(die_at=boundary, nth=nth, saves_often=often)
+    findings = killable.judge(killed)
     if not killed.ended.was_killed and killed.ended.status != 0:
         findings.violations.append(f"was not killed, and ended with {killed.ended.status}")
-    recovered = ground.run()
-    findings.add(ground.judge_complete(recovered))
+    recovered = killable.run()
+    findings.add(killable.judge_complete(recovered))
     return Death(boundary, nth, killed.ended.was_killed, findings)
 
 
 def enumerate_deaths(
-    ground: Ground, situation: Situation, *, every: int = 1, offset: int = 0, tries: int = 1
+    killable: KillableInstallation, situation: Situation, *, every: int = 1, offset: int = 0, tries: int = 1
 ) -> Iterator[Death]:
     """Die at each boundary, or at each `every`th from `offset` on; what is not reached is tried again."""
     if situation not in ("first run", "takeover run"):
-        _undisturbed(ground, "later run")
-    found = list(boundaries(ground, situation))
+        _undisturbed(killable, "later run")
+    found = list(boundaries(killable, situation))
     for boundary, nth in found[offset::every]:
         for left in reversed(range(tries)):
-            death = die(ground, situation, boundary, nth)
+            death = die(killable, situation, boundary, nth)
             if death.reached or death.findings.violations or not left:
                 yield death
                 break
@@ -215,15 +215,15 @@ class Pass:
         return f"{self.store}, {self.feed}, {self.situation}"
 
     def done(self) -> Tally:
-        """Do it, on a ground of its own; what is wrong is printed at once."""
+        """Do it, on an installation of its own; what is wrong is printed at once."""
         tally = Tally()
         began = time.monotonic()
         with ExitStack() as stack:
             port = None
             if self.store == "table":
                 port = stack.enter_context(running_azurite(_folder(stack)))
-            ground = stack.enter_context(Ground(_folder(stack), self.feed, azurite_port=port))
-            for death in enumerate_deaths(ground, self.situation, every=self.every, tries=_TRIES):
+            killable = stack.enter_context(KillableInstallation(_folder(stack), self.feed, azurite_port=port))
+            for death in enumerate_deaths(killable, self.situation, every=self.every, tries=_TRIES):
                 tally.add(death)
                 if death.findings.violations:
                     print(f"{self.title}: {death.told()}", flush=True)

@@ -5,7 +5,7 @@
 The first fails in the first run, the second in the next, and so on until a run passes without a failure: once
 only, as where somebody makes room in time, or with all that come after it. A run that meets one ends
 with status 0 or 1, never otherwise; with 1 it says why and what to do. Once a save has failed nothing is
-sent but what was on its way. The rules of `tests.crashes.ground` hold, and the run after it, which no
+sent but what was on its way. The rules of `tests.environments.killable` hold, and the run after it, which no
 longer fails, makes all of it good.
 """
 
@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import faults_document
-from tests.azurite import AzuriteMissing, Fault, running_azurite
 from tests.crashes.enumeration import STORES, Store, prepare
 from tests.crashes.forks import in_processes
-from tests.crashes.ground import HUBS, Findings, Ground, Step
+from tests.environments.azurite import AzuriteMissing, Fault, running_azurite
+from tests.environments.killable import HUBS, Findings, KillableInstallation, Step
+from tools import faults_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Failure:
         how_long = "from then on" if self.keeps else "once"
         return f"{self.store}, {self.error.replace('_', ' ')}, {how_long}"
 
-    def happens(self, ground: Ground, nth: int) -> tuple[Step, bool]:
+    def happens(self, killable: KillableInstallation, nth: int) -> tuple[Step, bool]:
         """Let it happen at the nth operation of a run; give the run, and whether it came so far."""
-        if ground.relay is None:
-            step = ground.run(
+        if killable.relay is None:
+            step = killable.run(
                 saves_often=True, fails_with=self.error, fails_from=nth, keeps_failing=self.keeps
             )
             return step, any("failed" in line for line in step.trace)
-        before = len(ground.relay.fired)
-        ground.relay.order_from(Fault[self.error], nth, keeps=self.keeps)
-        step = ground.run(saves_often=True)
-        ground.relay.forget_orders()
-        return step, len(ground.relay.fired) > before
+        before = len(killable.relay.fired)
+        killable.relay.order_from(Fault[self.error], nth, keeps=self.keeps)
+        step = killable.run(saves_often=True)
+        killable.relay.forget_orders()
+        return step, len(killable.relay.fired) > before
 
 
 ERRORS: Mapping[Store, Sequence[str]] = {
@@ -82,17 +82,17 @@ class Sweep:
 
 
 def sweep(
-    ground: Ground, failure: Failure, *, every: int = 1, first: int = 1
+    killable: KillableInstallation, failure: Failure, *, every: int = 1, first: int = 1
 ) -> Iterator[tuple[int, Findings, Step]]:
     """Let each operation fail in turn, or each `every`th from the `first` on; give what is wrong."""
     for nth in itertools.count(first, every):
-        prepare(ground, "slow run")
-        step, happened = failure.happens(ground, nth)
-        findings = ground.judge_complete(step) if step.ended.status == 0 else ground.judge(step)
+        prepare(killable, "slow run")
+        step, happened = failure.happens(killable, nth)
+        findings = killable.judge_complete(step) if step.ended.status == 0 else killable.judge(step)
         findings.violations += _of_ending(step)
         # A run that cannot reach the service cannot give back its lease.
-        ground.lease_left = True
-        findings.add(ground.judge_complete(ground.run()))
+        killable.lease_left = True
+        findings.add(killable.judge_complete(killable.run()))
         if not happened:
             return
         yield nth, findings, step
@@ -126,15 +126,15 @@ class Pass:
     every: int = 1
 
     def done(self) -> Sweep:
-        """Do it, on a ground of its own; what is wrong is printed at once."""
+        """Do it, on an installation of its own; what is wrong is printed at once."""
         found = Sweep()
         began = time.monotonic()
         with ExitStack() as stack:
             port = None
             if self.failure.store == "table":
                 port = stack.enter_context(running_azurite(_folder(stack)))
-            ground = stack.enter_context(Ground(_folder(stack), azurite_port=port))
-            for nth, findings, step in sweep(ground, self.failure, every=self.every):
+            killable = stack.enter_context(KillableInstallation(_folder(stack), azurite_port=port))
+            for nth, findings, step in sweep(killable, self.failure, every=self.every):
                 found.operations += 1
                 found.failed += step.ended.status != 0
                 found.repeated += findings.repeats.total()

@@ -1,6 +1,7 @@
 """Starts runs in processes of their own, from one warm process; see `tests.crashes.child`.
 
-Runs wait for sockets three quarters of their time, so several grounds side by side cost little more than one.
+Runs wait for sockets three quarters of their time, so several installations side by side cost
+little more than one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Kills real runs at random moments, for as long as one likes, and counts what comes of it.
 
-    python -m tests.crashes.torture --runs N [--seed S] [--store json|table|both] [--worlds W]
+    python -m tests.crashes.torture --runs N [--seed S] [--store json|table|both] [--series W]
 
 Between runs the source publishes new readings, late ones and corrections, and now and then an hour or a
 day passes; hubs, the source and the store have small faults. Most runs are ended with SIGKILL from
@@ -8,13 +8,13 @@ outside: half of them anywhere between the start of the process and its usual en
 of it, where batches go out and the state is saved. Every twentieth run is `python -m app run
 people-counter`, from the start of Python on; the others are forks that have their imports done.
 
-After each run the oracle of `tests.crashes.ground` looks at the hubs and at the state; after each run
+After each run the oracle of `tests.environments.killable` looks at the hubs and at the state; after each run
 that was let alone and ended well, nothing may be missing. The exit status is 1 if anything was wrong. What
 is published and which faults are set follow from the seed and the run's number; the moment at which a
 kill meets a run does not.
 
-The runs of a store are shared out among worlds, each with a source, hubs and a state of its own, in which
-one run follows the other; worlds go side by side.
+The runs of a store are shared out among series, each with a source, hubs and a state of its own, in which
+one run follows the other; series go side by side.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from statistics import median
 from typing import Any
 
 from app.base.instants import MILLISECOND, floor_to
-from tests import faults_document
-from tests.azurite import AzuriteMissing, Fault, running_azurite
 from tests.crashes.enumeration import STORES
 from tests.crashes.forks import in_processes
-from tests.crashes.ground import HUBS, MINUTE, Findings, Ground, Step
+from tests.environments.azurite import AzuriteMissing, Fault, running_azurite
+from tests.environments.killable import HUBS, MINUTE, Findings, KillableInstallation, Step
+from tools import faults_document
 
 _KILLED = 0.85
 _FAULTY = 0.35
@@ -95,10 +95,10 @@ class Score:
 
 
 class Torture:
-    """Runs on one ground, each decided by the seed and its number."""
+    """Runs on one killable, each decided by the seed and its number."""
 
-    def __init__(self, ground: Ground, seed: str, *, real_every: int = _REAL_EVERY) -> None:
-        self.ground = ground
+    def __init__(self, killable: KillableInstallation, seed: str, *, real_every: int = _REAL_EVERY) -> None:
+        self.killable = killable
         self.score = Score()
         self._seed = seed
         self._real_every = real_every
@@ -120,49 +120,49 @@ class Torture:
                     f"{number:6} runs, {score.kills} killed, {score.published} published, "
                     f"{score.lost} lost, {score.repeats.total()} repeated, {len(score.violations)} violations"
                 )
-        self.score.arrived = len(self.ground.arrivals)
+        self.score.arrived = len(self.killable.arrivals)
         return self.score
 
     def _once(self, number: int, *, last: bool) -> None:
         dice = random.Random(f"{self._seed}/{number}")
         self._publish(dice)
         for name in HUBS:
-            self.ground.hub(name).delay(dice.uniform(0, _LONGEST_ACKNOWLEDGEMENT_S))
+            self.killable.hub(name).delay(dice.uniform(0, _LONGEST_ACKNOWLEDGEMENT_S))
         is_command = number % self._real_every == 0
         faulty = not last and dice.random() < _FAULTY
         options = self._make_trouble(dice, is_command) if faulty else {}
         kill_after_s = None if last or dice.random() > _KILLED else self._moment(dice, is_command)
         if is_command:
-            step = self.ground.run_command(kill_after_s=kill_after_s)
+            step = self.killable.run_command(kill_after_s=kill_after_s)
         else:
             saves_often = dice.random() < _SLOW
-            step = self.ground.run(kill_after_s=kill_after_s, saves_often=saves_often, **options)
+            step = self.killable.run(kill_after_s=kill_after_s, saves_often=saves_often, **options)
         self._clear_trouble()
         self._count(number, step, is_command=is_command, faulty=faulty, killed=kill_after_s is not None)
 
     def _publish(self, dice: random.Random) -> None:
-        ground = self.ground
-        before = ground.now
+        killable = self.killable
+        before = killable.now
         hours = dice.uniform(1, 30) if dice.random() < _JUMPS else 0.0
         # Whole seconds, as the API's Date is: what is younger than that is the next run's.
-        ground.now = floor_to(before + timedelta(hours=hours) + dice.uniform(1, 16) * MINUTE, _SECOND)
-        ground.steps += 1
-        for name in ground.names:
+        killable.now = floor_to(before + timedelta(hours=hours) + dice.uniform(1, 16) * MINUTE, _SECOND)
+        killable.steps += 1
+        for name in killable.names:
             for _ in range(dice.randint(0, 4)):
-                self._plant(name, before + (ground.now - before) * dice.random())
+                self._plant(name, before + (killable.now - before) * dice.random())
             if dice.random() < 0.3:
                 late = before - dice.uniform(0, _LATE_MINUTES) * MINUTE
-                self._plant(name, late, visible_from=ground.now)
+                self._plant(name, late, visible_from=killable.now)
             recent = [at for one, at in self._planted if one == name and at > before - _LATE_MINUTES * MINUTE]
             if recent and dice.random() < 0.2:
-                ground.correct(name, dice.choice(recent))
+                killable.correct(name, dice.choice(recent))
                 self.score.published += 1
         if dice.random() < 0.01:
-            ground.plant(ground.names[0], before, visible_from=ground.now, time_as="half past nine")
+            killable.plant(killable.names[0], before, visible_from=killable.now, time_as="half past nine")
 
     def _plant(self, name: str, time: datetime, **options: Any) -> None:
         at = _whole_ms(time)
-        self.ground.plant(name, at, **options)
+        self.killable.plant(name, at, **options)
         self._planted.append((name, at))
         del self._planted[:-200]
         self.score.published += 1
@@ -171,7 +171,7 @@ class Torture:
         """Set a fault; give what of it the run itself has to be ordered."""
         if not is_command and dice.random() < _OF_STORE:
             return self._make_trouble_with_the_store(dice)
-        hub = self.ground.hub(dice.choice(HUBS))
+        hub = self.killable.hub(dice.choice(HUBS))
         after_s = dice.uniform(0.01, 0.15)
         troubles: Mapping[str, Callable[[], None]] = {
             "drop_after_store": lambda: hub.drop_after_store(1),
@@ -180,7 +180,7 @@ class Torture:
             "delay": lambda: hub.delay(after_s),
             "go_down": hub.go_down,
             "refuse_attach": hub.refuse_attach,
-            "query 503": lambda: self.ground.source.faults.status(503, times=1),
+            "query 503": lambda: self.killable.source.faults.status(503, times=1),
             "throttle": lambda: hub.throttle(1),
         }
         # A throttled hub is waited for, 4 s at least.
@@ -191,7 +191,7 @@ class Torture:
 
     def _make_trouble_with_the_store(self, dice: random.Random) -> Mapping[str, Any]:
         nth, keeps = dice.randint(1, _OPERATIONS), dice.random() < 0.3
-        relay = self.ground.relay
+        relay = self.killable.relay
         if relay is None:
             error = dice.choice(("ENOSPC", "EIO"))
             self.score.faults[f"files: {error}"] += 1
@@ -202,10 +202,10 @@ class Torture:
         return {}
 
     def _clear_trouble(self) -> None:
-        self.ground.source.faults.clear()
+        self.killable.source.faults.clear()
         for name in HUBS:
-            self.ground.hub(name).clear_faults()
-        relay = self.ground.relay
+            self.killable.hub(name).clear_faults()
+        relay = self.killable.relay
         if relay is not None:
             relay.forget_orders()
 
@@ -215,7 +215,7 @@ class Torture:
         return usual * dice.uniform(first, _OVERRUN)
 
     def _count(self, number: int, step: Step, *, is_command: bool, faulty: bool, killed: bool) -> None:
-        ground, score = self.ground, self.score
+        killable, score = self.killable, self.score
         score.runs += 1
         score.commands += is_command
         score.kills += step.ended.was_killed
@@ -223,16 +223,16 @@ class Torture:
             score.doing["`python -m app`, not traced" if is_command else doing(step.trace)] += 1
         findings = Findings()
         if step.ended.status == 0 or not (faulty or step.ended.was_killed):
-            findings = ground.judge_complete(step)
+            findings = killable.judge_complete(step)
             score.complete += step.ended.status == 0
-            score.lost += len(ground.lost()) if step.ended.status == 0 else 0
+            score.lost += len(killable.lost()) if step.ended.status == 0 else 0
         else:
-            findings = ground.judge(step)
+            findings = killable.judge(step)
         if step.ended.was_killed and not killed:
             findings.violations.append("hung, and was killed for it")
         if faulty:
             # A run that could not reach the table service has not given back its lease.
-            ground.lease_left = True
+            killable.lease_left = True
         if not (step.ended.was_killed or faulty):
             self._took[is_command].append(step.ended.took_s)
         score.repeats += findings.repeats
@@ -261,7 +261,7 @@ def doing(trace: Sequence[Mapping[str, Any]]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Series:
     """So many runs on one store, one after the other; what a process does of the whole."""
 
     store: str
@@ -269,21 +269,23 @@ class World:
     seed: str
 
     def done(self) -> Score:
-        """Do them, on a ground of its own; how they get on is printed."""
+        """Do them, on an installation of its own; how they get on is printed."""
         with ExitStack() as stack:
             port = None
             if self.store == "table":
                 port = stack.enter_context(running_azurite(_folder(stack)))
-            ground = stack.enter_context(Ground(_folder(stack), azurite_port=port, message_bytes=3000))
+            killable = stack.enter_context(
+                KillableInstallation(_folder(stack), azurite_port=port, message_bytes=3000)
+            )
             say = lambda text: print(f"{self.store:5} {self.seed:5} {text}", flush=True)  # noqa: E731
-            return Torture(ground, self.seed).go_on(self.runs, say)
+            return Torture(killable, self.seed).go_on(self.runs, say)
 
 
-def worlds(stores: Sequence[str], runs: int, seed: int, number: int) -> list[World]:
-    """Share out the runs of each store among so many worlds."""
+def series(stores: Sequence[str], runs: int, seed: int, number: int) -> list[Series]:
+    """Share out the runs of each store among so many series."""
     shares = [runs // number + (each < runs % number) for each in range(number)]
     return [
-        World(store, share, f"{seed}.{each}")
+        Series(store, share, f"{seed}.{each}")
         for store in stores
         for each, share in enumerate(shares, start=1)
         if share
@@ -314,25 +316,25 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000, metavar="N", help="of each store")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser.add_argument("--store", choices=(*STORES, "both"), default="both")
-    parser.add_argument("--worlds", type=int, default=2, metavar="W", help="of each store, side by side")
+    parser.add_argument("--series", type=int, default=2, metavar="W", help="of each store, side by side")
     parser.add_argument("--write", action="store_true", help="put the result into docs/faults.md")
     asked = parser.parse_args()
     stores = STORES if asked.store == "both" else (asked.store,)
-    wanted = worlds(stores, asked.runs, asked.seed, asked.worlds)
+    wanted = series(stores, asked.runs, asked.seed, asked.series)
     began = time.monotonic()
     try:
         with in_processes(len(wanted)) as workers:
-            scores = list(workers.map(World.done, wanted))
+            scores = list(workers.map(Series.done, wanted))
     except AzuriteMissing as missing:
         print(f"not done: {missing}", file=sys.stderr)
         return 1
     by_store = {store: Score() for store in stores}
-    for world, score in zip(wanted, scores, strict=True):
-        by_store[world.store] = by_store[world.store].plus(score)
+    for series_of_runs, score in zip(wanted, scores, strict=True):
+        by_store[series_of_runs.store] = by_store[series_of_runs.store].plus(score)
     for store, score in by_store.items():
         print(f"\n{store}\n{told(score)}\n")
     minutes = (time.monotonic() - began) / 60
-    print(f"seed {asked.seed}, {asked.worlds} worlds a store, {minutes:.0f} min")
+    print(f"seed {asked.seed}, {asked.series} series a store, {minutes:.0f} min")
     if asked.write:
         faults_document.write("random moments", table(by_store, asked.seed))
     return 1 if any(score.violations for score in scores) else 0

@@ -12,9 +12,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from app.settings.loading import APP_ROOT
-from tests import faults_document
 from tests.faults.case import Case
 from tests.faults.matrix import CASES
+from tools import faults_document
 
 NOT_RUN = "not run"
 

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from emulators.estate import Building
 from emulators.eventhubs import HubSpec
-from tests.faults.scene import MILL, TOUR, Act, Scene, run_once
-from tests.site import START
+from tests.environments.faulty import MILL, TOUR, Act, FaultyInstallation, run_once
+from tests.environments.installation import START
 
 
-def nothing(_: Scene) -> None:
+def nothing(_: FaultyInstallation) -> None:
     """Nothing more is to be done."""
 
 
@@ -25,11 +25,11 @@ class Case:
     `check` asserts whatever is particular to the case, after that run.
 
     Before it, unless `new`, a healthy run has brought both hubs to the clock, and a quarter of an
-    hour of readings has come since; `begins` arranges the site before that. After it every fault is
+    hour of readings has come since; `begins` arranges the installation before that. After it every fault is
     switched off, settings and clock are put back, `heals` does what an operator would have to, and
     one run must make all equal.
 
-    `act` is the run under the fault where it is not one plain run. `live` sets the site to the
+    `act` is the run under the fault where it is not one plain run. `live` sets the installation to the
     host's clock, which a process of its own needs. `table` keeps the state in Azure tables.
     `alters`: the fault changes what readings say, so hubs may hold what the source never showed.
     `slow`: not for the short form, which takes the first case of each id that is quick.
@@ -38,13 +38,13 @@ class Case:
     id: str
     name: str
     expects: str
-    inject: Callable[[Scene], None]
+    inject: Callable[[FaultyInstallation], None]
     ends: int = 0
     says: tuple[str, ...] = ()
-    check: Callable[[Scene], None] = nothing
-    heals: Callable[[Scene], None] = nothing
+    check: Callable[[FaultyInstallation], None] = nothing
+    heals: Callable[[FaultyInstallation], None] = nothing
     act: Act = run_once
-    begins: Callable[[Scene], None] = nothing
+    begins: Callable[[FaultyInstallation], None] = nothing
     new: bool = False
     live: bool = False
     table: bool = False

@@ -12,47 +12,47 @@ from urllib.parse import urlsplit
 from emulators.eventhubs import EventHubsEmulator, HubSpec
 from emulators.microshare import Request, Response
 from tests.canaries import HUB_KEY
+from tests.environments.faulty import FaultyInstallation, building, run_within, runs
 from tests.faults.case import Case
 from tests.faults.cases_source import MINUTE, M, T, all_moved
-from tests.faults.scene import Scene, building, run_within, runs
 
 AMQPS = 5671
 ALONE = "that hub is left alone for the run, the other gets all, the message names what to do"
 REFUSED = "permanent: one attempt a run, reported; heals by itself when it is restored"
 
 
-def a_has_all(scene: Scene) -> None:
+def a_has_all(faulty: FaultyInstallation) -> None:
     """Hub a is done; hub b stands where it was."""
     for name in (M, T):
-        assert scene.position(name, "a") == scene.clock.now
-        assert scene.position(name, "b") < scene.clock.now
-    assert [failure.hub for failure in scene.report.failures] == [scene.key("b")]
+        assert faulty.position(name, "a") == faulty.clock.now
+        assert faulty.position(name, "b") < faulty.clock.now
+    assert [failure.hub for failure in faulty.report.failures] == [faulty.key("b")]
 
 
-def nothing_at_b(scene: Scene) -> None:
-    a_has_all(scene)
-    assert scene.since("b") == 0
+def nothing_at_b(faulty: FaultyInstallation) -> None:
+    a_has_all(faulty)
+    assert faulty.since("b") == 0
 
 
-def one_attempt(scene: Scene) -> None:
+def one_attempt(faulty: FaultyInstallation) -> None:
     """The SDK repeats once on a connection of its own; the forwarder does not."""
-    nothing_at_b(scene)
-    assert sum(scene.b.fired.values()) <= 2
+    nothing_at_b(faulty)
+    assert sum(faulty.b.fired.values()) <= 2
 
 
-def stop_b(scene: Scene) -> None:
-    scene.other.stop()
+def stop_b(faulty: FaultyInstallation) -> None:
+    faulty.other.stop()
     # Nobody else is to get the port: what is bound and does not listen refuses.
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", scene.other.port))
+    held.bind(("127.0.0.1", faulty.other.port))
 
     def come_back() -> None:
         held.close()
-        scene.other.start()
+        faulty.other.start()
 
-    scene.after(come_back)
-    scene.proof("its port is closed", lambda: _is_closed(scene.other.port))
+    faulty.after(come_back)
+    faulty.proof("its port is closed", lambda: _is_closed(faulty.other.port))
 
 
 def _is_closed(port: int) -> bool:
@@ -60,30 +60,30 @@ def _is_closed(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def third_hub(connection_string: Callable[[Scene], str]) -> Callable[[Scene], None]:
+def third_hub(connection_string: Callable[[FaultyInstallation], str]) -> Callable[[FaultyInstallation], None]:
     """Add a hub that cannot be had."""
 
-    def inject(scene: Scene) -> None:
-        others = json.loads(scene.environ["EVENT_HUB_CONNECTION_STRINGS"])
-        scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([*others, connection_string(scene)])
-        scene.proof("it failed, alone", lambda: len(scene.report.failures) == 1)
+    def inject(faulty: FaultyInstallation) -> None:
+        others = json.loads(faulty.environ["EVENT_HUB_CONNECTION_STRINGS"])
+        faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([*others, connection_string(faulty)])
+        faulty.proof("it failed, alone", lambda: len(faulty.report.failures) == 1)
 
     return inject
 
 
-def no_such_host(scene: Scene) -> str:
+def no_such_host(faulty: FaultyInstallation) -> str:
     return (
         f"Endpoint=sb://nowhere.invalid/;SharedAccessKeyName=send;SharedAccessKey={HUB_KEY};EntityPath=counts"
     )
 
 
-def no_such_hub(scene: Scene) -> str:
-    return scene.hubs.connection_string("nowhere")
+def no_such_hub(faulty: FaultyInstallation) -> str:
+    return faulty.hubs.connection_string("nowhere")
 
 
-def both_have_all(scene: Scene) -> None:
-    all_moved(scene)
-    assert {failure.hub for failure in scene.report.failures} == {scene.settings().hubs[2].key}
+def both_have_all(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    assert {failure.hub for failure in faulty.report.failures} == {faulty.settings().hubs[2].key}
 
 
 def own_address(port: int) -> str:
@@ -95,226 +95,227 @@ def amqps_string(host: str, hub: str) -> str:
     return f"Endpoint=sb://{host}/;SharedAccessKeyName=emulator;SharedAccessKey={HUB_KEY};EntityPath={hub}"
 
 
-def hub_port(scene: Scene) -> int:
+def hub_port(faulty: FaultyInstallation) -> int:
     """Give the port of hub b's own."""
-    port = urlsplit(scene.other.connection_string("b").partition(";")[0].partition("=")[2]).port
+    port = urlsplit(faulty.other.connection_string("b").partition(";")[0].partition("=")[2]).port
     assert port is not None
     return port
 
 
-def no_tls(scene: Scene) -> str:
+def no_tls(faulty: FaultyInstallation) -> str:
     """Give a third hub, at whose port nobody speaks TLS."""
-    host = own_address(hub_port(scene))
+    host = own_address(hub_port(faulty))
     third = EventHubsEmulator(["c"], host=host, port=AMQPS, key=HUB_KEY).start()
-    scene.after(third.stop)
+    faulty.after(third.stop)
     return amqps_string(host, "c")
 
 
-def fault_at_b(name: str, *args: Any, **options: Any) -> Callable[[Scene], None]:
-    return lambda scene: getattr(scene.b, name)(*args, **options)
+def fault_at_b(name: str, *args: Any, **options: Any) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: getattr(faulty.b, name)(*args, **options)
 
 
-def wrong_key(scene: Scene) -> None:
-    scene.secrets.add("canary-rotated-hub-key")
-    text = scene.other.connection_string("b", key="canary-rotated-hub-key")
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([text])
-    scene.proof("it was refused", lambda: "sign-in refused" in scene.outcomes[-1].text)
+def wrong_key(faulty: FaultyInstallation) -> None:
+    faulty.secrets.add("canary-rotated-hub-key")
+    text = faulty.other.connection_string("b", key="canary-rotated-hub-key")
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([text])
+    faulty.proof("it was refused", lambda: "sign-in refused" in faulty.outcomes[-1].text)
 
 
-def waited_for(times: int) -> Callable[[Scene], None]:
-    def check(scene: Scene) -> None:
-        all_moved(scene)
-        assert scene.b.fired["throttle"] == times
-        assert scene.report.took_s >= 4
+def waited_for(times: int) -> Callable[[FaultyInstallation], None]:
+    def check(faulty: FaultyInstallation) -> None:
+        all_moved(faulty)
+        assert faulty.b.fired["throttle"] == times
+        assert faulty.report.took_s >= 4
 
     return check
 
 
-def busy_for_good(scene: Scene) -> None:
-    nothing_at_b(scene)
-    assert scene.report.took_s >= 12
-    assert scene.since("b.tries") <= 6
+def busy_for_good(faulty: FaultyInstallation) -> None:
+    nothing_at_b(faulty)
+    assert faulty.report.took_s >= 12
+    assert faulty.since("b.tries") <= 6
 
 
-def close_when_idle(scene: Scene) -> None:
+def close_when_idle(faulty: FaultyInstallation) -> None:
     """Let the service close connections on which nothing happens while the source is asked."""
 
     def close(request: Request) -> Response | None:
-        if request.kind == "query" and not scene.fired["closed for being idle"]:
-            scene.fired["closed for being idle"] += scene.b.disconnect_idle()
+        if request.kind == "query" and not faulty.fired["closed for being idle"]:
+            faulty.fired["closed for being idle"] += faulty.b.disconnect_idle()
         return None
 
-    scene.source.intercept = close
+    faulty.source.intercept = close
 
 
-def lose_one_answer(scene: Scene) -> None:
-    scene.b.drop_after_store(1)
+def lose_one_answer(faulty: FaultyInstallation) -> None:
+    faulty.b.drop_after_store(1)
     # One batch holds the readings of one location.
-    scene.repeats = 6
+    faulty.repeats = 6
 
 
-def counted_as_maybe_twice(scene: Scene) -> None:
-    all_moved(scene)
-    twice = {hub.key: scene.report.hubs[hub.key].maybe_twice for hub in scene.settings().hubs}
-    assert twice == {scene.key("a"): 0, scene.key("b"): 6}
+def counted_as_maybe_twice(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    twice = {hub.key: faulty.report.hubs[hub.key].maybe_twice for hub in faulty.settings().hubs}
+    assert twice == {faulty.key("a"): 0, faulty.key("b"): 6}
 
 
-def stall(stage: str) -> Callable[[Scene], None]:
-    return lambda scene: scene.b.stall(stage)  # type: ignore[arg-type]  # one of its stages
+def stall(stage: str) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: faulty.b.stall(stage)  # type: ignore[arg-type]  # one of its stages
 
 
-def ended_in_time(scene: Scene) -> None:
-    nothing_at_b(scene)
-    assert scene.report.took_s < 30
+def ended_in_time(faulty: FaultyInstallation) -> None:
+    nothing_at_b(faulty)
+    assert faulty.report.took_s < 30
 
 
-def nothing_thaws(scene: Scene) -> None:
-    ended_in_time(scene)
-    scene.b.thaw()
-    assert scene.since("b") == 0
+def nothing_thaws(faulty: FaultyInstallation) -> None:
+    ended_in_time(faulty)
+    faulty.b.thaw()
+    assert faulty.since("b") == 0
 
 
-def too_large_for_all(scene: Scene) -> None:
-    entry = scene.plant(M, scene.clock.now - MINUTE, note="x" * 1_100_000)
-    scene.set_aside(entry)
-    scene.proof(
-        "it was kept in full", lambda: any(entry["note"] in path.read_text() for path in scene.quarantine)
+def too_large_for_all(faulty: FaultyInstallation) -> None:
+    entry = faulty.plant(M, faulty.clock.now - MINUTE, note="x" * 1_100_000)
+    faulty.set_aside(entry)
+    faulty.proof(
+        "it was kept in full", lambda: any(entry["note"] in path.read_text() for path in faulty.quarantine)
     )
 
 
-def too_large_for_b(scene: Scene) -> None:
-    entry = scene.plant(M, scene.clock.now - MINUTE, note="x" * 300_000)
-    scene.set_aside(entry, "b")
-    scene.proof("a has it", lambda: scene.count(entry) == 1)
-    scene.proof(
-        "it was kept for b", lambda: [found.hubs for found in scene.report.quarantined] == [(scene.key("b"),)]
+def too_large_for_b(faulty: FaultyInstallation) -> None:
+    entry = faulty.plant(M, faulty.clock.now - MINUTE, note="x" * 300_000)
+    faulty.set_aside(entry, "b")
+    faulty.proof("a has it", lambda: faulty.count(entry) == 1)
+    faulty.proof(
+        "it was kept for b",
+        lambda: [found.hubs for found in faulty.report.quarantined] == [(faulty.key("b"),)],
     )
 
 
-def much_for_b(scene: Scene) -> None:
+def much_for_b(faulty: FaultyInstallation) -> None:
     """Plant what is one batch for hub a, and several for hub b."""
     for number in range(8):
-        scene.plant(M, scene.clock.now - MINUTE + timedelta(seconds=number), note="x" * 60_000)
-    scene.proof("b took more batches", lambda: scene.since("b.tries") > 2)
+        faulty.plant(M, faulty.clock.now - MINUTE + timedelta(seconds=number), note="x" * 60_000)
+    faulty.proof("b took more batches", lambda: faulty.since("b.tries") > 2)
 
 
-def large_hour(scene: Scene) -> None:
+def large_hour(faulty: FaultyInstallation) -> None:
     """Let the rooms of one hour be larger together than a message."""
-    when = scene.clock.now - 2 * MINUTE
-    for room in scene.case.buildings[0].rooms:
+    when = faulty.clock.now - 2 * MINUTE
+    for room in faulty.case.buildings[0].rooms:
         for number in range(2):
             at = when + timedelta(seconds=number)
-            scene.estate.add_snapshot(M, room, at, visible_from=at, note=f"{number}" * 400_000)
-    scene.proof("it came in parts", lambda: _parts(scene) >= {1, 2})
+            faulty.estate.add_snapshot(M, room, at, visible_from=at, note=f"{number}" * 400_000)
+    faulty.proof("it came in parts", lambda: _parts(faulty) >= {1, 2})
 
 
-def _parts(scene: Scene) -> set[object]:
-    return {event.properties["part"] for event in scene.b.received() if "part" in event.properties}
+def _parts(faulty: FaultyInstallation) -> set[object]:
+    return {event.properties["part"] for event in faulty.b.received() if "part" in event.properties}
 
 
-def healthy_at_normal_lag(scene: Scene) -> None:
-    a_has_all(scene)
-    assert scene.report.hubs[scene.key("a")].behind_s == 0
-    assert scene.report.hubs[scene.key("b")].behind_s == 3 * 3600 + 900
-    assert all(outcome.report and outcome.report.slices == 2 for outcome in scene.outcomes[1:])
+def healthy_at_normal_lag(faulty: FaultyInstallation) -> None:
+    a_has_all(faulty)
+    assert faulty.report.hubs[faulty.key("a")].behind_s == 0
+    assert faulty.report.hubs[faulty.key("b")].behind_s == 3 * 3600 + 900
+    assert all(outcome.report and outcome.report.slices == 2 for outcome in faulty.outcomes[1:])
 
 
-def both_down(scene: Scene) -> None:
-    scene.a.go_down()
-    scene.b.go_down()
+def both_down(faulty: FaultyInstallation) -> None:
+    faulty.a.go_down()
+    faulty.b.go_down()
 
 
-def nothing_at_all(scene: Scene) -> None:
-    assert (scene.since("a"), scene.since("b")) == (0, 0)
-    assert {failure.hub for failure in scene.report.failures} == {scene.key("a"), scene.key("b")}
-    assert all(hub.behind_s == 900 for hub in scene.report.hubs.values())
+def nothing_at_all(faulty: FaultyInstallation) -> None:
+    assert (faulty.since("a"), faulty.since("b")) == (0, 0)
+    assert {failure.hub for failure in faulty.report.failures} == {faulty.key("a"), faulty.key("b")}
+    assert all(hub.behind_s == 900 for hub in faulty.report.hubs.values())
 
 
-def add_hub(scene: Scene) -> None:
+def add_hub(faulty: FaultyInstallation) -> None:
     third = EventHubsEmulator(["c"], key=HUB_KEY).start()
-    scene.after(third.stop)
-    both = [scene.other.connection_string("b"), third.connection_string("c")]
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps(both)
-    scene.proof(
+    faulty.after(third.stop)
+    both = [faulty.other.connection_string("b"), third.connection_string("c")]
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps(both)
+    faulty.proof(
         "it has all since its own first checkpoint",
-        lambda: len(third.hub("c").received()) == len(scene.shown_now()) == len(scene.a.received()),
+        lambda: len(third.hub("c").received()) == len(faulty.shown_now()) == len(faulty.a.received()),
     )
 
 
-def remove_hub(scene: Scene) -> None:
-    key = scene.key("b")
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = "[]"
-    scene.proof("its checkpoint is kept", lambda: key in scene.state().locations[M].checkpoints)
-    scene.proof("it was sent nothing", lambda: scene.since("b") == 0)
+def remove_hub(faulty: FaultyInstallation) -> None:
+    key = faulty.key("b")
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = "[]"
+    faulty.proof("its checkpoint is kept", lambda: key in faulty.state().locations[M].checkpoints)
+    faulty.proof("it was sent nothing", lambda: faulty.since("b") == 0)
 
 
-def pause_hub(scene: Scene) -> None:
-    paused = [{"connection_string": scene.other.connection_string("b"), "enabled": False}]
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps(paused)
-    scene.proof("its lag is shown", lambda: scene.report.hubs[scene.key("b")].behind_s == 900)
-    scene.proof("it was sent nothing", lambda: scene.since("b") == 0)
+def pause_hub(faulty: FaultyInstallation) -> None:
+    paused = [{"connection_string": faulty.other.connection_string("b"), "enabled": False}]
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps(paused)
+    faulty.proof("its lag is shown", lambda: faulty.report.hubs[faulty.key("b")].behind_s == 900)
+    faulty.proof("it was sent nothing", lambda: faulty.since("b") == 0)
 
 
-def same_hub_twice(scene: Scene) -> None:
-    text = scene.hubs.connection_string("a")
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([text])
-    scene.proof("nothing was asked or sent", lambda: scene.since("queries") == scene.since("a") == 0)
+def same_hub_twice(faulty: FaultyInstallation) -> None:
+    text = faulty.hubs.connection_string("a")
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([text])
+    faulty.proof("nothing was asked or sent", lambda: faulty.since("queries") == faulty.since("a") == 0)
 
 
 LONG = "Long Example Street " * 10
 
 
-def long_name(scene: Scene) -> None:
-    scene.proof(
+def long_name(faulty: FaultyInstallation) -> None:
+    faulty.proof(
         "the key was shortened",
-        lambda: {len(str(event.partition_key)) for event in scene.a.received()} == {128},
+        lambda: {len(str(event.partition_key)) for event in faulty.a.received()} == {128},
     )
 
 
-def device_without_building(scene: Scene) -> None:
+def device_without_building(faulty: FaultyInstallation) -> None:
     def add(body: bytes) -> bytes:
         document = json.loads(body)
         for cluster in document["objs"]:
             cluster["data"]["devices"].append({"guid": "nameless", "meta": {"location": ["", "1"]}})
-        scene.fired["device without a building"] += 1
+        faulty.fired["device without a building"] += 1
         return json.dumps(document).encode()
 
-    scene.source.faults.rewrite_body(add, on="devices")
+    faulty.source.faults.rewrite_body(add, on="devices")
 
 
-def no_nameless_location(scene: Scene) -> None:
-    assert set(scene.state().locations) == {M, T}
-    all_moved(scene)
+def no_nameless_location(faulty: FaultyInstallation) -> None:
+    assert set(faulty.state().locations) == {M, T}
+    all_moved(faulty)
 
 
-def stop_after_first_batch(scene: Scene) -> None:
+def stop_after_first_batch(faulty: FaultyInstallation) -> None:
     """Let hub b lose its connection for good as soon as it has stored a batch."""
 
     def stored(_: object) -> None:
-        if not scene.fired["stopped between batches"]:
-            scene.fired["stopped between batches"] += 1
-            scene.b.reject("amqp:not-allowed", times=2)
+        if not faulty.fired["stopped between batches"]:
+            faulty.fired["stopped between batches"] += 1
+            faulty.b.reject("amqp:not-allowed", times=2)
 
-    scene.b.on_store(stored)
+    faulty.b.on_store(stored)
 
 
-def part_of_a_slice(scene: Scene) -> None:
-    assert scene.position(M, "a") == scene.position(T, "a") == scene.clock.now
-    stopped = [name for name in (M, T) if scene.position(name, "b") < scene.clock.now]
+def part_of_a_slice(faulty: FaultyInstallation) -> None:
+    assert faulty.position(M, "a") == faulty.position(T, "a") == faulty.clock.now
+    stopped = [name for name in (M, T) if faulty.position(name, "b") < faulty.clock.now]
     assert len(stopped) == 1
-    known = scene.state().locations[stopped[0]].checkpoints[scene.key("b")]
-    at_b = {event.message_id for event in scene.arrived("b") if event.location == stopped[0]}
+    known = faulty.state().locations[stopped[0]].checkpoints[faulty.key("b")]
+    at_b = {event.message_id for event in faulty.arrived("b") if event.location == stopped[0]}
     assert at_b == {found for ids in known.ids.values() for found in ids}
 
 
-def slow_b(scene: Scene) -> None:
-    scene.b.delay(3.0)
+def slow_b(faulty: FaultyInstallation) -> None:
+    faulty.b.delay(3.0)
 
 
-def some_left(scene: Scene) -> None:
-    assert scene.position(M, "a") == scene.position(T, "a") == scene.clock.now
-    assert scene.report.left > 0
-    assert scene.since("b") < scene.since("a")
+def some_left(faulty: FaultyInstallation) -> None:
+    assert faulty.position(M, "a") == faulty.position(T, "a") == faulty.clock.now
+    assert faulty.report.left > 0
+    assert faulty.since("b") < faulty.since("a")
 
 
 SMALL_B = (HubSpec("a"), HubSpec("b", max_message_bytes=262_144))

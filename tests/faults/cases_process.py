@@ -12,127 +12,127 @@ from datetime import timedelta
 from app.base.budget import Budget
 from app.base.instants import parse_time
 from emulators.microshare import Request, Response
+from tests.environments.faulty import RUN, FaultyInstallation, Outcome, run_within
 from tests.faults.case import Case
 from tests.faults.cases_source import M, T, all_moved, nothing_moved
-from tests.faults.scene import RUN, Outcome, Scene, run_within
 
 KILLED = "no loss; at most the batches in flight repeat, with the same ids; the next run needs no help"
 
 
-def kill_at_a_request(kind: str) -> Callable[[Scene], Outcome]:
+def kill_at_a_request(kind: str) -> Callable[[FaultyInstallation], Outcome]:
     """Give a run that is killed as it asks."""
 
-    def act(scene: Scene) -> Outcome:
+    def act(faulty: FaultyInstallation) -> Outcome:
         running: list[subprocess.Popen[str]] = []
         started = threading.Event()
 
         def kill(request: Request) -> Response | None:
-            if request.kind == kind and not scene.fired["killed"]:
+            if request.kind == kind and not faulty.fired["killed"]:
                 started.wait(10)
-                scene.fired["killed"] += 1
+                faulty.fired["killed"] += 1
                 running[0].kill()
                 running[0].wait(10)
             return None
 
-        scene.source.intercept = kill
-        running.append(scene.start(*RUN))
+        faulty.source.intercept = kill
+        running.append(faulty.start(*RUN))
         started.set()
-        return scene.finish(running[0])
+        return faulty.finish(running[0])
 
     return act
 
 
-def kill_at_a_batch(hub: str) -> Callable[[Scene], Outcome]:
+def kill_at_a_batch(hub: str) -> Callable[[FaultyInstallation], Outcome]:
     """Give a run that is killed when a hub has stored a batch, and its acknowledgement is on its way."""
 
-    def act(scene: Scene) -> Outcome:
+    def act(faulty: FaultyInstallation) -> Outcome:
         running: list[subprocess.Popen[str]] = []
         started = threading.Event()
 
         def kill(_: object) -> None:
-            if not scene.fired["killed"]:
+            if not faulty.fired["killed"]:
                 started.wait(10)
-                scene.fired["killed"] += 1
+                faulty.fired["killed"] += 1
                 running[0].kill()
                 running[0].wait(10)
 
-        (scene.a if hub == "a" else scene.b).on_store(kill)
+        (faulty.a if hub == "a" else faulty.b).on_store(kill)
         # Two doors of two buildings, one reading each since the last save.
-        scene.repeats = 4
-        running.append(scene.start(*RUN))
+        faulty.repeats = 4
+        running.append(faulty.start(*RUN))
         started.set()
-        return scene.finish(running[0])
+        return faulty.finish(running[0])
 
     return act
 
 
-def nothing(_: Scene) -> None:
+def nothing(_: FaultyInstallation) -> None:
     """The run itself makes the fault."""
 
 
-def stop_by_signal(scene: Scene) -> Outcome:
+def stop_by_signal(faulty: FaultyInstallation) -> Outcome:
     """Give a run that is told to stop while its queries are under way."""
     came, go_on = threading.Event(), threading.Event()
 
     def hold(request: Request) -> Response | None:
         if request.kind == "query":
-            scene.fired["held"] += 1
+            faulty.fired["held"] += 1
             came.set()
             go_on.wait(30)
         return None
 
-    scene.source.intercept = hold
-    process = scene.start(*RUN)
+    faulty.source.intercept = hold
+    process = faulty.start(*RUN)
     assert came.wait(30)
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     assert any("once more ends at once" in line for line in process.stderr)
     go_on.set()
-    return scene.finish(process)
+    return faulty.finish(process)
 
 
-def stop_while_a_hub_is_silent(scene: Scene) -> Outcome:
+def stop_while_a_hub_is_silent(faulty: FaultyInstallation) -> Outcome:
     """Give a run that is told to stop while hub b owes it an answer."""
     budget = Budget(timedelta(seconds=60), grace=timedelta(seconds=3))
 
     def stop() -> None:
-        while not scene.b.fired["stall"]:
+        while not faulty.b.fired["stall"]:
             time.sleep(0.05)
         budget.stop()
 
-    scene.b.stall("outcome")
+    faulty.b.stall("outcome")
     stopper = threading.Thread(target=stop, daemon=True)
     stopper.start()
-    outcome = scene.run_once(budget=budget)
+    outcome = faulty.run_once(budget=budget)
     stopper.join()
     return outcome
 
 
-def ended_soon(scene: Scene) -> None:
-    assert scene.report.took_s < 30
-    assert scene.since("b") == 0
+def ended_soon(faulty: FaultyInstallation) -> None:
+    assert faulty.report.took_s < 30
+    assert faulty.since("b") == 0
 
 
-def silent_source(scene: Scene) -> None:
-    scene.source.faults.slow(30)
+def silent_source(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.slow(30)
 
 
-def much_behind(scene: Scene) -> None:
-    scene.pass_quiet_time(hours=30)
-    scene.overrides["slice_length"] = timedelta(hours=1)
-    scene.overrides["concurrency"] = 1
-    scene.source.faults.slow(0.5)
+def much_behind(faulty: FaultyInstallation) -> None:
+    faulty.pass_quiet_time(hours=30)
+    faulty.overrides["slice_length"] = timedelta(hours=1)
+    faulty.overrides["concurrency"] = 1
+    faulty.source.faults.slow(0.5)
 
 
-def fair_progress(scene: Scene) -> None:
+def fair_progress(faulty: FaultyInstallation) -> None:
     """Both locations went on, about as far; what is left is said."""
-    report = scene.report
+    report = faulty.report
     assert report.left == 2
-    begin = scene.began
-    gone = [scene.position(name, "a") - begin for name in (M, T)]
+    begin = faulty.began
+    gone = [faulty.position(name, "a") - begin for name in (M, T)]
     assert min(gone) > timedelta(0)
     assert max(gone) - min(gone) <= timedelta(hours=2)
-    behind = report.hubs[scene.key("a")].behind_s
+    behind = report.hubs[faulty.key("a")].behind_s
     assert behind is not None
     assert behind > 0
     assert report.left_s > 0
@@ -140,24 +140,24 @@ def fair_progress(scene: Scene) -> None:
     assert report.forecast_s > 0
 
 
-def pages_too_large(scene: Scene) -> None:
+def pages_too_large(faulty: FaultyInstallation) -> None:
     """Let the pages of a long window be more together than memory is given."""
-    scene.overrides["largest_answer_bytes"] = 30_000
-    scene.pass_time(hours=4)
-    scene.source.faults.small_pages(1)
+    faulty.overrides["largest_answer_bytes"] = 30_000
+    faulty.pass_time(hours=4)
+    faulty.source.faults.small_pages(1)
 
 
-def page_too_large(scene: Scene) -> None:
+def page_too_large(faulty: FaultyInstallation) -> None:
     """Let a long window be one page that is more than memory is given."""
-    scene.overrides["largest_answer_bytes"] = 40_000
-    scene.pass_time(hours=4)
-    asked = len(scene.source.queries())
-    scene.proof("it was asked", lambda: len(scene.source.queries()) > asked)
+    faulty.overrides["largest_answer_bytes"] = 40_000
+    faulty.pass_time(hours=4)
+    asked = len(faulty.source.queries())
+    faulty.proof("it was asked", lambda: len(faulty.source.queries()) > asked)
 
 
-def asked_less(scene: Scene) -> None:
-    all_moved(scene)
-    widths = [_width(found.query) for found in scene.source.queries(M)[1:]]
+def asked_less(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    widths = [_width(found.query) for found in faulty.source.queries(M)[1:]]
     assert min(widths) < max(widths)
     # Once it was answered for less, what is left is asked for no more than that.
     answered = widths.index(min(widths))
@@ -169,28 +169,28 @@ def _width(query: object) -> timedelta:
     return parse_time(asked["to"][0]) - parse_time(asked["from"][0])
 
 
-def late_by(**by: float) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        before = scene.clock.now
-        scene.pass_quiet_time(**by)
-        scene.proof("time passed", lambda: scene.clock.now > before)
+def late_by(**by: float) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        before = faulty.clock.now
+        faulty.pass_quiet_time(**by)
+        faulty.proof("time passed", lambda: faulty.clock.now > before)
 
     return inject
 
 
-def bounded_slices(scene: Scene) -> None:
-    all_moved(scene)
-    widths = [_width(found.query) for found in scene.source.queries()]
+def bounded_slices(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    widths = [_width(found.query) for found in faulty.source.queries()]
     assert max(widths) <= timedelta(hours=24, seconds=1)
 
 
-def twice_at_once(scene: Scene) -> Outcome:
+def twice_at_once(faulty: FaultyInstallation) -> Outcome:
     """Give the second of two runs that begin one after the other at the same instant."""
-    scene.run_once()
-    sent = (scene.since("a"), scene.since("b"))
-    outcome = scene.run_once()
-    assert (scene.since("a"), scene.since("b")) == sent
-    scene.fired["fired twice"] += 1
+    faulty.run_once()
+    sent = (faulty.since("a"), faulty.since("b"))
+    outcome = faulty.run_once()
+    assert (faulty.since("a"), faulty.since("b")) == sent
+    faulty.fired["fired twice"] += 1
     return outcome
 
 

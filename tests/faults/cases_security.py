@@ -10,24 +10,24 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
+from tests.environments.faulty import RUN, FaultyInstallation, building, run_command
+from tests.environments.tls import Authority, TlsFront
 from tests.faults.case import Case
 from tests.faults.cases_hubs import AMQPS, amqps_string, both_have_all, hub_port, own_address, third_hub
 from tests.faults.cases_settings import refused, refused_unasked
 from tests.faults.cases_source import MINUTE, M, all_moved, no_elsewhere, stays
-from tests.faults.scene import RUN, Scene, building, run_command
-from tests.tls import Authority, TlsFront
 
 UNSEEN = "masked wherever it is shown, logged or kept, its URL-encoded and base64 forms too"
 UNTRUSTED = "refused before anything is sent; the message says how to name another authority"
 
 
-def echo(make: Callable[[str], str]) -> Callable[[Scene], None]:
+def echo(make: Callable[[str], str]) -> Callable[[FaultyInstallation], None]:
     """Let an error page repeat what it was sent, as such pages do."""
 
-    def inject(scene: Scene) -> None:
-        token = next(iter(scene.source._tokens))
+    def inject(faulty: FaultyInstallation) -> None:
+        token = next(iter(faulty.source._tokens))
         told = " ".join(make(secret) for secret in (PASSWORD, API_KEY, token))
-        scene.source.faults.status(400, f"bad request: {told} Authorization: Bearer {token}", location=M)
+        faulty.source.faults.status(400, f"bad request: {told} Authorization: Bearer {token}", location=M)
 
     return inject
 
@@ -36,17 +36,17 @@ def in_base64(secret: str) -> str:
     return base64.b64encode(secret.encode()).decode()
 
 
-def told_by_a_hub(scene: Scene) -> None:
-    scene.b.reject("amqp:not-allowed", 2, f"SharedAccessKey={HUB_KEY}")
+def told_by_a_hub(faulty: FaultyInstallation) -> None:
+    faulty.b.reject("amqp:not-allowed", 2, f"SharedAccessKey={HUB_KEY}")
 
 
-def clusters_with_keys(scene: Scene) -> None:
+def clusters_with_keys(faulty: FaultyInstallation) -> None:
     def look(body: bytes) -> bytes:
-        scene.fired["clusters with keys"] += b"readAuth" in body and b"AppKey" in body
+        faulty.fired["clusters with keys"] += b"readAuth" in body and b"AppKey" in body
         return body
 
-    scene.source.faults.rewrite_body(look, on="devices")
-    scene.proof("clusters held keys", lambda: scene.fired["clusters with keys"] > 0)
+    faulty.source.faults.rewrite_body(look, on="devices")
+    faulty.proof("clusters held keys", lambda: faulty.fired["clusters with keys"] > 0)
 
 
 HOSTILE = (
@@ -60,75 +60,75 @@ HOSTILE = (
 )
 
 
-def hostile_names(scene: Scene) -> None:
+def hostile_names(faulty: FaultyInstallation) -> None:
     for name in HOSTILE:
-        scene.set_aside(scene.plant(name, scene.clock.now - MINUTE, without=["time"]))
-    before = _outside(scene)
-    scene.proof(
-        "each is in the state under its own name", lambda: set(scene.state().locations) == set(HOSTILE)
+        faulty.set_aside(faulty.plant(name, faulty.clock.now - MINUTE, without=["time"]))
+    before = _outside(faulty)
+    faulty.proof(
+        "each is in the state under its own name", lambda: set(faulty.state().locations) == set(HOSTILE)
     )
-    scene.proof("each has a reading set aside", lambda: len(scene.report.quarantined) == len(HOSTILE))
-    scene.proof("nothing was written outside the state", lambda: _outside(scene) == before)
+    faulty.proof("each has a reading set aside", lambda: len(faulty.report.quarantined) == len(HOSTILE))
+    faulty.proof("nothing was written outside the state", lambda: _outside(faulty) == before)
 
 
-def _outside(scene: Scene) -> set[Path]:
-    return {path for path in scene.folder.parent.rglob("*") if not path.is_relative_to(scene.state_dir)} - {
-        scene.state_dir
+def _outside(faulty: FaultyInstallation) -> set[Path]:
+    return {path for path in faulty.folder.parent.rglob("*") if not path.is_relative_to(faulty.state_dir)} - {
+        faulty.state_dir
     }
 
 
 # --- TLS ----------------------------------------------------------------------------------------------
 
 
-def tls_before(scene: Scene, onward: int, certificate: Path, **how: Any) -> TlsFront:
+def tls_before(faulty: FaultyInstallation, onward: int, certificate: Path, **how: Any) -> TlsFront:
     """Put a server that speaks TLS before a port, until the end of the case."""
     front = TlsFront(onward, certificate, **how).start()
-    scene.stack.callback(front.stop)
+    faulty.stack.callback(front.stop)
     return front
 
 
-def source_at(scene: Scene, url: str) -> None:
-    scene.environ |= {"MICROSHARE_APP_URL": url, "MICROSHARE_API_URL": url}
+def source_at(faulty: FaultyInstallation, url: str) -> None:
+    faulty.environ |= {"MICROSHARE_APP_URL": url, "MICROSHARE_API_URL": url}
 
 
-def source_port(scene: Scene) -> int:
-    port = urlsplit(scene.source.url).port
+def source_port(faulty: FaultyInstallation) -> int:
+    port = urlsplit(faulty.source.url).port
     assert port is not None
     return port
 
 
-def over_tls(scene: Scene) -> None:
+def over_tls(faulty: FaultyInstallation) -> None:
     """Have the source and hub b speak TLS, with certificates of an authority that the settings name."""
-    authority = Authority(scene.folder)
-    scene.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
-    source = tls_before(scene, source_port(scene), authority.sign())
-    source_at(scene, f"https://127.0.0.1:{source.port}")
-    port, host = hub_port(scene), own_address(hub_port(scene))
-    hub = tls_before(scene, port, authority.sign(host=host), host=host, port=AMQPS)
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([amqps_string(host, "b")])
-    scene.fronts = {"source": source, "b": hub}
+    authority = Authority(faulty.folder)
+    faulty.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
+    source = tls_before(faulty, source_port(faulty), authority.sign())
+    source_at(faulty, f"https://127.0.0.1:{source.port}")
+    port, host = hub_port(faulty), own_address(hub_port(faulty))
+    hub = tls_before(faulty, port, authority.sign(host=host), host=host, port=AMQPS)
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([amqps_string(host, "b")])
+    faulty.fronts = {"source": source, "b": hub}
 
 
-def all_over_tls(scene: Scene) -> None:
-    before = {name: front.trusted for name, front in scene.fronts.items()}
-    scene.proof(
-        "all was spoken over TLS", lambda: all(scene.fronts[name].trusted > before[name] for name in before)
+def all_over_tls(faulty: FaultyInstallation) -> None:
+    before = {name: front.trusted for name, front in faulty.fronts.items()}
+    faulty.proof(
+        "all was spoken over TLS", lambda: all(faulty.fronts[name].trusted > before[name] for name in before)
     )
 
 
 def presents(
     certificate: Callable[[Authority], Path], *, trusted: bool = True, environ: Mapping[str, str] = {}
-) -> Callable[[Scene], None]:
+) -> Callable[[FaultyInstallation], None]:
     """Put a server with such a certificate where the API should be."""
 
-    def inject(scene: Scene) -> None:
-        authority = Authority(scene.folder)
+    def inject(faulty: FaultyInstallation) -> None:
+        authority = Authority(faulty.folder)
         if trusted:
-            scene.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
-        scene.environ |= environ
-        front = tls_before(scene, source_port(scene), certificate(authority))
-        source_at(scene, f"https://127.0.0.1:{front.port}")
-        scene.proof("it was connected to, and sent nothing", lambda: _untrusted(front))
+            faulty.environ["REQUESTS_CA_BUNDLE"] = str(authority.file)
+        faulty.environ |= environ
+        front = tls_before(faulty, source_port(faulty), certificate(authority))
+        source_at(faulty, f"https://127.0.0.1:{front.port}")
+        faulty.proof("it was connected to, and sent nothing", lambda: _untrusted(front))
 
     return inject
 
@@ -137,38 +137,38 @@ def _untrusted(front: TlsFront) -> bool:
     return front.met > 0 and front.trusted == 0
 
 
-def intercepting_proxy(scene: Scene) -> None:
+def intercepting_proxy(faulty: FaultyInstallation) -> None:
     """Let a proxy answer for the API itself, with a certificate of its own making."""
-    stranger = Authority(_folder(scene, "stranger"))
-    proxy = tls_before(scene, source_port(scene), stranger.sign(), as_proxy=True)
-    scene.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.port}"
-    scene.proof("it was connected to, and sent nothing", lambda: _untrusted(proxy))
+    stranger = Authority(_folder(faulty, "stranger"))
+    proxy = tls_before(faulty, source_port(faulty), stranger.sign(), as_proxy=True)
+    faulty.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.port}"
+    faulty.proof("it was connected to, and sent nothing", lambda: _untrusted(proxy))
 
 
-def redirected_to_http(scene: Scene) -> None:
-    scene.source.faults.redirect(f"{scene.source.url}/elsewhere", location=M)
+def redirected_to_http(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.redirect(f"{faulty.source.url}/elsewhere", location=M)
 
 
-def untrusted_hub(scene: Scene) -> str:
+def untrusted_hub(faulty: FaultyInstallation) -> str:
     """Give a third hub, whose certificate is of an authority that nobody named."""
-    host = own_address(source_port(scene))
-    stranger = Authority(_folder(scene, "stranger"))
-    tls_before(scene, hub_port(scene), stranger.sign(host=host), host=host, port=AMQPS)
+    host = own_address(source_port(faulty))
+    stranger = Authority(_folder(faulty, "stranger"))
+    tls_before(faulty, hub_port(faulty), stranger.sign(host=host), host=host, port=AMQPS)
     return amqps_string(host, "b")
 
 
-def _folder(scene: Scene, name: str) -> Path:
-    folder = scene.folder / name
+def _folder(faulty: FaultyInstallation, name: str) -> Path:
+    folder = faulty.folder / name
     folder.mkdir()
     return folder
 
 
-def switch_in_config(scene: Scene) -> None:
-    path = scene.folder / "config.yaml"
+def switch_in_config(faulty: FaultyInstallation) -> None:
+    path = faulty.folder / "config.yaml"
     text = path.read_text()
     path.write_text(text.replace("microshare:\n", "microshare:\n  verify: false\n", 1))
-    scene.after(lambda: path.write_text(text))
-    refused_unasked(scene)
+    faulty.after(lambda: path.write_text(text))
+    refused_unasked(faulty)
 
 
 # What turns checks off in other programs, or in older versions of the libraries.

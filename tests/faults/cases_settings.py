@@ -4,85 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.environments.faulty import RUN, FaultyInstallation, Outcome, run_command
 from tests.faults.case import Case
-from tests.faults.scene import RUN, Outcome, Scene, run_command
 
 ALL_AT_ONCE = "every problem at once: key, value seen, what to write; nothing is asked"
 NAMED = "named, and nothing is asked"
 ALIKE = "refused by check and by a run alike; nothing is asked"
 
 
-def written(**variables: str) -> Callable[[Scene], None]:
+def written(**variables: str) -> Callable[[FaultyInstallation], None]:
     """Set variables; one that is None in spirit is given as an empty text."""
 
-    def inject(scene: Scene) -> None:
-        scene.environ |= variables
-        refused_unasked(scene)
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.environ |= variables
+        refused_unasked(faulty)
 
     return inject
 
 
-def refused_unasked(scene: Scene) -> None:
-    asked, connections = len(scene.source.requests), scene.a.connections + scene.b.connections
-    scene.proof("nothing was asked", lambda: len(scene.source.requests) == asked)
-    scene.proof("nothing was connected", lambda: scene.a.connections + scene.b.connections == connections)
+def refused_unasked(faulty: FaultyInstallation) -> None:
+    asked, connections = len(faulty.source.requests), faulty.a.connections + faulty.b.connections
+    faulty.proof("nothing was asked", lambda: len(faulty.source.requests) == asked)
+    faulty.proof("nothing was connected", lambda: faulty.a.connections + faulty.b.connections == connections)
 
 
-def missing(name: str) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        del scene.environ[name]
-        refused_unasked(scene)
-
-    return inject
-
-
-def misspelt(right: str, wrong: str) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.environ[wrong] = scene.environ.pop(right)
-        refused_unasked(scene)
+def missing(name: str) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        del faulty.environ[name]
+        refused_unasked(faulty)
 
     return inject
 
 
-def without_entity(scene: Scene) -> None:
-    text = scene.hubs.connection_string("a").partition(";EntityPath")[0]
-    written(EVENT_HUB_CONNECTION_STRING=text)(scene)
+def misspelt(right: str, wrong: str) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.environ[wrong] = faulty.environ.pop(right)
+        refused_unasked(faulty)
+
+    return inject
 
 
-def listed_twice(scene: Scene) -> None:
-    scene.environ["EVENT_HUB_CONNECTION_STRINGS"] = f'["{scene.hubs.connection_string("a")}"]'
-    refused_unasked(scene)
+def without_entity(faulty: FaultyInstallation) -> None:
+    text = faulty.hubs.connection_string("a").partition(";EntityPath")[0]
+    written(EVENT_HUB_CONNECTION_STRING=text)(faulty)
 
 
-def unknown_key(scene: Scene) -> None:
-    path = scene.folder / "config.yaml"
+def listed_twice(faulty: FaultyInstallation) -> None:
+    faulty.environ["EVENT_HUB_CONNECTION_STRINGS"] = f'["{faulty.hubs.connection_string("a")}"]'
+    refused_unasked(faulty)
+
+
+def unknown_key(faulty: FaultyInstallation) -> None:
+    path = faulty.folder / "config.yaml"
     text = path.read_text()
     path.write_text(text.replace("  concurrency: 4", "  concurrencey: 4"))
-    scene.after(lambda: path.write_text(text))
-    refused_unasked(scene)
+    faulty.after(lambda: path.write_text(text))
+    refused_unasked(faulty)
 
 
-def check_and_run(scene: Scene) -> Outcome:
-    checking = scene.start("check", "--offline", "--json")
-    outcome = scene.command(*RUN)
-    found = scene.finish(checking)
+def check_and_run(faulty: FaultyInstallation) -> Outcome:
+    checking = faulty.start("check", "--offline", "--json")
+    outcome = faulty.command(*RUN)
+    found = faulty.finish(checking)
     assert found.status == 2
-    assert [word for word in scene.case.says if word.lower() not in found.text.lower()] == [], found.text
+    assert [word for word in faulty.case.says if word.lower() not in found.text.lower()] == [], found.text
     return outcome
 
 
-def refused(name: str, id: str, expects: str, inject: Callable[[Scene], None], *says: str) -> Case:  # noqa: A002
-    return Case(id, name, expects, inject, 2, says, act=check_and_run, live=True)
+def refused(
+    name: str, key: str, expects: str, inject: Callable[[FaultyInstallation], None], *says: str
+) -> Case:
+    return Case(key, name, expects, inject, 2, says, act=check_and_run, live=True)
 
 
-def password(text: str) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        before = scene.source.password
-        scene.after(lambda: setattr(scene.source, "password", before))
-        scene.source.password = text
-        scene.secrets.add(text)
-        scene.environ["MICROSHARE_PASSWORD"] = text
-        scene.proof("it was taken", lambda: scene.since("logins") == 1)
+def password(text: str) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        before = faulty.source.password
+        faulty.after(lambda: setattr(faulty.source, "password", before))
+        faulty.source.password = text
+        faulty.secrets.add(text)
+        faulty.environ["MICROSHARE_PASSWORD"] = text
+        faulty.proof("it was taken", lambda: faulty.since("logins") == 1)
 
     return inject
 

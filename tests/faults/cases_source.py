@@ -16,18 +16,18 @@ from app.base.instants import EPOCH, parse_time
 from app.state.opening import open_store
 from emulators.estate import Building
 from emulators.microshare import Request, Response
-from tests.faults.case import Case
-from tests.faults.scene import (
+from tests.environments.faulty import (
     MILL,
     RUN,
     TOUR,
+    FaultyInstallation,
     Outcome,
-    Scene,
     building,
     run_command,
     runs,
 )
-from tests.site import Clock
+from tests.environments.installation import Clock
+from tests.faults.case import Case
 
 M, T = MILL.name, TOUR.name
 MINUTE = timedelta(minutes=1)
@@ -36,154 +36,154 @@ REFUSED = "one login, not tried again; the settings are named; positions stay"
 KEPT = "the bad answer is an error of this location; its position stays, others go on"
 
 
-def all_of(*steps: Callable[[Scene], None]) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
+def all_of(*steps: Callable[[FaultyInstallation], None]) -> Callable[[FaultyInstallation], None]:
+    def act(faulty: FaultyInstallation) -> None:
         for step in steps:
-            step(scene)
+            step(faulty)
 
     return act
 
 
-def stays(scene: Scene) -> None:
+def stays(faulty: FaultyInstallation) -> None:
     """The first location's positions did not move; the second one's did."""
-    assert scene.position(M, "a") < scene.clock.now
-    assert scene.position(M, "b") < scene.clock.now
-    assert scene.position(T, "a") == scene.position(T, "b") == scene.clock.now
+    assert faulty.position(M, "a") < faulty.clock.now
+    assert faulty.position(M, "b") < faulty.clock.now
+    assert faulty.position(T, "a") == faulty.position(T, "b") == faulty.clock.now
 
 
-def nothing_moved(scene: Scene) -> None:
+def nothing_moved(faulty: FaultyInstallation) -> None:
     for name in (M, T):
-        assert scene.position(name, "a") == scene.position(name, "b") == scene.clock.now - 15 * MINUTE
-    assert (scene.since("a"), scene.since("b")) == (0, 0)
+        assert faulty.position(name, "a") == faulty.position(name, "b") == faulty.clock.now - 15 * MINUTE
+    assert (faulty.since("a"), faulty.since("b")) == (0, 0)
 
 
-def all_moved(scene: Scene) -> None:
+def all_moved(faulty: FaultyInstallation) -> None:
     for name in (M, T):
-        assert scene.position(name, "a") == scene.position(name, "b") == scene.clock.now
+        assert faulty.position(name, "a") == faulty.position(name, "b") == faulty.clock.now
 
 
 # --- A: logins and rights -----------------------------------------------------------------------------
 
 
-def wrong_password(scene: Scene) -> None:
-    scene.restart()
-    scene.environ["MICROSHARE_PASSWORD"] = "canary-wrong-password"
-    scene.secrets.add("canary-wrong-password")
-    scene.proof("a login was refused", lambda: scene.since("attempts") > scene.since("logins"))
+def wrong_password(faulty: FaultyInstallation) -> None:
+    faulty.restart()
+    faulty.environ["MICROSHARE_PASSWORD"] = "canary-wrong-password"
+    faulty.secrets.add("canary-wrong-password")
+    faulty.proof("a login was refused", lambda: faulty.since("attempts") > faulty.since("logins"))
 
 
-def refused_login(how: str) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.restart()
-        scene.source.faults.refuse_login(how)  # type: ignore[arg-type]  # one of its ways
+def refused_login(how: str) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.restart()
+        faulty.source.faults.refuse_login(how)  # type: ignore[arg-type]  # one of its ways
 
     return inject
 
 
-def one_login_refused(scene: Scene) -> None:
-    assert (scene.since("attempts"), scene.since("logins"), scene.since("queries")) == (1, 0, 0)
-    nothing_moved(scene)
+def one_login_refused(faulty: FaultyInstallation) -> None:
+    assert (faulty.since("attempts"), faulty.since("logins"), faulty.since("queries")) == (1, 0, 0)
+    nothing_moved(faulty)
 
 
-def one_more_login(scene: Scene) -> None:
-    assert scene.since("logins") == 1
-    all_moved(scene)
+def one_more_login(faulty: FaultyInstallation) -> None:
+    assert faulty.since("logins") == 1
+    all_moved(faulty)
 
 
-def expire_token(scene: Scene) -> None:
-    scene.skip_time(hours=49)
-    scene.proof("the token was past its end", lambda: scene.since("logins") > 0)
+def expire_token(faulty: FaultyInstallation) -> None:
+    faulty.skip_time(hours=49)
+    faulty.proof("the token was past its end", lambda: faulty.since("logins") > 0)
 
 
-def expire_in_mid_run(scene: Scene) -> None:
+def expire_in_mid_run(faulty: FaultyInstallation) -> None:
     """Let the hour in which the token ends pass while the first query is under way."""
-    scene.restart()
-    scene.source.token_ttl = timedelta(minutes=30)
+    faulty.restart()
+    faulty.source.token_ttl = timedelta(minutes=30)
 
     def let_time_pass(request: Request) -> Response | None:
-        if request.kind == "query" and not scene.fired["token ended"]:
-            scene.fired["token ended"] += 1
-            scene.clock.move(minutes=31)
+        if request.kind == "query" and not faulty.fired["token ended"]:
+            faulty.fired["token ended"] += 1
+            faulty.clock.move(minutes=31)
         return None
 
-    scene.source.intercept = let_time_pass
-    scene.after(lambda: setattr(scene.source, "token_ttl", timedelta(hours=48)))
+    faulty.source.intercept = let_time_pass
+    faulty.after(lambda: setattr(faulty.source, "token_ttl", timedelta(hours=48)))
 
 
-def two_logins(scene: Scene) -> None:
-    assert scene.since("logins") == 2
+def two_logins(faulty: FaultyInstallation) -> None:
+    assert faulty.since("logins") == 2
     for name in (M, T):
-        assert scene.position(name, "a") == scene.position(name, "b") == scene.clock.now - 31 * MINUTE
+        assert faulty.position(name, "a") == faulty.position(name, "b") == faulty.clock.now - 31 * MINUTE
 
 
-def storm(scene: Scene) -> None:
-    scene.source.faults.unauthorized()
+def storm(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.unauthorized()
 
 
-def few_logins(scene: Scene) -> None:
-    assert scene.since("logins") <= 2
-    nothing_moved(scene)
+def few_logins(faulty: FaultyInstallation) -> None:
+    assert faulty.since("logins") <= 2
+    nothing_moved(faulty)
 
 
-def login_fails(times: int | None) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.restart()
-        scene.source.faults.status(503, on="login", times=times)
+def login_fails(times: int | None) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.restart()
+        faulty.source.faults.status(503, on="login", times=times)
 
     return inject
 
 
-def redirect_login_to_http(scene: Scene) -> None:
-    scene.restart()
-    scene.source.faults.redirect_login("http://example.test")
+def redirect_login_to_http(faulty: FaultyInstallation) -> None:
+    faulty.restart()
+    faulty.source.faults.redirect_login("http://example.test")
 
 
-def slow_login(scene: Scene) -> None:
-    scene.restart()
-    scene.overrides["timeout"] = timedelta(seconds=0.3)
-    scene.source.faults.slow(1.0, on="login")
+def slow_login(faulty: FaultyInstallation) -> None:
+    faulty.restart()
+    faulty.overrides["timeout"] = timedelta(seconds=0.3)
+    faulty.source.faults.slow(1.0, on="login")
 
 
-def attempts(count: int) -> Callable[[Scene], None]:
-    def check(scene: Scene) -> None:
-        assert scene.since("attempts") == count
+def attempts(count: int) -> Callable[[FaultyInstallation], None]:
+    def check(faulty: FaultyInstallation) -> None:
+        assert faulty.since("attempts") == count
 
     return check
 
 
-def redirect_login(scene: Scene) -> None:
-    scene.restart()
-    scene.source.faults.redirect_login()
+def redirect_login(faulty: FaultyInstallation) -> None:
+    faulty.restart()
+    faulty.source.faults.redirect_login()
 
 
-def far_zone(scene: Scene) -> None:
-    scene.environ["TZ"] = "Asia/Kathmandu"
-    scene.proof("the process has another zone", lambda: scene.environ["TZ"] == "Asia/Kathmandu")
+def far_zone(faulty: FaultyInstallation) -> None:
+    faulty.environ["TZ"] = "Asia/Kathmandu"
+    faulty.proof("the process has another zone", lambda: faulty.environ["TZ"] == "Asia/Kathmandu")
 
 
-def host_clock(**off: float) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.host_clock = Clock(scene.clock.now + timedelta(**off))
-        scene.restart()
-        scene.proof("the clocks differ", lambda: scene.host_clock.now != scene.clock.now)
+def host_clock(**off: float) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.host_clock = Clock(faulty.clock.now + timedelta(**off))
+        faulty.restart()
+        faulty.proof("the clocks differ", lambda: faulty.host_clock.now != faulty.clock.now)
 
     return inject
 
 
-def host_clock_of_a_warm_process(scene: Scene) -> None:
-    scene.host_clock = Clock(scene.clock.now - timedelta(days=3))
-    scene.proof("no login was made", lambda: scene.since("attempts") == 0)
+def host_clock_of_a_warm_process(faulty: FaultyInstallation) -> None:
+    faulty.host_clock = Clock(faulty.clock.now - timedelta(days=3))
+    faulty.proof("no login was made", lambda: faulty.since("attempts") == 0)
 
 
-def no_date(scene: Scene) -> None:
-    scene.restart()
-    scene.source.faults.no_date(on="any")
+def no_date(faulty: FaultyInstallation) -> None:
+    faulty.restart()
+    faulty.source.faults.no_date(on="any")
 
 
-def dead_token_and_wrong_clock(scene: Scene) -> None:
-    scene.host_clock = Clock(scene.clock.now - 4 * MINUTE)
-    scene.source.revoke_tokens()
-    scene.proof("a 401 came", lambda: any(asked.status == 401 for asked in scene.source.requests))
+def dead_token_and_wrong_clock(faulty: FaultyInstallation) -> None:
+    faulty.host_clock = Clock(faulty.clock.now - 4 * MINUTE)
+    faulty.source.revoke_tokens()
+    faulty.proof("a 401 came", lambda: any(asked.status == 401 for asked in faulty.source.requests))
 
 
 A = (
@@ -219,7 +219,7 @@ A = (
         "A2",
         "token revoked in mid-run",
         "one login for all workers, that request again, the run goes on",
-        lambda scene: scene.source.faults.revoke_after(1),
+        lambda faulty: faulty.source.faults.revoke_after(1),
         check=one_more_login,
     ),
     Case(
@@ -295,13 +295,13 @@ A = (
         "token refused while the host clock is minutes wrong",
         "the 401 is healed by one login",
         dead_token_and_wrong_clock,
-        check=lambda scene: attempts(1)(scene),
+        check=lambda faulty: attempts(1)(faulty),
     ),
     Case(
         "A7",
         "query answered with 403",
         "reported as missing rights; position stays, others go on",
-        lambda scene: scene.source.faults.status(403, "Forbidden", location=M),
+        lambda faulty: faulty.source.faults.status(403, "Forbidden", location=M),
         1,
         ("403", "rights"),
         stays,
@@ -310,7 +310,7 @@ A = (
         "A7",
         "objects counted but none shown",
         "missing rights, not missing data; position stays, others go on",
-        lambda scene: scene.source.faults.withhold(location=M),
+        lambda faulty: faulty.source.faults.withhold(location=M),
         1,
         ("none is shown", "rights"),
         stays,
@@ -321,52 +321,54 @@ A = (
 # --- B1 to B5: statuses and connections ---------------------------------------------------------------
 
 
-def waited(least: float, most: float) -> Callable[[Scene], None]:
-    def check(scene: Scene) -> None:
-        assert scene.waits
-        assert all(least <= seconds <= most for seconds in scene.waits), scene.waits
+def waited(least: float, most: float) -> Callable[[FaultyInstallation], None]:
+    def check(faulty: FaultyInstallation) -> None:
+        assert faulty.waits
+        assert all(least <= seconds <= most for seconds in faulty.waits), faulty.waits
 
     return check
 
 
-def throttle(after: str | None, times: int | None = 1) -> Callable[[Scene], None]:
-    return lambda scene: scene.source.faults.throttle(after, times=times, location=M)
+def throttle(after: str | None, times: int | None = 1) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: faulty.source.faults.throttle(after, times=times, location=M)
 
 
-def throttle_until_a_date(scene: Scene) -> None:
+def throttle_until_a_date(faulty: FaultyInstallation) -> None:
     # From the API's own Date, which has whole seconds.
-    date = format_datetime(scene.clock.now.replace(microsecond=0) + timedelta(seconds=7), usegmt=True)
-    scene.source.faults.throttle(date, times=1, location=M)
+    date = format_datetime(faulty.clock.now.replace(microsecond=0) + timedelta(seconds=7), usegmt=True)
+    faulty.source.faults.throttle(date, times=1, location=M)
 
 
-def long_error(scene: Scene) -> None:
-    scene.source.faults.status(500, "Z" * 3000, location=M)
+def long_error(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.status(500, "Z" * 3000, location=M)
 
 
-def quoted_in_part(scene: Scene) -> None:
-    stays(scene)
-    assert "Z" * 500 in scene.report.failures[0].error
-    assert "Z" * 501 not in scene.report.failures[0].error
-    assert len([asked for asked in scene.source.queries(M) if asked.status == 500]) == 4
+def quoted_in_part(faulty: FaultyInstallation) -> None:
+    stays(faulty)
+    assert "Z" * 500 in faulty.report.failures[0].error
+    assert "Z" * 501 not in faulty.report.failures[0].error
+    assert len([asked for asked in faulty.source.queries(M) if asked.status == 500]) == 4
 
 
-def template_fault(body: str) -> Callable[[Scene], None]:
-    return lambda scene: scene.source.faults.status(503, body, location=M)
+def template_fault(body: str) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: faulty.source.faults.status(503, body, location=M)
 
 
-def asked_once(scene: Scene) -> None:
-    stays(scene)
-    assert len([asked for asked in scene.source.queries(M) if asked.status in (302, 307, 503)]) == 1
+def asked_once(faulty: FaultyInstallation) -> None:
+    stays(faulty)
+    assert len([asked for asked in faulty.source.queries(M) if asked.status in (302, 307, 503)]) == 1
 
 
-def slow_when_wide(scene: Scene) -> None:
-    scene.overrides["timeout"] = timedelta(seconds=4)
-    scene.source.faults.slow(6, when=lambda request: (request.window or timedelta(0)) > timedelta(minutes=40))
+def slow_when_wide(faulty: FaultyInstallation) -> None:
+    faulty.overrides["timeout"] = timedelta(seconds=4)
+    faulty.source.faults.slow(
+        6, when=lambda request: (request.window or timedelta(0)) > timedelta(minutes=40)
+    )
 
 
-def drip(scene: Scene) -> None:
-    scene.overrides |= {"timeout": timedelta(seconds=3), "attempts": 2}
-    scene.source.faults.drip(0.05, location=M)
+def drip(faulty: FaultyInstallation) -> None:
+    faulty.overrides |= {"timeout": timedelta(seconds=3), "attempts": 2}
+    faulty.source.faults.drip(0.05, location=M)
 
 
 RETRIED = "the call fails as a whole and is tried again; nothing is taken for shorter data"
@@ -407,20 +409,20 @@ B1_TO_B5 = (
         throttle("86400"),
         1,
         ("does not allow a wait", "next run goes on"),
-        lambda scene: _not_at(scene, M),
+        lambda faulty: _not_at(faulty, M),
     ),
     Case(
         "B2",
         "burst of 503",
         "bounded retries with jitter, then all is delivered",
-        lambda scene: scene.source.faults.status(503, times=2),
+        lambda faulty: faulty.source.faults.status(503, times=2),
         check=all_of(waited(0.5, 3), all_moved),
     ),
     Case(
         "B2",
         "502 for good",
         "four tries, then this location fails alone",
-        lambda scene: scene.source.faults.status(502, location=M),
+        lambda faulty: faulty.source.faults.status(502, location=M),
         1,
         ("502", "given up after 4"),
         stays,
@@ -456,14 +458,14 @@ B1_TO_B5 = (
         "B4",
         "504 on a wide window",
         "halved until it is answered",
-        lambda scene: scene.source.faults.wide_window(0.5),
+        lambda faulty: faulty.source.faults.wide_window(0.5),
         check=all_moved,
     ),
     Case(
         "B4",
         "504 on every window",
         "halved to the floor, then this location fails",
-        lambda scene: scene.source.faults.wide_window(0, location=M),
+        lambda faulty: faulty.source.faults.wide_window(0, location=M),
         1,
         ("504", "given up"),
         stays,
@@ -483,21 +485,21 @@ B1_TO_B5 = (
         "B5",
         "connection reset twice",
         "tried again",
-        lambda scene: scene.source.faults.reset(times=2),
+        lambda faulty: faulty.source.faults.reset(times=2),
         check=all_moved,
     ),
     Case(
         "B5",
         "body cut short once",
         RETRIED,
-        lambda scene: scene.source.faults.truncate(times=1),
+        lambda faulty: faulty.source.faults.truncate(times=1),
         check=all_moved,
     ),
     Case(
         "B5",
         "body cut short for good",
         RETRIED,
-        lambda scene: scene.source.faults.truncate(location=M),
+        lambda faulty: faulty.source.faults.truncate(location=M),
         1,
         ("given up",),
         stays,
@@ -506,7 +508,7 @@ B1_TO_B5 = (
         "B5",
         "gzip stream cut short",
         RETRIED,
-        lambda scene: scene.source.faults.truncate_gzip(location=M),
+        lambda faulty: faulty.source.faults.truncate_gzip(location=M),
         1,
         ("gzip",),
         stays,
@@ -514,62 +516,62 @@ B1_TO_B5 = (
 )
 
 
-def _not_at(scene: Scene, name: str) -> None:
-    assert scene.position(name, "a") < scene.clock.now
+def _not_at(faulty: FaultyInstallation, name: str) -> None:
+    assert faulty.position(name, "a") < faulty.clock.now
 
 
 # --- B6 to B9: bodies and redirects -------------------------------------------------------------------
 
 
-def marked(entry_text: bytes) -> Callable[[Scene], None]:
+def marked(entry_text: bytes) -> Callable[[FaultyInstallation], None]:
     """Let one entry hold something that JSON text can hide."""
 
-    def inject(scene: Scene) -> None:
+    def inject(faulty: FaultyInstallation) -> None:
         # Once the source is well, it is a correction of what was set aside.
-        scene.comes_late(scene.plant(M, scene.clock.now - MINUTE, note="MARK"))
+        faulty.comes_late(faulty.plant(M, faulty.clock.now - MINUTE, note="MARK"))
 
         def rewrite(body: bytes) -> bytes:
             if b'"MARK"' in body:
-                scene.fired["rewritten"] += 1
+                faulty.fired["rewritten"] += 1
             return body.replace(b'"MARK"', entry_text)
 
-        scene.source.faults.rewrite_body(rewrite, location=M)
-        scene.proof("an entry was rewritten", lambda: scene.fired["rewritten"] > 0)
+        faulty.source.faults.rewrite_body(rewrite, location=M)
+        faulty.proof("an entry was rewritten", lambda: faulty.fired["rewritten"] > 0)
 
     return inject
 
 
-def one_set_aside(scene: Scene) -> None:
+def one_set_aside(faulty: FaultyInstallation) -> None:
     """Set aside in the first run, and known as such in the second: its id is stable."""
-    first, second = (outcome.report for outcome in scene.outcomes[-2:])
+    first, second = (outcome.report for outcome in faulty.outcomes[-2:])
     assert first is not None
     assert second is not None
-    assert [len(first.quarantined), len(second.quarantined), len(scene.quarantine)] == [1, 0, 1]
-    all_moved(scene)
+    assert [len(first.quarantined), len(second.quarantined), len(faulty.quarantine)] == [1, 0, 1]
+    all_moved(faulty)
 
 
-def hidden(note: object) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        entry = scene.plant(M, scene.clock.now - MINUTE, note=note)
-        scene.proof("it arrived as it was", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+def hidden(note: object) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        entry = faulty.plant(M, faulty.clock.now - MINUTE, note=note)
+        faulty.proof("it arrived as it was", lambda: faulty.count(entry) == faulty.count(entry, "b") == 1)
 
     return inject
 
 
-def with_bom(scene: Scene) -> None:
-    scene.source.faults.rewrite_body(lambda body: b"\xef\xbb\xbf" + body)
+def with_bom(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.rewrite_body(lambda body: b"\xef\xbb\xbf" + body)
 
 
-def quarantined_none(scene: Scene) -> None:
-    assert scene.report.quarantined == ()
-    all_moved(scene)
+def quarantined_none(faulty: FaultyInstallation) -> None:
+    assert faulty.report.quarantined == ()
+    all_moved(faulty)
 
 
-def large(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        make(scene)
+def large(make: Callable[[FaultyInstallation], None]) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        make(faulty)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        scene.proof(
+        faulty.proof(
             "memory stayed bounded",
             lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024,
         )
@@ -577,25 +579,25 @@ def large(make: Callable[[Scene], None]) -> Callable[[Scene], None]:
     return inject
 
 
-def gzip_bomb(scene: Scene) -> None:
+def gzip_bomb(faulty: FaultyInstallation) -> None:
     packed = gzip.compress(bytes(80_000_000), compresslevel=1)
 
     def answer(request: Request) -> Response | None:
         if request.first("loc1") != M:
             return None
-        scene.fired["gzip bomb"] += 1
+        faulty.fired["gzip bomb"] += 1
         return Response(body=packed, headers={"Content-Encoding": "gzip"})
 
-    scene.source.intercept = answer
+    faulty.source.intercept = answer
 
 
-def redirected(to: str) -> Callable[[Scene], None]:
-    return lambda scene: scene.source.faults.redirect(to, location=M)
+def redirected(to: str) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: faulty.source.faults.redirect(to, location=M)
 
 
-def no_elsewhere(scene: Scene) -> None:
-    asked_once(scene)
-    assert all(asked.path != "/elsewhere" for asked in scene.source.requests)
+def no_elsewhere(faulty: FaultyInstallation) -> None:
+    asked_once(faulty)
+    assert all(asked.path != "/elsewhere" for asked in faulty.source.requests)
 
 
 REDIRECTED = "never followed, the token goes nowhere; an error that is not tried again"
@@ -605,7 +607,7 @@ B6_TO_B9 = (
         "B6",
         "JSON cut short in a complete answer",
         KEPT,
-        lambda scene: scene.source.faults.truncate_json(location=M),
+        lambda faulty: faulty.source.faults.truncate_json(location=M),
         1,
         ("no readable JSON",),
         stays,
@@ -614,7 +616,7 @@ B6_TO_B9 = (
         "B6",
         "HTML page with status 200",
         KEPT,
-        lambda scene: scene.source.faults.html(location=M),
+        lambda faulty: faulty.source.faults.html(location=M),
         1,
         ("no readable JSON", "Maintenance"),
         stays,
@@ -623,7 +625,7 @@ B6_TO_B9 = (
         "B6",
         "empty body with status 200",
         KEPT,
-        lambda scene: scene.source.faults.empty(location=M),
+        lambda faulty: faulty.source.faults.empty(location=M),
         1,
         ("empty answer",),
         stays,
@@ -632,7 +634,7 @@ B6_TO_B9 = (
         "B6",
         "object without objs",
         KEPT,
-        lambda scene: scene.source.faults.no_objs(location=M),
+        lambda faulty: faulty.source.faults.no_objs(location=M),
         1,
         ("without a list 'objs'",),
         stays,
@@ -641,7 +643,7 @@ B6_TO_B9 = (
         "B6",
         "valid JSON under another content type",
         "accepted, with a warning",
-        lambda scene: scene.source.faults.wrong_type(),
+        lambda faulty: faulty.source.faults.wrong_type(),
         says=("sent as text/html",),
         check=all_moved,
     ),
@@ -682,7 +684,7 @@ B6_TO_B9 = (
         "B8",
         "answer nested without end",
         "clear error; others go on",
-        large(lambda scene: scene.source.faults.deep(location=M)),
+        large(lambda faulty: faulty.source.faults.deep(location=M)),
         1,
         ("nested",),
         stays,
@@ -691,7 +693,7 @@ B6_TO_B9 = (
         "B8",
         "answer of 500 MB",
         "refused at the limit, in bounded memory",
-        large(lambda scene: scene.source.faults.big(500, location=M)),
+        large(lambda faulty: faulty.source.faults.big(500, location=M)),
         1,
         ("bytes", "less at a time"),
         stays,
@@ -723,247 +725,249 @@ B6_TO_B9 = (
 # --- B10 to B17: rows ---------------------------------------------------------------------------------
 
 
-def paged(fault: Callable[[Scene], None]) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.source.faults.small_pages(1)
-        fault(scene)
+def paged(fault: Callable[[FaultyInstallation], None]) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.source.faults.small_pages(1)
+        fault(faulty)
 
     return inject
 
 
-def correct_one(scene: Scene) -> None:
-    when = scene.clock.now - 20 * MINUTE
-    scene.estate.correct(M, MILL.groups[0], when, at=scene.clock.now, change={"in": 99})
-    scene.fired["corrected"] += 1
-    record = next(json.loads(text)[2]["record"] for text in scene.shown_now() if '"in": 99' in text)
+def correct_one(faulty: FaultyInstallation) -> None:
+    when = faulty.clock.now - 20 * MINUTE
+    faulty.estate.correct(M, MILL.groups[0], when, at=faulty.clock.now, change={"in": 99})
+    faulty.fired["corrected"] += 1
+    record = next(json.loads(text)[2]["record"] for text in faulty.shown_now() if '"in": 99' in text)
     # The corrected reading comes behind those that were sent after its first version.
-    for text in scene.shown_now():
+    for text in faulty.shown_now():
         entry = json.loads(text)[2]
         if entry["record"] == record:
-            scene.comes_late(entry)
-    scene.proof("its second version was sent", lambda: _versions(scene, record) == [1, 99])
+            faulty.comes_late(entry)
+    faulty.proof("its second version was sent", lambda: _versions(faulty, record) == [1, 99])
 
 
-def _versions(scene: Scene, record: str) -> list[int]:
-    return [entry["change"]["in"] for entry in scene.entries("b") if entry["record"] == record]
+def _versions(faulty: FaultyInstallation, record: str) -> list[int]:
+    return [entry["change"]["in"] for entry in faulty.entries("b") if entry["record"] == record]
 
 
-def alike_in_first_half(scene: Scene) -> None:
+def alike_in_first_half(faulty: FaultyInstallation) -> None:
     ids = [
         event.message_id
-        for event in scene.arrived("a")
+        for event in faulty.arrived("a")
         if '"change": {"in": 99' in event.readings[0] or '"in": 99' in event.readings[0]
     ]
     assert len(ids) == 1
-    (changed,) = scene.report.as_json()["changed"]
+    (changed,) = faulty.report.as_json()["changed"]
     assert (changed["location"], changed["readings"]) == (M, 1)
-    alike = [event.message_id for event in scene.arrived("a") if event.message_id[:8] == ids[0][:8]]
+    alike = [event.message_id for event in faulty.arrived("a") if event.message_id[:8] == ids[0][:8]]
     assert len(alike) == 2
 
 
-def burst(count: int, *, cap: int, apart: timedelta) -> Callable[[Scene], None]:
+def burst(count: int, *, cap: int, apart: timedelta) -> Callable[[FaultyInstallation], None]:
     """Plant many readings within the quarter of an hour that a view limited to `cap` would cut."""
 
-    def inject(scene: Scene) -> None:
-        scene.overrides["record_limit"] = cap
-        scene.source.faults.cap(cap)
-        begin = scene.clock.now - 10 * MINUTE + timedelta(seconds=1)
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.overrides["record_limit"] = cap
+        faulty.source.faults.cap(cap)
+        begin = faulty.clock.now - 10 * MINUTE + timedelta(seconds=1)
         for number in range(count):
-            entry = scene.plant(M, begin + number * apart)
+            entry = faulty.plant(M, begin + number * apart)
             if not apart:
-                scene.comes_late(entry)
+                faulty.comes_late(entry)
 
     return inject
 
 
-def saturated(scene: Scene) -> None:
-    all_moved(scene)
-    at = scene.clock.now - 10 * MINUTE + timedelta(seconds=1)
-    assert [(name, gap.cause, gap.window.start) for name, gap in scene.report.gaps] == [(M, "saturated", at)]
+def saturated(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    at = faulty.clock.now - 10 * MINUTE + timedelta(seconds=1)
+    assert [(name, gap.cause, gap.window.start) for name, gap in faulty.report.gaps] == [(M, "saturated", at)]
     # The millisecond was asked when it was the newest: what came of it went out.
-    sent = [entry for entry in scene.entries("a") if parse_time(entry["time"]) == at]
+    sent = [entry for entry in faulty.entries("a") if parse_time(entry["time"]) == at]
     assert len(sent) == 60
 
 
-def nearly_full(scene: Scene) -> None:
+def nearly_full(faulty: FaultyInstallation) -> None:
     """Let an answer hold 95 of 100 of what the view gives at most: it may be cut."""
-    burst(51, cap=60, apart=timedelta(seconds=2))(scene)
-    scene.proof("it was asked in parts", lambda: len(scene.source.queries(M)) > 2)
+    burst(51, cap=60, apart=timedelta(seconds=2))(faulty)
+    faulty.proof("it was asked in parts", lambda: len(faulty.source.queries(M)) > 2)
 
 
-def round_and_round(scene: Scene) -> None:
+def round_and_round(faulty: FaultyInstallation) -> None:
     """Let pages come round again, under an envelope that states more of them than there are."""
-    scene.source.faults.small_pages(1)
-    scene.source.faults.total_pages(7)
+    faulty.source.faults.small_pages(1)
+    faulty.source.faults.total_pages(7)
 
     def turn(request: Request) -> Response | None:
         number = int(request.first("page") or 1)
         if request.kind != "query" or number < 3:
             return None
-        scene.fired["round again"] += 1
+        faulty.fired["round again"] += 1
         again = {**request.query, "page": [str(2 - number % 2)]}
-        return scene.source.answer(replace(request, query=again))
+        return faulty.source.answer(replace(request, query=again))
 
-    scene.source.intercept = turn
+    faulty.source.intercept = turn
 
 
-def late(behind: timedelta) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        when = scene.clock.now - behind
-        entry = scene.plant(M, when, visible_from=scene.clock.now)
-        scene.comes_late(entry)
-        scene.proof("it came once", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+def late(behind: timedelta) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        when = faulty.clock.now - behind
+        entry = faulty.plant(M, when, visible_from=faulty.clock.now)
+        faulty.comes_late(entry)
+        faulty.proof("it came once", lambda: faulty.count(entry) == faulty.count(entry, "b") == 1)
 
     return inject
 
 
-def after_the_look_back(scene: Scene) -> None:
+def after_the_look_back(faulty: FaultyInstallation) -> None:
     """Publish a reading so late that no run reads it any more."""
-    entry = scene.plant(M, scene.clock.now - 5 * MINUTE, visible_from=scene.clock.now + timedelta(hours=9))
-    scene.set_aside(entry)
-    hour = (scene.clock.now - 5 * MINUTE).replace(minute=0)
-    scene.proof("its hour is a gap", lambda: [gap.window.start for gap in scene.gaps(M)] == [hour])
+    entry = faulty.plant(M, faulty.clock.now - 5 * MINUTE, visible_from=faulty.clock.now + timedelta(hours=9))
+    faulty.set_aside(entry)
+    hour = (faulty.clock.now - 5 * MINUTE).replace(minute=0)
+    faulty.proof("its hour is a gap", lambda: [gap.window.start for gap in faulty.gaps(M)] == [hour])
 
 
-def days_of_runs(scene: Scene) -> Outcome:
+def days_of_runs(faulty: FaultyInstallation) -> Outcome:
     """Give the first run that compares hours and finds one that differs."""
     for _ in range(16):
-        scene.pass_quiet_time(hours=6)
-        outcome = scene.run_once()
+        faulty.pass_quiet_time(hours=6)
+        outcome = faulty.run_once()
         assert outcome.report is not None
         if (outcome.report.as_json()["compared"] or {}).get("differ"):
             return outcome
     return outcome
 
 
-def missed_by_hours(scene: Scene) -> None:
+def missed_by_hours(faulty: FaultyInstallation) -> None:
     """Publish a reading of hours ago, which lies before what a run reads again."""
-    entry = scene.plant(M, scene.clock.now - 150 * MINUTE, visible_from=scene.clock.now)
-    scene.comes_late(entry)
-    scene.proof("no run has sent it", lambda: scene.count(entry) == scene.count(entry, "b") == 0)
+    entry = faulty.plant(M, faulty.clock.now - 150 * MINUTE, visible_from=faulty.clock.now)
+    faulty.comes_late(entry)
+    faulty.proof("no run has sent it", lambda: faulty.count(entry) == faulty.count(entry, "b") == 0)
 
 
-def run_and_audit(scene: Scene) -> Outcome:
+def run_and_audit(faulty: FaultyInstallation) -> Outcome:
     """Give what `audit` says after a run, which has not seen what is missing."""
-    assert scene.run_once().status == 0
-    return scene.command("audit", "--feed", "people-counter", "--from", "170m", "--json")
+    assert faulty.run_once().status == 0
+    return faulty.command("audit", "--feed", "people-counter", "--from", "170m", "--json")
 
 
-def one_missing(scene: Scene) -> None:
-    found = [json.loads(line) for line in scene.outcomes[-1].text.splitlines() if line.startswith('{"feed"')]
+def one_missing(faulty: FaultyInstallation) -> None:
+    found = [json.loads(line) for line in faulty.outcomes[-1].text.splitlines() if line.startswith('{"feed"')]
     assert [len(told["missing"]) for told in found] == [1, 1]
     assert all(told["repeated"] == told["changed"] == told["unknown"] == [] for told in found)
 
 
-def repair(scene: Scene) -> None:
+def repair(faulty: FaultyInstallation) -> None:
     words = ("audit", "--feed", "people-counter", "--from", "170m", "--repair", "--yes")
-    assert scene.command(*words).status == 0
+    assert faulty.command(*words).status == 0
 
 
-def lateness_counted(scene: Scene) -> None:
-    all_moved(scene)
-    assert scene.report.lateness is not None
-    assert scene.report.lateness.max_s == 50 * 60
+def lateness_counted(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    assert faulty.report.lateness is not None
+    assert faulty.report.lateness.max_s == 50 * 60
 
 
-def flawed(**how: object) -> Callable[[Scene], None]:
+def flawed(**how: object) -> Callable[[FaultyInstallation], None]:
     """Plant one reading that lacks or garbles something, and that can never be sent."""
 
-    def inject(scene: Scene) -> None:
-        entry = scene.plant(M, scene.clock.now - MINUTE, **how)
-        scene.set_aside(entry)
-        scene.proof("it was set aside", lambda: bool(scene.quarantine))
+    def inject(faulty: FaultyInstallation) -> None:
+        entry = faulty.plant(M, faulty.clock.now - MINUTE, **how)
+        faulty.set_aside(entry)
+        faulty.proof("it was set aside", lambda: bool(faulty.quarantine))
 
     return inject
 
 
-def without_tags(scene: Scene) -> None:
+def without_tags(faulty: FaultyInstallation) -> None:
     def rewrite(body: bytes) -> bytes:
-        scene.fired["untagged"] += 1
+        faulty.fired["untagged"] += 1
         return body.replace(b'"tags":["Mill & Lane","0","Main Entrance"]', b'"tags":null')
 
-    for text in scene.shown_now():
-        scene.comes_late(json.loads(text)[2])
+    for text in faulty.shown_now():
+        faulty.comes_late(json.loads(text)[2])
 
-    scene.source.faults.rewrite_body(rewrite, location=M)
-
-
-def some_set_aside(scene: Scene) -> None:
-    assert scene.report.quarantined
-    assert all("no list of tags" in reading.reason for reading in scene.report.quarantined)
-    all_moved(scene)
+    faulty.source.faults.rewrite_body(rewrite, location=M)
 
 
-def without_record(scene: Scene) -> None:
-    entry = scene.plant(M, scene.clock.now - MINUTE, without=["record"])
-    scene.proof("it came once", lambda: [found for found in scene.entries("a") if found == entry] == [entry])
+def some_set_aside(faulty: FaultyInstallation) -> None:
+    assert faulty.report.quarantined
+    assert all("no list of tags" in reading.reason for reading in faulty.report.quarantined)
+    all_moved(faulty)
 
 
-def far_off(**by: float) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        told = scene.clock.now + timedelta(**by)
-        entry = scene.plant(M, scene.clock.now - MINUTE, time_as=told.isoformat(timespec="milliseconds"))
-        scene.comes_late(entry)
-        scene.proof("it came once", lambda: scene.count(entry) == scene.count(entry, "b") == 1)
+def without_record(faulty: FaultyInstallation) -> None:
+    entry = faulty.plant(M, faulty.clock.now - MINUTE, without=["record"])
+    faulty.proof(
+        "it came once", lambda: [found for found in faulty.entries("a") if found == entry] == [entry]
+    )
+
+
+def far_off(**by: float) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        told = faulty.clock.now + timedelta(**by)
+        entry = faulty.plant(M, faulty.clock.now - MINUTE, time_as=told.isoformat(timespec="milliseconds"))
+        faulty.comes_late(entry)
+        faulty.proof("it came once", lambda: faulty.count(entry) == faulty.count(entry, "b") == 1)
 
     return inject
 
 
-def silent(hours: float) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
+def silent(hours: float) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
         for name in (M, T):
-            scene.estate.silence(name, scene.clock.now, scene.clock.now + timedelta(hours=hours))
-        scene.proof("nothing new was shown for hours", lambda: len(_runs_without_events(scene)) >= 4)
+            faulty.estate.silence(name, faulty.clock.now, faulty.clock.now + timedelta(hours=hours))
+        faulty.proof("nothing new was shown for hours", lambda: len(_runs_without_events(faulty)) >= 4)
 
     return inject
 
 
-def _runs_without_events(scene: Scene) -> list[Outcome]:
-    return [outcome for outcome in scene.outcomes if outcome.report and not _events(outcome)]
+def _runs_without_events(faulty: FaultyInstallation) -> list[Outcome]:
+    return [outcome for outcome in faulty.outcomes if outcome.report and not _events(outcome)]
 
 
 def _events(outcome: Outcome) -> int:
     return sum(hub.events for hub in outcome.report.hubs.values()) if outcome.report else 0
 
 
-def hours_of_silence(hours: float) -> Callable[[Scene], Outcome]:
+def hours_of_silence(hours: float) -> Callable[[FaultyInstallation], Outcome]:
     """Give six runs over so many hours."""
 
-    def act(scene: Scene) -> Outcome:
-        scene.run_once()
+    def act(faulty: FaultyInstallation) -> Outcome:
+        faulty.run_once()
         for _ in range(5):
-            scene.pass_time(hours=hours / 5, minutes=1)
-            outcome = scene.run_once()
+            faulty.pass_time(hours=hours / 5, minutes=1)
+            outcome = faulty.run_once()
         return outcome
 
     return act
 
 
-def falls_silent(scene: Scene) -> None:
-    scene.estate.silence(M, scene.clock.now)
-    scene.proof("it is said once", lambda: _drift(scene).count(("silent", M)) == 1)
+def falls_silent(faulty: FaultyInstallation) -> None:
+    faulty.estate.silence(M, faulty.clock.now)
+    faulty.proof("it is said once", lambda: _drift(faulty).count(("silent", M)) == 1)
 
 
-def _drift(scene: Scene) -> list[tuple[str, str | None]]:
+def _drift(faulty: FaultyInstallation) -> list[tuple[str, str | None]]:
     """Give what all runs together said of what drifts."""
-    reports = [outcome.report for outcome in scene.outcomes if outcome.report]
+    reports = [outcome.report for outcome in faulty.outcomes if outcome.report]
     return [(found["kind"], found["location"]) for report in reports for found in report.as_json()["drift"]]
 
 
-def kept_as_silent(scene: Scene) -> None:
-    assert [(found.kind, found.location) for found in scene.state().drift] == [("silent", M)]
-    all_moved(scene)
+def kept_as_silent(faulty: FaultyInstallation) -> None:
+    assert [(found.kind, found.location) for found in faulty.state().drift] == [("silent", M)]
+    all_moved(faulty)
 
 
-def closed_for_a_day(scene: Scene) -> Outcome:
+def closed_for_a_day(faulty: FaultyInstallation) -> Outcome:
     for _ in range(5):
-        scene.skip_time(hours=5)
-        outcome = scene.run_once()
+        faulty.skip_time(hours=5)
+        outcome = faulty.run_once()
     return outcome
 
 
-def closed(scene: Scene) -> None:
-    scene.proof("nothing was sent", lambda: not _events(scene.outcomes[-1]))
+def closed(faulty: FaultyInstallation) -> None:
+    faulty.proof("nothing was sent", lambda: not _events(faulty.outcomes[-1]))
 
 
 B10_TO_B17 = (
@@ -971,28 +975,28 @@ B10_TO_B17 = (
         "B10",
         "rows twice in an answer",
         "sent once, in time order",
-        lambda scene: scene.source.faults.duplicate_lines(),
+        lambda faulty: faulty.source.faults.duplicate_lines(),
         check=all_moved,
     ),
     Case(
         "B10",
         "rows in another order",
         "sent once, in time order",
-        lambda scene: scene.source.faults.reorder_lines(),
+        lambda faulty: faulty.source.faults.reorder_lines(),
         check=all_moved,
     ),
     Case(
         "B10",
         "rows and objects in another order, across pages",
         "sent once, in time order",
-        paged(lambda scene: scene.source.faults.reorder_lines()),
+        paged(lambda faulty: faulty.source.faults.reorder_lines()),
         check=all_moved,
     ),
     Case(
         "B10",
         "objects twice, on several pages",
         "sent once, in time order",
-        paged(lambda scene: scene.source.faults.repeat_objs()),
+        paged(lambda faulty: faulty.source.faults.repeat_objs()),
         check=all_moved,
     ),
     Case(
@@ -1006,7 +1010,7 @@ B10_TO_B17 = (
         "B12",
         "same page under every number",
         "stops on the repeat; an error, not a part taken for the whole",
-        lambda scene: scene.source.faults.same_page(location=M),
+        lambda faulty: faulty.source.faults.same_page(location=M),
         1,
         ("page",),
         stays,
@@ -1022,7 +1026,7 @@ B10_TO_B17 = (
         "B12",
         "list that turns while it is read",
         "a page that repeats is an error, not a part taken for the whole; the next run has all",
-        paged(lambda scene: scene.source.faults.drift(keeps_count=True, location=M, times=1)),
+        paged(lambda faulty: faulty.source.faults.drift(keeps_count=True, location=M, times=1)),
         1,
         ("page",),
         stays,
@@ -1031,28 +1035,28 @@ B10_TO_B17 = (
         "B12",
         "totalPages of 0",
         "all that is there is taken",
-        lambda scene: scene.source.faults.total_pages(0),
+        lambda faulty: faulty.source.faults.total_pages(0),
         check=all_moved,
     ),
     Case(
         "B12",
         "totalPages of 99",
         "all that is there is taken",
-        lambda scene: scene.source.faults.total_pages(99),
+        lambda faulty: faulty.source.faults.total_pages(99),
         check=all_moved,
     ),
     Case(
         "B12",
         "totalPages of 0 where there are two",
         "all that is there is taken, or an error",
-        paged(lambda scene: scene.source.faults.total_pages(0)),
+        paged(lambda faulty: faulty.source.faults.total_pages(0)),
         check=all_moved,
     ),
     Case(
         "B12",
         "totalCount of the whole platform",
         "ignored, with one warning",
-        lambda scene: scene.source.faults.platform_total(),
+        lambda faulty: faulty.source.faults.platform_total(),
         says=("whole platform",),
         check=all_moved,
     ),
@@ -1201,97 +1205,97 @@ B10_TO_B17 = (
 # --- B18 to B25: places, clocks, drift ----------------------------------------------------------------
 
 
-def rename(scene: Scene) -> None:
-    scene.estate.rename(M, "Mill & Lane West", at=scene.clock.now)
-    scene.proof("discovery lists the new name", lambda: "Mill & Lane West" in scene.state().locations)
+def rename(faulty: FaultyInstallation) -> None:
+    faulty.estate.rename(M, "Mill & Lane West", at=faulty.clock.now)
+    faulty.proof("discovery lists the new name", lambda: "Mill & Lane West" in faulty.state().locations)
 
 
-def an_hour_on(scene: Scene) -> Outcome:
+def an_hour_on(faulty: FaultyInstallation) -> Outcome:
     """Let discovery be asked again."""
-    scene.pass_time(minutes=61)
-    return scene.run_once()
+    faulty.pass_time(minutes=61)
+    return faulty.run_once()
 
 
-def old_name_kept(scene: Scene) -> None:
-    assert {M, "Mill & Lane West", T} <= set(scene.state().locations)
-    assert scene.position(M, "a") == scene.clock.now
+def old_name_kept(faulty: FaultyInstallation) -> None:
+    assert {M, "Mill & Lane West", T} <= set(faulty.state().locations)
+    assert faulty.position(M, "a") == faulty.clock.now
 
 
-def add_building(scene: Scene) -> None:
-    scene.estate.add(building("New Annex"), since=scene.clock.now)
-    scene.proof("discovery lists it", lambda: "New Annex" in scene.state().locations)
+def add_building(faulty: FaultyInstallation) -> None:
+    faulty.estate.add(building("New Annex"), since=faulty.clock.now)
+    faulty.proof("discovery lists it", lambda: "New Annex" in faulty.state().locations)
 
 
-def new_begins(scene: Scene) -> None:
-    known_from = scene.state().locations["New Annex"].checkpoints[scene.key("a")].known_from
-    assert known_from == scene.clock.now - scene.case.start_from
+def new_begins(faulty: FaultyInstallation) -> None:
+    known_from = faulty.state().locations["New Annex"].checkpoints[faulty.key("a")].known_from
+    assert known_from == faulty.clock.now - faulty.case.start_from
 
 
-def remove_building(scene: Scene) -> None:
-    scene.estate.remove(M, at=scene.clock.now)
-    scene.proof("discovery lists it no more", lambda: _listed(scene) == [T])
+def remove_building(faulty: FaultyInstallation) -> None:
+    faulty.estate.remove(M, at=faulty.clock.now)
+    faulty.proof("discovery lists it no more", lambda: _listed(faulty) == [T])
 
 
-def _listed(scene: Scene) -> list[str]:
-    discovery = scene.state().discovery
+def _listed(faulty: FaultyInstallation) -> list[str]:
+    discovery = faulty.state().discovery
     return [place.name for place in discovery.places] if discovery else []
 
 
-def unknown_location(scene: Scene) -> None:
-    scene.environ["MICROSHARE_LOCATIONS"] = '["Nowhere House"]'
-    scene.proof("it was asked for", lambda: bool(scene.source.queries("Nowhere House")))
+def unknown_location(faulty: FaultyInstallation) -> None:
+    faulty.environ["MICROSHARE_LOCATIONS"] = '["Nowhere House"]'
+    faulty.proof("it was asked for", lambda: bool(faulty.source.queries("Nowhere House")))
 
 
-def collision(scene: Scene) -> None:
-    scene.estate.add(Building(M, cluster=2))
-    clusters = [*scene.source.cluster_ids, scene.source.foreign_cluster_id]
-    scene.environ["MICROSHARE_PC_DEVICE_CLUSTER_ID"] = json.dumps(clusters)
-    scene.proof("discovery found both", lambda: M in scene.report.failures[0].error)
+def collision(faulty: FaultyInstallation) -> None:
+    faulty.estate.add(Building(M, cluster=2))
+    clusters = [*faulty.source.cluster_ids, faulty.source.foreign_cluster_id]
+    faulty.environ["MICROSHARE_PC_DEVICE_CLUSTER_ID"] = json.dumps(clusters)
+    faulty.proof("discovery found both", lambda: M in faulty.report.failures[0].error)
 
 
-def spaces_in_discovery(scene: Scene) -> None:
+def spaces_in_discovery(faulty: FaultyInstallation) -> None:
     """Let device clusters have spaces around the name of a building, whose records have none."""
 
     def rewrite(body: bytes) -> bytes:
-        scene.fired["spaces"] += b'"Mill & Lane"' in body
+        faulty.fired["spaces"] += b'"Mill & Lane"' in body
         return body.replace(b'"Mill & Lane"', b'"  Mill & Lane   "')
 
-    scene.source.faults.rewrite_body(rewrite, on="devices")
+    faulty.source.faults.rewrite_body(rewrite, on="devices")
 
 
-def same_locations(scene: Scene) -> None:
-    assert set(scene.state().locations) == {M, T}
-    all_moved(scene)
+def same_locations(faulty: FaultyInstallation) -> None:
+    assert set(faulty.state().locations) == {M, T}
+    all_moved(faulty)
 
 
 HOSTILE = ("Café", "Cafe\u0301", "100% Annex + Yard & Co #2", "Étage 😀", "50%2B")
 
 
-def hostile_names(scene: Scene) -> None:
-    scene.proof("each is a partition key", lambda: _keys(scene) == set(HOSTILE))
+def hostile_names(faulty: FaultyInstallation) -> None:
+    faulty.proof("each is a partition key", lambda: _keys(faulty) == set(HOSTILE))
 
 
-def _keys(scene: Scene) -> set[str | None]:
-    return {event.partition_key for event in scene.b.received()}
+def _keys(faulty: FaultyInstallation) -> set[str | None]:
+    return {event.partition_key for event in faulty.b.received()}
 
 
-def names_in_state(scene: Scene) -> None:
-    assert set(scene.state().locations) == set(HOSTILE)
+def names_in_state(faulty: FaultyInstallation) -> None:
+    assert set(faulty.state().locations) == set(HOSTILE)
 
 
-def whole_local_day(zone: str, day: datetime, quarters: int) -> Callable[[Scene], None]:
+def whole_local_day(zone: str, day: datetime, quarters: int) -> Callable[[FaultyInstallation], None]:
     """Plant a reading for each local quarter of an hour of a day."""
 
-    def inject(scene: Scene) -> None:
+    def inject(faulty: FaultyInstallation) -> None:
         begin = day.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
         for number in range(quarters):
-            scene.plant("Elsewhere", begin + number * 15 * MINUTE + timedelta(seconds=7))
+            faulty.plant("Elsewhere", begin + number * 15 * MINUTE + timedelta(seconds=7))
         end = (day + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
         assert (end - begin) == quarters * 15 * MINUTE
         sent = [begin + number * 15 * MINUTE + timedelta(seconds=7) for number in range(quarters)]
-        scene.proof(
+        faulty.proof(
             "every quarter arrived",
-            lambda: set(sent) <= {parse_time(entry["time"]) for entry in scene.entries("a")},
+            lambda: set(sent) <= {parse_time(entry["time"]) for entry in faulty.entries("a")},
         )
 
     return inject
@@ -1310,124 +1314,124 @@ def day_case(name: str, zone: str, day: datetime, quarters: int) -> Case:
     )
 
 
-def leap_second(scene: Scene) -> None:
-    scene.clock.move(minutes=1)
-    when = scene.clock.now.replace(second=0) - MINUTE
+def leap_second(faulty: FaultyInstallation) -> None:
+    faulty.clock.move(minutes=1)
+    when = faulty.clock.now.replace(second=0) - MINUTE
     text = f"{(when - MINUTE):%Y-%m-%dT%H:%M}:60.000Z"
-    entry = scene.plant(M, when, time_as=text)
-    scene.proof("it arrived as it was written", lambda: scene.count(entry) == 1)
+    entry = faulty.plant(M, when, time_as=text)
+    faulty.proof("it arrived as it was written", lambda: faulty.count(entry) == 1)
 
 
-def clock_back(scene: Scene) -> None:
-    scene.clock.move(hours=-3)
-    scene.after(lambda: scene.clock.move(hours=3))
-    scene.proof("positions are ahead of the clock", lambda: "ahead of the clock" in scene.outcomes[-1].text)
+def clock_back(faulty: FaultyInstallation) -> None:
+    faulty.clock.move(hours=-3)
+    faulty.after(lambda: faulty.clock.move(hours=3))
+    faulty.proof("positions are ahead of the clock", lambda: "ahead of the clock" in faulty.outcomes[-1].text)
 
 
-def ahead_stays(scene: Scene) -> None:
+def ahead_stays(faulty: FaultyInstallation) -> None:
     """Positions are where they were, and nothing was asked for them."""
     for name in (M, T):
-        position = scene.clock.now + timedelta(hours=3) - 15 * MINUTE
-        assert scene.position(name, "a") == scene.position(name, "b") == position
-    assert (scene.since("a"), scene.since("b"), scene.since("queries")) == (0, 0, 0)
+        position = faulty.clock.now + timedelta(hours=3) - 15 * MINUTE
+        assert faulty.position(name, "a") == faulty.position(name, "b") == position
+    assert (faulty.since("a"), faulty.since("b"), faulty.since("queries")) == (0, 0, 0)
 
 
-def nothing_changed(scene: Scene) -> None:
+def nothing_changed(faulty: FaultyInstallation) -> None:
     """The run asked for no reading, sent nothing, and left the state and the history as they were."""
-    nothing_moved(scene)
-    assert scene.since("queries") == 0
-    last = scene.state().last_run
+    nothing_moved(faulty)
+    assert faulty.since("queries") == 0
+    last = faulty.state().last_run
     assert last is not None
     assert last["ok"] is True
-    history = open_store(scene.settings().state).history("peoplecounterstate", EPOCH)
+    history = open_store(faulty.settings().state).history("peoplecounterstate", EPOCH)
     assert [report["ok"] for report in history] == [True]
 
 
-def dated(seconds: float = -YEARS.total_seconds(), **where: Any) -> Callable[[Scene], None]:
+def dated(seconds: float = -YEARS.total_seconds(), **where: Any) -> Callable[[FaultyInstallation], None]:
     """Date answers so far from now."""
 
-    def inject(scene: Scene) -> None:
-        scene.restart()
-        scene.source.faults.wrong_date(seconds, **where)
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.restart()
+        faulty.source.faults.wrong_date(seconds, **where)
 
     return inject
 
 
-def error_page_of_long_ago(scene: Scene) -> None:
-    scene.source.faults.status(503, headers={"Date": "Tue, 01 Mar 2016 10:00:00 GMT"}, times=1)
+def error_page_of_long_ago(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.status(503, headers={"Date": "Tue, 01 Mar 2016 10:00:00 GMT"}, times=1)
 
 
-def stale(scene: Scene) -> None:
-    scene.source.faults.stale()
+def stale(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.stale()
 
 
-def gone_from_view(scene: Scene) -> None:
-    now = scene.clock.now
-    scene.estate.hide(M, now - 60 * MINUTE, now - 20 * MINUTE)
-    record = scene.entries("a")[0]["record"]
-    scene.proof(
-        "rows that were sent are shown no more", lambda: len(scene.shown_now()) < len(scene.entries("a"))
+def gone_from_view(faulty: FaultyInstallation) -> None:
+    now = faulty.clock.now
+    faulty.estate.hide(M, now - 60 * MINUTE, now - 20 * MINUTE)
+    record = faulty.entries("a")[0]["record"]
+    faulty.proof(
+        "rows that were sent are shown no more", lambda: len(faulty.shown_now()) < len(faulty.entries("a"))
     )
     assert record
 
 
-def discovery_status(code: int) -> Callable[[Scene], None]:
-    return lambda scene: scene.source.faults.status(code, on="devices")
+def discovery_status(code: int) -> Callable[[FaultyInstallation], None]:
+    return lambda faulty: faulty.source.faults.status(code, on="devices")
 
 
-def fewer_clusters(scene: Scene) -> None:
-    second = scene.source.cluster_ids[1]
+def fewer_clusters(faulty: FaultyInstallation) -> None:
+    second = faulty.source.cluster_ids[1]
 
     def answer(request: Request) -> Response | None:
         if not request.path.endswith(second):
             return None
-        scene.fired["fewer"] += 1
+        faulty.fired["fewer"] += 1
         return Response.json({"meta": {"totalCount": 0, "totalPages": 1, "currentPage": 1}, "objs": []})
 
-    scene.source.intercept = answer
+    faulty.source.intercept = answer
 
 
-def raise_look_back(scene: Scene) -> None:
-    scene.overrides["look_back"] = timedelta(hours=48)
-    early(scene)
+def raise_look_back(faulty: FaultyInstallation) -> None:
+    faulty.overrides["look_back"] = timedelta(hours=48)
+    early(faulty)
 
 
-def move_start_back(scene: Scene) -> None:
-    scene.environ["START_FROM"] = "30d"
-    early(scene)
+def move_start_back(faulty: FaultyInstallation) -> None:
+    faulty.environ["START_FROM"] = "30d"
+    early(faulty)
 
 
-def early(scene: Scene) -> None:
+def early(faulty: FaultyInstallation) -> None:
     """Let there be a reading from before anything was asked for."""
-    entry = scene.plant(M, scene.began - timedelta(hours=5))
-    scene.set_aside(entry)
-    scene.proof("the source shows it", lambda: any(entry["record"] in text for text in scene.shown_now()))
+    entry = faulty.plant(M, faulty.began - timedelta(hours=5))
+    faulty.set_aside(entry)
+    faulty.proof("the source shows it", lambda: any(entry["record"] in text for text in faulty.shown_now()))
 
 
-def skip_ahead(scene: Scene) -> None:
+def skip_ahead(faulty: FaultyInstallation) -> None:
     """Move a state ahead, as somebody who wants to leave a stretch out would."""
-    document = json.loads(scene.state_file().read_text())
-    ahead = (scene.clock.now - 5 * MINUTE).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    document = json.loads(faulty.state_file().read_text())
+    ahead = (faulty.clock.now - 5 * MINUTE).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for group in document["locations"][M]["groups"]:
         group |= {"delivered_until": ahead, "known_from": ahead, "ids": {}}
-    scene.state_file().write_text(json.dumps(document))
-    for text in scene.shown_now():
+    faulty.state_file().write_text(json.dumps(document))
+    for text in faulty.shown_now():
         name, _, entry = json.loads(text)
-        since = scene.clock.now - 15 * MINUTE
-        if name == M and since <= parse_time(entry["time"]) < scene.clock.now - 5 * MINUTE:
-            scene.set_aside(entry)
-    asked = len(scene.source.queries(M))
-    scene.proof("it was read from there", lambda: _earliest_since(scene, asked) >= parse_time(ahead))
+        since = faulty.clock.now - 15 * MINUTE
+        if name == M and since <= parse_time(entry["time"]) < faulty.clock.now - 5 * MINUTE:
+            faulty.set_aside(entry)
+    asked = len(faulty.source.queries(M))
+    faulty.proof("it was read from there", lambda: _earliest_since(faulty, asked) >= parse_time(ahead))
 
 
-def _earliest_since(scene: Scene, asked: int) -> datetime:
-    return min(parse_time(found.query["from"][0]) for found in scene.source.queries(M)[asked:])
+def _earliest_since(faulty: FaultyInstallation, asked: int) -> datetime:
+    return min(parse_time(found.query["from"][0]) for found in faulty.source.queries(M)[asked:])
 
 
-def never_before(scene: Scene) -> None:
-    known_from = scene.began - scene.case.start_from
-    assert _earliest_since(scene, 0) >= known_from
-    all_moved(scene)
+def never_before(faulty: FaultyInstallation) -> None:
+    known_from = faulty.began - faulty.case.start_from
+    assert _earliest_since(faulty, 0) >= known_from
+    all_moved(faulty)
 
 
 B18_TO_B25 = (
@@ -1456,7 +1460,7 @@ B18_TO_B25 = (
         remove_building,
         says=('"kind": "gone"',),
         act=an_hour_on,
-        check=lambda scene: all_moved(scene),
+        check=lambda faulty: all_moved(faulty),
     ),
     Case("B18", "location that does not exist", "no readings, no error", unknown_location, check=all_moved),
     Case(
@@ -1466,7 +1470,7 @@ B18_TO_B25 = (
         collision,
         1,
         ("two organisations", "MICROSHARE_LOCATIONS"),
-        lambda scene: _not_at(scene, M),
+        lambda faulty: _not_at(faulty, M),
     ),
     Case(
         "B19",
@@ -1509,7 +1513,7 @@ B18_TO_B25 = (
         "no slice ends after the API's clock; a warning",
         host_clock(hours=5),
         says=("ahead of the API",),
-        check=lambda scene: all_moved_nearly(scene),
+        check=lambda faulty: all_moved_nearly(faulty),
     ),
     Case(
         "B21",
@@ -1658,14 +1662,14 @@ B18_TO_B25 = (
         "B24",
         "object skipped while paging",
         "objects must add up: asked again",
-        paged(lambda scene: scene.source.faults.drift(times=1)),
+        paged(lambda faulty: faulty.source.faults.drift(times=1)),
         check=all_moved,
     ),
     Case(
         "B24",
         "object skipped in every reading of the pages",
         "an error, not a part taken for the whole",
-        paged(lambda scene: scene.source.faults.drift(location=M)),
+        paged(lambda faulty: faulty.source.faults.drift(location=M)),
         1,
         ("pages hold",),
         stays,
@@ -1694,13 +1698,13 @@ B18_TO_B25 = (
 )
 
 
-def all_moved_nearly(scene: Scene) -> None:
+def all_moved_nearly(faulty: FaultyInstallation) -> None:
     """Positions are where the API's clock stands, which its Date tells to the second."""
     for name in (M, T):
         assert (
-            scene.clock.now - timedelta(seconds=2)
-            <= scene.position(name, "a")
-            <= scene.clock.now + timedelta(seconds=10)
+            faulty.clock.now - timedelta(seconds=2)
+            <= faulty.position(name, "a")
+            <= faulty.clock.now + timedelta(seconds=10)
         )
 
 

@@ -22,10 +22,10 @@ from app.base.instants import HOUR
 from app.state.table_rows import row_key
 from app.wiring import wire
 from emulators.microshare import Request, Response
-from tests.azurite import Fault
+from tests.environments.azurite import Fault
+from tests.environments.faulty import RUN, FaultyInstallation, Outcome, run_command
 from tests.faults.case import Case
 from tests.faults.cases_source import M, T, all_moved, all_of, nothing_moved
-from tests.faults.scene import RUN, Outcome, Scene, run_command
 
 NAME = "peoplecounterstate"
 INTACT = "the old state is whole, sending stops, the error says what to do; repeats are bounded"
@@ -35,129 +35,129 @@ _PAST_RIGHTS = (1, 2, 3)
 _DROP_FROM_BOUNDS = 24
 
 
-def failing(module: object, name: str, code: int) -> Callable[[Scene], None]:
+def failing(module: object, name: str, code: int) -> Callable[[FaultyInstallation], None]:
     """Let a call of the operating system fail from its first time on."""
 
-    def inject(scene: Scene) -> None:
-        before = scene.state_file().read_bytes()
-        scene.break_call(module, name, OSError(code, os.strerror(code)))
-        scene.proof("a call failed", lambda: scene.fired[name] > 0)
-        scene.proof("the old state is whole", lambda: scene.state_file().read_bytes() == before)
+    def inject(faulty: FaultyInstallation) -> None:
+        before = faulty.state_file().read_bytes()
+        faulty.break_call(module, name, OSError(code, os.strerror(code)))
+        faulty.proof("a call failed", lambda: faulty.fired[name] > 0)
+        faulty.proof("the old state is whole", lambda: faulty.state_file().read_bytes() == before)
         # Each door's three readings of a quarter of an hour, at two buildings.
-        scene.repeats = 12
+        faulty.repeats = 12
 
     return inject
 
 
-def each_call_in_turn(scene: Scene) -> Outcome:
+def each_call_in_turn(faulty: FaultyInstallation) -> Outcome:
     """Let each call that writes fail once, a run each, until a run makes no more of them."""
     for nth in itertools.count(1):
-        sent = scene.since("a")
+        sent = faulty.since("a")
         broken = OSError(errno.EIO, os.strerror(errno.EIO))
-        counted = scene.break_nth_call(nth, os, ("fsync", "replace", "link"), broken)
-        outcome = scene.run_once()
-        scene.patch.undo()
+        counted = faulty.break_nth_call(nth, os, ("fsync", "replace", "link"), broken)
+        outcome = faulty.run_once()
+        faulty.patch.undo()
         if counted["made"] < nth:
             return outcome
         assert outcome.status in (0, 1), outcome.text
-        scene.repeats += scene.since("a") - sent
-        scene.pass_time(minutes=5)
+        faulty.repeats += faulty.since("a") - sent
+        faulty.pass_time(minutes=5)
     raise AssertionError("a count that ended")
 
 
-def many_calls(scene: Scene) -> None:
-    scene.proof("several calls failed", lambda: scene.fired["a call failed"] >= 5)
+def many_calls(faulty: FaultyInstallation) -> None:
+    faulty.proof("several calls failed", lambda: faulty.fired["a call failed"] >= 5)
 
 
-def no_room_for_files(scene: Scene) -> Outcome:
+def no_room_for_files(faulty: FaultyInstallation) -> Outcome:
     """Run with a limit on the size of files that the state is over."""
-    before = scene.state_file().read_bytes()
-    process = scene.start(*RUN)
+    before = faulty.state_file().read_bytes()
+    process = faulty.start(*RUN)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (300, 300))
-    outcome = scene.finish(process)
-    assert scene.state_file().read_bytes() == before
-    scene.fired["file too large"] += "File too large" in outcome.text
+    outcome = faulty.finish(process)
+    assert faulty.state_file().read_bytes() == before
+    faulty.fired["file too large"] += "File too large" in outcome.text
     return outcome
 
 
-def will_repeat(scene: Scene) -> None:
-    scene.repeats = 8
+def will_repeat(faulty: FaultyInstallation) -> None:
+    faulty.repeats = 8
 
 
-def damaged(make: Callable[[bytes], bytes]) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        whole = scene.state_file().read_bytes()
+def damaged(make: Callable[[bytes], bytes]) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        whole = faulty.state_file().read_bytes()
         broken = make(whole)
-        scene.state_file().write_bytes(broken)
-        scene.proof("it was left as it was", lambda: scene.state_file().read_bytes() == broken)
-        scene.proof("nothing was asked or sent", lambda: _nothing_done(scene))
-        scene.repeats = len(scene.a.received())  # the backup is older
+        faulty.state_file().write_bytes(broken)
+        faulty.proof("it was left as it was", lambda: faulty.state_file().read_bytes() == broken)
+        faulty.proof("nothing was asked or sent", lambda: _nothing_done(faulty))
+        faulty.repeats = len(faulty.a.received())  # the backup is older
 
     return inject
 
 
-def damaged_row(scene: Scene) -> None:
+def damaged_row(faulty: FaultyInstallation) -> None:
     """Cut short what the table has of one location."""
-    table = tables_of(scene).get_table_client(NAME)
+    table = tables_of(faulty).get_table_client(NAME)
     whole = table.get_entity("location", row_key(M))
     table.update_entity(dict(whole) | {"doc0": whole["doc0"][:40]}, mode=UpdateMode.REPLACE)
-    scene.after(lambda: table.update_entity(dict(whole), mode=UpdateMode.REPLACE))
-    scene.proof("nothing was asked or sent", lambda: _nothing_done(scene))
+    faulty.after(lambda: table.update_entity(dict(whole), mode=UpdateMode.REPLACE))
+    faulty.proof("nothing was asked or sent", lambda: _nothing_done(faulty))
 
 
-def tables_of(scene: Scene) -> TableServiceClient:
-    return TableServiceClient.from_connection_string(scene.environ["AzureWebJobsStorage"])
+def tables_of(faulty: FaultyInstallation) -> TableServiceClient:
+    return TableServiceClient.from_connection_string(faulty.environ["AzureWebJobsStorage"])
 
 
-def _nothing_done(scene: Scene) -> bool:
-    return (scene.since("queries"), scene.since("a"), scene.since("b")) == (0, 0, 0)
+def _nothing_done(faulty: FaultyInstallation) -> bool:
+    return (faulty.since("queries"), faulty.since("a"), faulty.since("b")) == (0, 0, 0)
 
 
-def restore_backup(scene: Scene) -> None:
+def restore_backup(faulty: FaultyInstallation) -> None:
     """Go on from the save before, which the message offers."""
-    assert f"{scene.state_file()}.bak" in scene.outcomes[-1].text
-    shutil.copy(f"{scene.state_file()}.bak", scene.state_file())
+    assert f"{faulty.state_file()}.bak" in faulty.outcomes[-1].text
+    shutil.copy(f"{faulty.state_file()}.bak", faulty.state_file())
 
 
 def with_version(version: object) -> Callable[[bytes], bytes]:
     return lambda whole: json.dumps({**json.loads(whole), "version": version}).encode()
 
 
-def no_folder(scene: Scene) -> None:
-    assert not scene.state_dir.exists()
-    scene.proof("it was made, for us alone", lambda: stat.S_IMODE(scene.state_dir.stat().st_mode) == 0o700)
+def no_folder(faulty: FaultyInstallation) -> None:
+    assert not faulty.state_dir.exists()
+    faulty.proof("it was made, for us alone", lambda: stat.S_IMODE(faulty.state_dir.stat().st_mode) == 0o700)
 
 
-def file_in_the_way(scene: Scene) -> None:
-    scene.state_dir.rename(scene.folder / "away")
-    scene.state_dir.write_text("a file stands where the folder should be")
+def file_in_the_way(faulty: FaultyInstallation) -> None:
+    faulty.state_dir.rename(faulty.folder / "away")
+    faulty.state_dir.write_text("a file stands where the folder should be")
 
     def back() -> None:
-        scene.state_dir.unlink()
-        (scene.folder / "away").rename(scene.state_dir)
+        faulty.state_dir.unlink()
+        (faulty.folder / "away").rename(faulty.state_dir)
 
-    scene.after(back)
-    scene.proof("nothing was sent", lambda: (scene.since("a"), scene.since("b")) == (0, 0))
+    faulty.after(back)
+    faulty.proof("nothing was sent", lambda: (faulty.since("a"), faulty.since("b")) == (0, 0))
 
 
-def check_and_run(scene: Scene, **options: object) -> Outcome:
+def check_and_run(faulty: FaultyInstallation, **options: object) -> Outcome:
     """Let `check` find it too; the run's end counts."""
-    checking = scene.start("check", "--json", **options)
-    outcome = scene.command(*RUN, **options)
-    found = scene.finish(checking)
+    checking = faulty.start("check", "--json", **options)
+    outcome = faulty.command(*RUN, **options)
+    found = faulty.finish(checking)
     assert found.status == 1
     findings = [json.loads(line) for line in found.text.splitlines() if '"check":"state' in line]
     assert any(finding["ok"] is False and finding["do"] for finding in findings), findings
     return outcome
 
 
-def read_only(scene: Scene) -> None:
-    scene.state_dir.chmod(0o500)
-    scene.after(lambda: scene.state_dir.chmod(0o700))
-    scene.proof("nothing was sent", lambda: (scene.since("a"), scene.since("b")) == (0, 0))
+def read_only(faulty: FaultyInstallation) -> None:
+    faulty.state_dir.chmod(0o500)
+    faulty.after(lambda: faulty.state_dir.chmod(0o700))
+    faulty.proof("nothing was sent", lambda: (faulty.since("a"), faulty.since("b")) == (0, 0))
 
 
-def without_privileges(scene: Scene) -> Outcome:
+def without_privileges(faulty: FaultyInstallation) -> Outcome:
     """Run as one whom the rights of files concern, even where this is root."""
     libc = ctypes.CDLL(None)
 
@@ -165,7 +165,7 @@ def without_privileges(scene: Scene) -> Outcome:
         for capability in _PAST_RIGHTS:
             libc.prctl(_DROP_FROM_BOUNDS, capability, 0, 0, 0)
 
-    return check_and_run(scene, preexec_fn=drop)
+    return check_and_run(faulty, preexec_fn=drop)
 
 
 # What Python runs before anything else, as on a file system that knows no locks.
@@ -179,93 +179,93 @@ fcntl.flock = flock
 """
 
 
-def no_locks(scene: Scene) -> None:
-    folder = scene.folder / "without-locks"
+def no_locks(faulty: FaultyInstallation) -> None:
+    folder = faulty.folder / "without-locks"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_WITHOUT_LOCKS)
-    scene.environ["PYTHONPATH"] = str(folder)
-    scene.proof("nothing was sent", lambda: (scene.since("a"), scene.since("b")) == (0, 0))
+    faulty.environ["PYTHONPATH"] = str(folder)
+    faulty.proof("nothing was sent", lambda: (faulty.since("a"), faulty.since("b")) == (0, 0))
 
 
-def another_writer(when: str) -> Callable[[Scene], None]:
+def another_writer(when: str) -> Callable[[FaultyInstallation], None]:
     """Let another run write a location while this one asks for its `devices`, or makes a `query`."""
 
-    def inject(scene: Scene) -> None:
+    def inject(faulty: FaultyInstallation) -> None:
         def meddle(request: Request) -> Response | None:
-            if request.kind == when and not scene.fired["changed meanwhile"]:
-                scene.fired["changed meanwhile"] += 1
-                store = wire(scene.settings()).store
+            if request.kind == when and not faulty.fired["changed meanwhile"]:
+                faulty.fired["changed meanwhile"] += 1
+                store = wire(faulty.settings()).store
                 state = store.load(NAME)
-                changed = replace(state.locations.get(M, LocationState()), newest=scene.clock.now)
+                changed = replace(state.locations.get(M, LocationState()), newest=faulty.clock.now)
                 store.save(NAME, replace(state, locations={**state.locations, M: changed}), [M])
             return None
 
-        scene.source.intercept = meddle
-        scene.repeats = 6 if when == "query" else 0
+        faulty.source.intercept = meddle
+        faulty.repeats = 6 if when == "query" else 0
 
     return inject
 
 
-def one_location_lost(scene: Scene) -> None:
-    assert {failure.location for failure in scene.report.failures} == {M}
-    assert scene.position(T, "a") == scene.clock.now
-    held = scene.state().locations[M].checkpoints.get(scene.key("a"))
-    assert held is None or held.delivered_until < scene.clock.now
+def one_location_lost(faulty: FaultyInstallation) -> None:
+    assert {failure.location for failure in faulty.report.failures} == {M}
+    assert faulty.position(T, "a") == faulty.clock.now
+    held = faulty.state().locations[M].checkpoints.get(faulty.key("a"))
+    assert held is None or held.delivered_until < faulty.clock.now
 
 
-def relay_fault(fault: Fault, times: int, *methods: str) -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        assert scene.relay is not None
+def relay_fault(fault: Fault, times: int, *methods: str) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        assert faulty.relay is not None
         for method in methods:
-            scene.relay.order(fault, method, times=times)
+            faulty.relay.order(fault, method, times=times)
 
     return inject
 
 
-def no_save(scene: Scene) -> None:
+def no_save(faulty: FaultyInstallation) -> None:
     """Let the table refuse every write of a location, the lock's own not."""
-    assert scene.relay is not None
+    assert faulty.relay is not None
     for method in ("PUT", "PATCH", "POST"):
-        scene.relay.order(Fault.BUSY, method, "PartitionKey='location'", times=200)
+        faulty.relay.order(Fault.BUSY, method, "PartitionKey='location'", times=200)
     # Each door's three readings of a quarter of an hour, at two buildings.
-    scene.repeats = 12
+    faulty.repeats = 12
 
 
-def table_is_well(scene: Scene) -> None:
-    assert scene.relay is not None
-    scene.relay.forget_orders()
+def table_is_well(faulty: FaultyInstallation) -> None:
+    assert faulty.relay is not None
+    faulty.relay.forget_orders()
 
 
-def lock_held(scene: Scene) -> None:
+def lock_held(faulty: FaultyInstallation) -> None:
     """Let another run of the feed be under way."""
     stack = ExitStack()
-    stack.enter_context(wire(scene.settings()).store.lock(NAME, owner="another-run"))
-    scene.after(stack.close)
-    scene.proof("nothing was asked or sent", lambda: _nothing_done(scene))
+    stack.enter_context(wire(faulty.settings()).store.lock(NAME, owner="another-run"))
+    faulty.after(stack.close)
+    faulty.proof("nothing was asked or sent", lambda: _nothing_done(faulty))
 
 
-def stale_lock_file(scene: Scene) -> None:
-    (scene.state_dir / f"{NAME}.lock").write_text("")
-    (scene.state_dir / f"{NAME}.lock.owner").write_text('{"owner": "killed", "host": "gone", "pid": 1}')
-    scene.proof("the lock file is there", lambda: (scene.state_dir / f"{NAME}.lock").exists())
+def stale_lock_file(faulty: FaultyInstallation) -> None:
+    (faulty.state_dir / f"{NAME}.lock").write_text("")
+    (faulty.state_dir / f"{NAME}.lock.owner").write_text('{"owner": "killed", "host": "gone", "pid": 1}')
+    faulty.proof("the lock file is there", lambda: (faulty.state_dir / f"{NAME}.lock").exists())
 
 
-def stale_lease(scene: Scene) -> None:
+def stale_lease(faulty: FaultyInstallation) -> None:
     """Let a run have died with its lease, more than a minute ago."""
     stack = ExitStack()
-    stack.enter_context(wire(scene.settings()).store.lock(NAME, owner="killed-run"))
-    scene.after(stack.close)
-    assert scene.run_once().status == 3
-    assert scene.relay is not None
-    scene.relay.clock_ahead = timedelta(seconds=70)
-    scene.fired["lease ran out"] += 1
+    stack.enter_context(wire(faulty.settings()).store.lock(NAME, owner="killed-run"))
+    faulty.after(stack.close)
+    assert faulty.run_once().status == 3
+    assert faulty.relay is not None
+    faulty.relay.clock_ahead = timedelta(seconds=70)
+    faulty.fired["lease ran out"] += 1
 
 
-def give_ids(scene: Scene, an_hour: int) -> None:
+def give_ids(faulty: FaultyInstallation, an_hour: int) -> None:
     """Give one location so many more ids in each of the 23 hours before."""
-    store = wire(scene.settings()).store
+    store = wire(faulty.settings()).store
     state = store.load(NAME)
-    hours = [scene.clock.now.replace(minute=0) - number * HOUR for number in range(1, 24)]
+    hours = [faulty.clock.now.replace(minute=0) - number * HOUR for number in range(1, 24)]
     more = {
         hour: frozenset(f"{at:04}{number:012}" for number in range(an_hour)) for at, hour in enumerate(hours)
     }
@@ -281,26 +281,26 @@ def give_ids(scene: Scene, an_hour: int) -> None:
     store.save(NAME, replace(state, locations={**state.locations, M: changed}), [M])
 
 
-def many_ids(scene: Scene) -> None:
+def many_ids(faulty: FaultyInstallation) -> None:
     """Let a location have more ids than a property of 64 KiB takes, but no more than a row does."""
-    give_ids(scene, 900)
-    properties = tables_of(scene).get_table_client(NAME).get_entity("location", row_key(M))
-    scene.proof("ids take several properties", lambda: {"ids0", "ids1", "ids2", "ids3"} <= set(properties))
+    give_ids(faulty, 900)
+    properties = tables_of(faulty).get_table_client(NAME).get_entity("location", row_key(M))
+    faulty.proof("ids take several properties", lambda: {"ids0", "ids1", "ids2", "ids3"} <= set(properties))
 
 
-def two_groups_of_many_ids(scene: Scene) -> None:
+def two_groups_of_many_ids(faulty: FaultyInstallation) -> None:
     """Let a location have as many ids as fit a row once, and the hubs part, so that they are kept twice."""
-    give_ids(scene, 1_950)
-    scene.b.go_down()
-    scene.repeats = 6
-    scene.proof("it did not fit any more", lambda: "1 MiB" in scene.outcomes[-1].text)
+    give_ids(faulty, 1_950)
+    faulty.b.go_down()
+    faulty.repeats = 6
+    faulty.proof("it did not fit any more", lambda: "1 MiB" in faulty.outcomes[-1].text)
 
 
-def one_location_too_large(scene: Scene) -> None:
-    failed = {(failure.location, failure.hub) for failure in scene.report.failures}
-    assert failed == {(M, None), (None, scene.key("b"))}
-    assert scene.position(T, "a") == scene.clock.now
-    assert scene.position(M, "a") < scene.clock.now
+def one_location_too_large(faulty: FaultyInstallation) -> None:
+    failed = {(failure.location, failure.hub) for failure in faulty.report.failures}
+    assert failed == {(M, None), (None, faulty.key("b"))}
+    assert faulty.position(T, "a") == faulty.clock.now
+    assert faulty.position(M, "a") < faulty.clock.now
 
 
 EARLIER = {"last_fetch_timestamp": "2026-03-02T11:30:00", "total_events_sent": 42}
@@ -310,99 +310,101 @@ EARLIER = {"last_fetch_timestamp": "2026-03-02T11:30:00", "total_events_sent": 4
 OLDER = {"last_fetch_time": "2026-03-02T11:30:00", "total_snapshots_sent": 42}
 
 
-def earlier_state(document: Mapping[str, object], file: str, *, kept_as: str = "") -> Callable[[Scene], None]:
-    def inject(scene: Scene) -> None:
-        scene.state_dir.mkdir(mode=0o700)
-        (scene.state_dir / file).write_text(json.dumps(document))
-        kept = scene.state_dir / (kept_as or file)
-        scene.proof("it was kept as it was", lambda: json.loads(kept.read_text()) == document)
-        begins_there(scene)
+def earlier_state(
+    document: Mapping[str, object], file: str, *, kept_as: str = ""
+) -> Callable[[FaultyInstallation], None]:
+    def inject(faulty: FaultyInstallation) -> None:
+        faulty.state_dir.mkdir(mode=0o700)
+        (faulty.state_dir / file).write_text(json.dumps(document))
+        kept = faulty.state_dir / (kept_as or file)
+        faulty.proof("it was kept as it was", lambda: json.loads(kept.read_text()) == document)
+        begins_there(faulty)
 
     return inject
 
 
-def earlier_row(scene: Scene) -> None:
-    table = tables_of(scene).create_table_if_not_exists(NAME)
+def earlier_row(faulty: FaultyInstallation) -> None:
+    table = tables_of(faulty).create_table_if_not_exists(NAME)
     table.create_entity({"PartitionKey": "forwarder", "RowKey": "state", **EARLIER})
 
     def kept() -> bool:
         row = table.get_entity("forwarder", "state")
         return {name: row[name] for name in EARLIER} == EARLIER
 
-    scene.proof("it was kept as it was", kept)
-    begins_there(scene)
+    faulty.proof("it was kept as it was", kept)
+    begins_there(faulty)
 
 
-def begins_there(scene: Scene) -> None:
+def begins_there(faulty: FaultyInstallation) -> None:
     """Expect nothing from before the earlier forwarder's position."""
-    scene.proof("its position counts", lambda: "2026-03-02T11:30:00" in scene.outcomes[-1].text)
-    for text in scene.shown_now():
+    faulty.proof("its position counts", lambda: "2026-03-02T11:30:00" in faulty.outcomes[-1].text)
+    for text in faulty.shown_now():
         entry = json.loads(text)[2]
         if entry["time"] < "2026-03-02T11:30:00":
-            scene.set_aside(entry)
+            faulty.set_aside(entry)
 
 
-def counted_on(scene: Scene) -> None:
-    all_moved(scene)
-    assert scene.state().total_events() == 42 + scene.since("a") + scene.since("b")
+def counted_on(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    assert faulty.state().total_events() == 42 + faulty.since("a") + faulty.since("b")
 
 
-def deleted(scene: Scene) -> None:
-    scene.state_file().unlink()
-    scene.repeats = len(scene.a.received())
-    scene.proof("nothing was asked or sent", lambda: _nothing_done(scene))
+def deleted(faulty: FaultyInstallation) -> None:
+    faulty.state_file().unlink()
+    faulty.repeats = len(faulty.a.received())
+    faulty.proof("nothing was asked or sent", lambda: _nothing_done(faulty))
 
 
-def deleted_altogether(scene: Scene) -> None:
-    shutil.rmtree(scene.state_dir)
-    scene.repeats = len(scene.a.received())
-    scene.proof("it began anew", lambda: scene.since("a") > scene.repeats)
+def deleted_altogether(faulty: FaultyInstallation) -> None:
+    shutil.rmtree(faulty.state_dir)
+    faulty.repeats = len(faulty.a.received())
+    faulty.proof("it began anew", lambda: faulty.since("a") > faulty.repeats)
 
 
-def older_restored(scene: Scene) -> Outcome:
-    older = scene.state_file().read_bytes()
-    scene.run_once()
-    scene.pass_time(hours=1)
-    scene.run_once()
-    scene.state_file().write_bytes(older)
-    scene.repeats = scene.since("a")
-    scene.fired["older state restored"] += 1
-    return scene.run_once()
+def older_restored(faulty: FaultyInstallation) -> Outcome:
+    older = faulty.state_file().read_bytes()
+    faulty.run_once()
+    faulty.pass_time(hours=1)
+    faulty.run_once()
+    faulty.state_file().write_bytes(older)
+    faulty.repeats = faulty.since("a")
+    faulty.fired["older state restored"] += 1
+    return faulty.run_once()
 
 
-def audited(scene: Scene) -> Outcome:
+def audited(faulty: FaultyInstallation) -> Outcome:
     """Give what `audit` says of what an older state, once restored, made the run send again."""
-    assert older_restored(scene).status == 0
-    return scene.command("audit", "--feed", "people-counter", "--from", "170m", "--json")
+    assert older_restored(faulty).status == 0
+    return faulty.command("audit", "--feed", "people-counter", "--from", "170m", "--json")
 
 
-def named_as_repeated(scene: Scene) -> None:
-    found = [json.loads(line) for line in scene.outcomes[-1].text.splitlines() if line.startswith('{"feed"')]
-    assert [len(told["repeated"]) for told in found] == [scene.repeats, scene.repeats]
+def named_as_repeated(faulty: FaultyInstallation) -> None:
+    found = [json.loads(line) for line in faulty.outcomes[-1].text.splitlines() if line.startswith('{"feed"')]
+    assert [len(told["repeated"]) for told in found] == [faulty.repeats, faulty.repeats]
     assert all(told["missing"] == told["changed"] == told["unknown"] == [] for told in found)
 
 
-def came_again(scene: Scene) -> None:
-    all_moved(scene)
-    assert scene.since("a") == 2 * scene.repeats
+def came_again(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    assert faulty.since("a") == 2 * faulty.repeats
 
 
-def days_of_ids(scene: Scene) -> Outcome:
+def days_of_ids(faulty: FaultyInstallation) -> Outcome:
     for _ in range(3):
-        scene.skip_time(hours=20)
-        scene.pass_time(hours=1)
-        outcome = scene.run_once()
+        faulty.skip_time(hours=20)
+        faulty.pass_time(hours=1)
+        outcome = faulty.run_once()
     return outcome
 
 
-def few_ids_kept(scene: Scene) -> None:
-    all_moved(scene)
-    held = scene.state().locations[M].checkpoints[scene.key("a")]
-    assert all(scene.clock.now - hour <= timedelta(hours=25) for hour in held.ids)
-    assert held.known_from > scene.began
-    sent = [event for event in scene.arrived("a") if event.location == M]
+def few_ids_kept(faulty: FaultyInstallation) -> None:
+    all_moved(faulty)
+    held = faulty.state().locations[M].checkpoints[faulty.key("a")]
+    assert all(faulty.clock.now - hour <= timedelta(hours=25) for hour in held.ids)
+    assert held.known_from > faulty.began
+    sent = [event for event in faulty.arrived("a") if event.location == M]
     assert sum(map(len, held.ids.values())) < len(sent)
-    scene.fired["ids dropped"] += 1
+    faulty.fired["ids dropped"] += 1
 
 
 CASES = (
@@ -624,7 +626,7 @@ CASES = (
         "D8",
         "days of ids",
         "kept for a day before the position, then dropped",
-        lambda scene: scene.proof("ids were dropped", lambda: len(scene.outcomes) > 3),
+        lambda faulty: faulty.proof("ids were dropped", lambda: len(faulty.outcomes) > 3),
         act=days_of_ids,
         check=few_ids_kept,
     ),

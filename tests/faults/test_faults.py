@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from azure.data.tables import TableServiceClient
 
-from tests.azurite import connection_string
+from tests.environments.azurite import connection_string
+from tests.environments.faulty import staged
 from tests.faults import invariants
 from tests.faults.case import Case
 from tests.faults.matrix import CASES, SHORT
-from tests.faults.scene import staged
 
 
 def _parameter(case: Case) -> object:
@@ -34,30 +34,30 @@ def test_what_goes_wrong_is_survived(
     caplog.set_level(logging.DEBUG)
     # As a process of its own has it: what the SDK tells of frames and errors is nobody's log.
     caplog.set_level(logging.CRITICAL, logger="azure.eventhub")
-    with staged(case, tmp_path, monkeypatch) as scene:
+    with staged(case, tmp_path, monkeypatch) as faulty:
         if case.table:
             port = request.getfixturevalue("azurite_port")
             tables = TableServiceClient.from_connection_string(connection_string(port))
             for table in tables.list_tables():
                 tables.delete_table(table.name)
-            scene.use_table(port)
-        case.begins(scene)
+            faulty.use_table(port)
+        case.begins(faulty)
         if not case.new:
-            healthy = scene.run_once()
+            healthy = faulty.run_once()
             assert healthy.status == 0, healthy.text
-            scene.pass_time(minutes=15)
-        scene.begin_fault()
-        case.inject(scene)
+            faulty.pass_time(minutes=15)
+        faulty.begin_fault()
+        case.inject(faulty)
 
-        outcome = case.act(scene)
+        outcome = case.act(faulty)
 
-        invariants.check_fault(scene, outcome)
-        case.check(scene)
-        scene.heal()
-        case.heals(scene)
-        scene.pass_time(minutes=15)
-        invariants.check_healed(scene, scene.run_once())
-        invariants.check_hubs(scene)
-        invariants.check_secrets(scene, caplog.text)
+        invariants.check_fault(faulty, outcome)
+        case.check(faulty)
+        faulty.heal()
+        case.heals(faulty)
+        faulty.pass_time(minutes=15)
+        invariants.check_healed(faulty, faulty.run_once())
+        invariants.check_hubs(faulty)
+        invariants.check_secrets(faulty, caplog.text)
     lines = [found.getMessage() for found in caplog.records if found.name == "forwarder"]
     invariants.check_log("\n".join(lines))

@@ -8,7 +8,7 @@ import pytest
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.site import START, Clock, Site
+from tests.environments.installation import START, Clock, Installation
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def estate() -> Estate:
 
 
 @pytest.fixture
-def site(tmp_path: Path, clock: Clock, estate: Estate) -> Iterator[Site]:
-    """A site with the default estate and two hubs, nothing forwarded yet."""
+def installation(tmp_path: Path, clock: Clock, estate: Estate) -> Iterator[Installation]:
+    """An installation with the default estate and two hubs, nothing forwarded yet."""
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Site(source, hubs, clock, tmp_path)
+        yield Installation(source, hubs, clock, tmp_path)

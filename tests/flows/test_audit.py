@@ -1,4 +1,4 @@
-"""What an audit finds of a site, cause by cause, and what a repair sends."""
+"""What an audit finds of an installation, cause by cause, and what a repair sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
-from tests.site import START, Clock, Site, bodies, same
+from tests.environments.installation import START, Clock, Installation, bodies, same
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -42,9 +42,9 @@ def estate() -> Estate:
 
 
 @pytest.fixture
-def site(site: Site) -> Site:
-    site.environ["START_FROM"] = "12h"
-    return site
+def installation(installation: Installation) -> Installation:
+    installation.environ["START_FROM"] = "12h"
+    return installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +70,28 @@ def read(audit: HubAudit) -> Found:
 
 
 def compared(
-    site: Site,
+    installation: Installation,
     *hubs: str,
     feed: str = PEOPLE,
     since: datetime = BEGUN,
     until: datetime | None = None,
     locations: Sequence[str] = (),
 ) -> Iterator[ComparedFeed]:
-    settings = site.settings()
-    asked = Asked(feed, Slice(since, until or site.clock.now), tuple(locations))
+    settings = installation.settings()
+    asked = Asked(feed, Slice(since, until or installation.clock.now), tuple(locations))
     chosen = [hub for hub in settings.hubs if hub.entity in (hubs or ("a",))]
-    return compared_feeds([asked], chosen, site.wiring(), open_store(settings.state))
+    return compared_feeds([asked], chosen, installation.wiring(), open_store(settings.state))
 
 
-def audit(site: Site, hub: str = "a", **asked: Any) -> Found:
-    ((found,),) = ([read(audit) for audit in feed.audits()] for feed in compared(site, hub, **asked))
+def audit(installation: Installation, hub: str = "a", **asked: Any) -> Found:
+    ((found,),) = ([read(audit) for audit in feed.audits()] for feed in compared(installation, hub, **asked))
     return found
 
 
-def repaired(site: Site, hub: str = "a", **asked: Any) -> tuple[Found, Outcome]:
-    settings = site.settings()
-    for feed in compared(site, hub, **asked):
-        outcome = repair(feed, site.wiring(), open_store(settings.state), consumer_group="$Default")
+def repaired(installation: Installation, hub: str = "a", **asked: Any) -> tuple[Found, Outcome]:
+    settings = installation.settings()
+    for feed in compared(installation, hub, **asked):
+        outcome = repair(feed, installation.wiring(), open_store(settings.state), consumer_group="$Default")
         (found,) = [read(audit) for audit in feed.audits()]
     return found, outcome
 
@@ -127,16 +127,16 @@ def is_people(event: StoredEvent) -> bool:
     return "hour" not in event.properties
 
 
-def test_a_site_that_works_is_found_well_whatever_is_yet_to_come(site: Site) -> None:
+def test_a_site_that_works_is_found_well_whatever_is_yet_to_come(installation: Installation) -> None:
     for feed in (PEOPLE, SNAPSHOTS):
-        site.run(feed)
-    delivered = len([event for event in site.a.received() if is_people(event)])
-    site.clock.move(minutes=40)
+        installation.run(feed)
+    delivered = len([event for event in installation.a.received() if is_people(event)])
+    installation.clock.move(minutes=40)
 
-    people, snapshots = audit(site), audit(site, feed=SNAPSHOTS)
+    people, snapshots = audit(installation), audit(installation, feed=SNAPSHOTS)
 
     assert (people.audit.ok, snapshots.audit.ok) == (True, True)
-    assert (people.audit.published, people.audit.delivered) == (len(site.shown(BEGUN)), delivered)
+    assert (people.audit.published, people.audit.delivered) == (len(installation.shown(BEGUN)), delivered)
     assert people.causes == {"behind": people.audit.published - delivered}
     assert snapshots.counts()[1:] == (0, 0, 0)
     assert set(snapshots.causes) <= {"behind"}
@@ -146,14 +146,16 @@ def test_a_site_that_works_is_found_well_whatever_is_yet_to_come(site: Site) -> 
 # --- missing: why -----------------------------------------------------------------------------------
 
 
-def test_readings_that_a_hub_acknowledged_and_does_not_hold_are_lost_each_by_name(site: Site) -> None:
-    site.run()
-    before = site.a.received()
-    site.a.discard(nth(3, 150, len(before) - 1))
+def test_readings_that_a_hub_acknowledged_and_does_not_hold_are_lost_each_by_name(
+    installation: Installation,
+) -> None:
+    installation.run()
+    before = installation.a.received()
+    installation.a.discard(nth(3, 150, len(before) - 1))
 
-    found = audit(site)
+    found = audit(installation)
 
-    gone = [event for event in before if event not in site.a.received()]
+    gone = [event for event in before if event not in installation.a.received()]
     assert names(found.missing) == named(gone)
     assert (found.audit.ok, found.causes, found.audit.wrong) == (False, {"lost": 3}, 3)
     assert found.counts() == (3, 0, 0, 0)
@@ -164,13 +166,13 @@ def test_readings_that_a_hub_acknowledged_and_does_not_hold_are_lost_each_by_nam
     assert {(hour.location, hour.hour) for hour in found.audit.hours if hour.missing} == hours
 
 
-def test_a_reading_that_came_after_the_look_back_is_late(site: Site, estate: Estate) -> None:
+def test_a_reading_that_came_after_the_look_back_is_late(installation: Installation, estate: Estate) -> None:
     entry = estate.add_people(MILL, None, START - 3 * HOUR, visible_from=START + 20 * MINUTE)
-    site.run()
-    site.clock.move(minutes=30)
-    site.run()
+    installation.run()
+    installation.clock.move(minutes=30)
+    installation.run()
 
-    found = audit(site)
+    found = audit(installation)
 
     assert [(late.location, late.written, late.cause) for late in found.missing] == [
         (MILL, entry["time"], "late")
@@ -178,61 +180,63 @@ def test_a_reading_that_came_after_the_look_back_is_late(site: Site, estate: Est
     assert not found.audit.ok
 
 
-def test_what_a_failing_hub_lacks_is_behind_and_wrong_and_the_other_hub_is_well(site: Site) -> None:
-    site.run()
-    site.clock.move(minutes=30)
-    site.b.refuse_attach()
-    site.run()
-    new = len(site.shown(START))
+def test_what_a_failing_hub_lacks_is_behind_and_wrong_and_the_other_hub_is_well(
+    installation: Installation,
+) -> None:
+    installation.run()
+    installation.clock.move(minutes=30)
+    installation.b.refuse_attach()
+    installation.run()
+    new = len(installation.shown(START))
 
-    first, second = audit(site, "a"), audit(site, "b")
+    first, second = audit(installation, "a"), audit(installation, "b")
 
     assert first.audit.ok
     assert (second.audit.ok, second.causes) == (False, {"behind": new})
 
 
-def test_what_no_hub_could_take_is_in_quarantine(site: Site, estate: Estate) -> None:
+def test_what_no_hub_could_take_is_in_quarantine(installation: Installation, estate: Estate) -> None:
     estate.add_people(MILL, None, START - 3 * HOUR, note="x" * 1_100_000)
     estate.add_people(MILL, None, START - 4 * HOUR, without=["time"])
-    site.run()
+    installation.run()
 
-    found = audit(site)
+    found = audit(installation)
 
     assert found.causes == {"quarantined": 2}
     assert {missing.written for missing in found.missing} == {format_time(START - 3 * HOUR), None}
 
 
 def test_what_the_hub_may_have_lost_to_its_retention_is_told_apart_from_what_it_lost_since(
-    site: Site,
+    installation: Installation,
 ) -> None:
-    site.run()
+    installation.run()
     until = BEGUN + 5 * HOUR
-    expired = site.a.discard(lambda event: at(event) < until)
-    site.a.discard(nth(100, 101))
+    expired = installation.a.discard(lambda event: at(event) < until)
+    installation.a.discard(nth(100, 101))
 
-    found = audit(site)
+    found = audit(installation)
 
     assert found.causes == {"retention": expired, "lost": 2}
     assert found.audit.readable_from is not None
     assert not any(missing.is_mendable for missing in found.missing if missing.cause == "retention")
 
 
-def test_what_is_from_before_the_start_was_never_promised(site: Site) -> None:
-    site.run()
+def test_what_is_from_before_the_start_was_never_promised(installation: Installation) -> None:
+    installation.run()
 
-    found = audit(site, since=BEGUN - 2 * HOUR)
+    found = audit(installation, since=BEGUN - 2 * HOUR)
 
     assert (found.audit.ok, set(found.causes)) == (True, {"before start"})
-    assert len(found.missing) == len(site.shown(BEGUN - 2 * HOUR)) - len(site.shown(BEGUN))
+    assert len(found.missing) == len(installation.shown(BEGUN - 2 * HOUR)) - len(installation.shown(BEGUN))
 
 
-def test_a_gap_gives_its_cause_to_what_lies_in_it(site: Site) -> None:
-    site.run()
+def test_a_gap_gives_its_cause_to_what_lies_in_it(installation: Installation) -> None:
+    installation.run()
     window = Slice(START - 5 * HOUR, START - 4 * HOUR)
-    site.a.discard(lambda event: at(event) in window)
-    forget(site, MILL, window)
+    installation.a.discard(lambda event: at(event) in window)
+    forget(installation, MILL, window)
 
-    found = audit(site)
+    found = audit(installation)
 
     here, elsewhere = (
         {missing.cause for missing in found.missing if (missing.location == MILL) is here}
@@ -241,9 +245,9 @@ def test_a_gap_gives_its_cause_to_what_lies_in_it(site: Site) -> None:
     assert (here, elsewhere) == ({"missed"}, {"lost"})
 
 
-def forget(site: Site, location: str, window: Slice) -> None:
+def forget(installation: Installation, location: str, window: Slice) -> None:
     """Let the state know nothing of a window but that it is a gap."""
-    store = open_store(site.settings().state)
+    store = open_store(installation.settings().state)
     state = store.load("peoplecounterstate")
     known = state.locations[location]
     checkpoints = {
@@ -260,14 +264,14 @@ def forget(site: Site, location: str, window: Slice) -> None:
 # --- repeated, changed, unknown ---------------------------------------------------------------------
 
 
-def test_repeats_are_named_once_with_how_often_they_came(site: Site) -> None:
-    site.run()
-    site.a.repeat(nth(10, 20))
-    site.a.repeat(nth(20))
+def test_repeats_are_named_once_with_how_often_they_came(installation: Installation) -> None:
+    installation.run()
+    installation.a.repeat(nth(10, 20))
+    installation.a.repeat(nth(20))
 
-    found = audit(site)
+    found = audit(installation)
 
-    first, second = site.a.received()[10], site.a.received()[20]
+    first, second = installation.a.received()[10], installation.a.received()[20]
     assert names(found.repeated) == named([first, second])
     assert {repeat.id: repeat.times for repeat in found.repeated} == {
         str(first.message_id): 2,
@@ -281,22 +285,22 @@ def test_repeats_are_named_once_with_how_often_they_came(site: Site) -> None:
     ["altered at the hub", "altered in a copy that came later", "corrected after the look-back"],
 )
 def test_a_reading_of_which_a_consumer_has_another_content_is_changed_and_nothing_else(
-    site: Site, estate: Estate, how: str
+    installation: Installation, estate: Estate, how: str
 ) -> None:
-    site.run()
-    event = site.a.received()[40]
+    installation.run()
+    event = installation.a.received()[40]
     entry, is_it = entry_of(event), nth(40)
     if how == "altered at the hub":
-        assert site.a.rewrite(is_it, b'"traffic":', b'"tr4ffic":') == 1
+        assert installation.a.rewrite(is_it, b'"traffic":', b'"tr4ffic":') == 1
     elif how == "altered in a copy that came later":
-        site.a.repeat(is_it)
-        site.a.rewrite(nth(len(site.a.received()) - 1), b'"traffic":', b'"tr4ffic":')
+        installation.a.repeat(is_it)
+        installation.a.rewrite(nth(len(installation.a.received()) - 1), b'"traffic":', b'"tr4ffic":')
     else:
         name, tags = str(event.properties["location"]), entry["_location_tags"]
         estate.correct(name, tags, entry["time"], at=START + MINUTE, change={"in": 999})
-        site.clock.move(minutes=2)
+        installation.clock.move(minutes=2)
 
-    found = audit(site)
+    found = audit(installation)
 
     assert {(changed.location, changed.written) for changed in found.changed} == {
         (event.properties["location"], entry["time"])
@@ -307,69 +311,69 @@ def test_a_reading_of_which_a_consumer_has_another_content_is_changed_and_nothin
 
 
 def test_a_correction_that_was_delivered_leaves_an_older_version_which_is_no_fault(
-    site: Site, estate: Estate
+    installation: Installation, estate: Estate
 ) -> None:
     entry = estate.add_people(MILL, None, START - 10 * MINUTE)
     tags = estate.people(MILL, START - HOUR, START, now=START)
     (group,) = [tags for tags, entries in tags.items() if entry in entries]
-    site.run()
+    installation.run()
     estate.correct(MILL, group, entry["time"], at=START + MINUTE, change={"in": 999})
-    site.clock.move(minutes=15)
-    site.run()
+    installation.clock.move(minutes=15)
+    installation.run()
 
-    found = audit(site)
+    found = audit(installation)
 
     assert (found.audit.ok, found.audit.superseded, found.counts()) == (True, 1, (0, 0, 0, 0))
 
 
-def test_what_nobody_published_is_unknown_with_its_time_as_the_hub_has_it(site: Site) -> None:
-    site.run()
-    site.a.repeat(nth(7))
-    copied = site.a.received()[7]
+def test_what_nobody_published_is_unknown_with_its_time_as_the_hub_has_it(installation: Installation) -> None:
+    installation.run()
+    installation.a.repeat(nth(7))
+    copied = installation.a.received()[7]
     time = entry_of(copied)["time"]
     invented = f"{time[:17]}59.987Z"
-    last = len(site.a.received()) - 1
-    site.a.rewrite(nth(last), f'"time":"{time}"'.encode(), f'"time":"{invented}"'.encode())
+    last = len(installation.a.received()) - 1
+    installation.a.rewrite(nth(last), f'"time":"{time}"'.encode(), f'"time":"{invented}"'.encode())
 
-    found = audit(site)
+    found = audit(installation)
 
     assert names(found.unknown) == {(copied.properties["location"], invented, copied.message_id)}
     assert (found.counts(), found.audit.ok) == ((0, 0, 0, 1), False)
 
 
-def test_an_event_that_cannot_be_read_is_unknown_by_its_message_id(site: Site) -> None:
-    site.run()
-    site.a.repeat(nth(7))
-    site.a.rewrite(nth(len(site.a.received()) - 1), b'{"recType":', b'["recType":')
+def test_an_event_that_cannot_be_read_is_unknown_by_its_message_id(installation: Installation) -> None:
+    installation.run()
+    installation.a.repeat(nth(7))
+    installation.a.rewrite(nth(len(installation.a.received()) - 1), b'{"recType":', b'["recType":')
 
-    found = audit(site)
+    found = audit(installation)
 
     assert [(unknown.written, unknown.id) for unknown in found.unknown] == [
-        (None, site.a.received()[7].message_id)
+        (None, installation.a.received()[7].message_id)
     ]
     assert found.counts() == (0, 0, 0, 1)
 
 
-def test_events_of_others_are_counted_and_are_no_fault(site: Site) -> None:
-    site.run()
-    site.run(SNAPSHOTS)
-    of_mill = [event for event in site.a.received() if event.properties["location"] == MILL]
-    site.a.repeat(lambda event: event in of_mill[:3])
-    count = len(site.a.received())
-    site.a.rewrite(nth(count - 1), b"microshare-forwarder", b"microshare-foreigner")
-    site.a.rewrite(nth(count - 2), b"Mill & Lane", b"Mill & Lake")
-    site.a.rewrite(nth(count - 3), b"peoplecounter.unpacked", b"peoplecounter.another ")
+def test_events_of_others_are_counted_and_are_no_fault(installation: Installation) -> None:
+    installation.run()
+    installation.run(SNAPSHOTS)
+    of_mill = [event for event in installation.a.received() if event.properties["location"] == MILL]
+    installation.a.repeat(lambda event: event in of_mill[:3])
+    count = len(installation.a.received())
+    installation.a.rewrite(nth(count - 1), b"microshare-forwarder", b"microshare-foreigner")
+    installation.a.rewrite(nth(count - 2), b"Mill & Lane", b"Mill & Lake")
+    installation.a.rewrite(nth(count - 3), b"peoplecounter.unpacked", b"peoplecounter.another ")
 
-    found = audit(site)
+    found = audit(installation)
 
     assert (found.audit.ok, found.audit.foreign, found.counts()) == (True, 2, (0, 0, 0, 0))
 
 
-def test_an_entry_with_names_that_events_use_is_delivered(site: Site, estate: Estate) -> None:
+def test_an_entry_with_names_that_events_use_is_delivered(installation: Installation, estate: Estate) -> None:
     estate.add_people(MILL, None, START - 3 * HOUR, recType="of.its.own", _location_tags=["elsewhere"])
-    site.run()
+    installation.run()
 
-    found = audit(site)
+    found = audit(installation)
 
     assert (found.audit.ok, found.counts()) == (True, (0, 0, 0, 0))
 
@@ -377,14 +381,14 @@ def test_an_entry_with_names_that_events_use_is_delivered(site: Site, estate: Es
 # --- snapshots --------------------------------------------------------------------------------------
 
 
-def test_of_snapshots_each_reading_is_told_though_events_hold_many(site: Site) -> None:
-    site.run(SNAPSHOTS)
-    lost, altered, again = site.a.received()[2:5]
-    site.a.repeat(nth(4))
-    site.a.rewrite(nth(3), b'"avg":', b'"avq":')
-    site.a.discard(nth(2))
+def test_of_snapshots_each_reading_is_told_though_events_hold_many(installation: Installation) -> None:
+    installation.run(SNAPSHOTS)
+    lost, altered, again = installation.a.received()[2:5]
+    installation.a.repeat(nth(4))
+    installation.a.rewrite(nth(3), b'"avg":', b'"avq":')
+    installation.a.discard(nth(2))
 
-    found = audit(site, feed=SNAPSHOTS)
+    found = audit(installation, feed=SNAPSHOTS)
 
     assert names(found.missing) == readings_of(lost)
     assert names(found.repeated) == readings_of(again)
@@ -403,24 +407,24 @@ def readings_of(event: StoredEvent) -> set[tuple[str, str | None, str]]:
 
 @pytest.mark.parametrize("late", ["reading", "hour"])
 def test_hours_that_are_sent_whole_again_are_no_repeats_unless_the_same_came_twice(
-    site: Site, estate: Estate, late: str
+    installation: Installation, estate: Estate, late: str
 ) -> None:
-    site.overrides["late"] = late
-    site.run(SNAPSHOTS)
+    installation.overrides["late"] = late
+    installation.run(SNAPSHOTS)
     hour = START - 4 * HOUR
     estate.add_snapshot(MILL, [MILL, "9", "Late Room"], hour, visible_from=START + MINUTE)
-    site.clock.move(minutes=60)
-    site.run(SNAPSHOTS)
-    healthy = audit(site, feed=SNAPSHOTS)
-    healthy_hour = estate.snapshots(MILL, hour, hour + HOUR, now=site.clock.now)
+    installation.clock.move(minutes=60)
+    installation.run(SNAPSHOTS)
+    healthy = audit(installation, feed=SNAPSHOTS)
+    healthy_hour = estate.snapshots(MILL, hour, hour + HOUR, now=installation.clock.now)
     (update,) = [
         event
-        for event in site.a.received()
+        for event in installation.a.received()
         if event.properties["hour"] == format_time(hour) and event.properties.get("update")
     ]
-    site.a.repeat(lambda event: event == update)
+    installation.a.repeat(lambda event: event == update)
 
-    found = audit(site, feed=SNAPSHOTS)
+    found = audit(installation, feed=SNAPSHOTS)
 
     assert healthy.audit.ok
     assert len(readings_of(update)) == {"reading": 1, "hour": len(healthy_hour)}[late]
@@ -431,208 +435,226 @@ def test_hours_that_are_sent_whole_again_are_no_repeats_unless_the_same_came_twi
 # --- what cannot be compared ------------------------------------------------------------------------
 
 
-def test_a_hub_that_cannot_be_read_is_named_and_the_other_is_compared(site: Site) -> None:
-    site.run()
-    site.b.refuse_attach(links=["receive"])
+def test_a_hub_that_cannot_be_read_is_named_and_the_other_is_compared(installation: Installation) -> None:
+    installation.run()
+    installation.b.refuse_attach(links=["receive"])
 
-    first, second = (read(audit) for feed in compared(site, "a", "b") for audit in feed.audits())
+    first, second = (read(audit) for feed in compared(installation, "a", "b") for audit in feed.audits())
 
     assert first.audit.ok
     assert not second.audit.ok
     assert "use one with the Listen right" in str(second.audit.error)
 
 
-def test_a_location_that_the_source_does_not_answer_for_is_named_and_left_out(site: Site) -> None:
-    site.run()
-    site.source.faults.status(500, location=MILL)
+def test_a_location_that_the_source_does_not_answer_for_is_named_and_left_out(
+    installation: Installation,
+) -> None:
+    installation.run()
+    installation.source.faults.status(500, location=MILL)
 
-    found = audit(site)
+    found = audit(installation)
 
     assert list(found.audit.failures) == [MILL]
     assert (found.audit.ok, found.counts()) == (False, (0, 0, 0, 0))
-    assert {hour.location for hour in found.audit.hours} == {name for name, *_ in site.shown(BEGUN)} - {MILL}
+    assert {hour.location for hour in found.audit.hours} == {
+        name for name, *_ in installation.shown(BEGUN)
+    } - {MILL}
 
 
 def test_what_a_view_cannot_show_of_a_millisecond_is_not_taken_for_unknown(
-    site: Site, estate: Estate
+    installation: Installation, estate: Estate
 ) -> None:
-    site.overrides["record_limit"] = 20
+    installation.overrides["record_limit"] = 20
     for _ in range(19):
         estate.add_people(MILL, None, START - 3 * HOUR)
-    site.run()
+    installation.run()
     # The view gives the newest 19 of them from now on, and does not say so.
     for _ in range(5):
         estate.add_people(MILL, None, START - 3 * HOUR, visible_from=START + MINUTE)
-    site.clock.move(minutes=5)
-    site.source.faults.cap(19, location=MILL)
+    installation.clock.move(minutes=5)
+    installation.source.faults.cap(19, location=MILL)
 
-    found = audit(site)
+    found = audit(installation)
 
     assert found.unknown == []
     assert any("all that it can give" in text for text in found.audit.warnings)
 
 
-def test_only_the_named_locations_are_asked_for_and_a_name_that_is_none_is_refused(site: Site) -> None:
-    site.run()
-    site.a.discard(lambda event: event.properties["location"] == QUAY)
-    before = len(site.source.queries())
+def test_only_the_named_locations_are_asked_for_and_a_name_that_is_none_is_refused(
+    installation: Installation,
+) -> None:
+    installation.run()
+    installation.a.discard(lambda event: event.properties["location"] == QUAY)
+    before = len(installation.source.queries())
 
-    found = audit(site, locations=[MILL])
+    found = audit(installation, locations=[MILL])
     with pytest.raises(UnknownLocation) as refused:
-        audit(site, locations=["Nowhere"])
+        audit(installation, locations=["Nowhere"])
 
     assert (found.audit.ok, found.audit.locations) == (True, 1)
-    assert {query.location for query in site.source.queries()[before:]} == {MILL}
+    assert {query.location for query in installation.source.queries()[before:]} == {MILL}
     assert MILL in refused.value.known
 
 
-def test_a_window_that_is_yet_to_come_by_the_apis_clock_is_refused_and_not_found_well(site: Site) -> None:
-    site.run()
-    site.host_clock = Clock(START + 5 * HOUR)
+def test_a_window_that_is_yet_to_come_by_the_apis_clock_is_refused_and_not_found_well(
+    installation: Installation,
+) -> None:
+    installation.run()
+    installation.host_clock = Clock(START + 5 * HOUR)
 
     with pytest.raises(ForwarderError, match="choose an earlier --from"):
-        audit(site, since=START + HOUR, until=START + 5 * HOUR)
+        audit(installation, since=START + HOUR, until=START + 5 * HOUR)
 
 
-def test_an_audit_changes_nothing_and_needs_no_lock(site: Site) -> None:
-    site.run()
-    store = open_store(site.settings().state)
-    path = site.folder / "state" / "peoplecounterstate.json"
-    before, count = path.read_bytes(), len(site.a.received())
+def test_an_audit_changes_nothing_and_needs_no_lock(installation: Installation) -> None:
+    installation.run()
+    store = open_store(installation.settings().state)
+    path = installation.folder / "state" / "peoplecounterstate.json"
+    before, count = path.read_bytes(), len(installation.a.received())
 
     with store.lock("peoplecounterstate", "a run"):
-        found = audit(site)
+        found = audit(installation)
 
     assert found.audit.ok
-    assert (path.read_bytes(), len(site.a.received())) == (before, count)
+    assert (path.read_bytes(), len(installation.a.received())) == (before, count)
 
 
 # --- repair -----------------------------------------------------------------------------------------
 
 
-def test_a_repair_sends_what_is_missing_with_the_same_ids_and_no_run_sends_it_again(site: Site) -> None:
-    site.run()
-    before = site.a.received()
-    site.a.discard(nth(3, 150, 151, len(before) - 1))
-    gone = [event for event in before if event not in site.a.received()]
-    left = len(site.a.received())
-    positions = [site.position(name, "a") for name in site.state().locations]
+def test_a_repair_sends_what_is_missing_with_the_same_ids_and_no_run_sends_it_again(
+    installation: Installation,
+) -> None:
+    installation.run()
+    before = installation.a.received()
+    installation.a.discard(nth(3, 150, 151, len(before) - 1))
+    gone = [event for event in before if event not in installation.a.received()]
+    left = len(installation.a.received())
+    positions = [installation.position(name, "a") for name in installation.state().locations]
 
-    found, outcome = repaired(site)
+    found, outcome = repaired(installation)
 
-    sent = site.a.received()[left:]
+    sent = installation.a.received()[left:]
     assert same(bodies(sent), bodies(gone))
     assert named(sent) == named(gone)
     assert (outcome.errors, outcome.sent.total(), found.audit.repaired, found.audit.ok) == ([], 4, 4, True)
-    assert [site.position(name, "a") for name in site.state().locations] == positions
-    site.clock.move(minutes=15)
-    site.run()
-    assert audit(site).audit.ok
+    assert [installation.position(name, "a") for name in installation.state().locations] == positions
+    installation.clock.move(minutes=15)
+    installation.run()
+    assert audit(installation).audit.ok
 
 
 def test_what_was_published_late_and_repaired_is_not_sent_again_by_a_longer_look_back(
-    site: Site, estate: Estate
+    installation: Installation, estate: Estate
 ) -> None:
     estate.add_people(MILL, None, START - 3 * HOUR, visible_from=START + 20 * MINUTE)
-    site.run()
-    site.clock.move(minutes=30)
-    site.run()
+    installation.run()
+    installation.clock.move(minutes=30)
+    installation.run()
 
-    found, outcome = repaired(site)
+    found, outcome = repaired(installation)
 
     assert (found.causes, outcome.sent.total(), found.audit.ok) == ({"late": 1}, 1, True)
-    site.overrides["look_back"] = 6 * HOUR
-    site.clock.move(minutes=15)
-    site.run()
-    assert audit(site).counts() == (0, 0, 0, 0)
+    installation.overrides["look_back"] = 6 * HOUR
+    installation.clock.move(minutes=15)
+    installation.run()
+    assert audit(installation).counts() == (0, 0, 0, 0)
 
 
-def test_an_hour_of_snapshots_is_completed_by_an_update_or_sent_whole(site: Site, estate: Estate) -> None:
-    site.run(SNAPSHOTS)
+def test_an_hour_of_snapshots_is_completed_by_an_update_or_sent_whole(
+    installation: Installation, estate: Estate
+) -> None:
+    installation.run(SNAPSHOTS)
     hour = START - 10 * HOUR
     estate.add_snapshot(MILL, [MILL, "9", "Late Room"], hour, visible_from=START + MINUTE)
-    lost = site.a.received()[1]
-    site.a.discard(nth(1))
-    site.clock.move(minutes=60)
-    count = len(site.a.received())
+    lost = installation.a.received()[1]
+    installation.a.discard(nth(1))
+    installation.clock.move(minutes=60)
+    count = len(installation.a.received())
 
-    found, _ = repaired(site, feed=SNAPSHOTS)
+    found, _ = repaired(installation, feed=SNAPSHOTS)
 
-    sent = {event.properties["hour"]: event for event in site.a.received()[count:]}
+    sent = {event.properties["hour"]: event for event in installation.a.received()[count:]}
     late = sent.pop(format_time(hour))
     (again,) = sent.values()
     assert found.causes.keys() >= {"late", "lost"}
     assert [(obj["data"]["_id"]["tags"]) for obj in entry_of(late)["objs"]] == [[MILL, "9", "Late Room"]]
     assert late.properties["update"] is True
     assert (again.body, again.message_id, again.properties) == (lost.body, lost.message_id, lost.properties)
-    assert audit(site, feed=SNAPSHOTS).audit.ok
+    assert audit(installation, feed=SNAPSHOTS).audit.ok
 
 
-def test_two_repairs_of_the_same_send_it_once(site: Site) -> None:
-    site.run()
-    site.a.discard(nth(3, 150))
-    store, count = open_store(site.settings().state), len(site.a.received())
-    one, two = compared(site), compared(site)
+def test_two_repairs_of_the_same_send_it_once(installation: Installation) -> None:
+    installation.run()
+    installation.a.discard(nth(3, 150))
+    store, count = open_store(installation.settings().state), len(installation.a.received())
+    one, two = compared(installation), compared(installation)
     first, second = next(one), next(two)
 
-    outcomes = [repair(feed, site.wiring(), store, consumer_group="$Default") for feed in (first, second)]
+    outcomes = [
+        repair(feed, installation.wiring(), store, consumer_group="$Default") for feed in (first, second)
+    ]
 
     assert [outcome.sent.total() for outcome in outcomes] == [2, 0]
-    assert len(site.a.received()) == count + 2
+    assert len(installation.a.received()) == count + 2
 
 
-def test_a_gap_is_closed_for_the_hubs_in_which_nothing_of_it_is_missing_any_more(site: Site) -> None:
-    site.run()
+def test_a_gap_is_closed_for_the_hubs_in_which_nothing_of_it_is_missing_any_more(
+    installation: Installation,
+) -> None:
+    installation.run()
     window = Slice(START - 5 * HOUR, START - 4 * HOUR)
-    for hub in (site.a, site.b):
+    for hub in (installation.a, installation.b):
         hub.discard(lambda event: at(event) in window)
-    forget(site, MILL, window)
+    forget(installation, MILL, window)
 
-    for feed in compared(site, "a"):
+    for feed in compared(installation, "a"):
         plan = plan_repair(feed)
-    _, outcome = repaired(site, "a")
+    _, outcome = repaired(installation, "a")
 
-    (gap,) = site.state().locations[MILL].gaps
+    (gap,) = installation.state().locations[MILL].gaps
     assert (plan.gaps, outcome.gaps) == (1, 1)
-    assert (gap.window, gap.hubs) == (window, (site.key("b"),))
-    repaired(site, "b")
-    assert site.state().locations[MILL].gaps == ()
+    assert (gap.window, gap.hubs) == (window, (installation.key("b"),))
+    repaired(installation, "b")
+    assert installation.state().locations[MILL].gaps == ()
 
 
-def test_a_gap_that_reaches_out_of_the_window_stays(site: Site) -> None:
-    site.run()
+def test_a_gap_that_reaches_out_of_the_window_stays(installation: Installation) -> None:
+    installation.run()
     window = Slice(START - 5 * HOUR, START - 4 * HOUR)
-    forget(site, MILL, window)
+    forget(installation, MILL, window)
 
-    _, outcome = repaired(site, until=window.end - MINUTE)
+    _, outcome = repaired(installation, until=window.end - MINUTE)
 
-    assert (outcome.gaps, len(site.state().locations[MILL].gaps)) == (0, 1)
+    assert (outcome.gaps, len(installation.state().locations[MILL].gaps)) == (0, 1)
 
 
-def test_what_is_yet_to_come_or_was_never_promised_is_not_sent(site: Site) -> None:
-    site.run()
-    count = len(site.a.received())
-    site.clock.move(minutes=30)
+def test_what_is_yet_to_come_or_was_never_promised_is_not_sent(installation: Installation) -> None:
+    installation.run()
+    count = len(installation.a.received())
+    installation.clock.move(minutes=30)
 
-    found, outcome = repaired(site, since=BEGUN - HOUR)
+    found, outcome = repaired(installation, since=BEGUN - HOUR)
 
     assert set(found.causes) == {"behind", "before start"}
-    assert (outcome.sent.total(), len(site.a.received())) == (0, count)
+    assert (outcome.sent.total(), len(installation.a.received())) == (0, count)
 
 
-def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(site: Site) -> None:
-    site.run()
-    for hub in (site.a, site.b):
+def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(installation: Installation) -> None:
+    installation.run()
+    for hub in (installation.a, installation.b):
         hub.discard(nth(3, 150))
-    site.b.refuse_attach()
-    count = len(site.a.received())
+    installation.b.refuse_attach()
+    count = len(installation.a.received())
 
-    for feed in compared(site, "a", "b"):
-        outcome = repair(feed, site.wiring(), open_store(site.settings().state), consumer_group="$Default")
+    for feed in compared(installation, "a", "b"):
+        outcome = repair(
+            feed, installation.wiring(), open_store(installation.settings().state), consumer_group="$Default"
+        )
         well = [audit.ok for audit in feed.audits()]
 
     assert well == [True, False]
-    assert len(site.a.received()) == count + 2
+    assert len(installation.a.received()) == count + 2
     assert len(outcome.errors) == 1
 
 
@@ -640,15 +662,15 @@ def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(site: S
 
 
 @pytest.fixture
-def large(days: int, tmp_path: Path) -> Iterator[Site]:
-    """A site with one hub that holds the people counts of so many days, some 1,900 a day."""
+def large(days: int, tmp_path: Path) -> Iterator[Installation]:
+    """An installation with one hub that holds the people counts of so many days, some 1,900 a day."""
     clock = Clock(START)
     with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a"]) as hubs:
         environ = {"EVENT_HUB_CONNECTION_STRINGS": "[]", "START_FROM": f"{days}d"}
-        site = Site(source, hubs, clock, tmp_path, environ)
-        while site.run(budget=Budget(timedelta(minutes=10))).left:
+        installation = Installation(source, hubs, clock, tmp_path, environ)
+        while installation.run(budget=Budget(timedelta(minutes=10))).left:
             pass
-        yield site
+        yield installation
 
 
 @pytest.mark.timeout(900)
@@ -660,7 +682,7 @@ def large(days: int, tmp_path: Path) -> Iterator[Site]:
     ],
 )
 def test_in_a_large_hub_every_planted_fault_is_named_and_nothing_else(
-    large: Site, days: int, at_least: int
+    large: Installation, days: int, at_least: int
 ) -> None:
     hub = large.a
     events = hub.received()

@@ -14,7 +14,7 @@ from app.state.json_file import JsonFileStore
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
-from tests.desk import Desk
+from tests.environments.terminal import Terminal
 
 MILL = "Mill & Lane"
 FIELDS = [
@@ -46,39 +46,41 @@ FIELDS = [
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A desk whose site is forwarded up to now."""
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal whose installation is forwarded up to now."""
     estate = Estate(buildings=[Building(MILL), Building("Quay+One", cluster=1)])
     with MicroshareEmulator(estate) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        desk = Desk(source, hubs, tmp_path)
-        assert desk.call("run", "all", START_FROM="6h").status == 0
-        yield desk
+        terminal = Terminal(source, hubs, tmp_path)
+        assert terminal.call("run", "all", START_FROM="6h").status == 0
+        yield terminal
 
 
-def recent(desk: Desk) -> list[StoredEvent]:
+def recent(terminal: Terminal) -> list[StoredEvent]:
     """Give the people counts at the first hub that lie in the windows asked for here."""
     since = utc_now() - timedelta(hours=4)
     return [
         event
-        for event in desk.a.received()
+        for event in terminal.a.received()
         if "hour" not in event.properties and parse_time(json.loads(event.body)["time"]) > since
     ]
 
 
-def test_json_is_one_object_a_feed_and_hub_with_every_reading_named_under_one_heading(desk: Desk) -> None:
-    lost, again, altered = recent(desk)[10:13]
-    desk.a.repeat(lambda event: event == again)
-    desk.a.rewrite(lambda event: event == altered, b'"traffic":', b'"tr4ffic":')
-    desk.a.discard(lambda event: event == lost)
+def test_json_is_one_object_a_feed_and_hub_with_every_reading_named_under_one_heading(
+    terminal: Terminal,
+) -> None:
+    lost, again, altered = recent(terminal)[10:13]
+    terminal.a.repeat(lambda event: event == again)
+    terminal.a.rewrite(lambda event: event == altered, b'"traffic":', b'"tr4ffic":')
+    terminal.a.discard(lambda event: event == lost)
 
-    ended = desk.call("audit", "--from", "5h", "--json")
+    ended = terminal.call("audit", "--from", "5h", "--json")
 
     assert ended.status == 1
     assert [(found["feed"], found["hub"], found["ok"]) for found in ended.objects] == [
-        ("people_counter", desk.key("a"), False),
-        ("people_counter", desk.key("b"), True),
-        ("hourly_snapshot", desk.key("a"), True),
-        ("hourly_snapshot", desk.key("b"), True),
+        ("people_counter", terminal.key("a"), False),
+        ("people_counter", terminal.key("b"), True),
+        ("hourly_snapshot", terminal.key("a"), True),
+        ("hourly_snapshot", terminal.key("b"), True),
     ]
     assert all(list(found) == FIELDS for found in ended.objects)
     first = ended.objects[0]
@@ -98,12 +100,12 @@ def test_json_is_one_object_a_feed_and_hub_with_every_reading_named_under_one_he
     assert sum(delay["readings"] for delay in first["delays"]) == first["delivered"]
 
 
-def test_people_see_counts_by_location_what_is_wrong_and_what_to_do(desk: Desk) -> None:
-    lost = recent(desk)[10]
-    desk.a.discard(lambda event: event == lost)
+def test_people_see_counts_by_location_what_is_wrong_and_what_to_do(terminal: Terminal) -> None:
+    lost = recent(terminal)[10]
+    terminal.a.discard(lambda event: event == lost)
 
-    found = desk.call("audit", "--feed", "people-counter", "--hub", "primary", "--from", "5h")
-    well = desk.call("audit", "--feed", "people-counter", "--hub", "second", "--from", "5h")
+    found = terminal.call("audit", "--feed", "people-counter", "--hub", "primary", "--from", "5h")
+    well = terminal.call("audit", "--feed", "people-counter", "--hub", "second", "--from", "5h")
 
     assert (found.status, well.status) == (1, 0)
     assert f"{lost.message_id}  lost" in found.out
@@ -112,14 +114,14 @@ def test_people_see_counts_by_location_what_is_wrong_and_what_to_do(desk: Desk) 
     assert "nothing is wrong: " in well.out
 
 
-def test_a_repair_ends_with_0_where_nothing_is_wrong_any_more_and_asks_first(desk: Desk) -> None:
-    lost = recent(desk)[10]
-    desk.a.discard(lambda event: event == lost)
+def test_a_repair_ends_with_0_where_nothing_is_wrong_any_more_and_asks_first(terminal: Terminal) -> None:
+    lost = recent(terminal)[10]
+    terminal.a.discard(lambda event: event == lost)
     words = ("audit", "--feed", "people-counter", "--hub", "primary", "--from", "5h", "--repair")
 
-    nobody = desk.call(*words)
-    repaired = desk.call(*words, "--yes", "--json")
-    again = desk.call(*words, "--yes")
+    nobody = terminal.call(*words)
+    repaired = terminal.call(*words, "--yes", "--json")
+    again = terminal.call(*words, "--yes")
 
     assert (nobody.status, repaired.status, again.status) == (2, 0, 0)
     assert "there is no terminal to ask at; add --yes" in nobody.err
@@ -127,18 +129,18 @@ def test_a_repair_ends_with_0_where_nothing_is_wrong_any_more_and_asks_first(des
     assert (found["ok"], found["wrong"], found["repaired"]) == (True, 1, 1)
     assert "people-counter: 1 reading sent to primary" in repaired.err
     assert "nothing is missing that sending mends" in again.err
-    assert [event.message_id for event in desk.a.received()].count(lost.message_id) == 1
+    assert [event.message_id for event in terminal.a.received()].count(lost.message_id) == 1
 
 
-def test_a_repair_beside_a_run_ends_with_3_and_sends_nothing(desk: Desk) -> None:
-    lost = recent(desk)[10]
-    desk.a.discard(lambda event: event == lost)
-    count = len(desk.a.received())
+def test_a_repair_beside_a_run_ends_with_3_and_sends_nothing(terminal: Terminal) -> None:
+    lost = recent(terminal)[10]
+    terminal.a.discard(lambda event: event == lost)
+    count = len(terminal.a.received())
 
-    with JsonFileStore(desk.folder / "state").lock("peoplecounterstate", "a run"):
-        ended = desk.call("audit", "--feed", "people-counter", "--from", "5h", "--repair", "--yes")
+    with JsonFileStore(terminal.folder / "state").lock("peoplecounterstate", "a run"):
+        ended = terminal.call("audit", "--feed", "people-counter", "--from", "5h", "--repair", "--yes")
 
-    assert (ended.status, len(desk.a.received())) == (3, count)
+    assert (ended.status, len(terminal.a.received())) == (3, count)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +156,9 @@ def test_a_repair_beside_a_run_ends_with_3_and_sends_nothing(desk: Desk) -> None
     ids=["turned round", "future", "no time", "feed", "hub", "location"],
 )
 def test_what_cannot_be_compared_is_refused_with_what_there_is(
-    desk: Desk, words: list[str], said: str
+    terminal: Terminal, words: list[str], said: str
 ) -> None:
-    ended = desk.call("audit", *words)
+    ended = terminal.call("audit", *words)
 
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err

@@ -22,8 +22,8 @@ from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator, Request, Response
-from tests.azurite import connection_string
-from tests.desk import Desk, finish, wait_for
+from tests.environments.azurite import connection_string
+from tests.environments.terminal import Terminal, finish, wait_for
 
 HOUR = timedelta(hours=1)
 FEED = "people-counter"
@@ -35,9 +35,9 @@ WINDOW = ("--from", format_time(START), "--to", format_time(END))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Desk(source, hubs, tmp_path)
+        yield Terminal(source, hubs, tmp_path)
 
 
 def time_of(event: StoredEvent) -> datetime:
@@ -52,9 +52,9 @@ def in_window(event: StoredEvent) -> bool:
     return START <= time_of(event) < END
 
 
-def published(desk: Desk, start: datetime = START, end: datetime = END) -> list[tuple[str, str]]:
+def published(terminal: Terminal, start: datetime = START, end: datetime = END) -> list[tuple[str, str]]:
     """Give what the source shows of the window: location and time."""
-    shown = desk.source.estate.expected_people(start, end, utc_now())
+    shown = terminal.source.estate.expected_people(start, end, utc_now())
     return sorted((name, str(entry["time"])) for name, _, _, entry in shown)
 
 
@@ -62,31 +62,31 @@ def arrived(events: Sequence[StoredEvent]) -> list[tuple[str, str]]:
     return sorted((str(event.properties["location"]), json.loads(event.body)["time"]) for event in events)
 
 
-def live_state(desk: Desk, name: str = "peoplecounterstate") -> str:
-    return (desk.folder / "state" / f"{name}.json").read_text(encoding="utf-8")
+def live_state(terminal: Terminal, name: str = "peoplecounterstate") -> str:
+    return (terminal.folder / "state" / f"{name}.json").read_text(encoding="utf-8")
 
 
-def kept_states(desk: Desk) -> list[str]:
-    return sorted(path.name for path in (desk.folder / "state").iterdir() if "backfill" in path.name)
+def kept_states(terminal: Terminal) -> list[str]:
+    return sorted(path.name for path in (terminal.folder / "state").iterdir() if "backfill" in path.name)
 
 
-def test_a_window_is_sent_again_exactly_with_the_same_ids_and_live_positions_stay(desk: Desk) -> None:
-    desk.call("run", FEED)
-    first = len(desk.a.received())
-    live = live_state(desk)
+def test_a_window_is_sent_again_exactly_with_the_same_ids_and_live_positions_stay(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
+    first = len(terminal.a.received())
+    live = live_state(terminal)
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--yes", "--json")
 
-    for hub in (desk.a, desk.b):
+    for hub in (terminal.a, terminal.b):
         before, again = hub.received()[:first], hub.received()[first:]
-        assert arrived(again) == published(desk)
+        assert arrived(again) == published(terminal)
         assert ids(again) == ids(before, in_window)
     report = ended.objects[0]
     assert ended.status == 0
-    assert (report["ok"], report["left"], report["hubs"][desk.key("a")]["readings"]) == (
+    assert (report["ok"], report["left"], report["hubs"][terminal.key("a")]["readings"]) == (
         True,
         0,
-        len(published(desk)),
+        len(published(terminal)),
     )
     assert report["backfill"].pop("state").startswith("peoplecounterstatebackfill")
     assert report["backfill"] == {
@@ -98,47 +98,47 @@ def test_a_window_is_sent_again_exactly_with_the_same_ids_and_live_positions_sta
         "done": True,
         "held": {},
     }
-    assert live_state(desk) == live
-    assert kept_states(desk) == []
+    assert live_state(terminal) == live
+    assert kept_states(terminal) == []
 
 
-def test_only_what_was_lost_at_a_hub_goes_to_it_again(desk: Desk) -> None:
-    desk.call("run", FEED)
+def test_only_what_was_lost_at_a_hub_goes_to_it_again(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
     lost_from, lost_until = START + 2 * HOUR, START + 5 * HOUR
-    lost = desk.b.discard(lambda event: lost_from <= time_of(event) < lost_until)
-    count = {hub.name: len(hub.received()) for hub in (desk.a, desk.b)}
+    lost = terminal.b.discard(lambda event: lost_from <= time_of(event) < lost_until)
+    count = {hub.name: len(hub.received()) for hub in (terminal.a, terminal.b)}
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--only-missing", "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--only-missing", "--yes", "--json")
 
     assert ended.status == 0
-    assert len(desk.a.received()) == count["a"]
-    assert arrived(desk.b.received()[count["b"] :]) == published(desk, lost_from, lost_until)
-    assert ids(desk.b.received()) == ids(desk.a.received())
+    assert len(terminal.a.received()) == count["a"]
+    assert arrived(terminal.b.received()[count["b"] :]) == published(terminal, lost_from, lost_until)
+    assert ids(terminal.b.received()) == ids(terminal.a.received())
     held = ended.objects[0]["backfill"]["held"]
-    assert held[desk.key("b")]["readable_from"] is None
-    assert held[desk.key("b")]["readings"] == held[desk.key("a")]["readings"] - lost
+    assert held[terminal.key("b")]["readable_from"] is None
+    assert held[terminal.key("b")]["readings"] == held[terminal.key("a")]["readings"] - lost
 
 
-def test_what_the_hub_no_longer_holds_is_told_and_counts_as_missing(desk: Desk) -> None:
-    desk.call("run", FEED)
+def test_what_the_hub_no_longer_holds_is_told_and_counts_as_missing(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
     # Retention takes what is oldest in each partition.
     lost_until = START + 5 * HOUR
-    desk.b.discard(lambda event: time_of(event) < lost_until)
-    count = len(desk.b.received())
+    terminal.b.discard(lambda event: time_of(event) < lost_until)
+    count = len(terminal.b.received())
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--only-missing", "--hub", "second", "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--only-missing", "--hub", "second", "--yes", "--json")
 
     assert ended.status == 0
-    assert arrived(desk.b.received()[count:]) == published(desk, START, lost_until)
+    assert arrived(terminal.b.received()[count:]) == published(terminal, START, lost_until)
     held = ended.objects[0]["backfill"]["held"]
-    assert held[desk.key("b")]["readable_from"] is not None
+    assert held[terminal.key("b")]["readable_from"] is not None
     assert "hub second no longer holds all that came before" in ended.err
 
 
-def test_an_hour_of_snapshots_that_is_partly_at_the_hub_is_completed_by_an_update(desk: Desk) -> None:
-    desk.call("run", "hourly-snapshot")
+def test_an_hour_of_snapshots_that_is_partly_at_the_hub_is_completed_by_an_update(terminal: Terminal) -> None:
+    terminal.call("run", "hourly-snapshot")
     hours = [format_time(START + number * HOUR) for number in (3, 4)]
-    whole = len(desk.a.received())
+    whole = len(terminal.a.received())
 
     def rooms(events: Sequence[StoredEvent]) -> list[Any]:
         return [
@@ -149,73 +149,77 @@ def test_an_hour_of_snapshots_that_is_partly_at_the_hub_is_completed_by_an_updat
         ]
 
     # One hour is lost whole; of another one a room is published after the hub was filled.
-    lost = desk.a.discard(lambda event: event.properties["hour"] == hours[0])
+    lost = terminal.a.discard(lambda event: event.properties["hour"] == hours[0])
     name = "Quay+One"
-    desk.source.estate.add_snapshot(
+    terminal.source.estate.add_snapshot(
         name, [name, "9", "Late Room"], START + 4 * HOUR, visible_from=START + 5 * HOUR
     )
     window = ("--from", hours[0], "--to", format_time(START + 5 * HOUR))
-    before = len(desk.a.received())
+    before = len(terminal.a.received())
 
-    ended = desk.call(
+    ended = terminal.call(
         "backfill", "hourly-snapshot", *window, "--only-missing", "--hub", "primary", "--yes", "--json"
     )
 
-    again = desk.a.received()[before:]
+    again = terminal.a.received()[before:]
     assert (ended.status, before) == (0, whole - lost)
     assert {event.properties["hour"] for event in again if not event.properties.get("update")} == {hours[0]}
     assert rooms([event for event in again if event.properties.get("update")]) == [
         (name, hours[1], hours[1], [name, "9", "Late Room"])
     ]
-    shown = desk.source.estate.expected_snapshots(START + 3 * HOUR, START + 4 * HOUR, utc_now())
+    shown = terminal.source.estate.expected_snapshots(START + 3 * HOUR, START + 4 * HOUR, utc_now())
     assert len(rooms(again)) == len(shown) + 1
 
 
-def test_a_hub_that_may_not_be_read_is_a_clear_error_and_nothing_is_sent(desk: Desk) -> None:
-    desk.call("run", FEED)
-    count = len(desk.b.received())
-    desk.b.refuse_attach(links=["receive"])
+def test_a_hub_that_may_not_be_read_is_a_clear_error_and_nothing_is_sent(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
+    count = len(terminal.b.received())
+    terminal.b.refuse_attach(links=["receive"])
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--only-missing", "--hub", "second", "--yes")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--only-missing", "--hub", "second", "--yes")
 
     assert ended.status == 1
     assert "use one with the Listen right" in ended.err
-    assert len(desk.b.received()) == count
-    assert kept_states(desk) == []
+    assert len(terminal.b.received()) == count
+    assert kept_states(terminal) == []
 
 
-def test_one_location_goes_to_one_hub(desk: Desk) -> None:
+def test_one_location_goes_to_one_hub(terminal: Terminal) -> None:
     words = ("backfill", FEED, *WINDOW, "--location", "Tour Été", "--hub", "second", "--yes")
 
-    ended = desk.call(*words)
+    ended = terminal.call(*words)
 
     assert ended.status == 0, ended.err
     assert "of Tour Été, from" in ended.err
     assert "go again to second, with the same message ids" in ended.err
-    assert desk.a.received() == []
-    assert arrived(desk.b.received()) == [found for found in published(desk) if found[0] == "Tour Été"]
+    assert terminal.a.received() == []
+    assert arrived(terminal.b.received()) == [
+        found for found in published(terminal) if found[0] == "Tour Été"
+    ]
 
 
-def test_a_hub_that_fails_ends_it_with_1_and_the_same_command_goes_on_for_that_hub(desk: Desk) -> None:
-    desk.b.refuse_attach()
-    failed = desk.call("backfill", FEED, *WINDOW, "--yes", "--json")
-    states = kept_states(desk)
-    desk.b.clear_faults()
+def test_a_hub_that_fails_ends_it_with_1_and_the_same_command_goes_on_for_that_hub(
+    terminal: Terminal,
+) -> None:
+    terminal.b.refuse_attach()
+    failed = terminal.call("backfill", FEED, *WINDOW, "--yes", "--json")
+    states = kept_states(terminal)
+    terminal.b.clear_faults()
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--yes", "--json")
 
     assert (failed.status, failed.objects[0]["backfill"]["done"], ended.status) == (1, False, 0)
-    assert [failure["hub"] for failure in failed.objects[0]["failures"]] == [desk.key("b")]
+    assert [failure["hub"] for failure in failed.objects[0]["failures"]] == [terminal.key("b")]
     assert f"to go on: python -m app backfill {FEED} --from {format_time(START)}" in failed.err
     assert states != []
     assert "goes on from where that one stopped" in ended.err
-    assert ended.objects[0]["hubs"][desk.key("a")]["events"] == 0
-    assert arrived(desk.a.received()) == arrived(desk.b.received()) == published(desk)
-    assert kept_states(desk) == []
+    assert ended.objects[0]["hubs"][terminal.key("a")]["events"] == 0
+    assert arrived(terminal.a.received()) == arrived(terminal.b.received()) == published(terminal)
+    assert kept_states(terminal) == []
 
 
 @pytest.fixture
-def held_after_one(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]]:
+def held_after_one(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Queries of which the third waits: an event that says that it came, and one that lets it go on."""
     came, go_on = threading.Event(), threading.Event()
     count = iter(range(1_000))
@@ -226,7 +230,7 @@ def held_after_one(desk: Desk) -> Iterator[tuple[threading.Event, threading.Even
             go_on.wait(30)
         return None
 
-    desk.source.intercept = hold
+    terminal.source.intercept = hold
     yield came, go_on
     go_on.set()
 
@@ -236,10 +240,10 @@ LONG = ("--from", format_time(START - 96 * HOUR), "--to", format_time(END), "--l
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_backfill_that_was_stopped_goes_on_where_it_was(
-    desk: Desk, held_after_one: tuple[threading.Event, threading.Event], number: signal.Signals
+    terminal: Terminal, held_after_one: tuple[threading.Event, threading.Event], number: signal.Signals
 ) -> None:
     came, go_on = held_after_one
-    process = desk.start("backfill", FEED, *LONG, "--yes", "--json")
+    process = terminal.start("backfill", FEED, *LONG, "--yes", "--json")
     assert came.wait(30)
     process.send_signal(number)
     if number == signal.SIGTERM:
@@ -248,45 +252,45 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_was(
         process.wait(30)
     go_on.set()
     stopped = finish(process)
-    so_far = len(desk.a.received())
+    so_far = len(terminal.a.received())
 
-    ended = desk.call("backfill", FEED, *LONG, "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *LONG, "--yes", "--json")
 
     assert stopped.status == {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 0}[number]
     assert ("to go on: python -m app backfill" in stopped.err) is (number == signal.SIGTERM)
     assert (ended.status, ended.objects[0]["backfill"]["resumed"]) == (0, True)
-    expected = [found for found in published(desk, START - 96 * HOUR) if found[0] == "Mill & Lane"]
+    expected = [found for found in published(terminal, START - 96 * HOUR) if found[0] == "Mill & Lane"]
     assert 0 < so_far < len(expected)
-    assert sorted(set(arrived(desk.a.received()))) == sorted(set(expected))
-    assert number == signal.SIGKILL or arrived(desk.a.received()) == expected
-    assert kept_states(desk) == []
+    assert sorted(set(arrived(terminal.a.received()))) == sorted(set(expected))
+    assert number == signal.SIGKILL or arrived(terminal.a.received()) == expected
+    assert kept_states(terminal) == []
 
 
-def test_it_goes_on_run_after_run_until_nothing_is_left(desk: Desk) -> None:
-    config = desk.folder / "config.yaml"
+def test_it_goes_on_run_after_run_until_nothing_is_left(terminal: Terminal) -> None:
+    config = terminal.folder / "config.yaml"
     config.write_text(config.read_text().replace("budget: 4m", "budget: 10s"))
-    desk.source.faults.slow(5, location="Mill & Lane")
+    terminal.source.faults.slow(5, location="Mill & Lane")
     since = START - 40 * HOUR
     window = ("--from", format_time(since), "--to", format_time(END), "--location", "Mill & Lane")
 
-    ended = desk.call("backfill", FEED, *window, "--yes", "--json")
+    ended = terminal.call("backfill", FEED, *window, "--yes", "--json")
 
     report = ended.objects[0]
     assert (ended.status, report["left"], report["backfill"]["done"]) == (0, 0, True)
     assert report["backfill"]["runs"] > 1
-    expected = [found for found in published(desk, since) if found[0] == "Mill & Lane"]
-    assert arrived(desk.a.received()) == arrived(desk.b.received()) == expected
+    expected = [found for found in published(terminal, since) if found[0] == "Mill & Lane"]
+    assert arrived(terminal.a.received()) == arrived(terminal.b.received()) == expected
 
 
 def test_live_runs_go_on_meanwhile(
-    desk: Desk, held_after_one: tuple[threading.Event, threading.Event]
+    terminal: Terminal, held_after_one: tuple[threading.Event, threading.Event]
 ) -> None:
     came, go_on = held_after_one
-    process = desk.start("backfill", FEED, *LONG, "--yes", "--json")
+    process = terminal.start("backfill", FEED, *LONG, "--yes", "--json")
     assert came.wait(30)
 
-    live = desk.call("run", FEED, "--json")
-    beside = desk.call("backfill", FEED, *LONG, "--yes", "--json")
+    live = terminal.call("run", FEED, "--json")
+    beside = terminal.call("backfill", FEED, *LONG, "--yes", "--json")
     go_on.set()
     ended = finish(process)
 
@@ -294,14 +298,14 @@ def test_live_runs_go_on_meanwhile(
     assert "another run works on this feed (" in beside.err
 
 
-def test_a_window_that_is_not_over_ends_now(desk: Desk) -> None:
+def test_a_window_that_is_not_over_ends_now(terminal: Terminal) -> None:
     since = format_time(floor_to(utc_now() - 2 * HOUR, HOUR))
 
-    ended = desk.call("backfill", FEED, "--from", since, "--to", "2999-01-01", "--yes", "--json")
+    ended = terminal.call("backfill", FEED, "--from", since, "--to", "2999-01-01", "--yes", "--json")
 
     assert (ended.status, ended.objects[0]["left"]) == (0, 0)
     assert "--to lies in the future; it is cut to" in ended.err
-    assert len(desk.a.received()) > 20
+    assert len(terminal.a.received()) > 20
 
 
 @pytest.mark.parametrize(
@@ -325,22 +329,24 @@ def test_a_window_that_is_not_over_ends_now(desk: Desk) -> None:
     ],
     ids=["nothing", "future", "no time", "before time", "year 1", "feed", "hub", "location", "nobody to ask"],
 )
-def test_what_cannot_be_done_is_refused_with_what_there_is(desk: Desk, words: list[str], said: str) -> None:
-    ended = desk.call("backfill", *words)
+def test_what_cannot_be_done_is_refused_with_what_there_is(
+    terminal: Terminal, words: list[str], said: str
+) -> None:
+    ended = terminal.call("backfill", *words)
 
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err
     assert "Nowhere" not in words or all(f"\n  {name}" in ended.err for name in LOCATIONS)
-    assert desk.a.received() == desk.b.received() == []
+    assert terminal.a.received() == terminal.b.received() == []
 
 
-def test_a_paused_hub_and_a_feed_that_is_off_are_refused(desk: Desk) -> None:
-    paused = {**desk.second(desk.hubs.connection_string("b")), "enabled": False}
+def test_a_paused_hub_and_a_feed_that_is_off_are_refused(terminal: Terminal) -> None:
+    paused = {**terminal.second(terminal.hubs.connection_string("b")), "enabled": False}
 
-    by_name = desk.call(
+    by_name = terminal.call(
         "backfill", FEED, *WINDOW, "--hub", "second", EVENT_HUB_CONNECTION_STRINGS=json.dumps([paused])
     )
-    off = desk.call("backfill", FEED, *WINDOW, "--yes", MICROSHARE_PC_DASHBOARD_VIEW_ID="")
+    off = terminal.call("backfill", FEED, *WINDOW, "--yes", MICROSHARE_PC_DASHBOARD_VIEW_ID="")
 
     assert (by_name.status, off.status) == (2, 2)
     assert "hub second is paused; enable it first" in by_name.err
@@ -348,12 +354,12 @@ def test_a_paused_hub_and_a_feed_that_is_off_are_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("answer", "sent"), [("y\n", True), ("n\n", False)], ids=["yes", "no"])
-def test_somebody_at_a_terminal_is_asked(desk: Desk, answer: str, sent: bool) -> None:
+def test_somebody_at_a_terminal_is_asked(terminal: Terminal, answer: str, sent: bool) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "backfill", FEED, *WINDOW, "--location", "Quay+One"],
         cwd=APP_ROOT,
-        env=desk.environ,
+        env=terminal.environ,
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -366,41 +372,41 @@ def test_somebody_at_a_terminal_is_asked(desk: Desk, answer: str, sent: bool) ->
 
     assert ended.status == (0 if sent else 1)
     assert "send it? [y/N]" in ended.err
-    assert (len(desk.a.received()) > 0) is sent
+    assert (len(terminal.a.received()) > 0) is sent
 
 
-def test_positions_are_kept_in_tables_too_until_it_is_done(desk: Desk, azurite_port: int) -> None:
+def test_positions_are_kept_in_tables_too_until_it_is_done(terminal: Terminal, azurite_port: int) -> None:
     tables = TableServiceClient.from_connection_string(connection_string(azurite_port))
 
     def kept() -> list[str]:
         return [table.name for table in tables.list_tables() if "backfill" in table.name]
 
-    desk.environ |= {"STATE_STORE": "table", "AzureWebJobsStorage": connection_string(azurite_port)}
-    desk.b.refuse_attach()
-    failed = desk.call("backfill", FEED, *WINDOW, "--only-missing", "--yes")
+    terminal.environ |= {"STATE_STORE": "table", "AzureWebJobsStorage": connection_string(azurite_port)}
+    terminal.b.refuse_attach()
+    failed = terminal.call("backfill", FEED, *WINDOW, "--only-missing", "--yes")
     between = kept()
-    desk.b.clear_faults()
+    terminal.b.clear_faults()
 
-    ended = desk.call("backfill", FEED, *WINDOW, "--only-missing", "--yes")
+    ended = terminal.call("backfill", FEED, *WINDOW, "--only-missing", "--yes")
 
     assert (failed.status, len(between), ended.status, kept()) == (1, 1, 0, [])
-    assert arrived(desk.a.received()) == arrived(desk.b.received()) == published(desk)
+    assert arrived(terminal.a.received()) == arrived(terminal.b.received()) == published(terminal)
 
 
-def test_a_kept_position_of_another_window_is_another_job(desk: Desk) -> None:
-    desk.b.refuse_attach()
-    desk.call("backfill", FEED, *WINDOW, "--yes")
-    states = kept_states(desk)
+def test_a_kept_position_of_another_window_is_another_job(terminal: Terminal) -> None:
+    terminal.b.refuse_attach()
+    terminal.call("backfill", FEED, *WINDOW, "--yes")
+    states = kept_states(terminal)
     later = ("--from", format_time(START + HOUR), "--to", format_time(END))
-    desk.call("backfill", FEED, *later, "--yes")
+    terminal.call("backfill", FEED, *later, "--yes")
 
-    assert len(states) < len(kept_states(desk))
-    names = {name.partition(".")[0] for name in kept_states(desk)}
+    assert len(states) < len(kept_states(terminal))
+    names = {name.partition(".")[0] for name in kept_states(terminal)}
     starts = {
         checkpoint.delivered_until
         for name in names
-        for location in JsonFileStore(desk.folder / "state").load(name).locations.values()
+        for location in JsonFileStore(terminal.folder / "state").load(name).locations.values()
         for hub, checkpoint in location.checkpoints.items()
-        if hub == desk.key("b")
+        if hub == terminal.key("b")
     }
     assert starts == {START, START + HOUR}

@@ -13,7 +13,7 @@ from app.base.instants import parse_time
 from app.run.report import Report
 from emulators.estate import Building, Estate
 from emulators.microshare import Request
-from tests.site import START, Clock, Site, bodies, is_ordered, same
+from tests.environments.installation import START, Clock, Installation, bodies, is_ordered, same
 
 MONTH = timedelta(days=30)
 DAY = timedelta(hours=24)
@@ -24,9 +24,9 @@ OVERLAP = timedelta(seconds=1)
 class Hurry:
     """A clock on which each query takes 10 s."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, installation: Installation) -> None:
         self.queries = 0
-        site.source.intercept = self._note
+        installation.source.intercept = self._note
 
     def _note(self, request: Request) -> None:
         self.queries += request.kind == "query"
@@ -41,16 +41,18 @@ def estate() -> Estate:
     return Estate(buildings=[Building(name, groups=((name, "0", "Door"),)) for name in ("East", "West")])
 
 
-def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, clock: Clock) -> None:
-    site.run()
+def test_a_month_is_caught_up_with_over_several_runs_oldest_first(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
     clock.move(days=30)
-    already = len(site.source.queries())
-    hurry = Hurry(site)
+    already = len(installation.source.queries())
+    hurry = Hurry(installation)
     reports: list[Report] = []
     positions: list[list[datetime]] = []
     while not reports or (reports[-1].left and len(reports) < 60):
-        reports.append(site.run(budget=Budget(timedelta(minutes=2), monotonic=hurry)))
-        positions.append([site.position(name, hub) for name in ("East", "West") for hub in "ab"])
+        reports.append(installation.run(budget=Budget(timedelta(minutes=2), monotonic=hurry)))
+        positions.append([installation.position(name, hub) for name in ("East", "West") for hub in "ab"])
 
     assert [report.failures for report in reports if not report.ok] == []
     assert 3 < len(reports) < 60
@@ -65,26 +67,28 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(site: Site, cl
     assert left == sorted(left, reverse=True)
     assert left[0] < 2 * MONTH.total_seconds()
     assert reports[-1].left == 0
-    for hub in (site.a, site.b):
-        assert same(bodies(hub.received()), site.published(START - DAY))
+    for hub in (installation.a, installation.b):
+        assert same(bodies(hub.received()), installation.published(START - DAY))
         assert is_ordered(hub)
     asked = [
         parse_time(query.query["to"][0]) - parse_time(query.query["from"][0])
-        for query in site.source.queries()[already:]
+        for query in installation.source.queries()[already:]
     ]
     # A run reads a day again after one that asked in several slices, and that with what is new at once.
     assert max(asked) <= 2 * DAY + OVERLAP
     assert sorted(asked)[len(asked) // 2] <= DAY + OVERLAP
 
 
-def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(site: Site, clock: Clock) -> None:
-    site.run()
+def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
     clock.move(days=30)
-    hurry = Hurry(site)
+    hurry = Hurry(installation)
 
-    first = site.run(budget=Budget(timedelta(minutes=2), monotonic=hurry))
+    first = installation.run(budget=Budget(timedelta(minutes=2), monotonic=hurry))
     gained_s = 2 * MONTH.total_seconds() - first.left_s
-    whole = site.run()
+    whole = installation.run()
 
     assert 0 < first.left_s < 2 * MONTH.total_seconds()
     assert first.forecast_s == pytest.approx(first.left_s / gained_s * first.took_s)
@@ -92,12 +96,12 @@ def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(site: S
     assert (whole.left_s, whole.forecast_s) == (0.0, None)
 
 
-def test_a_run_that_gains_nothing_forecasts_nothing(site: Site, clock: Clock) -> None:
-    site.run()
+def test_a_run_that_gains_nothing_forecasts_nothing(installation: Installation, clock: Clock) -> None:
+    installation.run()
     clock.move(days=3)
-    site.a.refuse_attach()
-    site.b.refuse_attach()
+    installation.a.refuse_attach()
+    installation.b.refuse_attach()
 
-    report = site.run()
+    report = installation.run()
 
     assert (report.left, report.left_s, report.forecast_s) == (2, 6 * DAY.total_seconds(), None)

@@ -15,23 +15,23 @@ from app.base.instants import parse_time
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.desk import Desk
+from tests.environments.terminal import Terminal
 
 PEOPLE_VIEW = "view of people-counter"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Desk(source, hubs, tmp_path)
+        yield Terminal(source, hubs, tmp_path)
 
 
 def wanting(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {found["check"]: found for found in objects if not found["ok"]}
 
 
-def test_it_says_of_each_thing_that_it_is_right(desk: Desk) -> None:
-    ended = desk.call("check", "--json")
+def test_it_says_of_each_thing_that_it_is_right(terminal: Terminal) -> None:
+    ended = terminal.call("check", "--json")
 
     well = [found for found in ended.objects if not found["warning"]]
     assert [(found["check"], found["ok"], found["do"]) for found in well] == [
@@ -60,13 +60,13 @@ def test_it_says_of_each_thing_that_it_is_right(desk: Desk) -> None:
     assert by_check["hub primary"]["partitions"] == 2
     assert abs(by_check["clock"]["skew_s"]) < 60
     assert ended.status == 0
-    assert desk.a.received() == desk.b.received() == []
+    assert terminal.a.received() == terminal.b.received() == []
 
 
-def test_it_goes_on_after_what_it_finds_wanting(desk: Desk) -> None:
-    desk.b.refuse_attach()
+def test_it_goes_on_after_what_it_finds_wanting(terminal: Terminal) -> None:
+    terminal.b.refuse_attach()
 
-    ended = desk.call("check", "--json", MICROSHARE_PASSWORD="obviously-false")
+    ended = terminal.call("check", "--json", MICROSHARE_PASSWORD="obviously-false")
 
     found = wanting(ended.objects)
     assert found.keys() == {"login", "hub second"}
@@ -77,16 +77,16 @@ def test_it_goes_on_after_what_it_finds_wanting(desk: Desk) -> None:
     assert "obviously-false" not in ended.out + ended.err
 
 
-def _gone(desk: Desk) -> None:
-    desk.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = "ffffffffffffffffffffffff"
+def _gone(terminal: Terminal) -> None:
+    terminal.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = "ffffffffffffffffffffffff"
 
 
-def _of_the_other_feed(desk: Desk) -> None:
-    desk.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = desk.source.snapshot_view_id
+def _of_the_other_feed(terminal: Terminal) -> None:
+    terminal.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = terminal.source.snapshot_view_id
 
 
-def _not_shown(desk: Desk) -> None:
-    desk.source.faults.withhold(feed="people")
+def _not_shown(terminal: Terminal) -> None:
+    terminal.source.faults.withhold(feed="people")
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def _not_shown(desk: Desk) -> None:
     ids=["gone or not yours", "the other feed's", "rights to its records are missing"],
 )
 def test_a_view_that_cannot_be_asked_is_found_with_what_to_do(
-    desk: Desk, spoil: Callable[[Desk], None], said: str, do: str, rights: bool
+    terminal: Terminal, spoil: Callable[[Terminal], None], said: str, do: str, rights: bool
 ) -> None:
-    spoil(desk)
+    spoil(terminal)
 
-    ended = desk.call("check", "--json")
+    ended = terminal.call("check", "--json")
 
     found = wanting(ended.objects)
     view = found.get(PEOPLE_VIEW) or found["locations of people-counter"]
@@ -112,10 +112,10 @@ def test_a_view_that_cannot_be_asked_is_found_with_what_to_do(
     assert ended.status == 1
 
 
-def test_a_clock_that_is_wrong_is_found(desk: Desk) -> None:
-    desk.source.skew = timedelta(minutes=-20)
+def test_a_clock_that_is_wrong_is_found(terminal: Terminal) -> None:
+    terminal.source.skew = timedelta(minutes=-20)
 
-    clock = wanting(desk.call("check", "--json").objects)["clock"]
+    clock = wanting(terminal.call("check", "--json").objects)["clock"]
 
     assert clock["said"].startswith("20 min ahead of the API's: this host says ")
     apart = parse_time(clock["host"]) - parse_time(clock["api"])
@@ -124,8 +124,8 @@ def test_a_clock_that_is_wrong_is_found(desk: Desk) -> None:
     assert clock["skew_s"] == pytest.approx(1200, abs=60)
 
 
-def test_locations_that_give_nothing_are_named_with_the_name_they_were_asked_by(desk: Desk) -> None:
-    ended = desk.call(
+def test_locations_that_give_nothing_are_named_with_the_name_they_were_asked_by(terminal: Terminal) -> None:
+    ended = terminal.call(
         "check",
         "--json",
         MICROSHARE_LOCATION_PREFIX="Tour",
@@ -141,12 +141,12 @@ def test_locations_that_give_nothing_are_named_with_the_name_they_were_asked_by(
     assert ended.status == 1
 
 
-def test_where_no_location_gives_anything_the_view_and_its_context_are_doubted(desk: Desk) -> None:
-    ended = desk.call("check", "--json", MICROSHARE_SNAPSHOT_DATA_CONTEXT='["attic"]')
+def test_where_no_location_gives_anything_the_view_and_its_context_are_doubted(terminal: Terminal) -> None:
+    ended = terminal.call("check", "--json", MICROSHARE_SNAPSHOT_DATA_CONTEXT='["attic"]')
 
     snapshots = wanting(ended.objects)["locations of hourly-snapshot"]
     assert len(snapshots["locations"]) == 5
-    assert snapshots["do"].startswith(f"see that {desk.source.snapshot_view_id} is the view of this feed")
+    assert snapshots["do"].startswith(f"see that {terminal.source.snapshot_view_id} is the view of this feed")
     assert "attic its data context" in snapshots["do"]
 
 
@@ -154,12 +154,12 @@ def test_at_most_twenty_locations_are_asked_for_the_doubtful_ones_first(tmp_path
     names = [f"Building {number:02}" for number in range(24)]
     estate = Estate(buildings=[Building(name) for name in names])
     with MicroshareEmulator(estate) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        desk = Desk(source, hubs, tmp_path)
-        del desk.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
+        terminal = Terminal(source, hubs, tmp_path)
+        del terminal.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
         named = json.dumps([names[-1], "Nowhere House"])
-        few = desk.call("check", "--json", MICROSHARE_LOCATIONS=named)
+        few = terminal.call("check", "--json", MICROSHARE_LOCATIONS=named)
         asked = {request.location for request in source.queries()}
-        all_asked = desk.call("check", "--json", "--all-locations")
+        all_asked = terminal.call("check", "--json", "--all-locations")
 
         assert {names[-1], "Nowhere House"} <= asked
         assert len(asked) == 20
@@ -168,19 +168,19 @@ def test_at_most_twenty_locations_are_asked_for_the_doubtful_ones_first(tmp_path
     assert "25 locations asked for" in wanting(all_asked.objects)["locations of people-counter"]["said"]
 
 
-def test_a_key_with_all_rights_and_a_signature_that_ended_are_found(desk: Desk) -> None:
-    host = f"127.0.0.1:{desk.hubs.port}"
-    root = re.sub("KeyName=[^;]*", "KeyName=RootManageSharedAccessKey", desk.hubs.connection_string("a"))
+def test_a_key_with_all_rights_and_a_signature_that_ended_are_found(terminal: Terminal) -> None:
+    host = f"127.0.0.1:{terminal.hubs.port}"
+    root = re.sub("KeyName=[^;]*", "KeyName=RootManageSharedAccessKey", terminal.hubs.connection_string("a"))
     ended_signature = (
         f"Endpoint=sb://{host};SharedAccessSignature=SharedAccessSignature sr=false&sig=false&se=1772452800"
         "&skn=sender;EntityPath=b;UseDevelopmentEmulator=true"
     )
 
-    ended = desk.call(
+    ended = terminal.call(
         "check",
         "--json",
         EVENT_HUB_CONNECTION_STRING=root,
-        EVENT_HUB_CONNECTION_STRINGS=json.dumps([desk.second(ended_signature)]),
+        EVENT_HUB_CONNECTION_STRINGS=json.dumps([terminal.second(ended_signature)]),
     )
 
     told = [(found["check"], found["said"], found["do"]) for found in ended.objects]

@@ -25,21 +25,21 @@ from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
-from tests.azurite import connection_string
 from tests.commands import Ended
-from tests.desk import Desk, finish, wait_for
+from tests.environments.azurite import connection_string
+from tests.environments.terminal import Terminal, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Desk(source, hubs, tmp_path)
+        yield Terminal(source, hubs, tmp_path)
 
 
 @pytest.fixture
-def held_queries(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]]:
+def held_queries(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Queries that wait: an event that says that one came, and one that lets them go on."""
     came, go_on = threading.Event(), threading.Event()
 
@@ -49,7 +49,7 @@ def held_queries(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]
             go_on.wait(30)
         return None
 
-    desk.source.intercept = hold
+    terminal.source.intercept = hold
     yield came, go_on
     go_on.set()
 
@@ -57,8 +57,8 @@ def held_queries(desk: Desk) -> Iterator[tuple[threading.Event, threading.Event]
 # --- locations --------------------------------------------------------------------------------------
 
 
-def test_locations_lists_what_discovery_finds_and_what_is_configured(desk: Desk) -> None:
-    ended = desk.call(
+def test_locations_lists_what_discovery_finds_and_what_is_configured(terminal: Terminal) -> None:
+    ended = terminal.call(
         "locations", "--json", MICROSHARE_LOCATIONS='["Example Shed"]', MICROSHARE_LOCATION_PREFIX="Example"
     )
 
@@ -86,8 +86,8 @@ def test_locations_lists_what_discovery_finds_and_what_is_configured(desk: Desk)
 # --- run --------------------------------------------------------------------------------------------
 
 
-def test_a_run_forwards_to_every_hub_and_tells_it_a_line_a_feed(desk: Desk) -> None:
-    ended = desk.call("run", "all", "--json")
+def test_a_run_forwards_to_every_hub_and_tells_it_a_line_a_feed(terminal: Terminal) -> None:
+    ended = terminal.call("run", "all", "--json")
 
     people, snapshots = ended.objects
     assert (people["feed"], people["ok"], snapshots["feed"], snapshots["ok"]) == (
@@ -96,37 +96,37 @@ def test_a_run_forwards_to_every_hub_and_tells_it_a_line_a_feed(desk: Desk) -> N
         "hourly_snapshot",
         True,
     )
-    told = people["hubs"][desk.key("a")]["events"] + snapshots["hubs"][desk.key("a")]["events"]
-    assert told == len(desk.a.received()) == len(desk.b.received()) > 0
+    told = people["hubs"][terminal.key("a")]["events"] + snapshots["hubs"][terminal.key("a")]["events"]
+    assert told == len(terminal.a.received()) == len(terminal.b.received()) > 0
     assert ended.status == 0
     assert all(json.loads(line)["event"] for line in ended.err.splitlines())
 
 
-def test_a_dry_run_sends_nothing_and_saves_nothing(desk: Desk) -> None:
-    ended = desk.call("run", "people-counter", "--dry-run", "--json")
+def test_a_dry_run_sends_nothing_and_saves_nothing(terminal: Terminal) -> None:
+    ended = terminal.call("run", "people-counter", "--dry-run", "--json")
 
     report = ended.objects[0]
     assert (ended.status, report["dry_run"], report["ok"]) == (0, True, True)
-    assert report["hubs"][desk.key("a")]["events"] > 0
-    assert desk.a.received() == desk.b.received() == []
-    assert not (desk.folder / "state").exists()
+    assert report["hubs"][terminal.key("a")]["events"] > 0
+    assert terminal.a.received() == terminal.b.received() == []
+    assert not (terminal.folder / "state").exists()
 
 
-def test_a_run_that_failed_for_one_hub_ends_with_1_and_its_whole_report(desk: Desk) -> None:
-    desk.b.refuse_attach()
+def test_a_run_that_failed_for_one_hub_ends_with_1_and_its_whole_report(terminal: Terminal) -> None:
+    terminal.b.refuse_attach()
 
-    ended = desk.call("run", "people-counter", "--json")
+    ended = terminal.call("run", "people-counter", "--json")
 
     report = ended.objects[0]
     assert (ended.status, report["ok"]) == (1, False)
-    assert [failure["hub"] for failure in report["failures"]] == [desk.key("b")]
-    assert report["hubs"][desk.key("a")]["events"] == len(desk.a.received()) > 0
+    assert [failure["hub"] for failure in report["failures"]] == [terminal.key("b")]
+    assert report["hubs"][terminal.key("a")]["events"] == len(terminal.a.received()) > 0
 
 
-def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(desk: Desk) -> None:
-    desk.b.refuse_attach()
+def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(terminal: Terminal) -> None:
+    terminal.b.refuse_attach()
 
-    ended = desk.call("run", "people-counter")
+    ended = terminal.call("run", "people-counter")
 
     assert ended.status == 1
     assert re.search(
@@ -138,24 +138,24 @@ def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(desk: Desk) -
     )
 
 
-def test_a_run_for_people_tells_what_changed_and_what_drifts(desk: Desk) -> None:
-    estate, now = desk.source.estate, datetime.now(UTC)
+def test_a_run_for_people_tells_what_changed_and_what_drifts(terminal: Terminal) -> None:
+    estate, now = terminal.source.estate, datetime.now(UTC)
     (name, tags, time, _), *_ = estate.expected_people(now - timedelta(minutes=40), now, now)
-    desk.call("run", "people-counter")
+    terminal.call("run", "people-counter")
     estate.correct(name, tags, str(time), at=datetime.now(UTC), change={"in": 99, "bikes": 1})
 
-    ended = desk.call("run", "people-counter")
+    ended = terminal.call("run", "people-counter")
 
     assert ended.status == 0
     assert re.search(f"^changed: {name}, .* UTC: 1 reading changed after delivery$", ended.out, re.MULTILINE)
     assert re.search(r"^keys appeared: .*: change\.bikes$", ended.out, re.MULTILINE)
 
 
-def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(desk: Desk) -> None:
-    del desk.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
+def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(terminal: Terminal) -> None:
+    del terminal.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"]
 
-    everything = desk.call("run", "all", "--json")
-    by_name = desk.call("run", "hourly-snapshot", "--json")
+    everything = terminal.call("run", "all", "--json")
+    by_name = terminal.call("run", "hourly-snapshot", "--json")
 
     assert everything.objects[1] == {"feed": "hourly_snapshot", "ok": True, "off": True}
     assert everything.status == 0
@@ -163,11 +163,11 @@ def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(desk: Desk) ->
     assert "the feed is off; set its view id" in by_name.err
 
 
-def test_a_run_beside_another_ends_with_3_at_once(desk: Desk) -> None:
-    store = JsonFileStore(desk.folder / "state")
+def test_a_run_beside_another_ends_with_3_at_once(terminal: Terminal) -> None:
+    store = JsonFileStore(terminal.folder / "state")
     with store.lock("peoplecounterstate", "another-run"):
-        alone = desk.call("run", "people-counter", "--json")
-        everything = desk.call("run", "all", "--json")
+        alone = terminal.call("run", "people-counter", "--json")
+        everything = terminal.call("run", "all", "--json")
 
     assert alone.status == everything.status == 3
     assert [sorted(found) for found in alone.objects] == [["error", "feed", "ok"]]
@@ -176,20 +176,20 @@ def test_a_run_beside_another_ends_with_3_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("locked", ["peoplecounterstate", "snapshotstate"])
-def test_a_feed_that_fails_beside_one_that_is_locked_ends_with_1(desk: Desk, locked: str) -> None:
-    desk.source.faults.status(404)
-    store = JsonFileStore(desk.folder / "state")
+def test_a_feed_that_fails_beside_one_that_is_locked_ends_with_1(terminal: Terminal, locked: str) -> None:
+    terminal.source.faults.status(404)
+    store = JsonFileStore(terminal.folder / "state")
     with store.lock(locked, "another-run"):
-        ended = desk.call("run", "all", "--json")
+        ended = terminal.call("run", "all", "--json")
 
     assert (ended.status, [found["ok"] for found in ended.objects]) == (1, [False, False])
 
 
 def test_sigterm_ends_a_run_early_in_order_and_with_0(
-    desk: Desk, held_queries: tuple[threading.Event, threading.Event]
+    terminal: Terminal, held_queries: tuple[threading.Event, threading.Event]
 ) -> None:
     came, go_on = held_queries
-    process = desk.start("run", "all", "--json")
+    process = terminal.start("run", "all", "--json")
     assert came.wait(30)
 
     process.send_signal(signal.SIGTERM)
@@ -201,13 +201,13 @@ def test_sigterm_ends_a_run_early_in_order_and_with_0(
     report, not_begun = ended.objects
     assert (report["ok"], report["left"] > 0) == (True, True)
     assert not_begun == {"feed": "hourly_snapshot", "ok": True, "stopped": True}
-    assert desk.call("run", "all", "--json").objects[0]["left"] == 0
+    assert terminal.call("run", "all", "--json").objects[0]["left"] == 0
 
 
 def test_a_second_signal_ends_a_run_at_once(
-    desk: Desk, held_queries: tuple[threading.Event, threading.Event]
+    terminal: Terminal, held_queries: tuple[threading.Event, threading.Event]
 ) -> None:
-    process = desk.start("run", "people-counter", "--json")
+    process = terminal.start("run", "people-counter", "--json")
     assert held_queries[0].wait(30)
 
     process.send_signal(signal.SIGINT)
@@ -220,25 +220,25 @@ def test_a_second_signal_ends_a_run_at_once(
 # --- status -----------------------------------------------------------------------------------------
 
 
-def test_status_of_a_new_installation_is_well(desk: Desk) -> None:
-    ended = desk.call("status", "--json")
+def test_status_of_a_new_installation_is_well(terminal: Terminal) -> None:
+    ended = terminal.call("status", "--json")
 
     assert ended.status == 0
     assert [(found["feed"], found["ok"], found["locations"]) for found in ended.objects] == [
         ("people_counter", True, []),
         ("hourly_snapshot", True, []),
     ]
-    assert "people-counter: never ran: nothing was forwarded yet" in desk.call("status").out
+    assert "people-counter: never ran: nothing was forwarded yet" in terminal.call("status").out
 
 
-def test_status_tells_hubs_that_fail_are_paused_or_were_removed_apart(desk: Desk) -> None:
-    assert desk.call("run", "people-counter").status == 0
-    sent = len(desk.b.received())
-    desk.a.refuse_attach()
-    assert desk.call("run", "people-counter").status == 1
-    paused = {**desk.second(desk.hubs.connection_string("c")), "enabled": False}
+def test_status_tells_hubs_that_fail_are_paused_or_were_removed_apart(terminal: Terminal) -> None:
+    assert terminal.call("run", "people-counter").status == 0
+    sent = len(terminal.b.received())
+    terminal.a.refuse_attach()
+    assert terminal.call("run", "people-counter").status == 1
+    paused = {**terminal.second(terminal.hubs.connection_string("c")), "enabled": False}
 
-    ended = desk.call("status", "--json", EVENT_HUB_CONNECTION_STRINGS=json.dumps([paused]))
+    ended = terminal.call("status", "--json", EVENT_HUB_CONNECTION_STRINGS=json.dumps([paused]))
 
     status = ended.objects[0]
     assert (ended.status, status["ok"], status["last_run"]["ok"]) == (1, False, False)
@@ -246,20 +246,20 @@ def test_status_tells_hubs_that_fail_are_paused_or_were_removed_apart(desk: Desk
         key: (hub["name"], hub["paused"], hub["removed"], hub["error"] is not None)
         for key, hub in status["hubs"].items()
     } == {
-        desk.key("a"): ("primary", False, False, True),
-        desk.key("c"): ("second", True, False, False),
-        desk.key("b"): (desk.key("b"), False, True, False),
+        terminal.key("a"): ("primary", False, False, True),
+        terminal.key("c"): ("second", True, False, False),
+        terminal.key("b"): (terminal.key("b"), False, True, False),
     }
-    assert status["hubs"][desk.key("b")]["events"] >= sent
+    assert status["hubs"][terminal.key("b")]["events"] >= sent
     assert [found["location"] for found in status["locations"]] == _LOCATIONS
-    assert all(found["hubs"][desk.key("a")]["since"] for found in status["locations"])
+    assert all(found["hubs"][terminal.key("a")]["since"] for found in status["locations"])
 
 
-def test_status_of_a_damaged_state_says_what_to_do_and_goes_on(desk: Desk) -> None:
-    (desk.folder / "state").mkdir()
-    (desk.folder / "state" / "peoplecounterstate.json").write_text("{", encoding="utf-8")
+def test_status_of_a_damaged_state_says_what_to_do_and_goes_on(terminal: Terminal) -> None:
+    (terminal.folder / "state").mkdir()
+    (terminal.folder / "state" / "peoplecounterstate.json").write_text("{", encoding="utf-8")
 
-    ended = desk.call("status", "--json")
+    ended = terminal.call("status", "--json")
 
     assert ended.status == 1
     damaged, well = ended.objects
@@ -269,23 +269,23 @@ def test_status_of_a_damaged_state_says_what_to_do_and_goes_on(desk: Desk) -> No
     assert well["ok"] is True
 
 
-def test_status_says_the_same_words_as_the_run_of_a_hub_and_of_a_location(desk: Desk) -> None:
-    desk.b.refuse_attach()
-    desk.source.faults.status(404, location="Quay+One")
+def test_status_says_the_same_words_as_the_run_of_a_hub_and_of_a_location(terminal: Terminal) -> None:
+    terminal.b.refuse_attach()
+    terminal.source.faults.status(404, location="Quay+One")
 
-    report = desk.call("run", "people-counter", "--json").objects[0]
-    ended = desk.call("status", "--json")
+    report = terminal.call("run", "people-counter", "--json").objects[0]
+    ended = terminal.call("status", "--json")
 
     status = ended.objects[0]
     told = {f"{trouble['said']}; {trouble['do']}" for trouble in status["wrong"] if trouble["grave"]}
     assert (ended.status, status["verdict"]) == (1, "failing")
     assert told == {failure["error"] for failure in report["failures"]}
     assert status["warnings"] == report["warnings"]
-    assert status["trend"]["readings"][desk.key("a")] == report["hubs"][desk.key("a")]["readings"] > 0
+    assert status["trend"]["readings"][terminal.key("a")] == report["hubs"][terminal.key("a")]["readings"] > 0
 
 
-def test_status_is_watched_as_json_until_it_is_stopped(desk: Desk) -> None:
-    process = desk.start("status", "--watch", "1", "--json")
+def test_status_is_watched_as_json_until_it_is_stopped(terminal: Terminal) -> None:
+    process = terminal.start("status", "--watch", "1", "--json")
     assert process.stdout is not None
     feeds = [json.loads(process.stdout.readline())["feed"] for _ in range(4)]
 
@@ -296,9 +296,9 @@ def test_status_is_watched_as_json_until_it_is_stopped(desk: Desk) -> None:
     assert (ended.status, ended.err) == (0, "")
 
 
-def test_status_is_watched_on_a_terminal_and_the_last_of_it_stays(desk: Desk) -> None:
+def test_status_is_watched_on_a_terminal_and_the_last_of_it_stays(terminal: Terminal) -> None:
     ours, theirs = pty.openpty()
-    environ = desk.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    environ = terminal.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "status", "--watch", "1"],
         cwd=APP_ROOT,
@@ -332,13 +332,13 @@ def _read_until(terminal: int, said: str | None, times: int = 1) -> str:
 
 
 @pytest.mark.parametrize("words", [["status"], ["status", "--json", "--max-behind", "1s"]], ids=" ".join)
-def test_status_makes_no_table(desk: Desk, azurite_port: int, words: list[str]) -> None:
+def test_status_makes_no_table(terminal: Terminal, azurite_port: int, words: list[str]) -> None:
     tables = TableServiceClient.from_connection_string(connection_string(azurite_port))
     for table in tables.list_tables():
         tables.delete_table(table.name)
 
     storage = {"STATE_STORE": "table", "AzureWebJobsStorage": connection_string(azurite_port)}
-    ended = desk.call(*words, **storage)
+    ended = terminal.call(*words, **storage)
 
     assert ended.status == 0
     assert [table.name for table in tables.list_tables()] == []
@@ -347,11 +347,11 @@ def test_status_makes_no_table(desk: Desk, azurite_port: int, words: list[str]) 
 # --- tail, send-test --------------------------------------------------------------------------------
 
 
-def test_tail_gives_what_a_hub_holds_an_event_a_line(desk: Desk) -> None:
-    assert desk.call("run", "people-counter").status == 0
-    sent = {event.message_id: event for event in desk.b.received()}
+def test_tail_gives_what_a_hub_holds_an_event_a_line(terminal: Terminal) -> None:
+    assert terminal.call("run", "people-counter").status == 0
+    sent = {event.message_id: event for event in terminal.b.received()}
 
-    ended = desk.call("tail", "--hub", "SECOND", "--count", str(len(sent)), "--json")
+    ended = terminal.call("tail", "--hub", "SECOND", "--count", str(len(sent)), "--json")
 
     assert ended.status == 0
     assert {found["message_id"] for found in ended.objects} == sent.keys()
@@ -370,23 +370,23 @@ def test_tail_gives_what_a_hub_holds_an_event_a_line(desk: Desk) -> None:
     }
 
 
-def test_tail_latest_gives_test_events_at_once_and_nothing_older(desk: Desk) -> None:
-    assert desk.call("send-test").status == 0
-    tail = desk.start("tail", "--latest", "--count", "3", "--json")
+def test_tail_latest_gives_test_events_at_once_and_nothing_older(terminal: Terminal) -> None:
+    assert terminal.call("send-test").status == 0
+    tail = terminal.start("tail", "--latest", "--count", "3", "--json")
     wait_for("reading primary", tail)
 
-    sent = desk.call("send-test", "--count", "3")
+    sent = terminal.call("send-test", "--count", "3")
 
     events = finish(tail).objects
     assert sent.status == tail.returncode == 0
-    assert f"sent 3 test events in 1 batch to primary ({desk.key('a')})" in sent.out
+    assert f"sent 3 test events in 1 batch to primary ({terminal.key('a')})" in sent.out
     assert [event["body"]["number"] for event in events] == [1, 2, 3]
     assert {event["properties"]["recType"] for event in events} == {"test"}
 
 
-def test_tail_ends_after_its_time_and_with_ctrl_c(desk: Desk) -> None:
-    timed = desk.call("tail", "--seconds", "0.5", "--json")
-    tail = desk.start("tail")
+def test_tail_ends_after_its_time_and_with_ctrl_c(terminal: Terminal) -> None:
+    timed = terminal.call("tail", "--seconds", "0.5", "--json")
+    tail = terminal.start("tail")
     wait_for("reading primary", tail)
 
     tail.send_signal(signal.SIGINT)
@@ -408,11 +408,11 @@ def test_tail_ends_after_its_time_and_with_ctrl_c(desk: Desk) -> None:
     ids=["no such group", "tail of no hub", "send to no hub", "hub gone", "tail wrong key", "send wrong key"],
 )
 def test_what_a_hub_refuses_is_a_message(
-    desk: Desk, words: list[str], variables: Mapping[str, str], status: int, said: str
+    terminal: Terminal, words: list[str], variables: Mapping[str, str], status: int, said: str
 ) -> None:
     hub = {"hub": "a", **variables}
 
-    ended = desk.call(*words, EVENT_HUB_CONNECTION_STRING=desk.hubs.connection_string(**hub))
+    ended = terminal.call(*words, EVENT_HUB_CONNECTION_STRING=terminal.hubs.connection_string(**hub))
 
     assert (ended.status, ended.out) == (status, "")
     assert said in ended.err
@@ -420,22 +420,22 @@ def test_what_a_hub_refuses_is_a_message(
 
 
 @pytest.mark.parametrize("stage", ["connect", "cbs", "attach"])
-def test_a_reader_gives_up_on_a_hub_that_falls_silent(desk: Desk, stage: Any) -> None:
-    assert desk.call("send-test").status == 0
-    desk.a.stall(stage)
+def test_a_reader_gives_up_on_a_hub_that_falls_silent(terminal: Terminal, stage: Any) -> None:
+    assert terminal.call("send-test").status == 0
+    terminal.a.stall(stage)
     began = time.monotonic()
 
     with pytest.raises(HubUnreachable, match="check the network"):
-        _read_one(HubReader(load_settings(desk.environ).hubs[0], "$Default", answer_s=1.5))
+        _read_one(HubReader(load_settings(terminal.environ).hubs[0], "$Default", answer_s=1.5))
 
     assert time.monotonic() - began < 6
 
 
-def test_a_reader_without_the_listen_right_says_so(desk: Desk) -> None:
-    desk.a.refuse_attach(links=("receive",))
+def test_a_reader_without_the_listen_right_says_so(terminal: Terminal) -> None:
+    terminal.a.refuse_attach(links=("receive",))
 
     with pytest.raises(HubRefused, match="use one with the Listen right"):
-        _read_one(HubReader(load_settings(desk.environ).hubs[0], "$Default"))
+        _read_one(HubReader(load_settings(terminal.environ).hubs[0], "$Default"))
 
 
 def _read_one(reader: HubReader) -> list[Received]:

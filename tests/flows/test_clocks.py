@@ -9,182 +9,197 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.base.instants import parse_time
-from tests.site import START, Clock, Site, bodies, is_ordered, same
+from tests.environments.installation import START, Clock, Installation, bodies, is_ordered, same
 
 HOUR = timedelta(hours=1)
 YEARS = timedelta(days=3_653)
 
 
 @contextmanager
-def host_at(site: Site, away: timedelta) -> Iterator[None]:
+def host_at(installation: Installation, away: timedelta) -> Iterator[None]:
     """Let the host's clock be so far from the true time, in a process of its own."""
-    site.host_clock = Clock(site.clock.now + away)
-    site.restart()
+    installation.host_clock = Clock(installation.clock.now + away)
+    installation.restart()
     yield
-    site.host_clock = site.clock
-    site.restart()
+    installation.host_clock = installation.clock
+    installation.restart()
 
 
-def stored(site: Site) -> dict[str, bytes]:
+def stored(installation: Installation) -> dict[str, bytes]:
     """Give every file of the state's folder but those that say who holds a lock."""
     return {
         str(path): path.read_bytes()
-        for path in (site.folder / "state").rglob("*")
+        for path in (installation.folder / "state").rglob("*")
         if path.is_file() and ".lock" not in path.name
     }
 
 
-def sent(site: Site) -> tuple[int, int]:
-    return len(site.a.received()), len(site.b.received())
+def sent(installation: Installation) -> tuple[int, int]:
+    return len(installation.a.received()), len(installation.b.received())
 
 
-def everything_once(site: Site, start: datetime) -> bool:
-    published = site.published(start)
-    return all(same(bodies(hub.received()), published) and is_ordered(hub) for hub in (site.a, site.b))
+def everything_once(installation: Installation, start: datetime) -> bool:
+    published = installation.published(start)
+    return all(
+        same(bodies(hub.received()), published) and is_ordered(hub)
+        for hub in (installation.a, installation.b)
+    )
 
 
-def earliest_asked(site: Site) -> datetime:
-    return min(parse_time(request.query["from"][0]) for request in site.source.queries())
+def earliest_asked(installation: Installation) -> datetime:
+    return min(parse_time(request.query["from"][0]) for request in installation.source.queries())
 
 
 def test_a_login_with_a_date_of_ten_years_ago_fails_the_run_and_changes_nothing(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    before, at_hubs, queries = stored(site), sent(site), len(site.source.queries())
-    site.restart()
-    site.source.faults.wrong_date(on="login", times=1)
+    before, at_hubs, queries = stored(installation), sent(installation), len(installation.source.queries())
+    installation.restart()
+    installation.source.faults.wrong_date(on="login", times=1)
 
-    report = site.run()
+    report = installation.run()
 
     assert not report.ok
     assert report.failures[0].error.startswith(
         "clocks: this host's says 2026-03-02T12:15:00.000Z and the API's 2016-03-02T"
     )
-    assert (stored(site), sent(site), len(site.source.queries())) == (before, at_hubs, queries)
-    site.restart()
-    assert site.run().ok
-    assert everything_once(site, START - timedelta(days=1))
-    assert earliest_asked(site) >= START - timedelta(days=1)
+    assert (stored(installation), sent(installation), len(installation.source.queries())) == (
+        before,
+        at_hubs,
+        queries,
+    )
+    installation.restart()
+    assert installation.run().ok
+    assert everything_once(installation, START - timedelta(days=1))
+    assert earliest_asked(installation) >= START - timedelta(days=1)
 
 
 @pytest.mark.parametrize("away", [-3 * 24 * HOUR, -20 * 24 * HOUR, 7 * HOUR, YEARS], ids=str)
-def test_a_run_with_the_host_s_clock_wrong_changes_nothing(site: Site, clock: Clock, away: timedelta) -> None:
-    site.run()
+def test_a_run_with_the_host_s_clock_wrong_changes_nothing(
+    installation: Installation, clock: Clock, away: timedelta
+) -> None:
+    installation.run()
     clock.move(minutes=15)
-    before, at_hubs = stored(site), sent(site)
+    before, at_hubs = stored(installation), sent(installation)
 
-    with host_at(site, away):
-        report = site.run()
+    with host_at(installation, away):
+        report = installation.run()
 
     assert not report.ok
     assert report.api_calls == 1
-    assert (stored(site), sent(site)) == (before, at_hubs)
-    assert site.run().ok
-    assert everything_once(site, START - timedelta(days=1))
+    assert (stored(installation), sent(installation)) == (before, at_hubs)
+    assert installation.run().ok
+    assert everything_once(installation, START - timedelta(days=1))
 
 
 def test_the_host_s_clock_is_never_believed_alone_by_a_process_that_kept_its_token(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    before = stored(site)
-    site.host_clock = Clock(clock.now - timedelta(days=3))
+    before = stored(installation)
+    installation.host_clock = Clock(clock.now - timedelta(days=3))
 
-    report = site.run()
+    report = installation.run()
 
     assert "this host's is wrong, for it is from before the last run" in report.failures[0].error
-    assert (stored(site), report.api_calls) == (before, 1)
-    site.host_clock = clock
-    assert site.run().ok
-    assert everything_once(site, START - timedelta(days=1))
+    assert (stored(installation), report.api_calls) == (before, 1)
+    installation.host_clock = clock
+    assert installation.run().ok
+    assert everything_once(installation, START - timedelta(days=1))
 
 
-def test_clocks_that_stay_apart_fail_every_run_until_they_agree(site: Site, clock: Clock) -> None:
-    site.run()
-    before = stored(site)
-    with host_at(site, 30 * 24 * HOUR):
+def test_clocks_that_stay_apart_fail_every_run_until_they_agree(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    before = stored(installation)
+    with host_at(installation, 30 * 24 * HOUR):
         reports = []
         for _ in range(3):
             clock.move(minutes=15)
-            reports.append(site.run())
+            reports.append(installation.run())
         assert [report.ok for report in reports] == [False] * 3
-        assert stored(site) == before
+        assert stored(installation) == before
 
-    assert site.run().ok
-    assert everything_once(site, START - timedelta(days=1))
+    assert installation.run().ok
+    assert everything_once(installation, START - timedelta(days=1))
 
 
-def test_no_clock_brings_what_lies_before_the_first_checkpoint(site: Site, clock: Clock) -> None:
-    site.overrides["start_from"] = timedelta(hours=6)
-    site.run()
+def test_no_clock_brings_what_lies_before_the_first_checkpoint(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.overrides["start_from"] = timedelta(hours=6)
+    installation.run()
     clock.move(minutes=15)
 
     for away in (-5 * HOUR, -10 * HOUR, timedelta(0)):
-        site.restart()
-        site.source.skew = away
-        site.run()
+        installation.restart()
+        installation.source.skew = away
+        installation.run()
         clock.move(minutes=15)
 
-    site.run()
-    assert everything_once(site, START - timedelta(hours=6))
-    assert earliest_asked(site) >= START - timedelta(hours=6)
+    installation.run()
+    assert everything_once(installation, START - timedelta(hours=6))
+    assert earliest_asked(installation) >= START - timedelta(hours=6)
 
 
 @pytest.mark.parametrize("feed", ["people_counter", "hourly_snapshot"])
 def test_a_position_ahead_of_the_clock_stays_and_nothing_is_asked_for_it(
-    site: Site, clock: Clock, feed: str
+    installation: Installation, clock: Clock, feed: str
 ) -> None:
-    site.run(feed)
-    state, queries = site.state(feed), len(site.source.queries())
+    installation.run(feed)
+    state, queries = installation.state(feed), len(installation.source.queries())
     clock.move(hours=-3)
-    site.restart()
+    installation.restart()
 
-    report = site.run(feed)
+    report = installation.run(feed)
 
     assert report.ok
     assert any("is ahead of the clock" in warning for warning in report.warnings)
-    after = site.state(feed)
+    after = installation.state(feed)
     assert {name: found.checkpoints for name, found in after.locations.items()} == {
         name: found.checkpoints for name, found in state.locations.items()
     }
-    assert len(site.source.queries()) == queries
+    assert len(installation.source.queries()) == queries
 
 
-def test_all_positions_ahead_of_the_clock_are_one_warning(site: Site, clock: Clock) -> None:
-    site.run()
+def test_all_positions_ahead_of_the_clock_are_one_warning(installation: Installation, clock: Clock) -> None:
+    installation.run()
     clock.move(hours=-3)
 
-    report = site.run()
+    report = installation.run()
 
     (warning,) = [warning for warning in report.warnings if "ahead of the clock" in warning]
     assert "(9 others too)" in warning
 
 
-def test_a_position_that_time_has_passed_goes_on_where_it_was(site: Site, clock: Clock) -> None:
-    site.run()
+def test_a_position_that_time_has_passed_goes_on_where_it_was(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
     clock.move(hours=-3)
-    site.run()
+    installation.run()
     clock.move(hours=4)
 
-    site.run()
+    installation.run()
 
-    assert everything_once(site, START - timedelta(days=1))
-
-
-def one_answer(site: Site) -> None:
-    site.source.faults.wrong_date(times=1)
+    assert everything_once(installation, START - timedelta(days=1))
 
 
-def an_error_page(site: Site) -> None:
+def one_answer(installation: Installation) -> None:
+    installation.source.faults.wrong_date(times=1)
+
+
+def an_error_page(installation: Installation) -> None:
     date = {"Date": "Tue, 01 Mar 2016 10:00:00 GMT"}
-    site.source.faults.status(503, "<html>", date, times=1)
+    installation.source.faults.status(503, "<html>", date, times=1)
 
 
-def an_answer_of_a_cache(site: Site) -> None:
-    site.source.faults.wrong_date(-9 * 3600, age=9 * 3600)
+def an_answer_of_a_cache(installation: Installation) -> None:
+    installation.source.faults.wrong_date(-9 * 3600, age=9 * 3600)
 
 
 @pytest.mark.parametrize(
@@ -193,71 +208,79 @@ def an_answer_of_a_cache(site: Site) -> None:
     ids=["one answer", "an error page", "answers of a cache, which say how old they are"],
 )
 def test_one_wrong_date_in_mid_run_is_as_if_it_had_not_been(
-    site: Site, clock: Clock, spoil: Callable[[Site], None], warned: bool, more_calls: int
+    installation: Installation,
+    clock: Clock,
+    spoil: Callable[[Installation], None],
+    warned: bool,
+    more_calls: int,
 ) -> None:
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    quiet = site.run()
+    quiet = installation.run()
     clock.move(minutes=15)
-    spoil(site)
+    spoil(installation)
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok
     assert report.api_calls == quiet.api_calls + more_calls
     assert any("was left out" in warning for warning in report.warnings) == warned
     assert report.until == clock.now
-    assert everything_once(site, START - timedelta(days=1))
+    assert everything_once(installation, START - timedelta(days=1))
 
 
 def test_a_second_wrong_date_in_a_row_opens_no_more_slices_and_fails_the_run(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.overrides["concurrency"] = 1
-    site.run()
+    installation.overrides["concurrency"] = 1
+    installation.run()
     clock.move(minutes=15)
-    queries = len(site.source.queries())
-    site.source.faults.wrong_date(times=2)
+    queries = len(installation.source.queries())
+    installation.source.faults.wrong_date(times=2)
 
-    report = site.run()
+    report = installation.run()
 
     assert not report.ok
     assert report.failures[0].error.startswith("in mid-run, clocks: this host's says ")
-    assert len(site.source.queries()) - queries == 2
+    assert len(installation.source.queries()) - queries == 2
     assert report.left == 3
-    site.source.faults.clear()
-    assert site.run().ok
-    assert everything_once(site, START - timedelta(days=1))
+    installation.source.faults.clear()
+    assert installation.run().ok
+    assert everything_once(installation, START - timedelta(days=1))
 
 
-def test_every_answer_of_a_run_with_a_wrong_date_fails_it(site: Site, clock: Clock) -> None:
-    site.run()
+def test_every_answer_of_a_run_with_a_wrong_date_fails_it(installation: Installation, clock: Clock) -> None:
+    installation.run()
     clock.move(minutes=15)
-    before = stored(site)
-    site.source.faults.wrong_date(on="any")
+    before = stored(installation)
+    installation.source.faults.wrong_date(on="any")
 
-    report = site.run()
+    report = installation.run()
 
-    assert (report.ok, stored(site)) == (False, before)
+    assert (report.ok, stored(installation)) == (False, before)
 
 
-def test_an_api_that_never_tells_its_time_leaves_the_host_s_clock_with_a_warning(site: Site) -> None:
-    site.source.faults.no_date(on="any")
+def test_an_api_that_never_tells_its_time_leaves_the_host_s_clock_with_a_warning(
+    installation: Installation,
+) -> None:
+    installation.source.faults.no_date(on="any")
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok
     assert [warning for warning in report.warnings if "no answer of the API told its time" in warning] != []
-    assert everything_once(site, START - timedelta(days=1))
+    assert everything_once(installation, START - timedelta(days=1))
 
 
-def test_a_run_that_fails_for_its_clock_leaves_the_history_of_runs_alone(site: Site, clock: Clock) -> None:
+def test_a_run_that_fails_for_its_clock_leaves_the_history_of_runs_alone(
+    installation: Installation, clock: Clock
+) -> None:
     for _ in range(3):
-        site.run()
+        installation.run()
         clock.move(hours=20)
 
-    with host_at(site, YEARS):
-        site.run()
+    with host_at(installation, YEARS):
+        installation.run()
 
-    history = list(site.wiring().store.history("peoplecounterstate", START - YEARS))  # type: ignore[attr-defined]
+    history = list(installation.wiring().store.history("peoplecounterstate", START - YEARS))  # type: ignore[attr-defined]
     assert [report["ok"] for report in history] == [True] * 3

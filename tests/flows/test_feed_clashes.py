@@ -13,7 +13,7 @@ from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended
-from tests.desk import Desk
+from tests.environments.terminal import Terminal
 
 ENTRY = """
   door_counter:
@@ -32,22 +32,22 @@ FEED = PeopleCounterFeed(title="door counter", rec_type="io.example.doors")
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("tree")
     shutil.copytree(APP_ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "app" / "feeds" / "door_counter.py").write_text(MODULE)
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        desk = Desk(source, hubs, folder)
+        terminal = Terminal(source, hubs, folder)
         config = folder / "config.yaml"
         config.write_text(config.read_text().replace("\nevent_hubs:", ENTRY, 1))
-        yield desk
+        yield terminal
 
 
-def call(desk: Desk, *words: str) -> Ended:
+def call(terminal: Terminal, *words: str) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "app", *words],
-        cwd=desk.folder,
-        env=desk.environ,
+        cwd=terminal.folder,
+        env=terminal.environ,
         capture_output=True,
         text=True,
         check=False,
@@ -77,18 +77,18 @@ def call(desk: Desk, *words: str) -> Ended:
     ],
     ids=" ".join,
 )
-def test_every_command_is_refused_naming_both_feeds(desk: Desk, words: tuple[str, ...]) -> None:
-    ended = call(desk, *words)
+def test_every_command_is_refused_naming_both_feeds(terminal: Terminal, words: tuple[str, ...]) -> None:
+    ended = call(terminal, *words)
 
     assert ended.status == 2, ended.err
     assert "feeds.people_counter and feeds.door_counter: both have the state name" in ended.err
-    assert not (desk.folder / "state").exists()
-    assert desk.source.requests == []
-    assert desk.a.received() == []
+    assert not (terminal.folder / "state").exists()
+    assert terminal.source.requests == []
+    assert terminal.a.received() == []
 
 
 @pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("state", "show", "-h")], ids=" ".join)
-def test_help_is_given_all_the_same(desk: Desk, words: tuple[str, ...]) -> None:
-    ended = call(desk, *words)
+def test_help_is_given_all_the_same(terminal: Terminal, words: tuple[str, ...]) -> None:
+    ended = call(terminal, *words)
 
     assert (ended.status, "Usage: " in ended.out) == (0, True)

@@ -10,96 +10,102 @@ from pathlib import Path
 import pytest
 
 from emulators.microshare_http import Request
-from tests.site import START, Clock, Site, bodies, is_ordered, same
+from tests.environments.installation import START, Clock, Installation, bodies, is_ordered, same
 
 DAY = timedelta(hours=24)
 
 
-def test_everything_the_source_shows_is_at_both_hubs_once_and_in_order(site: Site) -> None:
-    report = site.run()
+def test_everything_the_source_shows_is_at_both_hubs_once_and_in_order(installation: Installation) -> None:
+    report = installation.run()
 
-    expected = site.published(START - DAY)
+    expected = installation.published(START - DAY)
     assert report.ok, report.failures
     assert len(expected) > 1000
-    assert same(bodies(site.a.received()), expected)
-    assert same(bodies(site.b.received()), expected)
-    assert is_ordered(site.a)
-    assert is_ordered(site.b)
-    assert report.as_json()["hubs"][site.key("a")]["readings"] == len(expected)
+    assert same(bodies(installation.a.received()), expected)
+    assert same(bodies(installation.b.received()), expected)
+    assert is_ordered(installation.a)
+    assert is_ordered(installation.b)
+    assert report.as_json()["hubs"][installation.key("a")]["readings"] == len(expected)
 
 
-def test_a_second_run_sends_nothing_again(site: Site) -> None:
-    site.run()
-    sent = len(site.a.received())
+def test_a_second_run_sends_nothing_again(installation: Installation) -> None:
+    installation.run()
+    sent = len(installation.a.received())
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok
-    assert len(site.a.received()) == sent
-    assert report.hubs[site.key("a")].events == 0
-    assert report.hubs[site.key("a")].duplicates > 0
+    assert len(installation.a.received()) == sent
+    assert report.hubs[installation.key("a")].events == 0
+    assert report.hubs[installation.key("a")].duplicates > 0
 
 
-def test_the_source_is_read_over_several_pages(site: Site) -> None:
-    site.source.faults.small_pages(1)
+def test_the_source_is_read_over_several_pages(installation: Installation) -> None:
+    installation.source.faults.small_pages(1)
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok, report.failures
-    assert site.source.faults.fired["small_pages"] > 0
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert installation.source.faults.fired["small_pages"] > 0
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
 
 
 @pytest.mark.parametrize("name", ["Tour Été", "Mill & Lane", "Quay+One", "50% Annex"])
-def test_names_that_are_hostile_to_urls_arrive_as_they_are(site: Site, name: str) -> None:
-    site.run()
+def test_names_that_are_hostile_to_urls_arrive_as_they_are(installation: Installation, name: str) -> None:
+    installation.run()
 
-    arrived = [event for event in site.b.received() if event.properties["location"] == name]
-    shown = [tags for building, tags, _, _ in site.shown(START - DAY) if building == name]
+    arrived = [event for event in installation.b.received() if event.properties["location"] == name]
+    shown = [tags for building, tags, _, _ in installation.shown(START - DAY) if building == name]
     assert len(shown) > 300
     assert len(arrived) == len(shown)
     assert {event.partition_key for event in arrived} == {name}
 
 
-def test_more_than_the_view_gives_in_one_answer_is_asked_in_parts(site: Site, clock: Clock) -> None:
-    building = site.estate.listed(clock.now)[0].name
+def test_more_than_the_view_gives_in_one_answer_is_asked_in_parts(
+    installation: Installation, clock: Clock
+) -> None:
+    building = installation.estate.listed(clock.now)[0].name
     burst = [START - timedelta(hours=3) + timedelta(seconds=n) for n in range(2500)]
     for instant in burst:
-        site.estate.add_people(building, None, instant)
+        installation.estate.add_people(building, None, instant)
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok, report.failures
-    assert same(bodies(site.a.received()), site.published(START - DAY))
-    assert is_ordered(site.a)
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
+    assert is_ordered(installation.a)
 
 
-def test_a_reading_published_fifty_minutes_late_arrives_once(site: Site, clock: Clock) -> None:
-    building = site.estate.listed(clock.now)[0].name
-    late = site.estate.add_people(
+def test_a_reading_published_fifty_minutes_late_arrives_once(
+    installation: Installation, clock: Clock
+) -> None:
+    building = installation.estate.listed(clock.now)[0].name
+    late = installation.estate.add_people(
         building, None, START - timedelta(minutes=5), visible_from=START + timedelta(minutes=45)
     )
     for _ in range(5):
-        site.run()
+        installation.run()
         clock.move(minutes=15)
-    site.run()
+    installation.run()
 
-    records = [body["record"] for body in bodies(site.a.received())]
+    records = [body["record"] for body in bodies(installation.a.received())]
     assert records.count(late["record"]) == 1
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
 
 
-def test_a_correction_arrives_as_a_new_event_of_the_same_reading(site: Site, clock: Clock) -> None:
-    building = site.estate.listed(clock.now)[0]
+def test_a_correction_arrives_as_a_new_event_of_the_same_reading(
+    installation: Installation, clock: Clock
+) -> None:
+    building = installation.estate.listed(clock.now)[0]
     instant = START - timedelta(minutes=10)
-    entry = site.estate.add_people(building.name, None, instant)
-    site.run()
+    entry = installation.estate.add_people(building.name, None, instant)
+    installation.run()
     clock.move(minutes=15)
-    site.estate.correct(building.name, building.groups[0], instant, at=clock.now, change={"in": 99})
+    installation.estate.correct(building.name, building.groups[0], instant, at=clock.now, change={"in": 99})
 
-    site.run()
+    installation.run()
 
-    versions = [event for event in site.a.received() if entry["record"].encode() in event.body]
+    versions = [event for event in installation.a.received() if entry["record"].encode() in event.body]
     assert [json.loads(event.body)["change"]["in"] for event in versions] == [1, 99]
     ids = [str(event.message_id) for event in versions]
     assert ids[0][:8] == ids[1][:8]
@@ -107,132 +113,136 @@ def test_a_correction_arrives_as_a_new_event_of_the_same_reading(site: Site, clo
 
 
 def test_a_source_that_is_silent_for_five_hours_and_then_publishes_all_loses_nothing(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.run()
-    for building in site.estate.listed(clock.now):
-        site.estate.silence(building.name, clock.now, START + timedelta(hours=5))
+    installation.run()
+    for building in installation.estate.listed(clock.now):
+        installation.estate.silence(building.name, clock.now, START + timedelta(hours=5))
     for _ in range(22):
         clock.move(minutes=15)
-        assert site.run().ok
+        assert installation.run().ok
 
-    assert same(bodies(site.a.received()), site.published(START - DAY))
-    assert same(bodies(site.b.received()), site.published(START - DAY))
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
+    assert same(bodies(installation.b.received()), installation.published(START - DAY))
 
 
 def test_a_source_that_speaks_again_between_two_questions_of_a_run_loses_nothing(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.run()
-    for building in site.estate.listed(clock.now):
-        site.estate.silence(building.name, clock.now, START + timedelta(hours=6, minutes=5))
+    installation.run()
+    for building in installation.estate.listed(clock.now):
+        installation.estate.silence(building.name, clock.now, START + timedelta(hours=6, minutes=5))
     clock.move(hours=6)
     # Six questions to each of five locations: all are at the third hour or so.
-    site.overrides["slice_length"] = timedelta(hours=1)
+    installation.overrides["slice_length"] = timedelta(hours=1)
     requests = itertools.count()
 
     def speak_again(_: Request) -> None:
         if next(requests) == 16:
             clock.move(minutes=10)
 
-    site.source.intercept = speak_again
-    assert site.run().ok
-    site.source.intercept = None
+    installation.source.intercept = speak_again
+    assert installation.run().ok
+    installation.source.intercept = None
     clock.move(minutes=15)
 
-    assert site.run().ok
+    assert installation.run().ok
     assert next(requests) > 16
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
 
 
-def test_a_hub_that_was_down_when_a_silent_source_spoke_again_loses_nothing(site: Site, clock: Clock) -> None:
-    site.run()
-    for building in site.estate.listed(clock.now):
-        site.estate.silence(building.name, clock.now, START + timedelta(hours=5))
+def test_a_hub_that_was_down_when_a_silent_source_spoke_again_loses_nothing(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    for building in installation.estate.listed(clock.now):
+        installation.estate.silence(building.name, clock.now, START + timedelta(hours=5))
     clock.move(hours=4, minutes=55)
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    site.b.refuse_attach()
-    assert not site.run().ok
-    site.b.clear_faults()
+    installation.b.refuse_attach()
+    assert not installation.run().ok
+    installation.b.clear_faults()
     clock.move(minutes=15)
 
-    assert site.run().ok
-    assert same(bodies(site.b.received()), site.published(START - DAY))
+    assert installation.run().ok
+    assert same(bodies(installation.b.received()), installation.published(START - DAY))
 
 
-def test_a_host_clock_hours_ahead_loses_nothing(site: Site, clock: Clock) -> None:
-    site.run()
+def test_a_host_clock_hours_ahead_loses_nothing(installation: Installation, clock: Clock) -> None:
+    installation.run()
     clock.move(minutes=15)
-    site.host_clock = Clock(clock.now + timedelta(hours=5))
-    site.restart()
+    installation.host_clock = Clock(clock.now + timedelta(hours=5))
+    installation.restart()
 
-    report = site.run()
+    report = installation.run()
 
     assert any("ahead of the API's" in warning for warning in report.warnings)
-    site.host_clock = clock
-    site.restart()
+    installation.host_clock = clock
+    installation.restart()
     clock.move(minutes=15)
-    assert site.run().ok
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert installation.run().ok
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
 
 
-def test_each_location_costs_one_query_a_run_and_each_hub_one_connection(site: Site, clock: Clock) -> None:
-    site.run()
+def test_each_location_costs_one_query_a_run_and_each_hub_one_connection(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
     clock.move(minutes=15)
-    queries, connections = len(site.source.queries()), site.a.connections
+    queries, connections = len(installation.source.queries()), installation.a.connections
 
-    report = site.run()
+    report = installation.run()
 
     assert report.locations == 5
-    assert len(site.source.queries()) - queries == 5
-    assert site.a.connections - connections == 1
+    assert len(installation.source.queries()) - queries == 5
+    assert installation.a.connections - connections == 1
     # And one small question for the API's clock, since the process kept its token.
     assert report.api_calls == 6
 
 
-def test_discovery_is_asked_again_after_an_hour(site: Site, clock: Clock) -> None:
+def test_discovery_is_asked_again_after_an_hour(installation: Installation, clock: Clock) -> None:
     def asked() -> int:
-        devices = [request for request in site.source.requests if request.path.startswith("/device/")]
+        devices = [request for request in installation.source.requests if request.path.startswith("/device/")]
         return sum(request.query["details"] == ["true"] for request in devices)
 
-    site.run()
+    installation.run()
     first = asked()
     clock.move(minutes=59)
-    site.run()
+    installation.run()
     within = asked() - first
     clock.move(minutes=1)
-    site.run()
+    installation.run()
 
     assert (within, asked() - first) == (0, first)
 
 
-def test_hubs_have_the_same_message_ids(site: Site) -> None:
-    site.run()
+def test_hubs_have_the_same_message_ids(installation: Installation) -> None:
+    installation.run()
 
-    ids = {event.message_id for event in site.a.received()}
-    assert ids == {event.message_id for event in site.b.received()}
-    assert len(ids) == len(site.a.received())
+    ids = {event.message_id for event in installation.a.received()}
+    assert ids == {event.message_id for event in installation.b.received()}
+    assert len(ids) == len(installation.a.received())
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(site: Site, tmp_path: Path) -> None:
-    report = site.run(dry_run=True)
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(installation: Installation, tmp_path: Path) -> None:
+    report = installation.run(dry_run=True)
 
-    assert report.hubs[site.key("a")].readings == len(site.published(START - DAY))
-    assert site.a.received() == []
-    assert site.a.connections == 0
+    assert report.hubs[installation.key("a")].readings == len(installation.published(START - DAY))
+    assert installation.a.received() == []
+    assert installation.a.connections == 0
     assert not (tmp_path / "state").exists()
 
 
 def test_the_log_confirms_what_each_hub_took_and_ends_with_one_line_a_run(
-    site: Site, caplog: pytest.LogCaptureFixture
+    installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="forwarder")
 
-    site.run()
+    installation.run()
 
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "forwarder"]
-    published = len(site.published(START - DAY))
+    published = len(installation.published(START - DAY))
     assert [line["event"] for line in lines] == [
         "run.started",
         "hub.delivered",
@@ -240,7 +250,7 @@ def test_the_log_confirms_what_each_hub_took_and_ends_with_one_line_a_run(
         "run.finished",
     ]
     assert {(line["hub"], line["readings"]) for line in lines if line["event"] == "hub.delivered"} == {
-        (site.key("a"), published),
-        (site.key("b"), published),
+        (installation.key("a"), published),
+        (installation.key("b"), published),
     }
-    assert lines[-1]["hubs"][site.key("a")]["readings"] == published
+    assert lines[-1]["hubs"][installation.key("a")]["readings"] == published

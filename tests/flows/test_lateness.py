@@ -12,7 +12,7 @@ from app.run.report import Report
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.site import START, Clock, Site, bodies, same
+from tests.environments.installation import START, Clock, Installation, bodies, same
 
 DAY = timedelta(hours=24)
 MINUTES = timedelta(minutes=7)
@@ -30,22 +30,22 @@ def estate() -> Estate:
 
 
 @pytest.fixture
-def generated(tmp_path: Path, clock: Clock) -> Iterator[Site]:
-    """A site whose estate makes readings by itself."""
+def generated(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
+    """An installation whose estate makes readings by itself."""
     with MicroshareEmulator(Estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Site(source, hubs, clock, tmp_path)
+        yield Installation(source, hubs, clock, tmp_path)
 
 
 def test_a_steady_run_tells_how_long_after_their_times_readings_were_first_seen(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    site.estate.add_people(NAME, None, START - timedelta(minutes=30))
-    site.run()
+    installation.estate.add_people(NAME, None, START - timedelta(minutes=30))
+    installation.run()
     for minutes in (1, 2, 3, 12):
-        site.estate.add_people(NAME, None, START + timedelta(minutes=minutes))
+        installation.estate.add_people(NAME, None, START + timedelta(minutes=minutes))
     clock.move(minutes=15)
 
-    first, second = site.run(), site.run()
+    first, second = installation.run(), installation.run()
 
     assert first.as_json()["lateness"] == {
         "readings": 4,
@@ -58,14 +58,16 @@ def test_a_steady_run_tells_how_long_after_their_times_readings_were_first_seen(
     assert about_look_back(first, second) == []
 
 
-def test_a_reading_that_the_look_back_hardly_reaches_is_warned_of(site: Site, clock: Clock) -> None:
+def test_a_reading_that_the_look_back_hardly_reaches_is_warned_of(
+    installation: Installation, clock: Clock
+) -> None:
     for minutes in (5, 40):
-        site.estate.add_people(NAME, None, START - timedelta(minutes=minutes))
-    site.estate.add_people(NAME, None, START - timedelta(minutes=52), visible_from=START + MINUTES)
-    site.run()
+        installation.estate.add_people(NAME, None, START - timedelta(minutes=minutes))
+    installation.estate.add_people(NAME, None, START - timedelta(minutes=52), visible_from=START + MINUTES)
+    installation.run()
     clock.move(minutes=15)
 
-    report = site.run()
+    report = installation.run()
 
     said = (
         "Mill & Lane: 1 reading came so late that the look-back (1h) all but ended before; later ones are "
@@ -74,88 +76,92 @@ def test_a_reading_that_the_look_back_hardly_reaches_is_warned_of(site: Site, cl
     assert about_look_back(report) == [said]
 
 
-def test_a_reading_that_is_late_within_reason_is_not_warned_of(site: Site, clock: Clock) -> None:
-    site.estate.add_people(NAME, None, START - timedelta(minutes=5))
-    site.estate.add_people(NAME, None, START - timedelta(minutes=40), visible_from=START + MINUTES)
-    site.run()
+def test_a_reading_that_is_late_within_reason_is_not_warned_of(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.estate.add_people(NAME, None, START - timedelta(minutes=5))
+    installation.estate.add_people(NAME, None, START - timedelta(minutes=40), visible_from=START + MINUTES)
+    installation.run()
     clock.move(minutes=15)
 
-    report = site.run()
+    report = installation.run()
 
     assert report.as_json()["lateness"]["max_s"] == 55 * 60
     assert about_look_back(report) == []
 
 
-def test_a_correction_is_no_first_sight(site: Site, clock: Clock) -> None:
+def test_a_correction_is_no_first_sight(installation: Installation, clock: Clock) -> None:
     instant = START - timedelta(minutes=50)
-    building = next(found for found in site.estate.listed(clock.now) if found.name == NAME)
-    site.estate.add_people(NAME, None, START - timedelta(minutes=5))
-    site.estate.add_people(NAME, None, instant)
-    site.run()
+    building = next(found for found in installation.estate.listed(clock.now) if found.name == NAME)
+    installation.estate.add_people(NAME, None, START - timedelta(minutes=5))
+    installation.estate.add_people(NAME, None, instant)
+    installation.run()
     clock.move(minutes=15)
-    site.estate.correct(NAME, building.groups[0], instant, at=clock.now, change={"in": 99})
+    installation.estate.correct(NAME, building.groups[0], instant, at=clock.now, change={"in": 99})
 
-    report = site.run()
+    report = installation.run()
 
-    assert report.hubs[site.key("a")].readings == 1
+    assert report.hubs[installation.key("a")].readings == 1
     assert report.lateness is None
     assert about_look_back(report) == []
 
 
-def plant_every_quarter(site: Site, hours: float) -> None:
+def plant_every_quarter(installation: Installation, hours: float) -> None:
     for quarter in range(-4 * 30, int(hours * 4) + 1):
-        site.estate.add_people(NAME, None, START + timedelta(minutes=15 * quarter - 3))
+        installation.estate.add_people(NAME, None, START + timedelta(minutes=15 * quarter - 3))
 
 
-def test_a_first_run_measures_nothing(site: Site) -> None:
-    plant_every_quarter(site, 0)
+def test_a_first_run_measures_nothing(installation: Installation) -> None:
+    plant_every_quarter(installation, 0)
 
-    report = site.run()
+    report = installation.run()
 
-    assert report.hubs[site.key("a")].readings > 90
+    assert report.hubs[installation.key("a")].readings > 90
     assert report.lateness is None
     assert about_look_back(report) == []
 
 
-def test_a_catch_up_measures_nothing(site: Site, clock: Clock) -> None:
-    plant_every_quarter(site, 30)
-    site.run()
+def test_a_catch_up_measures_nothing(installation: Installation, clock: Clock) -> None:
+    plant_every_quarter(installation, 30)
+    installation.run()
     clock.move(hours=30)
 
-    report = site.run()
+    report = installation.run()
 
-    assert report.hubs[site.key("a")].readings == 120
+    assert report.hubs[installation.key("a")].readings == 120
     assert report.lateness is None
     assert about_look_back(report) == []
 
 
 def test_a_source_that_was_silent_and_then_published_all_at_once_is_no_reason_for_a_longer_look_back(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    plant_every_quarter(site, 6)
-    site.run()
-    site.estate.silence(NAME, START, START + timedelta(hours=5))
+    plant_every_quarter(installation, 6)
+    installation.run()
+    installation.estate.silence(NAME, START, START + timedelta(hours=5))
     reports = []
     for _ in range(22):
         clock.move(minutes=15)
-        reports.append(site.run())
+        reports.append(installation.run())
 
     assert about_look_back(*reports) == []
     assert max(report.lateness.max_s for report in reports if report.lateness) > 4 * 3600
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
 
 
-def test_a_hub_that_was_down_is_no_reason_for_a_longer_look_back(site: Site, clock: Clock) -> None:
-    plant_every_quarter(site, 3)
-    site.run()
-    site.b.refuse_attach()
+def test_a_hub_that_was_down_is_no_reason_for_a_longer_look_back(
+    installation: Installation, clock: Clock
+) -> None:
+    plant_every_quarter(installation, 3)
+    installation.run()
+    installation.b.refuse_attach()
     reports = []
     for _ in range(5):
         clock.move(minutes=15)
-        reports.append(site.run())
-    site.b.clear_faults()
+        reports.append(installation.run())
+    installation.b.clear_faults()
     clock.move(minutes=15)
-    reports.append(site.run())
+    reports.append(installation.run())
 
     assert reports[-1].ok
     assert [report.lateness and report.lateness.readings for report in reports] == [1] * 6
@@ -163,7 +169,7 @@ def test_a_hub_that_was_down_is_no_reason_for_a_longer_look_back(site: Site, clo
 
 
 def test_snapshots_that_come_as_late_as_ever_are_within_their_look_back(
-    generated: Site, clock: Clock
+    generated: Installation, clock: Clock
 ) -> None:
     generated.run("hourly_snapshot")
     reports = []
@@ -176,22 +182,22 @@ def test_snapshots_that_come_as_late_as_ever_are_within_their_look_back(
 
 
 def test_hubs_that_were_both_down_when_a_silent_source_spoke_again_are_no_reason(
-    site: Site, clock: Clock
+    installation: Installation, clock: Clock
 ) -> None:
-    plant_every_quarter(site, 6)
-    site.run()
-    site.estate.silence(NAME, START, START + timedelta(hours=5))
+    plant_every_quarter(installation, 6)
+    installation.run()
+    installation.estate.silence(NAME, START, START + timedelta(hours=5))
     clock.move(hours=4, minutes=50)
-    reports = [site.run()]
-    for hub in (site.a, site.b):
+    reports = [installation.run()]
+    for hub in (installation.a, installation.b):
         hub.reject("com.microsoft:argument-error")
     clock.move(minutes=15)
-    reports.append(site.run())
-    for hub in (site.a, site.b):
+    reports.append(installation.run())
+    for hub in (installation.a, installation.b):
         hub.clear_faults()
     clock.move(minutes=15)
-    reports.append(site.run())
+    reports.append(installation.run())
 
     assert [report.ok for report in reports] == [True, False, True]
     assert about_look_back(*reports) == []
-    assert same(bodies(site.b.received()), site.published(START - DAY))
+    assert same(bodies(installation.b.received()), installation.published(START - DAY))

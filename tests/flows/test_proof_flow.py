@@ -11,7 +11,7 @@ import pytest
 from app.base.instants import format_time, parse_time
 from app.run.report import Report
 from emulators.estate import Building, Estate
-from tests.site import START, Clock, Site
+from tests.environments.installation import START, Clock, Installation
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -26,13 +26,13 @@ def estate() -> Estate:
 
 
 def runs(
-    site: Site, clock: Clock, *, hours: float, step: float, feed: str = "people_counter"
+    installation: Installation, clock: Clock, *, hours: float, step: float, feed: str = "people_counter"
 ) -> list[Report]:
     """Run again and again, `step` hours apart."""
     reports = []
     for _ in range(round(hours / step)):
         clock.move(hours=step)
-        reports.append(site.run(feed))
+        reports.append(installation.run(feed))
     return reports
 
 
@@ -44,63 +44,73 @@ def compared(reports: Sequence[Report]) -> list[dict[str, Any]]:
     return [found for report in reports if (found := report.as_json()["compared"])]
 
 
-def test_what_was_published_after_the_look_back_is_a_gap_told_once(site: Site, clock: Clock) -> None:
+def test_what_was_published_after_the_look_back_is_a_gap_told_once(
+    installation: Installation, clock: Clock
+) -> None:
     late = START + 2 * HOUR + 20 * MINUTE
-    site.estate.add_people(NAME, DOOR, late, visible_from=START + 9 * HOUR)
-    site.run()
+    installation.estate.add_people(NAME, DOOR, late, visible_from=START + 9 * HOUR)
+    installation.run()
 
-    reports = runs(site, clock, hours=84, step=6)
+    reports = runs(installation, clock, hours=84, step=6)
 
     hour = START + 2 * HOUR
     gap = {"location": NAME, "from": format_time(hour), "to": format_time(hour + HOUR), "cause": "missed"}
     assert [{key: found[key] for key in gap} for found in told(reports, "gaps")] == [gap]
-    assert [found.window.start for found in site.state().locations[NAME].gaps] == [hour]
+    assert [found.window.start for found in installation.state().locations[NAME].gaps] == [hour]
     assert sum(found["differ"] for found in compared(reports)) == 1
     assert all(report.ok for report in reports)
 
 
 @pytest.mark.parametrize("feed", ["people_counter", "hourly_snapshot"])
-def test_where_everything_was_delivered_no_hour_differs(site: Site, clock: Clock, feed: str) -> None:
-    site.estate.correct(NAME, DOOR, _some_time(site), at=START + 10 * MINUTE, change={"in": 99})
-    site.run(feed)
+def test_where_everything_was_delivered_no_hour_differs(
+    installation: Installation, clock: Clock, feed: str
+) -> None:
+    installation.estate.correct(
+        NAME, DOOR, _some_time(installation), at=START + 10 * MINUTE, change={"in": 99}
+    )
+    installation.run(feed)
 
-    reports = runs(site, clock, hours=60, step=6, feed=feed)
+    reports = runs(installation, clock, hours=60, step=6, feed=feed)
 
     found = compared(reports)
-    assert {locations["locations"] for locations in found} == {len(site.state(feed).locations)}
+    assert {locations["locations"] for locations in found} == {len(installation.state(feed).locations)}
     assert [hours["differ"] for hours in found] == [0] * len(found)
-    assert sum(hours["hours"] for hours in found) >= 2 * 24 * len(site.state(feed).locations)
+    assert sum(hours["hours"] for hours in found) >= 2 * 24 * len(installation.state(feed).locations)
     assert told(reports, "gaps") == []
 
 
-def _some_time(site: Site) -> datetime:
-    shown = site.estate.expected_people(START - HOUR, START, START)
+def _some_time(installation: Installation) -> datetime:
+    shown = installation.estate.expected_people(START - HOUR, START, START)
     return next(parse_time(str(time)) for name, tags, time, _ in shown if (name, tags) == (NAME, DOOR))
 
 
-def test_a_content_that_changes_within_the_look_back_is_told_with_both_ids(site: Site, clock: Clock) -> None:
-    time = _some_time(site)
-    site.run()
-    before = {event.message_id for event in site.a.received()}
-    site.estate.correct(NAME, DOOR, time, at=START + 10 * MINUTE, change={"in": 99})
+def test_a_content_that_changes_within_the_look_back_is_told_with_both_ids(
+    installation: Installation, clock: Clock
+) -> None:
+    time = _some_time(installation)
+    installation.run()
+    before = {event.message_id for event in installation.a.received()}
+    installation.estate.correct(NAME, DOOR, time, at=START + 10 * MINUTE, change={"in": 99})
     clock.move(minutes=15)
 
-    report = site.run()
+    report = installation.run()
 
     (changed,) = told([report], "changed")
     ((old, new),) = changed["ids"]
     assert (changed["location"], changed["readings"]) == (NAME, 1)
     assert old in before
-    assert new in {event.message_id for event in site.a.received()} - before
+    assert new in {event.message_id for event in installation.a.received()} - before
     assert (old[:8], old != new) == (new[:8], True)
 
 
-def test_a_content_that_changes_later_is_told_by_its_hour_and_is_no_gap(site: Site, clock: Clock) -> None:
-    time = _some_time(site)
-    site.estate.correct(NAME, DOOR, time, at=START + 10 * HOUR, change={"in": 99})
-    site.run()
+def test_a_content_that_changes_later_is_told_by_its_hour_and_is_no_gap(
+    installation: Installation, clock: Clock
+) -> None:
+    time = _some_time(installation)
+    installation.estate.correct(NAME, DOOR, time, at=START + 10 * HOUR, change={"in": 99})
+    installation.run()
 
-    reports = runs(site, clock, hours=54, step=6)
+    reports = runs(installation, clock, hours=54, step=6)
 
     hour = time.replace(minute=0, second=0, microsecond=0)
     assert told(reports, "changed") == [
@@ -109,13 +119,13 @@ def test_a_content_that_changes_later_is_told_by_its_hour_and_is_no_gap(site: Si
     assert told(reports, "gaps") == []
 
 
-def test_a_stale_answer_is_asked_for_again(site: Site, clock: Clock) -> None:
+def test_a_stale_answer_is_asked_for_again(installation: Installation, clock: Clock) -> None:
     clock.move(minutes=45)
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    site.estate.hide(NAME, START + 5 * MINUTE, START + 20 * MINUTE)
+    installation.estate.hide(NAME, START + 5 * MINUTE, START + 20 * MINUTE)
 
-    report = site.run()
+    report = installation.run()
 
     assert [text for text in report.warnings if "did not come back" in text and NAME in text] != []
     assert report.ok
@@ -125,95 +135,101 @@ def drift(reports: Sequence[Report]) -> list[tuple[str, str | None]]:
     return [(found["kind"], found["location"]) for found in told(reports, "drift")]
 
 
-def test_a_renamed_building_is_told_once_and_its_move_is_proposed(site: Site, clock: Clock) -> None:
-    site.run()
-    site.estate.rename(NAME, "Mill House", at=START + 30 * MINUTE)
+def test_a_renamed_building_is_told_once_and_its_move_is_proposed(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    installation.estate.rename(NAME, "Mill House", at=START + 30 * MINUTE)
 
-    reports = runs(site, clock, hours=4, step=2)
+    reports = runs(installation, clock, hours=4, step=2)
 
     assert drift(reports) == [("renamed", "Mill House")]
     text = told(reports, "drift")[0]["text"]
     assert "`state move people-counter --from 'Mill & Lane' --to 'Mill House'`" in text
-    assert [found.kind for found in site.state().drift] == ["renamed"]
+    assert [found.kind for found in installation.state().drift] == ["renamed"]
 
 
-def test_buildings_that_come_and_go_are_told_once(site: Site, clock: Clock) -> None:
-    site.run()
-    site.estate.remove(NAME, at=START + 30 * MINUTE)
-    site.estate.add(Building("Quay"), since=START)
+def test_buildings_that_come_and_go_are_told_once(installation: Installation, clock: Clock) -> None:
+    installation.run()
+    installation.estate.remove(NAME, at=START + 30 * MINUTE)
+    installation.estate.add(Building("Quay"), since=START)
 
-    reports = runs(site, clock, hours=6, step=2)
+    reports = runs(installation, clock, hours=6, step=2)
 
     assert sorted(drift(reports)) == [("gone", NAME), ("new", "Quay")]
 
 
-def test_a_sensor_that_falls_silent_is_told_once_and_when_it_speaks_again(site: Site, clock: Clock) -> None:
-    site.estate.silence(NAME, START, START + 8 * HOUR, tags=DOOR)
-    site.run()
+def test_a_sensor_that_falls_silent_is_told_once_and_when_it_speaks_again(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.estate.silence(NAME, START, START + 8 * HOUR, tags=DOOR)
+    installation.run()
 
-    reports = runs(site, clock, hours=12, step=1)
+    reports = runs(installation, clock, hours=12, step=1)
 
     assert drift(reports) == [("silent", NAME), ("speaks again", NAME)]
     silent = told(reports, "drift")[0]
     assert silent["sensor"] == list(DOOR)
-    assert site.state().drift == ()
+    assert installation.state().drift == ()
 
 
-def test_a_building_that_falls_silent_is_told_as_one(site: Site, clock: Clock) -> None:
-    site.estate.silence(NAME, START)
-    site.run()
+def test_a_building_that_falls_silent_is_told_as_one(installation: Installation, clock: Clock) -> None:
+    installation.estate.silence(NAME, START)
+    installation.run()
 
-    reports = runs(site, clock, hours=6, step=1)
+    reports = runs(installation, clock, hours=6, step=1)
 
     assert drift(reports) == [("silent", NAME)]
     assert told(reports, "drift")[0]["sensor"] == []
-    assert [(found.kind, found.location) for found in site.state().drift] == [("silent", NAME)]
+    assert [(found.kind, found.location) for found in installation.state().drift] == [("silent", NAME)]
 
 
-def test_a_building_that_cannot_be_asked_for_is_not_called_silent(site: Site, clock: Clock) -> None:
-    site.run()
-    site.estate.silence(NAME, START)
-    site.source.faults.status(403, on="query", location=NAME)
+def test_a_building_that_cannot_be_asked_for_is_not_called_silent(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    installation.estate.silence(NAME, START)
+    installation.source.faults.status(403, on="query", location=NAME)
 
-    reports = runs(site, clock, hours=6, step=1)
+    reports = runs(installation, clock, hours=6, step=1)
 
     assert drift(reports) == []
     assert all(report.failures for report in reports)
 
 
-def test_a_name_that_never_shows_a_reading_is_told(site: Site, clock: Clock) -> None:
-    site.environ["MICROSHARE_LOCATIONS"] = '["Mil & Lane"]'
-    site.run()
+def test_a_name_that_never_shows_a_reading_is_told(installation: Installation, clock: Clock) -> None:
+    installation.environ["MICROSHARE_LOCATIONS"] = '["Mil & Lane"]'
+    installation.run()
 
-    reports = runs(site, clock, hours=6, step=1)
+    reports = runs(installation, clock, hours=6, step=1)
 
     assert drift(reports) == [("silent", "Mil & Lane")]
     assert "wrong name" in told(reports, "drift")[0]["text"]
 
 
-def test_an_answer_that_lacks_readings_once_makes_no_gap(site: Site, clock: Clock) -> None:
-    site.run()
+def test_an_answer_that_lacks_readings_once_makes_no_gap(installation: Installation, clock: Clock) -> None:
+    installation.run()
     nothing = b'{"meta":{"currentCount":0,"currentPage":1,"totalCount":0,"totalPages":1},"objs":[]}'
-    site.source.faults.rewrite_body(
+    installation.source.faults.rewrite_body(
         lambda _: nothing,
         location=NAME,
         when=lambda request: str(request.first("to")) < format_time(clock.now - 25 * HOUR),
         times=1,
     )
 
-    reports = runs(site, clock, hours=54, step=6)
+    reports = runs(installation, clock, hours=54, step=6)
 
-    assert site.source.faults.fired["rewrite_body"] == 1
+    assert installation.source.faults.fired["rewrite_body"] == 1
     assert [found["differ"] for found in compared(reports)] == [0] * len(compared(reports))
     assert told(reports, "gaps") == []
 
 
-def test_keys_of_the_bodies_that_come_and_go_are_told_once(site: Site, clock: Clock) -> None:
-    site.run()
+def test_keys_of_the_bodies_that_come_and_go_are_told_once(installation: Installation, clock: Clock) -> None:
+    installation.run()
     clock.move(minutes=30)
-    site.estate.add_people(NAME, DOOR, clock.now - 5 * MINUTE, change={"bikes": 3})
+    installation.estate.add_people(NAME, DOOR, clock.now - 5 * MINUTE, change={"bikes": 3})
 
-    reports = [site.run(), *runs(site, clock, hours=54, step=6)]
+    reports = [installation.run(), *runs(installation, clock, hours=54, step=6)]
 
     assert [(kind, location) for kind, location in drift(reports) if kind.startswith("keys")] == [
         ("keys appeared", None),
@@ -223,15 +239,15 @@ def test_keys_of_the_bodies_that_come_and_go_are_told_once(site: Site, clock: Cl
     assert all("change.bikes" in text for text in texts)
 
 
-def test_runs_that_follow_closely_forecast_a_day(site: Site, clock: Clock) -> None:
-    first = site.run()
+def test_runs_that_follow_closely_forecast_a_day(installation: Installation, clock: Clock) -> None:
+    first = installation.run()
     clock.move(minutes=15)
-    second = site.run()
+    second = installation.run()
 
     assert first.as_json()["per_day"] is None
     day = second.as_json()["per_day"]
-    hub = second.as_json()["hubs"][site.key("a")]
+    hub = second.as_json()["hubs"][installation.key("a")]
     assert day["api_calls"] == second.api_calls * 96
-    assert day["hubs"][site.key("a")]["events"] == hub["events"] * 96
-    assert day["hubs"][site.key("a")]["bytes"] == hub["bytes"] * 96 > 0
-    assert 0 < day["hubs"][site.key("a")]["unit_share"] < 0.01
+    assert day["hubs"][installation.key("a")]["events"] == hub["events"] * 96
+    assert day["hubs"][installation.key("a")]["bytes"] == hub["bytes"] * 96 > 0
+    assert 0 < day["hubs"][installation.key("a")]["unit_share"] < 0.01

@@ -11,28 +11,28 @@ from app.base.errors import HubUnreachable
 from app.eventhub.reader import HubReader, Received
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
-from tests.site import START, Clock, Site
+from tests.environments.installation import START, Clock, Installation
 
 
 @pytest.fixture
-def full(tmp_path: Path) -> Iterator[Site]:
-    """A site with a day of readings in both hubs."""
+def full(tmp_path: Path) -> Iterator[Installation]:
+    """An installation with a day of readings in both hubs."""
     clock = Clock(START)
     with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        site = Site(source, hubs, clock, tmp_path)
-        assert site.run().ok
-        yield site
+        installation = Installation(source, hubs, clock, tmp_path)
+        assert installation.run().ok
+        yield installation
 
 
 def last_events(hub: EmulatedHub) -> dict[str, StoredEvent]:
     return {event.partition_id: event for event in hub.received()}
 
 
-def reader_of(site: Site) -> HubReader:
-    return HubReader(site.settings().hubs[0], "$Default", answer_s=1.5)
+def reader_of(installation: Installation) -> HubReader:
+    return HubReader(installation.settings().hubs[0], "$Default", answer_s=1.5)
 
 
-def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full: Site) -> None:
+def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full: Installation) -> None:
     ends = {name: event.sequence_number for name, event in last_events(full.a).items()}
     for _ in range(3):
         gone = {event.sequence_number for event in last_events(full.a).values()}
@@ -51,7 +51,7 @@ def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full:
     assert readable_from is None
 
 
-def test_a_hub_that_hands_out_nothing_of_what_it_holds_is_an_error(full: Site) -> None:
+def test_a_hub_that_hands_out_nothing_of_what_it_holds_is_an_error(full: Installation) -> None:
     reader = reader_of(full)
     reader.open(latest=False)
     full.a.discard(lambda _: True)
@@ -60,7 +60,7 @@ def test_a_hub_that_hands_out_nothing_of_what_it_holds_is_an_error(full: Site) -
         reader.read_held(lambda _: None)
 
 
-def test_how_far_reading_has_come_is_told_in_events(full: Site) -> None:
+def test_how_far_reading_has_come_is_told_in_events(full: Installation) -> None:
     told: list[tuple[int, int]] = []
     reader = reader_of(full)
 

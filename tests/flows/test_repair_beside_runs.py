@@ -16,52 +16,60 @@ from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.environments.installation import START, Clock, Installation, bodies, is_ordered, same
 from tests.flows.test_stores import table_environment
-from tests.site import START, Clock, Site, bodies, is_ordered, same
 
 MILL = "Mill & Lane"
 
 
 @pytest.fixture(params=["json", "table"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Site]:
+def installation(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Installation]:
     environ = {"START_FROM": "6h"}
     if request.param == "table":
         environ |= table_environment(request.getfixturevalue("azurite_port"))
     estate = Estate(buildings=[Building(MILL)])
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Site(source, hubs, clock, tmp_path, environ)
+        yield Installation(source, hubs, clock, tmp_path, environ)
 
 
-def checkpoints(site: Site) -> dict[str, Checkpoint]:
-    return dict(site.state().locations[MILL].checkpoints)
+def checkpoints(installation: Installation) -> dict[str, Checkpoint]:
+    return dict(installation.state().locations[MILL].checkpoints)
 
 
-def positions(site: Site) -> dict[str, datetime]:
-    return {hub: found.delivered_until for hub, found in checkpoints(site).items()}
+def positions(installation: Installation) -> dict[str, datetime]:
+    return {hub: found.delivered_until for hub, found in checkpoints(installation).items()}
 
 
-def test_a_run_between_the_comparison_and_its_repair_is_not_undone(site: Site, clock: Clock) -> None:
+def test_a_run_between_the_comparison_and_its_repair_is_not_undone(
+    installation: Installation, clock: Clock
+) -> None:
     # Published after the look-back, so that only a repair brings it, and its id is news to the state.
-    site.estate.add_people(MILL, None, START - timedelta(hours=3), visible_from=START + timedelta(minutes=20))
-    site.run()
+    installation.estate.add_people(
+        MILL, None, START - timedelta(hours=3), visible_from=START + timedelta(minutes=20)
+    )
+    installation.run()
     clock.move(minutes=30)
-    site.run()
-    settings = site.settings()
+    installation.run()
+    settings = installation.settings()
     asked = Asked("people_counter", Slice(START - timedelta(hours=6), clock.now))
     hubs = [hub for hub in settings.hubs if hub.entity == "a"]
-    feeds = compared_feeds([asked], hubs, site.wiring(), open_store(settings.state))
+    feeds = compared_feeds([asked], hubs, installation.wiring(), open_store(settings.state))
     feed = next(feeds)
     clock.move(minutes=60)
-    site.run()
-    after_run = positions(site)
+    installation.run()
+    after_run = positions(installation)
 
-    outcome = repair(feed, site.wiring(), open_store(settings.state), consumer_group="$Default")
+    outcome = repair(feed, installation.wiring(), open_store(settings.state), consumer_group="$Default")
 
     assert (outcome.errors, outcome.sent.total()) == ([], 1)
-    assert positions(site) == after_run
-    ids = {reading for found in checkpoints(site)[site.key("a")].ids.values() for reading in found}
-    assert {str(event.message_id) for event in site.a.received()} <= ids
+    assert positions(installation) == after_run
+    ids = {
+        reading
+        for found in checkpoints(installation)[installation.key("a")].ids.values()
+        for reading in found
+    }
+    assert {str(event.message_id) for event in installation.a.received()} <= ids
     clock.move(minutes=15)
-    site.run()
-    assert same(bodies(site.a.received()), site.published(START - timedelta(hours=6)))
-    assert is_ordered(site.b)
+    installation.run()
+    assert same(bodies(installation.a.received()), installation.published(START - timedelta(hours=6)))
+    assert is_ordered(installation.b)

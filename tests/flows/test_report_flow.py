@@ -14,21 +14,21 @@ import pytest
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
-from tests.desk import Desk, words
+from tests.environments.terminal import Terminal, words
 
 # Readings of the last minutes come with the next run, so the window ends before.
 _WINDOW = ("--from", "3h", "--to", "20m")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Desk(source, hubs, tmp_path)
+        yield Terminal(source, hubs, tmp_path)
 
 
 @pytest.fixture
-def page(desk: Desk) -> Path:
-    return desk.folder / "report.html"
+def page(terminal: Terminal) -> Path:
+    return terminal.folder / "report.html"
 
 
 def headline(page: Path) -> str:
@@ -37,10 +37,10 @@ def headline(page: Path) -> str:
     return html.unescape(found[1])
 
 
-def test_the_page_says_that_every_hub_has_all_that_was_published(desk: Desk, page: Path) -> None:
-    desk.call("run", "all")
+def test_the_page_says_that_every_hub_has_all_that_was_published(terminal: Terminal, page: Path) -> None:
+    terminal.call("run", "all")
 
-    ended = desk.call("report", *_WINDOW, "--output", str(page))
+    ended = terminal.call("report", *_WINDOW, "--output", str(page))
 
     published = re.search(r"([\d,]+) of ([\d,]+) published readings are at every hub", words(page))
     assert (ended.status, headline(page)) == (0, "Every reading arrived")
@@ -50,14 +50,14 @@ def test_the_page_says_that_every_hub_has_all_that_was_published(desk: Desk, pag
     assert all(name in words(page) for name in ("50% Annex", "Mill & Lane", "Quay+One", "Tour Été"))
 
 
-def test_the_page_is_for_its_owner_alone_and_holds_no_secret(desk: Desk, page: Path) -> None:
+def test_the_page_is_for_its_owner_alone_and_holds_no_secret(terminal: Terminal, page: Path) -> None:
     page.write_text("an older page")
-    desk.call("run", "all")
+    terminal.call("run", "all")
 
-    desk.call("report", *_WINDOW, "--output", str(page), MICROSHARE_PASSWORD="obviously-false-secret")
+    terminal.call("report", *_WINDOW, "--output", str(page), MICROSHARE_PASSWORD="obviously-false-secret")
 
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
-    assert [path.name for path in desk.folder.iterdir() if "report" in path.name] == ["report.html"]
+    assert [path.name for path in terminal.folder.iterdir() if "report" in path.name] == ["report.html"]
     shown = page.read_text()
     assert "an older page" not in shown
     assert "obviously-false-secret" not in shown
@@ -65,12 +65,12 @@ def test_the_page_is_for_its_owner_alone_and_holds_no_secret(desk: Desk, page: P
 
 
 def test_a_hub_that_cannot_be_read_is_named_on_the_page_and_the_other_is_compared(
-    desk: Desk, page: Path
+    terminal: Terminal, page: Path
 ) -> None:
-    desk.call("run", "people-counter")
-    desk.b.go_down()
+    terminal.call("run", "people-counter")
+    terminal.b.go_down()
 
-    ended = desk.call("report", *_WINDOW, "--feed", "people-counter", "--output", str(page))
+    ended = terminal.call("report", *_WINDOW, "--feed", "people-counter", "--output", str(page))
 
     assert (ended.status, headline(page)) == (1, "Not everything could be compared")
     assert "people counter: hub second could not be compared" in words(page)
@@ -78,39 +78,41 @@ def test_a_hub_that_cannot_be_read_is_named_on_the_page_and_the_other_is_compare
     assert "hub second could not be compared" in ended.err
 
 
-def test_without_the_source_the_page_shows_what_is_kept_of_the_runs(desk: Desk, page: Path) -> None:
-    desk.call("run", "all")
+def test_without_the_source_the_page_shows_what_is_kept_of_the_runs(terminal: Terminal, page: Path) -> None:
+    terminal.call("run", "all")
 
     def refuse(request: Request) -> Response | None:
         return Response(503, b"") if request.kind == "login" else None
 
-    desk.source.intercept = refuse
-    ended = desk.call("report", "--from", "3h", "--output", str(page))
+    terminal.source.intercept = refuse
+    ended = terminal.call("report", "--from", "3h", "--output", str(page))
 
     assert (ended.status, headline(page)) == (1, "Nothing could be compared")
     assert "people counter and hourly snapshot: microshare:" in words(page)
     assert "1 run; a bar is" in words(page)
 
 
-def test_a_feed_whose_state_is_damaged_is_named_and_the_other_is_compared(desk: Desk, page: Path) -> None:
-    desk.call("run", "all")
-    (desk.folder / "state" / "peoplecounterstate.json").write_text("not JSON")
+def test_a_feed_whose_state_is_damaged_is_named_and_the_other_is_compared(
+    terminal: Terminal, page: Path
+) -> None:
+    terminal.call("run", "all")
+    (terminal.folder / "state" / "peoplecounterstate.json").write_text("not JSON")
 
-    ended = desk.call("report", *_WINDOW, "--output", str(page))
+    ended = terminal.call("report", *_WINDOW, "--output", str(page))
 
     assert (ended.status, headline(page)) == (1, "Not everything could be compared")
     assert "cannot be read as state" in words(page)
     assert "published readings are at every hub that could be compared" in words(page)
 
 
-def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(desk: Desk, page: Path) -> None:
+def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(terminal: Terminal, page: Path) -> None:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
-    desk.source.estate.hide("Quay+One", hour, hour + timedelta(hours=1), feed="people")
-    desk.call("run", "people-counter")
+    terminal.source.estate.hide("Quay+One", hour, hour + timedelta(hours=1), feed="people")
+    terminal.call("run", "people-counter")
     # Shown now, and older than the look-back: no run reads them again.
-    desk.source.estate = Estate()
+    terminal.source.estate = Estate()
 
-    ended = desk.call(
+    ended = terminal.call(
         "report", "--from", "5h", "--to", "20m", "--feed", "people-counter", "--output", str(page)
     )
 
@@ -133,19 +135,19 @@ def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(desk: Desk, p
     ids=["an end before its start", "no time", "no feed", "no hub"],
 )
 def test_words_that_mean_nothing_are_refused_before_anything_is_asked(
-    desk: Desk, page: Path, asked: tuple[str, ...], said: str
+    terminal: Terminal, page: Path, asked: tuple[str, ...], said: str
 ) -> None:
-    ended = desk.call("report", *asked, "--output", str(page))
+    ended = terminal.call("report", *asked, "--output", str(page))
 
     assert ended.status == 2
     assert said in ended.err
     assert not page.exists()
 
 
-def test_a_page_that_cannot_be_written_is_told_before_the_work_is_done(desk: Desk) -> None:
-    (desk.folder / "file").write_text("")
+def test_a_page_that_cannot_be_written_is_told_before_the_work_is_done(terminal: Terminal) -> None:
+    (terminal.folder / "file").write_text("")
 
-    ended = desk.call("report", "--output", str(desk.folder / "file" / "report.html"))
+    ended = terminal.call("report", "--output", str(terminal.folder / "file" / "report.html"))
 
     assert ended.status == 1
     assert "name another file" in ended.err

@@ -16,8 +16,8 @@ from app.base.instants import utc_now
 from app.base.log import LOGGER_NAME, configure_logging
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.desk import Desk, words
-from tests.site import Clock, Site
+from tests.environments.installation import Clock, Installation
+from tests.environments.terminal import Terminal, words
 
 MINUTE = timedelta(minutes=1)
 
@@ -29,9 +29,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, clock: Clock) -> Iterator[Desk]:
+def terminal(tmp_path: Path, clock: Clock) -> Iterator[Terminal]:
     with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Desk(source, hubs, tmp_path)
+        yield Terminal(source, hubs, tmp_path)
 
 
 def last_line(log: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def last_line(log: pytest.LogCaptureFixture) -> dict[str, Any]:
 
 
 def test_of_a_hub_a_renamed_location_a_full_view_and_a_short_look_back(
-    desk: Desk, clock: Clock, caplog: pytest.LogCaptureFixture
+    terminal: Terminal, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure_logging("INFO", to_stderr=False)
     caplog.set_level(logging.INFO, LOGGER_NAME)
-    site = Site(desk.source, desk.hubs, clock, desk.folder, desk.environ)
-    site.overrides["record_limit"] = 40
-    now, estate = clock.now + 80 * MINUTE, site.estate
+    installation = Installation(terminal.source, terminal.hubs, clock, terminal.folder, terminal.environ)
+    installation.overrides["record_limit"] = 40
+    now, estate = clock.now + 80 * MINUTE, installation.estate
     estate.rename("50% Annex", "51% Annex", at=now - 40 * MINUTE)
     for _ in range(45):
         estate.add_people("Mill & Lane", None, now - 20 * MINUTE)
@@ -56,24 +56,24 @@ def test_of_a_hub_a_renamed_location_a_full_view_and_a_short_look_back(
     estate.add_people("Quay+One", None, now - 16 * MINUTE)
     estate.add_people("Quay+One", None, now - 65 * MINUTE, visible_from=now - 5 * MINUTE)
 
-    site.run()
+    installation.run()
     clock.move(minutes=65)
-    site.run()
+    installation.run()
     line = last_line(caplog)
     (renamed,) = [found["text"] for found in line["drift"] if found["kind"] == "renamed"]
     (gap,) = line["gaps"]
     clock.move(minutes=15)
-    site.b.refuse_attach()
-    site.run()
+    installation.b.refuse_attach()
+    installation.run()
     line = last_line(caplog)
     (failure,) = line["failures"]
     (late,) = [text for text in line["warnings"] if "look_back" in text]
 
-    status = desk.call("status", "--json").objects[0]
-    desk.call("report", "--feed", "people-counter", "--output", str(desk.folder / "report.html"))
+    status = terminal.call("status", "--json").objects[0]
+    terminal.call("report", "--feed", "people-counter", "--output", str(terminal.folder / "report.html"))
 
     # On the page, what to do stands apart from what is wrong.
-    page = words(desk.folder / "report.html")
+    page = words(terminal.folder / "report.html")
     told = json.dumps(status, ensure_ascii=False)
     for text in (renamed, late, failure["error"].removeprefix("hub second: ")):
         assert [part for part in text.split("; ") if part not in told] == []

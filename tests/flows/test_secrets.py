@@ -12,20 +12,20 @@ from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
-from tests.site import Clock, Site
+from tests.environments.installation import Clock, Installation
 
 
 @pytest.fixture
-def canaries(tmp_path: Path, clock: Clock) -> Iterator[Site]:
+def canaries(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
     source = MicroshareEmulator(Estate(), clock=clock, password=PASSWORD, api_key=API_KEY)
     with source, EventHubsEmulator(["a", "b"], key=HUB_KEY) as hubs:
-        yield Site(source, hubs, clock, tmp_path)
+        yield Installation(source, hubs, clock, tmp_path)
 
 
-def echo_request(site: Site) -> None:
+def echo_request(installation: Installation) -> None:
     """Let the API repeat in an error what it was sent, as error pages do."""
-    token = next(iter(site.source._tokens))
-    site.source.faults.status(500, f"bad request: Authorization: Bearer {token} password={PASSWORD}")
+    token = next(iter(installation.source._tokens))
+    installation.source.faults.status(500, f"bad request: Authorization: Bearer {token} password={PASSWORD}")
 
 
 @pytest.mark.parametrize(
@@ -42,30 +42,30 @@ def echo_request(site: Site) -> None:
     ],
 )
 def test_no_secret_is_shown_or_stored(
-    canaries: Site, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+    canaries: Installation, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    site = canaries
+    installation = canaries
     if fault == "error body":
-        site.run()
+        installation.run()
         clock.move(minutes=15)
-    wrong_key = site.hubs.connection_string("b", key="canary-wrong-hub-key")
+    wrong_key = installation.hubs.connection_string("b", key="canary-wrong-hub-key")
     break_it: dict[str, Callable[[], None]] = {
         "nothing": lambda: None,
-        "login refused": site.source.faults.refuse_login,
-        "login form": lambda: site.source.faults.refuse_login("form"),
-        "token revoked": lambda: site.source.faults.revoke_after(1),
-        "error body": lambda: echo_request(site),
-        "hub refuses": site.b.refuse_attach,
-        "hub token": site.b.refuse_token,
-        "wrong key": lambda: site.environ.update(EVENT_HUB_CONNECTION_STRINGS=f'["{wrong_key}"]'),
+        "login refused": installation.source.faults.refuse_login,
+        "login form": lambda: installation.source.faults.refuse_login("form"),
+        "token revoked": lambda: installation.source.faults.revoke_after(1),
+        "error body": lambda: echo_request(installation),
+        "hub refuses": installation.b.refuse_attach,
+        "hub token": installation.b.refuse_token,
+        "wrong key": lambda: installation.environ.update(EVENT_HUB_CONNECTION_STRINGS=f'["{wrong_key}"]'),
     }
     break_it[fault]()
 
-    report = site.run()
+    report = installation.run()
 
     assert report.ok == (fault in ("nothing", "token revoked"))
     shown = str(report.as_json()) + caplog.text
     shown += "".join(file.read_text() for file in (tmp_path / "state").rglob("*") if file.is_file())
-    secrets = [PASSWORD, HUB_KEY, API_KEY, "canary-wrong-hub-key", *site.source._tokens]
+    secrets = [PASSWORD, HUB_KEY, API_KEY, "canary-wrong-hub-key", *installation.source._tokens]
     assert shown_in(shown, secrets) == []

@@ -26,7 +26,7 @@ from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
-from tests.desk import Desk
+from tests.environments.terminal import Terminal
 
 MINUTE = timedelta(minutes=1)
 MILL = Building("Mill & Lane", groups=(("Mill & Lane", "0", "Main Entrance"),))
@@ -71,8 +71,8 @@ LINES = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A desk with canaries for secrets, a state, and a reading in quarantine."""
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal with canaries for secrets, a state, and a reading in quarantine."""
     estate = Estate(buildings=[MILL], generated=False, people_lag=timedelta(0))
     now = datetime.now(UTC)
     for minutes in (1, 2, 3):
@@ -80,12 +80,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     estate.add_people(MILL.name, None, now - MINUTE, without=["time"])
     source = MicroshareEmulator(estate, password=PASSWORD, api_key=API_KEY)
     with source, EventHubsEmulator(["a", "b"], key=HUB_KEY) as hubs:
-        desk = Desk(source, hubs, tmp_path)
-        desk.environ["LOG_LEVEL"] = "DEBUG"
-        yield desk
+        terminal = Terminal(source, hubs, tmp_path)
+        terminal.environ["LOG_LEVEL"] = "DEBUG"
+        yield terminal
 
 
-def complain(desk: Desk) -> Counter[str]:
+def complain(terminal: Terminal) -> Counter[str]:
     """Let the source and hubs refuse everything, in words that hold what they were sent; count it."""
     complaints = Counter[str]()
 
@@ -97,11 +97,11 @@ def complain(desk: Desk) -> Counter[str]:
         told = " ".join(form for secret in (PASSWORD, API_KEY, token) for form in written(secret))
         return Response.text(400, f"bad request: {told} Authorization: Bearer {token}")
 
-    desk.source.intercept = refuse
+    terminal.source.intercept = refuse
     key = " ".join(written(f"SharedAccessKey={HUB_KEY}") + written(HUB_KEY))
-    desk.a.reject("amqp:not-allowed", None, key)
+    terminal.a.reject("amqp:not-allowed", None, key)
     # A condition has no more room than for one of them.
-    desk.b.refuse_attach(f"example:refused-{HUB_KEY}", links=("send", "receive"))
+    terminal.b.refuse_attach(f"example:refused-{HUB_KEY}", links=("send", "receive"))
     return complaints
 
 
@@ -109,26 +109,26 @@ def written(secret: str) -> list[str]:
     return [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()]
 
 
-def words(line: Line, desk: Desk) -> list[str]:
+def words(line: Line, terminal: Terminal) -> list[str]:
     """Give the words, with the names of a file, of a reading and of locations where they are wanted."""
-    names = {"location": MILL.name, "other": "Mill West", "page": str(desk.folder / "page.html")}
+    names = {"location": MILL.name, "other": "Mill West", "page": str(terminal.folder / "page.html")}
     if "{exported}" in line.words:
-        exported = desk.folder / "exported.json"
-        exported.write_text(desk.call("state", "export", "people-counter").out)
+        exported = terminal.folder / "exported.json"
+        exported.write_text(terminal.call("state", "export", "people-counter").out)
         names["exported"] = str(exported)
     if "{quarantined}" in line.words:
-        quarantined = next((desk.folder / "state" / "quarantine").rglob("*.json"))
+        quarantined = next((terminal.folder / "state" / "quarantine").rglob("*.json"))
         names["quarantined"] = json.loads(quarantined.read_text())["id"]
     return [word.format(**names) for word in line.words.split()]
 
 
-def kept(desk: Desk) -> str:
-    files = [path for path in desk.folder.rglob("*") if path.is_file() and path.name != "config.yaml"]
+def kept(terminal: Terminal) -> str:
+    files = [path for path in terminal.folder.rglob("*") if path.is_file() and path.name != "config.yaml"]
     return "\n".join(path.read_text("utf-8", "replace") for path in files)
 
 
-def secrets(desk: Desk) -> list[str]:
-    return [PASSWORD, API_KEY, HUB_KEY, *desk.source._tokens]
+def secrets(terminal: Terminal) -> list[str]:
+    return [PASSWORD, API_KEY, HUB_KEY, *terminal.source._tokens]
 
 
 EACH = [pytest.param(line, id=line.words) for lines in LINES.values() for line in lines]
@@ -136,34 +136,34 @@ EACH = [pytest.param(line, id=line.words) for lines in LINES.values() for line i
 
 @pytest.mark.parametrize("line", EACH)
 def test_no_command_shows_or_keeps_a_secret_when_all_is_well_or_everything_complains(
-    desk: Desk, line: Line
+    terminal: Terminal, line: Line
 ) -> None:
-    run_forwarder("people_counter", wire(load_settings(desk.environ)))
-    called = words(line, desk)
-    ended = [desk.call(*called)]
+    run_forwarder("people_counter", wire(load_settings(terminal.environ)))
+    called = words(line, terminal)
+    ended = [terminal.call(*called)]
     if line.reaches:
-        complaints = complain(desk)
-        ended.append(desk.call(*called))
-        assert complaints.total() + desk.a.fired.total() + desk.b.fired.total() > 0
+        complaints = complain(terminal)
+        ended.append(terminal.call(*called))
+        assert complaints.total() + terminal.a.fired.total() + terminal.b.fired.total() > 0
 
     said = "\n".join(found.out + found.err for found in ended)
-    assert shown_in(f"{said}\n{kept(desk)}", secrets(desk)) == []
+    assert shown_in(f"{said}\n{kept(terminal)}", secrets(terminal)) == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_shows_a_secret_when_it_refuses_the_settings(desk: Desk, name: str) -> None:
-    broken = desk.hubs.connection_string("a").replace("EntityPath", "EntityPth")
-    desk.environ |= {
+def test_no_command_shows_a_secret_when_it_refuses_the_settings(terminal: Terminal, name: str) -> None:
+    broken = terminal.hubs.connection_string("a").replace("EntityPath", "EntityPth")
+    terminal.environ |= {
         "EVENT_HUB_CONNECTION_STRING": broken,
-        "EVENT_HUB_CONNECTION_STRINGS": f"[{desk.hubs.connection_string('b')}]",
+        "EVENT_HUB_CONNECTION_STRINGS": f"[{terminal.hubs.connection_string('b')}]",
         "MICROSHARE_API_URL": f"https://svc:{quote(PASSWORD, safe='')}@api.example.test",
         "MICROSHARE_AUTH": f"web {PASSWORD}",
     }
-    ended = desk.call(*words(LINES[name][0], desk))
+    ended = terminal.call(*words(LINES[name][0], terminal))
 
     assert ended.status == 2
     assert "EntityPath" in ended.out + ended.err
-    assert shown_in(f"{ended.out}{ended.err}{kept(desk)}", secrets(desk)) == []
+    assert shown_in(f"{ended.out}{ended.err}{kept(terminal)}", secrets(terminal)) == []
 
 
 def test_the_lines_are_of_all_commands_and_of_those_below_them() -> None:

@@ -24,12 +24,12 @@ from app.settings.loading import APP_ROOT
 from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator
-from tests.azurite import connection_string
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
 from tests.commands import Call, Ended
+from tests.environments.azurite import connection_string
+from tests.environments.installation import START, Clock, Installation, bodies, same
 from tests.flows.test_secrets import echo_request
 from tests.flows.test_stores import table_environment
-from tests.site import START, Clock, Site, bodies, same
 
 DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
@@ -38,16 +38,19 @@ NAME = "peoplecounterstate"
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Call:
-    """Call a command of a site in this process; its words come after it."""
+    """Call a command of an installation in this process; its words come after it."""
     shutil.copy(APP_ROOT / "config.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    def call(site: Site, *words: str) -> Ended:
+    def call(installation: Installation, *words: str) -> Ended:
         with monkeypatch.context() as patch:
             for name in os.environ:
                 if name.startswith(("MICROSHARE_", "EVENT_HUB_", "AzureWebJobs", "STATE_", "LOG_LEVEL")):
                     patch.delenv(name)
-            for name, value in {**site.environ, "FORWARDER_CONFIG": str(tmp_path / "config.yaml")}.items():
+            for name, value in {
+                **installation.environ,
+                "FORWARDER_CONFIG": str(tmp_path / "config.yaml"),
+            }.items():
                 patch.setenv(name, value)
             capfdbinary.readouterr()
             with pytest.raises(SystemExit) as ended:
@@ -71,230 +74,246 @@ def times(hub: EmulatedHub, location: str) -> list[Any]:
     ]
 
 
-def first_location(site: Site) -> str:
-    return site.estate.listed(site.clock.now)[0].name
+def first_location(installation: Installation) -> str:
+    return installation.estate.listed(installation.clock.now)[0].name
 
 
 # --- moving -----------------------------------------------------------------------------------------
 
 
 def test_a_state_moves_from_files_to_tables_and_back_without_loss_or_repeat(
-    site: Site, clock: Clock, call: Call, tmp_path: Path, azurite_port: int
+    installation: Installation, clock: Clock, call: Call, tmp_path: Path, azurite_port: int
 ) -> None:
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    site.b.refuse_attach()
-    site.run()
-    site.b.clear_faults()
-    in_files, sent = site.state(), (message_ids(site.a), message_ids(site.b))
+    installation.b.refuse_attach()
+    installation.run()
+    installation.b.clear_faults()
+    in_files, sent = installation.state(), (message_ids(installation.a), message_ids(installation.b))
     out, back = tmp_path / "out.json", tmp_path / "back.json"
     tables = table_environment(azurite_port)
 
-    ended = [call(site, "state", "export", "people-counter", "--output", str(out))]
-    site.environ |= tables
-    ended.append(call(site, "state", "import", "people-counter", str(out), "--yes"))
-    in_tables = site.state()
-    ended.append(call(site, "state", "export", "people-counter", "--output", str(back)))
-    site.environ |= {"STATE_STORE": "json", "STATE_DIR": str(tmp_path / "elsewhere")}
-    ended.append(call(site, "state", "import", "people-counter", str(back), "--yes"))
+    ended = [call(installation, "state", "export", "people-counter", "--output", str(out))]
+    installation.environ |= tables
+    ended.append(call(installation, "state", "import", "people-counter", str(out), "--yes"))
+    in_tables = installation.state()
+    ended.append(call(installation, "state", "export", "people-counter", "--output", str(back)))
+    installation.environ |= {"STATE_STORE": "json", "STATE_DIR": str(tmp_path / "elsewhere")}
+    ended.append(call(installation, "state", "import", "people-counter", str(back), "--yes"))
 
     assert [each.status for each in ended] == [0, 0, 0, 0]
-    assert in_files == in_tables == site.state()
+    assert in_files == in_tables == installation.state()
     assert out.read_bytes() == back.read_bytes()
-    report = site.run()
-    published = len(site.published(START - DAY))
+    report = installation.run()
+    published = len(installation.published(START - DAY))
     assert report.ok
-    assert report.hubs[site.key("a")].events == 0
-    assert message_ids(site.a) == sent[0]
-    assert (message_ids(site.b).total(), len(message_ids(site.b))) == (published, published)
+    assert report.hubs[installation.key("a")].events == 0
+    assert message_ids(installation.a) == sent[0]
+    assert (message_ids(installation.b).total(), len(message_ids(installation.b))) == (published, published)
 
 
 def test_an_import_removes_from_tables_what_the_file_does_not_hold(
-    site: Site, call: Call, tmp_path: Path, azurite_port: int
+    installation: Installation, call: Call, tmp_path: Path, azurite_port: int
 ) -> None:
-    site.environ |= table_environment(azurite_port)
-    site.run()
-    before = site.state()
-    name = first_location(site)
+    installation.environ |= table_environment(azurite_port)
+    installation.run()
+    before = installation.state()
+    name = first_location(installation)
     export = tmp_path / "export.json"
-    assert call(site, "state", "export", "people-counter", "--output", str(export)).status == 0
+    assert call(installation, "state", "export", "people-counter", "--output", str(export)).status == 0
     document = json.loads(export.read_text())
     del document["locations"][name]
     smaller = tmp_path / "smaller.json"
     smaller.write_text(json.dumps(document))
 
-    ended = call(site, "state", "import", "people-counter", str(smaller), "--yes")
+    ended = call(installation, "state", "import", "people-counter", str(smaller), "--yes")
 
     assert ended.status == 0
     assert f"forgotten: {name}" in ended.out
-    assert site.state().locations.keys() == before.locations.keys() - {name}
+    assert installation.state().locations.keys() == before.locations.keys() - {name}
     [backup] = tmp_path.glob(f"{NAME}.*.json")
-    assert call(site, "state", "import", "people-counter", str(backup), "--yes").status == 0
-    assert site.state() == before
+    assert call(installation, "state", "import", "people-counter", str(backup), "--yes").status == 0
+    assert installation.state() == before
 
 
 def test_a_damaged_table_is_moved_aside_and_brought_back_from_an_export(
-    site: Site, call: Call, tmp_path: Path, azurite_port: int
+    installation: Installation, call: Call, tmp_path: Path, azurite_port: int
 ) -> None:
     from azure.data.tables import TableServiceClient
 
-    site.environ |= table_environment(azurite_port)
-    site.run()
-    before = site.state()
+    installation.environ |= table_environment(azurite_port)
+    installation.run()
+    before = installation.state()
     export = tmp_path / "export.json"
-    assert call(site, "state", "export", "people-counter", "--output", str(export)).status == 0
+    assert call(installation, "state", "export", "people-counter", "--output", str(export)).status == 0
     tables = TableServiceClient.from_connection_string(connection_string(azurite_port))
     row = next(iter(tables.get_table_client(NAME).query_entities("PartitionKey eq 'location'")))
     tables.get_table_client(NAME).update_entity({**row, "doc0": b"{"})
 
-    shown = call(site, "state", "show", "people-counter")
-    ended = call(site, "state", "import", "people-counter", str(export), "--yes")
+    shown = call(installation, "state", "show", "people-counter")
+    ended = call(installation, "state", "import", "people-counter", str(export), "--yes")
 
     assert (shown.status, ended.status) == (1, 0)
     assert "`state import` a copy of yours" in shown.err
-    assert site.state() == before
+    assert installation.state() == before
     [aside] = [table.name for table in tables.list_tables() if "damaged" in table.name]
     assert any(found["doc0"] == b"{" for found in tables.get_table_client(aside).list_entities())
-    assert site.run().ok
-    assert set(message_ids(site.a).values()) == {1}
+    assert installation.run().ok
+    assert set(message_ids(installation.a).values()) == {1}
 
 
 # --- skip and reset ---------------------------------------------------------------------------------
 
 
 def test_what_was_skipped_is_never_sent_however_far_back_a_run_reads(
-    site: Site, clock: Clock, call: Call
+    installation: Installation, clock: Clock, call: Call
 ) -> None:
-    site.run()
-    site.b.refuse_attach()
+    installation.run()
+    installation.b.refuse_attach()
     clock.move(hours=3)
-    site.run()
-    site.b.clear_faults()
+    installation.run()
+    installation.b.clear_faults()
     to = START + 2 * HOUR
 
     ended = call(
-        site, "state", "skip", "people-counter", "--hub", site.key("b"), "--to", format_time(to), "--yes"
+        installation,
+        "state",
+        "skip",
+        "people-counter",
+        "--hub",
+        installation.key("b"),
+        "--to",
+        format_time(to),
+        "--yes",
     )
-    site.overrides["look_back"] = 7 * DAY
+    installation.overrides["look_back"] = 7 * DAY
     clock.move(minutes=15)
-    first, second = site.run(), site.run()
+    first, second = installation.run(), installation.run()
 
     assert (ended.status, first.ok, second.ok) == (0, True, True)
-    assert same(bodies(site.a.received()), site.published(START - DAY))
+    assert same(bodies(installation.a.received()), installation.published(START - DAY))
     skipped = Slice(START, to)
     expected = [
-        reading for reading in site.published(START - DAY) if parse_time(reading["time"]) not in skipped
+        reading
+        for reading in installation.published(START - DAY)
+        if parse_time(reading["time"]) not in skipped
     ]
-    assert same(bodies(site.b.received()), expected)
+    assert same(bodies(installation.b.received()), expected)
     assert {
         (gap.window, gap.cause, gap.hubs)
-        for location in site.state().locations.values()
+        for location in installation.state().locations.values()
         for gap in location.gaps
-    } == {(skipped, "left behind", (site.key("b"),))}
+    } == {(skipped, "left behind", (installation.key("b"),))}
 
 
 def test_a_renamed_building_goes_on_from_where_its_earlier_name_stopped(
-    site: Site, clock: Clock, call: Call
+    installation: Installation, clock: Clock, call: Call
 ) -> None:
-    old = first_location(site)
-    site.run()
+    old = first_location(installation)
+    installation.run()
     clock.move(minutes=40)
-    site.estate.rename(old, "Mill House", at=clock.now - timedelta(minutes=5))
-    stopped = site.position(old, "a")
-    site.environ["START_FROM"] = "1m"
+    installation.estate.rename(old, "Mill House", at=clock.now - timedelta(minutes=5))
+    stopped = installation.position(old, "a")
+    installation.environ["START_FROM"] = "1m"
     clock.move(minutes=70)
-    site.b.refuse_attach()
-    site.a.refuse_attach()
-    site.run()
-    site.a.clear_faults()
-    site.b.clear_faults()
+    installation.b.refuse_attach()
+    installation.a.refuse_attach()
+    installation.run()
+    installation.a.clear_faults()
+    installation.b.clear_faults()
 
-    unknown = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mil House", "--yes")
-    ended = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes")
-    again = call(site, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes")
+    unknown = call(
+        installation, "state", "move", "people-counter", "--from", old, "--to", "Mil House", "--yes"
+    )
+    ended = call(
+        installation, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes"
+    )
+    again = call(
+        installation, "state", "move", "people-counter", "--from", old, "--to", "Mill House", "--yes"
+    )
 
     assert (unknown.status, ended.status, again.status) == (2, 0, 0)
     assert "'Mil House' is no location that is known" in unknown.err
-    assert site.position("Mill House", "a") == stopped
+    assert installation.position("Mill House", "a") == stopped
     assert "nothing to move" in again.out
-    site.run()
-    assert times(site.a, "Mill House") != []
-    assert min(times(site.a, "Mill House")) >= stopped
-    assert same(bodies(site.a.received()), site.published(START - timedelta(hours=24)))
+    installation.run()
+    assert times(installation.a, "Mill House") != []
+    assert min(times(installation.a, "Mill House")) >= stopped
+    assert same(bodies(installation.a.received()), installation.published(START - timedelta(hours=24)))
 
 
 def test_a_reset_to_a_time_sends_everything_since_again_with_the_same_ids(
-    site: Site, clock: Clock, call: Call
+    installation: Installation, clock: Clock, call: Call
 ) -> None:
-    site.run()
-    sent, name, to = message_ids(site.a), first_location(site), START - 2 * HOUR
-    before = times(site.a, name)
+    installation.run()
+    sent, name, to = message_ids(installation.a), first_location(installation), START - 2 * HOUR
+    before = times(installation.a, name)
 
     ended = call(
-        site,
-        *("state", "reset", "people-counter", "--location", name, "--hub", site.key("a")),
+        installation,
+        *("state", "reset", "people-counter", "--location", name, "--hub", installation.key("a")),
         *("--to", format_time(to), "--yes"),
     )
-    report = site.run()
+    report = installation.run()
 
     again = [instant for instant in before if instant >= to]
     assert (ended.status, report.ok) == (0, True)
     assert len(again) > 0
-    assert sorted(times(site.a, name)) == sorted([*before, *again])
-    assert message_ids(site.a).keys() == sent.keys()
-    assert set(message_ids(site.b).values()) == {1}
+    assert sorted(times(installation.a, name)) == sorted([*before, *again])
+    assert message_ids(installation.a).keys() == sent.keys()
+    assert set(message_ids(installation.b).values()) == {1}
 
 
-def test_a_reset_hub_begins_at_start_from(site: Site, clock: Clock, call: Call) -> None:
-    site.run()
-    site.environ["START_FROM"] = format_time(START - HOUR)
+def test_a_reset_hub_begins_at_start_from(installation: Installation, clock: Clock, call: Call) -> None:
+    installation.run()
+    installation.environ["START_FROM"] = format_time(START - HOUR)
 
-    ended = call(site, "state", "reset", "people-counter", "--hub", site.key("a"), "--yes")
-    report = site.run()
+    ended = call(installation, "state", "reset", "people-counter", "--hub", installation.key("a"), "--yes")
+    report = installation.run()
 
-    expected = site.published(START - DAY) + site.published(START - HOUR)
+    expected = installation.published(START - DAY) + installation.published(START - HOUR)
     assert (ended.status, report.ok) == (0, True)
-    assert same(bodies(site.a.received()), expected)
-    assert set(message_ids(site.b).values()) == {1}
+    assert same(bodies(installation.a.received()), expected)
+    assert set(message_ids(installation.b).values()) == {1}
 
 
 def test_after_a_damaged_file_the_backup_is_imported_and_the_next_run_completes(
-    site: Site, clock: Clock, call: Call, tmp_path: Path
+    installation: Installation, clock: Clock, call: Call, tmp_path: Path
 ) -> None:
-    site.run()
+    installation.run()
     clock.move(minutes=15)
-    site.run()
+    installation.run()
     path = tmp_path / "state" / f"{NAME}.json"
     path.write_bytes(path.read_bytes()[:100])
-    stopped = site.run()
+    stopped = installation.run()
 
-    ended = call(site, "state", "import", "people-counter", f"{path}.bak", "--yes")
+    ended = call(installation, "state", "import", "people-counter", f"{path}.bak", "--yes")
     clock.move(minutes=15)
-    report = site.run()
+    report = installation.run()
 
     assert (stopped.ok, ended.status, report.ok) == (False, 0, True)
     assert "`state import`" in stopped.failures[0].error
-    for hub in (site.a, site.b):
-        assert len(message_ids(hub)) == len(site.published(START - DAY))
+    for hub in (installation.a, installation.b):
+        assert len(message_ids(hub)) == len(installation.published(START - DAY))
 
 
 def test_a_reset_of_a_damaged_state_lets_the_next_run_begin_anew(
-    site: Site, call: Call, tmp_path: Path
+    installation: Installation, call: Call, tmp_path: Path
 ) -> None:
-    site.run()
+    installation.run()
     (tmp_path / "state" / f"{NAME}.json").unlink()
 
-    ended = call(site, "state", "reset", "people-counter", "--yes")
-    report = site.run()
+    ended = call(installation, "state", "reset", "people-counter", "--yes")
+    report = installation.run()
 
     assert (ended.status, report.ok) == (0, True)
     assert "a new installation, begins at" in str(report.warnings)
 
 
-def test_a_change_is_asked_for_at_a_terminal_and_a_no_changes_nothing(site: Site) -> None:
-    site.run()
-    before = site.state()
-    environ = {**site.environ, "PATH": os.environ["PATH"]}
+def test_a_change_is_asked_for_at_a_terminal_and_a_no_changes_nothing(installation: Installation) -> None:
+    installation.run()
+    before = installation.state()
+    environ = {**installation.environ, "PATH": os.environ["PATH"]}
     statuses = []
     for answer in (b"n\n", b"y\n"):
         master, terminal = pty.openpty()
@@ -310,7 +329,7 @@ def test_a_change_is_asked_for_at_a_terminal_and_a_no_changes_nothing(site: Site
         )
         os.close(master)
         os.close(terminal)
-        statuses.append((ended.returncode, site.state() == before))
+        statuses.append((ended.returncode, installation.state() == before))
 
     assert statuses == [(1, True), (0, False)]
 
@@ -320,13 +339,13 @@ def test_a_change_is_asked_for_at_a_terminal_and_a_no_changes_nothing(site: Site
 
 @dataclass(slots=True)
 class Tiers:
-    """A site whose second hub takes small messages, until it is enlarged."""
+    """An installation whose second hub takes small messages, until it is enlarged."""
 
-    site: Site
+    installation: Installation
 
     def enlarge(self) -> None:
-        self.site.hubs.stop()
-        self.site.hubs = EventHubsEmulator(["a", "b"], port=self.site.hubs.port).start()
+        self.installation.hubs.stop()
+        self.installation.hubs = EventHubsEmulator(["a", "b"], port=self.installation.hubs.port).start()
 
 
 @pytest.fixture(params=["json", "table"])
@@ -336,34 +355,38 @@ def tiers(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, estate: 
         environ = table_environment(request.getfixturevalue("azurite_port"))
     hubs = EventHubsEmulator(["a", HubSpec("b", max_message_bytes=262_144)])
     with MicroshareEmulator(estate, clock=clock) as source, hubs:
-        tiers = Tiers(Site(source, hubs, clock, tmp_path, environ))
+        tiers = Tiers(Installation(source, hubs, clock, tmp_path, environ))
         yield tiers
-        tiers.site.hubs.stop()
+        tiers.installation.hubs.stop()
 
 
 def test_a_reading_is_replayed_to_the_hub_that_could_not_take_it(tiers: Tiers, call: Call) -> None:
-    site = tiers.site
-    large = site.estate.add_people(first_location(site), None, START - HOUR, note="x" * 300_000, exact=1.5)
-    [kept] = site.run().quarantined
-    [at_a] = [event for event in site.a.received() if json.loads(event.body)["record"] == large["record"]]
+    installation = tiers.installation
+    large = installation.estate.add_people(
+        first_location(installation), None, START - HOUR, note="x" * 300_000, exact=1.5
+    )
+    [kept] = installation.run().quarantined
+    [at_a] = [
+        event for event in installation.a.received() if json.loads(event.body)["record"] == large["record"]
+    ]
 
-    too_early = call(site, "quarantine", "replay", kept.id, "--yes")
-    still = call(site, "quarantine", "list", "--json").objects
+    too_early = call(installation, "quarantine", "replay", kept.id, "--yes")
+    still = call(installation, "quarantine", "list", "--json").objects
     tiers.enlarge()
-    ended = call(site, "quarantine", "replay", kept.id, "--yes")
+    ended = call(installation, "quarantine", "replay", kept.id, "--yes")
 
     assert (too_early.status, [found["id"] for found in still], ended.status) == (1, [kept.id], 0)
     assert "it is larger than a message of the hub (262,144 bytes)" in too_early.out
-    [at_b] = site.b.received()
+    [at_b] = installation.b.received()
     assert (at_b.message_id, at_b.partition_key, at_b.properties) == (
         at_a.message_id,
         at_a.partition_key,
         at_a.properties,
     )
     assert json.loads(at_b.body) == json.loads(at_a.body)
-    assert site.a.received() == []
-    assert call(site, "quarantine", "list", "--json").out == ""
-    assert site.run().hubs[site.key("b")].events == 0
+    assert installation.a.received() == []
+    assert call(installation, "quarantine", "list", "--json").out == ""
+    assert installation.run().hubs[installation.key("b")].events == 0
 
 
 def test_a_replay_that_one_hub_refuses_stays_for_that_hub_alone(
@@ -371,38 +394,42 @@ def test_a_replay_that_one_hub_refuses_stays_for_that_hub_alone(
 ) -> None:
     hubs = EventHubsEmulator([HubSpec(name, max_message_bytes=262_144) for name in ("a", "b")])
     with MicroshareEmulator(estate, clock=clock) as source, hubs:
-        tiers = Tiers(Site(source, hubs, clock, tmp_path))
-        site = tiers.site
-        large = site.estate.add_people(first_location(site), None, START - HOUR, note="x" * 300_000)
-        [kept] = site.run().quarantined
+        tiers = Tiers(Installation(source, hubs, clock, tmp_path))
+        installation = tiers.installation
+        large = installation.estate.add_people(
+            first_location(installation), None, START - HOUR, note="x" * 300_000
+        )
+        [kept] = installation.run().quarantined
         tiers.enlarge()
-        site.b.refuse_attach()
+        installation.b.refuse_attach()
 
-        refused = call(site, "quarantine", "replay", "--all", "--yes")
-        left = call(site, "quarantine", "list", "--json").objects
-        not_there = call(site, "quarantine", "replay", "--all", "--hub", site.key("a"), "--yes")
-        site.b.clear_faults()
-        taken = call(site, "quarantine", "replay", "--all", "--yes")
-        site.hubs.stop()
+        refused = call(installation, "quarantine", "replay", "--all", "--yes")
+        left = call(installation, "quarantine", "list", "--json").objects
+        not_there = call(
+            installation, "quarantine", "replay", "--all", "--hub", installation.key("a"), "--yes"
+        )
+        installation.b.clear_faults()
+        taken = call(installation, "quarantine", "replay", "--all", "--yes")
+        installation.hubs.stop()
 
     assert (refused.status, not_there.status, taken.status) == (1, 0, 0)
-    assert f"{kept.id}: stays for {site.key('b')}: " in refused.out
-    assert [found["hubs"] for found in left] == [[site.key("b")]]
+    assert f"{kept.id}: stays for {installation.key('b')}: " in refused.out
+    assert [found["hubs"] for found in left] == [[installation.key("b")]]
     assert "nothing is kept for that hub" in not_there.out
-    for hub in (site.a, site.b):
+    for hub in (installation.a, installation.b):
         assert [body["record"] for body in bodies(hub.received())] == [large["record"]]
 
 
 def test_a_snapshot_is_replayed_as_an_update_of_its_hour(tiers: Tiers, call: Call) -> None:
-    site = tiers.site
-    name = first_location(site)
-    site.estate.add_snapshot(name, None, START - 8 * HOUR, note="x" * 300_000)
-    [kept] = site.run("hourly_snapshot").quarantined
+    installation = tiers.installation
+    name = first_location(installation)
+    installation.estate.add_snapshot(name, None, START - 8 * HOUR, note="x" * 300_000)
+    [kept] = installation.run("hourly_snapshot").quarantined
     tiers.enlarge()
 
-    ended = call(site, "quarantine", "replay", kept.id, "--yes")
+    ended = call(installation, "quarantine", "replay", kept.id, "--yes")
 
-    [event] = site.b.received()
+    [event] = installation.b.received()
     assert ended.status == 0
     assert (event.properties["update"], event.properties["hour"]) == (True, format_time(START - 8 * HOUR))
     [obj] = json.loads(event.body)["objs"]
@@ -419,13 +446,13 @@ def test_no_secret_is_shown_or_kept_by_any_of_them(
     source = MicroshareEmulator(estate, clock=clock, password=PASSWORD, api_key=API_KEY)
     hubs = EventHubsEmulator(["a", HubSpec("b", max_message_bytes=262_144)], key=HUB_KEY)
     with source, hubs:
-        site = Site(source, hubs, clock, tmp_path)
-        site.estate.add_people(first_location(site), None, START - HOUR, note="x" * 300_000)
-        site.run()
+        installation = Installation(source, hubs, clock, tmp_path)
+        installation.estate.add_people(first_location(installation), None, START - HOUR, note="x" * 300_000)
+        installation.run()
         clock.move(minutes=15)
-        echo_request(site)
-        site.b.refuse_attach()
-        assert not site.run().ok
+        echo_request(installation)
+        installation.b.refuse_attach()
+        assert not installation.run().ok
         export = tmp_path / "state" / "export.json"
         commands: list[tuple[str, ...]] = [
             ("state", "show", "people-counter"),
@@ -439,9 +466,9 @@ def test_no_secret_is_shown_or_kept_by_any_of_them(
             ("quarantine", "list", "--json"),
             ("quarantine", "replay", "--all", "--yes"),
         ]
-        ended = {words: call(site, *words) for words in commands}
+        ended = {words: call(installation, *words) for words in commands}
         [kept] = ended["quarantine", "list", "--json"].objects
-        ended["quarantine", "show"] = call(site, "quarantine", "show", kept["id"])
+        ended["quarantine", "show"] = call(installation, "quarantine", "show", kept["id"])
         secrets = [PASSWORD, HUB_KEY, API_KEY, *source._tokens]
 
     assert [found.status for found in ended.values()] == [0] * 9 + [1, 0]

@@ -12,8 +12,8 @@ import pytest
 from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.desk import Desk
-from tests.ingestion import FALSE_KEY, Ingestion
+from tests.environments.ingestion import FALSE_KEY, Ingestion
+from tests.environments.terminal import Terminal
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def ingestion() -> Iterator[Ingestion]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, ingestion: Ingestion) -> Iterator[Desk]:
-    """A desk in an environment like Azure's: the connection string is always set."""
+def terminal(tmp_path: Path, ingestion: Ingestion) -> Iterator[Terminal]:
+    """A terminal in an environment like Azure's: the connection string is always set."""
     with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
-        desk = Desk(source, hubs, tmp_path)
-        desk.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
-        yield desk
+        terminal = Terminal(source, hubs, tmp_path)
+        terminal.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
+        yield terminal
 
 
 def test_a_run_that_is_watched_sends_what_its_report_says_and_what_took_it_long(
-    desk: Desk, ingestion: Ingestion
+    terminal: Terminal, ingestion: Ingestion
 ) -> None:
-    ended = desk.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
+    ended = terminal.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
 
     [report] = ended.objects
     metrics = ingestion.metrics()
@@ -56,10 +56,12 @@ def test_a_run_that_is_watched_sends_what_its_report_says_and_what_took_it_long(
     assert FALSE_KEY not in ended.out + ended.err
 
 
-def test_a_run_ends_as_ever_where_nobody_takes_its_telemetry(desk: Desk, ingestion: Ingestion) -> None:
+def test_a_run_ends_as_ever_where_nobody_takes_its_telemetry(
+    terminal: Terminal, ingestion: Ingestion
+) -> None:
     ingestion.status = 400
 
-    ended = desk.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
+    ended = terminal.call("run", "people-counter", "--json", TELEMETRY="azure-monitor")
 
     assert (ended.status, ended.objects[0]["ok"]) == (0, True)
     assert sum("telemetry.failed" in line for line in ended.err.splitlines()) == 1
@@ -67,12 +69,12 @@ def test_a_run_ends_as_ever_where_nobody_takes_its_telemetry(desk: Desk, ingesti
 
 
 def test_without_the_switch_nothing_is_sent_and_nothing_of_it_is_loaded(
-    desk: Desk, ingestion: Ingestion
+    terminal: Terminal, ingestion: Ingestion
 ) -> None:
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "app", "run", "people-counter", "--json"],
         cwd=APP_ROOT,
-        env=desk.environ,
+        env=terminal.environ,
         capture_output=True,
         text=True,
         timeout=100,
@@ -91,8 +93,8 @@ def test_without_the_switch_nothing_is_sent_and_nothing_of_it_is_loaded(
     assert ingestion.paths == []
 
 
-def test_a_dry_run_sends_nothing(desk: Desk, ingestion: Ingestion) -> None:
-    ended = desk.call("run", "people-counter", "--dry-run", "--json", TELEMETRY="azure-monitor")
+def test_a_dry_run_sends_nothing(terminal: Terminal, ingestion: Ingestion) -> None:
+    ended = terminal.call("run", "people-counter", "--dry-run", "--json", TELEMETRY="azure-monitor")
 
     assert ended.status == 0
     assert ingestion.paths == []

@@ -11,7 +11,7 @@ import pytest
 
 from app.feeds.people_counter import PeopleCounterFeed
 from app.settings.loading import APP_ROOT, schedule
-from tests.site import START, Site, bodies, same
+from tests.environments.installation import START, Installation, bodies, same
 
 ENTRY = """
   door_counter:
@@ -25,23 +25,23 @@ event_hubs:"""
 
 
 def test_a_third_feed_is_one_module_and_one_entry(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("app.feeds.door_counter")
     module.FEED = PeopleCounterFeed(title="door counter", state_name="doorcounterstate")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "app.feeds.door_counter", module)
     config = tmp_path / "config.yaml"
     config.write_text((APP_ROOT / "config.yaml").read_text().replace("\nevent_hubs:", ENTRY, 1))
-    site.environ["FORWARDER_CONFIG"] = str(config)
+    installation.environ["FORWARDER_CONFIG"] = str(config)
 
-    report = site.run("door_counter")
+    report = installation.run("door_counter")
 
     of_one = [
         body
-        for body in site.published(START - timedelta(hours=24))
+        for body in installation.published(START - timedelta(hours=24))
         if body["_location_tags"][0] == "Mill & Lane"
     ]
     assert report.ok, report.failures
-    assert same(bodies(site.b.received()), of_one)
+    assert same(bodies(installation.b.received()), of_one)
     assert (tmp_path / "state" / "doorcounterstate.json").exists()
     assert schedule("door_counter", {"FORWARDER_CONFIG": str(config)}) == "0 */5 * * * *"

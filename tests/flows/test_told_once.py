@@ -14,8 +14,8 @@ from app.base.log import LOGGER_NAME, configure_logging
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.environments.installation import Clock, Installation
 from tests.flows.test_stores import table_environment
-from tests.site import Clock, Site
 
 TOLD = ("hub.failing", "hub.recovered", "location.failing", "location.recovered")
 
@@ -23,9 +23,9 @@ TOLD = ("hub.failing", "hub.recovered", "location.failing", "location.recovered"
 class Lines:
     """What runs say of troubles: event, location and hub of each line, run after run."""
 
-    def __init__(self, log: pytest.LogCaptureFixture, site: Site, clock: Clock) -> None:
+    def __init__(self, log: pytest.LogCaptureFixture, installation: Installation, clock: Clock) -> None:
         self._log = log
-        self._site = site
+        self._installation = installation
         self._clock = clock
 
     def of_runs(self, count: int = 1) -> list[list[tuple[str, str | None, str | None]]]:
@@ -35,8 +35,8 @@ class Lines:
     def _of_run(self) -> list[tuple[str, str | None, str | None]]:
         self._log.clear()
         self._clock.move(minutes=15)
-        self._site.restart()
-        self._site.run()
+        self._installation.restart()
+        self._installation.run()
         ours = [record for record in self._log.records if record.name == LOGGER_NAME]
         said: list[dict[str, Any]] = [json.loads(record.getMessage()) for record in ours]
         return [
@@ -45,121 +45,129 @@ class Lines:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture, site: Site, clock: Clock) -> Lines:
+def lines(caplog: pytest.LogCaptureFixture, installation: Installation, clock: Clock) -> Lines:
     configure_logging("INFO", to_stderr=False)
     caplog.set_level(logging.INFO, LOGGER_NAME)
-    return Lines(caplog, site, clock)
+    return Lines(caplog, installation, clock)
 
 
 @pytest.fixture
-def site(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Site]:
-    """A site with two buildings and two hubs, its state in files unless asked otherwise; one run is done."""
+def installation(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Installation]:
+    """Two buildings and two hubs, the state in files unless asked otherwise; one run is done."""
     environ = {}
     if getattr(request, "param", "json") == "table":
         environ = table_environment(request.getfixturevalue("azurite_port"))
     estate = Estate(buildings=(Building("Quay+One"), Building("Mill & Lane")))
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        site = Site(source, hubs, clock, tmp_path, environ)
-        assert site.run().ok
-        yield site
+        installation = Installation(source, hubs, clock, tmp_path, environ)
+        assert installation.run().ok
+        yield installation
 
 
-@pytest.mark.parametrize("site", ["json", "table"], indirect=True)
-def test_a_hub_that_is_down_for_many_runs(site: Site, lines: Lines) -> None:
-    site.b.refuse_attach()
+@pytest.mark.parametrize("installation", ["json", "table"], indirect=True)
+def test_a_hub_that_is_down_for_many_runs(installation: Installation, lines: Lines) -> None:
+    installation.b.refuse_attach()
     while_down = lines.of_runs(3)
-    site.b.clear_faults()
+    installation.b.clear_faults()
 
-    assert while_down == [[("hub.failing", None, site.key("b"))], [], []]
-    assert lines.of_runs(2) == [[("hub.recovered", None, site.key("b"))], []]
+    assert while_down == [[("hub.failing", None, installation.key("b"))], [], []]
+    assert lines.of_runs(2) == [[("hub.recovered", None, installation.key("b"))], []]
 
 
-def test_a_location_whose_query_fails_for_many_runs(site: Site, lines: Lines) -> None:
-    site.source.faults.status(404, location="Mill & Lane")
+def test_a_location_whose_query_fails_for_many_runs(installation: Installation, lines: Lines) -> None:
+    installation.source.faults.status(404, location="Mill & Lane")
     while_failing = lines.of_runs(3)
-    site.source.faults.clear()
+    installation.source.faults.clear()
 
     assert while_failing == [[("location.failing", "Mill & Lane", None)], [], []]
     assert lines.of_runs(2) == [[("location.recovered", "Mill & Lane", None)], []]
 
 
-def test_a_location_of_which_a_hub_takes_nothing_for_many_runs(site: Site, lines: Lines) -> None:
-    site.source.faults.status(404, location="Quay+One")
+def test_a_location_of_which_a_hub_takes_nothing_for_many_runs(
+    installation: Installation, lines: Lines
+) -> None:
+    installation.source.faults.status(404, location="Quay+One")
     lines.of_runs()
-    site.b.reject("amqp:not-allowed")
+    installation.b.reject("amqp:not-allowed")
     while_rejected = lines.of_runs(3)
-    site.b.clear_faults()
+    installation.b.clear_faults()
 
-    assert while_rejected == [[("location.failing", "Mill & Lane", site.key("b"))], [], []]
-    assert lines.of_runs(2) == [[("location.recovered", "Mill & Lane", site.key("b"))], []]
+    assert while_rejected == [[("location.failing", "Mill & Lane", installation.key("b"))], [], []]
+    assert lines.of_runs(2) == [[("location.recovered", "Mill & Lane", installation.key("b"))], []]
 
 
-def test_a_hub_that_fails_after_it_refused_a_location(site: Site, lines: Lines) -> None:
-    site.source.faults.status(404, location="Quay+One")
-    site.b.reject("amqp:not-allowed")
+def test_a_hub_that_fails_after_it_refused_a_location(installation: Installation, lines: Lines) -> None:
+    installation.source.faults.status(404, location="Quay+One")
+    installation.b.reject("amqp:not-allowed")
     lines.of_runs()
-    site.b.refuse_attach()
+    installation.b.refuse_attach()
     while_down = lines.of_runs(2)
-    site.b.clear_faults()
-    site.source.faults.clear()
+    installation.b.clear_faults()
+    installation.source.faults.clear()
 
-    assert while_down == [[("hub.failing", None, site.key("b"))], []]
+    assert while_down == [[("hub.failing", None, installation.key("b"))], []]
     assert lines.of_runs(2) == [
-        [("hub.recovered", None, site.key("b")), ("location.recovered", "Quay+One", None)],
+        [("hub.recovered", None, installation.key("b")), ("location.recovered", "Quay+One", None)],
         [],
     ]
 
 
 def test_a_hub_that_fails_while_there_is_no_location_to_ask_for(
-    site: Site, lines: Lines, clock: Clock
+    installation: Installation, lines: Lines, clock: Clock
 ) -> None:
-    identity = site.environ["MICROSHARE_IDENTITY"]
-    site.environ["MICROSHARE_IDENTITY"] = "com.example.NOBODY"
+    identity = installation.environ["MICROSHARE_IDENTITY"]
+    installation.environ["MICROSHARE_IDENTITY"] = "com.example.NOBODY"
     clock.move(hours=49)
-    site.b.refuse_attach()
+    installation.b.refuse_attach()
     while_down = lines.of_runs(3)
-    site.b.clear_faults()
-    site.environ["MICROSHARE_IDENTITY"] = identity
+    installation.b.clear_faults()
+    installation.environ["MICROSHARE_IDENTITY"] = identity
 
-    assert while_down == [[("hub.failing", None, site.key("b"))], [], []]
-    assert lines.of_runs(2) == [[("hub.recovered", None, site.key("b"))], []]
+    assert while_down == [[("hub.failing", None, installation.key("b"))], [], []]
+    assert lines.of_runs(2) == [[("hub.recovered", None, installation.key("b"))], []]
 
 
-def test_a_hub_that_is_back_while_a_location_still_cannot_be_asked(site: Site, lines: Lines) -> None:
-    site.b.refuse_attach()
+def test_a_hub_that_is_back_while_a_location_still_cannot_be_asked(
+    installation: Installation, lines: Lines
+) -> None:
+    installation.b.refuse_attach()
     lines.of_runs()
-    site.source.faults.status(404, location="Mill & Lane")
-    site.b.clear_faults()
+    installation.source.faults.status(404, location="Mill & Lane")
+    installation.b.clear_faults()
 
     assert lines.of_runs(3) == [
-        [("location.failing", "Mill & Lane", None), ("hub.recovered", None, site.key("b"))],
+        [("location.failing", "Mill & Lane", None), ("hub.recovered", None, installation.key("b"))],
         [],
         [],
     ]
 
 
 def test_a_dry_run_says_of_nothing_that_it_is_over(
-    site: Site, lines: Lines, caplog: pytest.LogCaptureFixture
+    installation: Installation, lines: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.b.refuse_attach()
+    installation.b.refuse_attach()
     lines.of_runs()
-    site.b.clear_faults()
+    installation.b.clear_faults()
     caplog.clear()
 
-    site.run(dry_run=True)
+    installation.run(dry_run=True)
 
     assert "hub.recovered" not in caplog.text
-    assert lines.of_runs() == [[("hub.recovered", None, site.key("b"))]]
+    assert lines.of_runs() == [[("hub.recovered", None, installation.key("b"))]]
 
 
-def test_runs_that_fail_in_a_row_report_since_when(site: Site, clock: Clock) -> None:
-    site.b.refuse_attach()
+def test_runs_that_fail_in_a_row_report_since_when(installation: Installation, clock: Clock) -> None:
+    installation.b.refuse_attach()
     clock.move(minutes=15)
     began = clock.now
-    first = site.run()
+    first = installation.run()
     clock.move(minutes=15)
-    second = site.run()
-    site.b.clear_faults()
+    second = installation.run()
+    installation.b.clear_faults()
     clock.move(minutes=15)
 
-    assert [first.failing_since, second.failing_since, site.run().failing_since] == [began, began, None]
+    assert [first.failing_since, second.failing_since, installation.run().failing_since] == [
+        began,
+        began,
+        None,
+    ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.runtime_venv import ROOT
+from tools.runtime_venv import ROOT
 
 _WORKER = Path(__file__).with_name("worker.py")
 # Above what any run of these tests takes, below the time-out of a test.

@@ -20,12 +20,12 @@ from app.settings.loading import load_settings
 from emulators.estate import Estate
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.environments.ingestion import Ingestion
+from tests.environments.installation import Clock, Installation, bodies, same
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
-from tests.ingestion import Ingestion
 from tests.runtime.host import FunctionsHost, publish, timer_bindings
-from tests.runtime_venv import VERSION, find_python, runtime_python
-from tests.site import Clock, Site, bodies, same
+from tools.runtime_venv import VERSION, find_python, runtime_python
 
 # A line for each of the two hubs.
 TOOK = ["hub.delivered", "hub.delivered"]
@@ -67,16 +67,16 @@ def start(runtime: Path, app_folder: Path) -> StartHost:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site whose source stands still at the hour that has begun, with one day to forward."""
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose source stands still at the hour that has begun, with one day to forward."""
     clock = Clock(NOW)
     source = MicroshareEmulator(Estate(), clock=clock, password=CANARY)
     with source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Site(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+        yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
 
 
-def secrets_in(transcript: str, site: Site) -> list[str]:
-    known = [CANARY, FALSE_KEY, site.source.api_key, *site.source._tokens]
+def secrets_in(transcript: str, installation: Installation) -> list[str]:
+    known = [CANARY, FALSE_KEY, installation.source.api_key, *installation.source._tokens]
     return [secret for secret in known if secret in transcript]
 
 
@@ -101,16 +101,16 @@ def test_both_timers_are_indexed_with_their_schedules(
 
 
 def test_both_timers_at_once_deliver_all_and_each_logs_under_its_own_invocation(
-    start: StartHost, site: Site
+    start: StartHost, installation: Installation
 ) -> None:
-    with start(site.environ) as host:
+    with start(installation.environ) as host:
         people, snapshot = host.fire(PEOPLE, SNAPSHOT)
 
     assert (people.ok, people.error, people.returned) == (True, None, None)
     assert (snapshot.ok, snapshot.error, snapshot.returned) == (True, None, None)
-    for hub in (site.a, site.b):
+    for hub in (installation.a, installation.b):
         got = bodies([event for event in hub.received() if "hour" not in event.properties])
-        assert same(got, site.published(BEGIN))
+        assert same(got, installation.published(BEGIN))
     assert people.events() == snapshot.events() == ["run.started", *TOOK, "run.finished"]
     # An app without HTTP functions is warned of its auth level while it is indexed, outside any invocation.
     of_the_app = [line for line in host.log if line.category == "User" and line.logger != "root"]
@@ -118,24 +118,26 @@ def test_both_timers_at_once_deliver_all_and_each_logs_under_its_own_invocation(
         (people.id, "people_counter", "INFO", "forwarder"),
         (snapshot.id, "hourly_snapshot", "INFO", "forwarder"),
     }
-    assert secrets_in(host.transcript, site) == []
+    assert secrets_in(host.transcript, installation) == []
 
 
-def test_snapshots_arrive_whole_and_a_timer_that_is_late_says_so(start: StartHost, site: Site) -> None:
-    with start(site.environ) as host:
+def test_snapshots_arrive_whole_and_a_timer_that_is_late_says_so(
+    start: StartHost, installation: Installation
+) -> None:
+    with start(installation.environ) as host:
         (late,) = host.fire(SNAPSHOT, past_due=True)
 
     assert late.ok, late.error
     assert late.events() == ["timer.late", "run.started", *TOOK, "run.finished"]
-    for hub in (site.a, site.b):
-        assert readings_at(hub) == published_snapshots(site, BEGIN)
+    for hub in (installation.a, installation.b):
+        assert readings_at(hub) == published_snapshots(installation, BEGIN)
 
 
 def test_a_second_invocation_of_the_same_function_is_skipped_and_succeeds(
-    start: StartHost, site: Site
+    start: StartHost, installation: Installation
 ) -> None:
-    site.source.faults.slow(1.0, on="login")
-    with start(site.environ) as host:
+    installation.source.faults.slow(1.0, on="login")
+    with start(installation.environ) as host:
         both = host.fire(PEOPLE, PEOPLE)
 
     assert [invocation.error for invocation in both] == [None, None]
@@ -143,16 +145,18 @@ def test_a_second_invocation_of_the_same_function_is_skipped_and_succeeds(
     assert worked.events() == ["run.started", *TOOK, "run.finished"], worked
     assert skipped.events() == ["run.skipped"]
     assert "lock" in skipped.said("run.skipped")["reason"]
-    assert same(bodies(site.a.received()), site.published(BEGIN))
+    assert same(bodies(installation.a.received()), installation.published(BEGIN))
 
 
-def test_a_warm_process_goes_on_with_its_token_and_sends_nothing_twice(start: StartHost, site: Site) -> None:
-    with start(site.environ) as host:
+def test_a_warm_process_goes_on_with_its_token_and_sends_nothing_twice(
+    start: StartHost, installation: Installation
+) -> None:
+    with start(installation.environ) as host:
         first, second = host.fire(PEOPLE) + host.fire(PEOPLE)
 
     assert (first.ok, second.ok) == (True, True)
-    assert site.source.logins == 1
-    assert same(bodies(site.b.received()), site.published(BEGIN))
+    assert installation.source.logins == 1
+    assert same(bodies(installation.b.received()), installation.published(BEGIN))
 
 
 def test_the_platforms_own_lines_are_not_silenced(start: StartHost) -> None:
@@ -165,25 +169,25 @@ def test_the_platforms_own_lines_are_not_silenced(start: StartHost) -> None:
 
 
 def test_a_hub_that_is_down_fails_the_invocation_by_name_and_the_other_hub_has_all(
-    start: StartHost, site: Site
+    start: StartHost, installation: Installation
 ) -> None:
-    site.b.refuse_attach()
-    with start(site.environ) as host:
+    installation.b.refuse_attach()
+    with start(installation.environ) as host:
         (failed,) = host.fire(PEOPLE)
-        site.b.clear_faults()
+        installation.b.clear_faults()
         (recovered,) = host.fire(PEOPLE)
 
     assert not failed.ok
     assert failed.error is not None
     assert failed.error.startswith("RunFailed: ")
-    assert site.key("b") in failed.error
+    assert installation.key("b") in failed.error
     assert failed.events() == ["run.started", "hub.failing", *TOOK, "run.finished"]
-    assert failed.said("run.finished")["hubs"][site.key("a")]["error"] is None
+    assert failed.said("run.finished")["hubs"][installation.key("a")]["error"] is None
     assert recovered.events() == ["run.started", "hub.recovered", *TOOK, "run.finished"]
     assert recovered.ok
-    for hub in (site.a, site.b):
-        assert same(bodies(hub.received()), site.published(BEGIN))
-    assert secrets_in(host.transcript, site) == []
+    for hub in (installation.a, installation.b):
+        assert same(bodies(hub.received()), installation.published(BEGIN))
+    assert secrets_in(host.transcript, installation) == []
 
 
 def test_without_settings_the_app_is_indexed_and_an_invocation_names_every_problem(
@@ -217,18 +221,22 @@ def test_without_settings_the_app_is_indexed_and_an_invocation_names_every_probl
     assert not any(secret in host.transcript for secret in (CANARY, FALSE_KEY))
 
 
-def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(start: StartHost, site: Site) -> None:
-    site.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"] = ""
-    with start(site.environ) as host:
+def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(
+    start: StartHost, installation: Installation
+) -> None:
+    installation.environ["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"] = ""
+    with start(installation.environ) as host:
         (off,) = host.fire(SNAPSHOT)
 
     assert off.ok
     assert off.events() == ["run.skipped"]
     assert "off" in off.said("run.skipped")["reason"]
-    assert site.source.requests == []
+    assert installation.source.requests == []
 
 
-def test_a_run_that_is_watched_is_found_under_its_invocation(start: StartHost, site: Site) -> None:
+def test_a_run_that_is_watched_is_found_under_its_invocation(
+    start: StartHost, installation: Installation
+) -> None:
     invocation = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
     with Ingestion() as ingestion:
         watched = {
@@ -236,7 +244,7 @@ def test_a_run_that_is_watched_is_found_under_its_invocation(start: StartHost, s
             "APPLICATIONINSIGHTS_CONNECTION_STRING": ingestion.connection_string,
             "WEBSITE_SITE_NAME": "example-app",
         }
-        with start(site.environ | watched) as host:
+        with start(installation.environ | watched) as host:
             (ended,) = host.fire(PEOPLE, traceparent=invocation)
 
         assert ended.ok, ended.error
@@ -245,22 +253,22 @@ def test_a_run_that_is_watched_is_found_under_its_invocation(start: StartHost, s
         assert {span["tags"]["ai.operation.id"] for span in spans} == {"0af7651916cd43dd8448eb211c80319c"}
         [run] = [span for span in spans if span["name"] == "run people_counter"]
         assert run["tags"]["ai.operation.parentId"] == "b7ad6b7169203331"
-        sent = ended.said("run.finished")["hubs"][site.key("a")]["readings"]
-        assert ingestion.metrics()["forwarder.readings", "people_counter", site.key("a")] == sent
+        sent = ended.said("run.finished")["hubs"][installation.key("a")]["readings"]
+        assert ingestion.metrics()["forwarder.readings", "people_counter", installation.key("a")] == sent
 
 
 def test_no_secret_reaches_the_host_even_with_the_platforms_debug_logging(
-    start: StartHost, site: Site
+    start: StartHost, installation: Installation
 ) -> None:
-    environ = {**site.environ, "PYTHON_ENABLE_DEBUG_LOGGING": "1", "MICROSHARE_AUTH": "oauth2"}
+    environ = {**installation.environ, "PYTHON_ENABLE_DEBUG_LOGGING": "1", "MICROSHARE_AUTH": "oauth2"}
     # The login that follows has the password in its URL, and an error page repeats what it was sent.
-    site.source.faults.status(415, on="login", times=1)
-    site.source.faults.status(404, f"no such view for password {CANARY}", location="Mill & Lane")
+    installation.source.faults.status(415, on="login", times=1)
+    installation.source.faults.status(404, f"no such view for password {CANARY}", location="Mill & Lane")
     with start(environ) as host:
         (failed,) = host.fire(PEOPLE)
 
-    assert site.source.login_attempts == 2
+    assert installation.source.login_attempts == 2
     assert failed.error is not None
     assert "no such view for password ***" in failed.error
     assert any(line.level == "DEBUG" for line in host.log)
-    assert secrets_in(host.transcript, site) == []
+    assert secrets_in(host.transcript, installation) == []

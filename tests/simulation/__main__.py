@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from tests import faults_document
-from tests.simulation.world import Tally, Violation, simulate
+from tests.environments.simulated import Tally, Violation, simulate
+from tools import faults_document
 
 _PROGRESS_S = 10.0
 # Worlds ahead of the one that is waited for, for each process: they take a second, some a few.

@@ -149,7 +149,7 @@ class Source:
     def _populate(self, begin: datetime, end: datetime) -> None:
         rng = self._rng
         for number in range(rng.choice((1, 1, 1, 2, 2, 3))):
-            name = f"Site {number + 1}"
+            name = f"Installation {number + 1}"
             building = self.buildings[name] = Building(name, begin)
             until = end
             if rng.random() < 0.15:

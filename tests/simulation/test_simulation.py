@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.mutations import MUTATIONS, ROOT, Mutation, fits
-from tests.simulation.world import simulate
+from tests.environments.simulated import simulate
+from tools.planted_breaks import MUTATIONS, ROOT, Mutation, fits
 
 _PARTS = 8
 _WORLDS_A_PART = 10

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from tests.dependencies import LICENCES, REQUIREMENTS, verdict
+from tools.dependencies import LICENCES, REQUIREMENTS, verdict
 
 CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
 SKIPPED = {"name": "rich", "skip_reason": "Dependency not found on PyPI"}

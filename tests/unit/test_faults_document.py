@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import re
 
-from tests import faults_document
 from tests.faults.matrix import CASES
+from tools import faults_document
 
 
 def test_the_document_lists_exactly_the_cases_there_are() -> None:

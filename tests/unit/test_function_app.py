@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.host import publish, timer_bindings
-from tests.runtime_venv import ROOT
+from tools.runtime_venv import ROOT
 
 _TELL_BINDINGS = """
 import json, sys

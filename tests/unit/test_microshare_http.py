@@ -19,7 +19,7 @@ import pytest
 from app.base.errors import BadResponse, SourceRefused
 from app.microshare.http import Http
 from app.microshare.retries import PassingTrouble
-from tests.tls import Authority
+from tests.environments.tls import Authority
 
 LARGEST = 1_000_000
 BODY = b'{"objs": [1, 2, 3]}'

@@ -19,7 +19,7 @@ from app.run.report import Failure, HubReport, Quarantined, Report
 from app.settings.schema import TelemetrySettings
 from app.telemetry.azure_monitor import send
 from app.telemetry.run_telemetry import METRICS, Span, Spans, exporter, measurements, span_of
-from tests.ingestion import FALSE_KEY, Ingestion
+from tests.environments.ingestion import FALSE_KEY, Ingestion
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 A, B, PAUSED = "example.test/a", "example.test/b", "example.test/paused"

@@ -17,7 +17,7 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # Azurite's documented account and key: the same everywhere, and no secret.
 ACCOUNT = "devstoreaccount1"

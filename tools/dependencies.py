@@ -1,7 +1,7 @@
 """The licences and the known vulnerabilities of what is deployed: requirements.txt, in a venv of its own.
 
-python -m tests.dependencies licences           writes docs/licences.md
-python -m tests.dependencies vulnerabilities    asks PyPI's advisories; 1 where it has any, 2 where it
+python -m tools.dependencies licences           writes docs/licences.md
+python -m tools.dependencies vulnerabilities    asks PyPI's advisories; 1 where it has any, 2 where it
                                                 cannot be asked, so that no answer is no all-clear
 """
 
@@ -65,7 +65,7 @@ _UNREACHED = "no vulnerability was found or ruled out; try again where https://p
 
 def vulnerabilities() -> int:
     """Ask, and print what came of it; give the exit status."""
-    packages = str(next(_DEPLOYED.glob("lib/python*/site-packages")))
+    packages = str(next(_DEPLOYED.glob("lib/python*/installation-packages")))
     options = ["--format", "json", "--progress-spinner", "off", "--path", packages]
     asked = [str(_VENV / "bin" / "pip-audit"), *options]
     ended = subprocess.run(asked, capture_output=True, text=True, check=False)

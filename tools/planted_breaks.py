@@ -1,6 +1,6 @@
 """The code broken on purpose, in ways that would lose or repeat readings; each must be noticed.
 
-`python -m tests.simulation.mutations [--only NAME] [--jobs N] [--write]` breaks a copy of the tree in one way
+`python -m tools.planted_breaks [--only NAME] [--jobs N] [--write]` breaks a copy of the tree in one way
 after another, simulates, and where no invariant notices runs the tests named for it. With
 `--write` the table goes into docs/faults.md. A break that nothing notices is a test that is missing.
 """
@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import faults_document
+from tools import faults_document
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _COPIED = ("app", "tests", "emulators", "pyproject.toml", "config.yaml")
 _RUNS = 2_000
 _MINUTES = 8.0
@@ -563,7 +563,7 @@ def _account(verdicts: list[Verdict]) -> str:
     ]
     return (
         "The code is broken on purpose, in a copy, in one way at a time, and must not get away\n"
-        "with it: `python -m tests.simulation.mutations --write` makes this table. A seed is a simulated\n"
+        "with it: `python -m tools.planted_breaks --write` makes this table. A seed is a simulated\n"
         "world in which an invariant does not hold; else the name is that of a test which fails.\n\n"
         + faults_document.table(("break", "noticed by", "seconds"), rows)
     )
@@ -571,7 +571,7 @@ def _account(verdicts: list[Verdict]) -> str:
 
 def main() -> int:
     """Try all mutations, or those whose name holds a text. Gives 1 where nothing noticed one."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutations", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.planted_breaks", description=__doc__)
     parser.add_argument("--only", default="", help="only those whose name holds this text")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")

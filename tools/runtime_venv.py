@@ -2,7 +2,7 @@
 
 `azure-functions-runtime` is what indexes and invokes functions in the platform's Python worker
 from 3.13 on, and it needs that version; the other tests run on any version we support. Run as
-`python -m tests.runtime_venv`.
+`python -m tools.runtime_venv`.
 """
 
 from __future__ import annotations

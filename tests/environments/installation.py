@@ -1,4 +1,4 @@
-"""A whole site for flow tests: a source, two hubs, a state store, and the forwarder between them.
+"""A whole installation for flow tests: a source, two hubs, a state store, and the forwarder between them.
 
 Real SDKs and real HTTP on one side, the emulators on the other. The clock is the
 test's own: the source and the forwarder share it unless a test sets them apart.
@@ -46,7 +46,7 @@ class Clock:
         self.now += timedelta(**by)
 
 
-class Site:
+class Installation:
     """What a flow test plays with. `a` is the primary hub, `b` the second one."""
 
     def __init__(

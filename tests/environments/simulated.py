@@ -142,7 +142,7 @@ class Tally:
 
 def simulate(seed: int) -> Tally:
     """Live through one world. Raises Violation where an invariant does not hold."""
-    world = World(seed)
+    world = SimulatedFeed(seed)
     with _silence():
         try:
             world.live()
@@ -166,7 +166,7 @@ def _silence() -> Iterator[None]:
         logger.setLevel(before)
 
 
-class World:
+class SimulatedFeed:
     """One seed's buildings, hubs, state and time."""
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Somebody at a command line, with a site to work on: commands are processes of their own."""
+"""Somebody at a command line, with an installation to work on: commands are processes of their own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended
 
 
-class Desk:
-    """Somebody with a shell, settings in the environment, and a site to work on."""
+class Terminal:
+    """Somebody with a shell, settings in the environment, and an installation to work on."""
 
     def __init__(self, source: MicroshareEmulator, hubs: EventHubsEmulator, folder: Path) -> None:
         self.source = source

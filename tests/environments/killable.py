@@ -33,9 +33,9 @@ from app.state.opening import open_store
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
-from tests.azurite import Relay, connection_string
 from tests.crashes.child import LONGEST_RUN_S, Order, fingerprints
 from tests.crashes.forks import ROOT, Ended, Forks
+from tests.environments.azurite import Relay, connection_string
 
 Feed = Literal["people_counter", "hourly_snapshot"]
 
@@ -128,7 +128,7 @@ class Hanging:
         return self._ended.result(LONGEST_RUN_S), _lines(self._trace)
 
 
-class Ground:
+class KillableInstallation:
     """The outside world of the runs of one feed, while the context lasts. Each run is to be judged.
 
     `azurite_port` names a table service to keep the state in; without it the state is JSON files.

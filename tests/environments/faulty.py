@@ -1,4 +1,4 @@
-"""What a case plays with: a small site with canary secrets, an oracle, and proofs that faults fired."""
+"""What a case works on: a small installation with canary secrets, an oracle, proofs that faults fired."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from app.wiring import wire
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.azurite import Relay, connection_string
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
-from tests.site import Clock, Site
-from tests.tls import TlsFront
+from tests.environments.azurite import Relay, connection_string
+from tests.environments.installation import Clock, Installation
+from tests.environments.tls import TlsFront
 
 if TYPE_CHECKING:
     from tests.faults.case import Case
@@ -88,11 +88,11 @@ class RunningClock(Clock):
         """Let time pass by itself."""
 
 
-Act = Callable[["Scene"], Outcome]
+Act = Callable[["FaultyInstallation"], Outcome]
 
 
-class Scene(Site):
-    """The site of one case. Hub `a` and hub `b` are services of their own, so that one can be gone.
+class FaultyInstallation(Installation):
+    """The installation of one case. Hub `a` and hub `b` are services of their own, so that one can be gone.
 
     Waits that the API asks for, or that follow its errors, are noted in `waits` and cut short;
     one that the run's budget does not allow is refused as ever. `fired` counts the faults that
@@ -417,26 +417,26 @@ class Scene(Site):
 
 
 @contextmanager
-def staged(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    """Give the scene of a case, with two hours of readings."""
+def staged(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[FaultyInstallation]:
+    """Give the faulty of a case, with two hours of readings."""
     with ExitStack() as stack:
-        scene = Scene(case, folder, patch, stack)
-        scene.plant_until(scene.clock.now - timedelta(seconds=5))
-        yield scene
-        if scene.relay:
-            scene.relay.close()
+        faulty = FaultyInstallation(case, folder, patch, stack)
+        faulty.plant_until(faulty.clock.now - timedelta(seconds=5))
+        yield faulty
+        if faulty.relay:
+            faulty.relay.close()
 
 
 # --- runs under a fault -------------------------------------------------------------------------------
 
 
-def run_once(scene: Scene) -> Outcome:
-    return scene.run_once()
+def run_once(faulty: FaultyInstallation) -> Outcome:
+    return faulty.run_once()
 
 
 def run_within(seconds: float, grace: float = 3.0) -> Act:
     """Give a run whose budget is so many seconds."""
-    return lambda scene: scene.run_once(
+    return lambda faulty: faulty.run_once(
         budget=Budget(timedelta(seconds=seconds), grace=timedelta(seconds=grace))
     )
 
@@ -444,17 +444,17 @@ def run_within(seconds: float, grace: float = 3.0) -> Act:
 def runs(times: int, *, minutes: float = 15) -> Act:
     """Give several runs, so far apart; the last one's end counts."""
 
-    def act(scene: Scene) -> Outcome:
+    def act(faulty: FaultyInstallation) -> Outcome:
         for _ in range(times - 1):
-            scene.run_once()
-            scene.pass_time(minutes=minutes)
-        return scene.run_once()
+            faulty.run_once()
+            faulty.pass_time(minutes=minutes)
+        return faulty.run_once()
 
     return act
 
 
 def run_command(*words: str) -> Act:
-    return lambda scene: scene.command(*words)
+    return lambda faulty: faulty.command(*words)
 
 
 RUN = ("run", "people-counter", "--json")
