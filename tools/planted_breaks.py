@@ -57,8 +57,8 @@ MUTATIONS = (
     Mutation(
         "a rejected batch counts as delivered",
         "app/run/forwarder.py",
-        "self._settled(hub)\n                self._available.refused(delivery.location, hub, str(error))\n",
-        "self._delivered(hub, delivery, maybe_twice=False)\n",
+        "self._handover.rejected(hub, delivery, str(error))\n",
+        "self._handover.delivered(hub, delivery, maybe_twice=False)\n",
     ),
     Mutation(
         "a slice is closed by its first batch",
@@ -108,10 +108,10 @@ MUTATIONS = (
     ),
     Mutation(
         "what is put into a lane counts as acknowledged",
-        "app/run/forwarder.py",
+        "app/run/handover.py",
         "                self._lanes.put(hub, delivery)\n",
         "                self._lanes.put(hub, delivery)\n"
-        "                self._ledger.delivered(hub, delivery, self._wiring.now())\n",
+        "                self._ledger.delivered(hub, delivery, self._now())\n",
     ),
     Mutation(
         "ids are forgotten within the reach",
@@ -142,9 +142,9 @@ MUTATIONS = (
     Mutation(
         "no save at the end of a run",
         "app/run/forwarder.py",
-        "            self._ledger.update(last_run=self._last_run())\n"
+        "            self._ledger.update(last_run=self._telling.last_run(self._available))\n"
         "            self._saving.save(self._ledger)\n",
-        "            self._ledger.update(last_run=self._last_run())\n",
+        "            self._ledger.update(last_run=self._telling.last_run(self._available))\n",
     ),
     Mutation(
         "sending goes on after a failed save",
@@ -196,7 +196,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a reading that could not be quarantined is passed over",
-        "app/run/forwarder.py",
+        "app/run/handover.py",
         "                    self._available.refused(name, hub, "
         'f"a reading could not be quarantined: {error}")\n'
         "                return False\n",
@@ -337,8 +337,8 @@ MUTATIONS = (
     Mutation(
         "one hub's failure ends the run for all",
         "app/run/forwarder.py",
-        "        self._undelivered[hub] = 0\n",
-        "        self._undelivered[hub] = 0\n        self._opens_no_more = True\n",
+        "        self._handover.closed(hub)\n",
+        "        self._handover.closed(hub)\n        self._opens_no_more = True\n",
     ),
     Mutation(
         "one location's failure ends the run for all",
@@ -373,8 +373,8 @@ MUTATIONS = (
     Mutation(
         "the horizon does not follow the API's clock back",
         "app/run/forwarder.py",
-        "        self._horizon.follow()\n        self._note_fetched(",
-        "        self._note_fetched(",
+        "            self._horizon.follow()\n            self._note_fetched(",
+        "            self._note_fetched(",
     ),
     Mutation(
         "a query that failed counts as an empty answer",

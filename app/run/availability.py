@@ -6,12 +6,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from app.base.errors import ForwarderError
+from app.base.errors import ForwarderError, HubUnreachable
 from app.base.log import Log
+from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.run.outages import Outages
 from app.run.planning import Group
-from app.run.report import Draft
 
 
 class Availability:
@@ -116,3 +116,11 @@ class Availability:
         for name, hub in sorted(self.failed_before.refusals):
             if hub not in self._failed_hubs and not self._ledger.is_failing(name, hub):
                 self._log.info("location.recovered", location=name, hub=hub)
+
+
+def never_connected(hub: str, waited_s: float) -> HubUnreachable:
+    """Give the error of a hub that neither took the connection nor refused it in a whole run."""
+    return HubUnreachable(
+        f"hub {hub}: no connection within the run's {waited_s:.0f} s; check the network, and "
+        f"EVENT_HUB_TRANSPORT where only port 443 is open"
+    )

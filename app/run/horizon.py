@@ -9,7 +9,7 @@ from app.base.clocks import DATE_RESOLUTION, Clocks
 from app.base.instants import MILLISECOND, floor_to
 from app.base.text import counted
 from app.microshare.client import MicroshareClient
-from app.run.report import Draft
+from app.run.draft import Draft
 
 
 def agreed_clocks(

@@ -54,6 +54,9 @@ class Ledger:
     def locations(self) -> Mapping[str, LocationState]:
         return self._locations
 
+    def of(self, names: Iterable[str]) -> Mapping[str, LocationState]:
+        return {name: self.location(name) for name in names}
+
     # --- before anything is sent --------------------------------------------------------------------
 
     def listed(self, name: str, at: datetime) -> None:

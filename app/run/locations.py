@@ -13,8 +13,8 @@ from app.base.instants import MILLISECOND, floor_to, format_time
 from app.base.text import counted
 from app.microshare.client import MicroshareClient
 from app.quality.drift import between
+from app.run.draft import Draft
 from app.run.ledger import Ledger
-from app.run.report import Draft
 from app.settings.schema import FeedSettings, Settings
 
 # A cold start within the hour does not ask again.

@@ -15,10 +15,10 @@ from app.base.readings import Reading, Slice, key_of
 from app.quality.drift import body_keys, gather, keys_drift, silences, spoke_again
 from app.quality.hourly_digests import CHANGED, Difference, compare, gaps_of, is_due, questions
 from app.quality.lateness import first_seen, is_steady, near_far_edge
+from app.run.draft import Draft
 from app.run.fetching import Fetched
 from app.run.ledger import Ledger
 from app.run.planning import Group
-from app.run.report import Draft
 from app.settings.schema import FeedSettings
 
 # A reading so far outside the window asked is worth a word.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
-from app.base.checkpoints import Drift, Gap, LocationState
+from app.base.checkpoints import Drift, Gap
 from app.base.errors import ForwarderError
 from app.base.instants import format_time
-from app.base.redaction import redact
-from app.quality.drift import Drifting
-from app.quality.lateness import Lateness, Latenesses
-from app.settings.schema import FeedSettings, HubSettings
+from app.quality.lateness import Lateness
 
 _DAY_S = 86_400
 # What a throughput unit takes a second (Event Hubs quotas documentation).
@@ -33,12 +30,12 @@ class HubReport:
     events: int = 0
     readings: int = 0
     duplicates: int = 0
+    maybe_twice: int = 0
+    bytes: int = 0
     delivered_until: datetime | None = None
     behind_s: float | None = None
     error: str | None = None
     paused: bool = False
-    bytes: int = 0
-    maybe_twice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +138,10 @@ class Report:
             "failing_since": self.failing_since and format_time(self.failing_since),
             "lateness": self.lateness and asdict(self.lateness),
             "hubs": {key: _hub_json(hub) for key, hub in self.hubs.items()},
-            "quarantined": [
-                {
-                    "location": reading.location,
-                    "hubs": list(reading.hubs),
-                    "id": reading.id,
-                    "reason": reading.reason,
-                    "place": reading.place,
-                }
-                for reading in self.quarantined
-            ],
+            "quarantined": [{**asdict(found), "hubs": list(found.hubs)} for found in self.quarantined],
             "gaps": [gap_json(location, gap) for location, gap in self.gaps],
             "warnings": list(self.warnings),
-            "failures": [
-                {"location": failure.location, "hub": failure.hub, "error": failure.error}
-                for failure in self.failures
-            ],
+            "failures": [asdict(failure) for failure in self.failures],
             "changed": [_changed_json(changed) for changed in self.changed],
             "drift": [drift_json(drift) for drift in self.drift],
             "compared": self.compared and asdict(self.compared),
@@ -170,16 +155,7 @@ class Report:
         runs = _DAY_S / self.apart_s
         return {
             "api_calls": round(self.api_calls * runs),
-            "hubs": {
-                key: {
-                    "events": round(hub.events * runs),
-                    "bytes": round(hub.bytes * runs),
-                    "unit_share": round(
-                        max(hub.events / _UNIT_EVENTS, hub.bytes / _UNIT_BYTES) / self.apart_s, 6
-                    ),
-                }
-                for key, hub in self.hubs.items()
-            },
+            "hubs": {key: _hub_per_day(hub, self.apart_s) for key, hub in self.hubs.items()},
         }
 
     def summary(self) -> str:
@@ -187,189 +163,6 @@ class Report:
         first = self.failures[0].error if self.failures else "nothing failed"
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         return f"{self.feed}: {first}{more}"
-
-
-class Draft:
-    """What a run has to tell, gathered while it goes on; each warning and failure once."""
-
-    def __init__(self, hubs: Sequence[HubSettings], warnings: Sequence[str] = ()) -> None:
-        self._hubs = hubs
-        self._got: dict[str, HubReport] = {hub.key: HubReport(paused=not hub.enabled) for hub in hubs}
-        self.slices = 0
-        self.lateness = Latenesses()
-        self._quarantined: list[Quarantined] = []
-        self._gaps: list[tuple[str, Gap]] = []
-        self._warnings: list[str] = list(warnings)
-        self._failures: list[Failure] = []
-        self._drifts: list[Drift] = []
-        self._changed: dict[tuple[str, datetime], dict[str, str]] = {}
-        self._compared = Compared(0, 0, 0)
-
-    @property
-    def failed(self) -> bool:
-        return bool(self._failures)
-
-    @property
-    def first_error(self) -> str | None:
-        return self._failures[0].error if self._failures else None
-
-    def warn(self, text: str) -> None:
-        text = redact(text)
-        if text not in self._warnings:
-            self._warnings.append(text)
-
-    def warn_of_look_back(self, location: str, readings: int, feed: FeedSettings) -> None:
-        """Tell that a location's readings nearly came too late to be found."""
-        noun = "reading" if readings == 1 else "readings"
-        self.warn(
-            f"{location}: {readings} {noun} came so late that the look-back ({_written(feed.look_back)}) "
-            f"all but ended before; later ones are missed; in config.yaml write "
-            f"feeds.{feed.name}.look_back: {_written(feed.look_back * 2)}"
-        )
-
-    def fail(self, location: str | None, hub: str | None, error: str) -> None:
-        failure = Failure(location, hub, redact(error))
-        if failure not in self._failures:
-            self._failures.append(failure)
-
-    def hub_failed(self, hub: str, error: str) -> None:
-        self._got[hub] = replace(self._got[hub], error=redact(error))
-        self.fail(None, hub, error)
-
-    def quarantined(self, reading: Quarantined) -> None:
-        self._quarantined.append(reading)
-
-    def found_gap(self, location: str, gap: Gap) -> None:
-        self._gaps.append((location, gap))
-
-    def drifts(self, found: Iterable[Drift]) -> None:
-        """Note what is not as it was; which of it is news, `settle_drift` says."""
-        self._drifts += found
-
-    def settle_drift(self, drifting: Drifting) -> None:
-        self._drifts = list(drifting.told)
-
-    @property
-    def drifted(self) -> Sequence[Drift]:
-        return tuple(self._drifts)
-
-    def changed(self, location: str, hour: datetime, ids: Mapping[str, str]) -> None:
-        """Note readings whose content changed after delivery: what became of each id."""
-        self._changed.setdefault((location, hour), {}).update(ids)
-
-    def compared(self, hours: int, differ: int) -> None:
-        """Count a location that was compared with the source."""
-        known = self._compared
-        self._compared = Compared(known.locations + 1, known.hours + hours, known.differ + differ)
-
-    def delivered(
-        self, hub: str, *, events: int, readings: int, duplicates: int, maybe_twice: int, size: int
-    ) -> None:
-        got = self._got[hub]
-        self._got[hub] = replace(
-            got,
-            events=got.events + events,
-            readings=got.readings + readings,
-            duplicates=got.duplicates + duplicates,
-            maybe_twice=got.maybe_twice + maybe_twice,
-            bytes=got.bytes + size,
-        )
-
-    def finish(
-        self,
-        *,
-        run: str,
-        feed: str,
-        started: datetime,
-        failing_since: datetime | None,
-        until: datetime | None,
-        took_s: float,
-        api_calls: int,
-        locations: Mapping[str, LocationState],
-        backlog_before_s: float,
-        apart_s: float | None,
-        dry_run: bool,
-    ) -> Report:
-        """Give the report; `locations` are those of the run, as they are now.
-
-        `backlog_before_s` is what `backlog` gave for them before anything was fetched.
-        """
-        left_s = backlog(locations.values(), self._hubs, until) if until else 0.0
-        gained_s = backlog_before_s - left_s
-        left = {
-            name
-            for name, location in locations.items()
-            for hub in self._hubs
-            if hub.enabled and until and _position(location, hub.key, until) < until
-        }
-        return Report(
-            run=run,
-            feed=feed,
-            started=started,
-            failing_since=failing_since,
-            until=until,
-            took_s=took_s,
-            locations=len(locations),
-            slices=self.slices,
-            api_calls=api_calls,
-            hubs={key: _with_position(got, key, locations, until) for key, got in self._got.items()},
-            left=len(left),
-            left_s=left_s,
-            forecast_s=left_s / gained_s * took_s if left_s > 0 and gained_s > 0 else None,
-            lateness=self.lateness.told(),
-            dry_run=dry_run,
-            quarantined=tuple(self._quarantined),
-            gaps=tuple(self._gaps),
-            warnings=tuple(self._warnings),
-            failures=tuple(self._failures),
-            changed=[
-                Changed(location, hour, tuple(sorted(ids.items())))
-                for (location, hour), ids in sorted(self._changed.items())
-            ],
-            drift=tuple(self._drifts),
-            compared=self._compared if self._compared.locations else None,
-            apart_s=apart_s,
-        )
-
-
-def backlog(locations: Iterable[LocationState], hubs: Sequence[HubSettings], until: datetime) -> float:
-    """Give the seconds of source time that locations lack up to `until`, each at its slowest hub on."""
-    enabled = [hub.key for hub in hubs if hub.enabled]
-    return sum(
-        max(
-            (max(0.0, (until - _position(location, hub, until)).total_seconds()) for hub in enabled),
-            default=0,
-        )
-        for location in locations
-    )
-
-
-def _written(duration: timedelta) -> str:
-    """Write a duration as the settings do, in its largest whole unit."""
-    seconds = round(duration.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
-def _position(location: LocationState, hub: str, otherwise: datetime) -> datetime:
-    checkpoint = location.checkpoints.get(hub)
-    return checkpoint.delivered_until if checkpoint else otherwise
-
-
-def _with_position(
-    got: HubReport, hub: str, locations: Mapping[str, LocationState], until: datetime | None
-) -> HubReport:
-    positions = [
-        location.checkpoints[hub].delivered_until
-        for location in locations.values()
-        if hub in location.checkpoints
-    ]
-    if not positions or until is None:
-        return got
-    least = min(positions)
-    return replace(got, delivered_until=least, behind_s=round(max(0.0, (until - least).total_seconds()), 3))
 
 
 def gap_json(location: str, gap: Gap) -> dict[str, Any]:
@@ -415,17 +208,7 @@ def _changed_json(changed: Changed) -> dict[str, Any]:
 
 
 def _hub_json(hub: HubReport) -> dict[str, Any]:
-    return {
-        "events": hub.events,
-        "readings": hub.readings,
-        "duplicates": hub.duplicates,
-        "maybe_twice": hub.maybe_twice,
-        "bytes": hub.bytes,
-        "delivered_until": hub.delivered_until and format_time(hub.delivered_until),
-        "behind_s": hub.behind_s,
-        "error": hub.error,
-        "paused": hub.paused,
-    }
+    return {**asdict(hub), "delivered_until": hub.delivered_until and format_time(hub.delivered_until)}
 
 
 class RunFailed(ForwarderError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.base.errors import StateConflict, StateError, StateTooLarge
+from app.run.draft import Draft
 from app.run.ledger import Ledger
-from app.run.report import Draft
 from app.state.store import RunLock, StateStore
 
 # A save flushes to disk, or writes a row a location: a state that takes long to save is saved less often.

@@ -1,0 +1,118 @@
+"""What was fetched goes into the lanes of its group, and what comes back of it is noted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from app.base.errors import StateError
+from app.base.readings import QuarantinedReading
+from app.eventhub.deliveries import Delivery
+from app.feeds.feed import Feed
+from app.feeds.quarantine import quarantine_text
+from app.run.availability import Availability
+from app.run.delivery import Refused, dispatch
+from app.run.draft import Draft
+from app.run.fetching import Fetched
+from app.run.ledger import Ledger
+from app.run.planning import Group
+from app.run.ports import Lanes, Wiring
+from app.run.report import Quarantined
+from app.settings.schema import FeedSettings
+
+
+class Handover:
+    """Between what is fetched and the lanes of one run. Used from the run's own thread.
+
+    `undelivered` counts the deliveries that each hub's lane still has.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        settings: FeedSettings,
+        wiring: Wiring,
+        ledger: Ledger,
+        draft: Draft,
+        available: Availability,
+        lanes: Lanes,
+    ) -> None:
+        self._feed = feed
+        self._settings = settings
+        self._store = wiring.store
+        self._now = wiring.now
+        self._ledger = ledger
+        self._draft = draft
+        self._available = available
+        self._lanes = lanes
+        self.undelivered: Counter[str] = Counter()
+
+    def hand_over(self, group: Group, fetched: Fetched, horizon: datetime) -> None:
+        """Put what was fetched for a group into the lanes of those of its hubs that can be sent to.
+
+        What no hub can take is set aside first: where that fails, nothing of the slice is sent.
+        """
+        name, available = group.location, self._available
+        limits = {hub: available.connected[hub] for hub in group.hubs if available.is_usable(name, hub)}
+        if not limits:
+            return
+        done_until = min(fetched.window.end, horizon)
+        at_most = self._ledger.newest_at_most(name, limits)
+        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits, at_most)
+        if not all(self._quarantine(name, refused) for refused in todo.refused):
+            return
+        for hub, deliveries in todo.deliveries.items():
+            self._ledger.planned(name, hub, todo.ids, fetched.window, done_until, todo.newest)
+            for delivery in deliveries:
+                self.undelivered[hub] += 1
+                self._lanes.put(hub, delivery)
+
+    def delivered(self, hub: str, delivery: Delivery, *, maybe_twice: bool) -> None:
+        """Note that a hub acknowledged a delivery."""
+        self.undelivered[hub] -= 1
+        self._ledger.delivered(hub, delivery, self._now())
+        events = delivery.batch.events if delivery.batch is not None else ()
+        readings = sum(len(event.readings) for event in events)
+        self._draft.delivered(
+            hub,
+            events=len(events),
+            readings=readings,
+            duplicates=delivery.duplicates,
+            maybe_twice=readings if maybe_twice else 0,
+            size=sum(len(event.body) for event in events),
+        )
+
+    def dropped(self, hub: str) -> None:
+        """Note that a lane put a delivery away, unsent."""
+        self.undelivered[hub] -= 1
+
+    def rejected(self, hub: str, delivery: Delivery, error: str) -> None:
+        """Note that a hub did not take a delivery: the location's position stays where it is there."""
+        self.undelivered[hub] -= 1
+        self._available.refused(delivery.location, hub, error)
+
+    def closed(self, hub: str) -> None:
+        """Note that a lane has ended, with whatever was in it."""
+        self.undelivered[hub] = 0
+
+    def _quarantine(self, name: str, refused: Refused) -> bool:
+        """Set readings aside. False where that failed: no position may move past them then."""
+        for reading in refused.readings:
+            reason = refused.reason or "it cannot be forwarded"
+            item = QuarantinedReading(
+                self._settings.name,
+                name,
+                refused.hubs,
+                reading.id,
+                reason,
+                self._now(),
+                quarantine_text(reading),
+            )
+            try:
+                place = self._store.quarantine(self._feed.state_name, item)
+            except StateError as error:
+                for hub in refused.hubs:
+                    self._available.refused(name, hub, f"a reading could not be quarantined: {error}")
+                return False
+            self._draft.quarantined(Quarantined(name, refused.hubs, reading.id, reason, place))
+        return True

@@ -1,0 +1,87 @@
+"""Who a run is, and how what became of it is told: in its log, its report, and the feed's history."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.base.errors import StateError
+from app.base.instants import format_time, parse_time
+from app.base.log import get_log
+from app.base.readings import JsonObject
+from app.base.redaction import redact
+from app.run.availability import Availability
+from app.run.draft import Draft
+from app.run.ports import Wiring
+from app.run.report import Report
+from app.settings.schema import FeedSettings
+
+# A run that begins so soon or so late after another does not tell what the feed does in such a time.
+_SHORTEST_APART = timedelta(minutes=1)
+_LONGEST_APART = timedelta(hours=3)
+
+
+class Telling:
+    """A run's name, and what it has to tell. `draft` gathers the report while the run goes on."""
+
+    def __init__(self, wiring: Wiring, feed: FeedSettings, state_name: str) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.state_name = state_name
+        self.log = get_log(run=self.id, feed=feed.name)
+        self.started = wiring.now()
+        self.draft = Draft(self.id, feed.name, self.started, wiring.settings, dry_run=wiring.dry_run)
+        self._wiring = wiring
+
+    def could_not_begin(self, error: StateError, took_s: float) -> Report:
+        """Tell of a run whose state cannot be used."""
+        self.draft.fail(None, None, str(error))
+        return self.tell(self.draft.finish(failing_since=self.started, took_s=took_s))
+
+    def seconds_since(self, last_run: JsonObject | None) -> float | None:
+        """Give how long ago the run before began; None where this one does not follow closely on it."""
+        if last_run is None or "started" not in last_run:
+            return None
+        apart = self.started - parse_time(last_run["started"])
+        return apart.total_seconds() if _SHORTEST_APART <= apart <= _LONGEST_APART else None
+
+    def failing_since(self, available: Availability) -> datetime | None:
+        """Give when the first of the runs began that failed up to this one; None where this one is well."""
+        return (available.failed_before.since or self.started) if self.draft.failed else None
+
+    def last_run(self, available: Availability) -> JsonObject:
+        """Give what the state keeps of this run, for the next one."""
+        failing_since = self.failing_since(available)
+        return {
+            "run": self.id,
+            "started": format_time(self.started),
+            "ended": format_time(self._wiring.now()),
+            "ok": not self.draft.failed,
+            "error": self.draft.first_error,
+            "failing_since": failing_since and format_time(failing_since),
+            "hubs_failing": available.failing_hubs(),
+        }
+
+    def tell(self, report: Report, *, knows_the_time: bool = True) -> Report:
+        """Log what became of the run, and keep it in the history, which a backfill is no part of.
+
+        A run that does not know what time it is changes nothing: its entry would have a wrong time.
+        """
+        if self._wiring.state_name is None and knows_the_time:
+            report = self._kept(report)
+        for key, hub in report.hubs.items():
+            if not hub.paused:
+                took = {"events": hub.events, "readings": hub.readings, "behind_s": hub.behind_s}
+                position = hub.delivered_until and format_time(hub.delivered_until)
+                self.log.info("hub.delivered", hub=key, **took, position=position)
+        said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
+        (self.log.info if report.ok else self.log.error)("run.finished", **said)
+        return report
+
+    def _kept(self, report: Report) -> Report:
+        try:
+            self._wiring.store.keep_report(self.state_name, report.as_json())
+        except StateError as error:
+            text = redact(f"the report of this run could not be kept: {error}")
+            return replace(report, warnings=(*report.warnings, text))
+        return report
