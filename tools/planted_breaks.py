@@ -407,7 +407,7 @@ MUTATIONS = (
         "a reading beside its slice is remembered under the slice's end",
         "app/run/delivery.py",
         "kept = Slice(group.checkpoint.known_from, fetched.window.end)",
-        "kept = window",
+        "kept = Slice(fetched.window.start, max(done_until, fetched.window.start))",
         ("tests/unit/test_delivery.py",),
     ),
     Mutation(
@@ -463,8 +463,8 @@ MUTATIONS = (
     Mutation(
         "a reading that is in every answer is forgotten after a day",
         "app/run/delivery.py",
-        "    strays = _strays(group.checkpoint, fetched, kept_on.start)\n",
-        "    strays: tuple[Reading, ...] = ()\n",
+        "    strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)\n",
+        "    strays = _Remembered((), kept)\n",
     ),
     Mutation(
         "halves that are full count as complete",

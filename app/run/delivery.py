@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
@@ -40,6 +40,27 @@ class Dispatch:
     newest: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """Readings whose ids are kept by hour, those with a time in `window` under their own."""
+
+    readings: Sequence[Reading]
+    window: Slice
+
+    def pairs(self) -> tuple[tuple[datetime, str], ...]:
+        return tuple((reading.remembered_under(self.window), reading.id) for reading in self.readings)
+
+    def odd_hours(self) -> tuple[datetime, ...]:
+        """Give the hours under which readings are remembered, or should be, where these are not the same."""
+        hours: set[datetime] = set()
+        for reading in self.readings:
+            under = reading.remembered_under(self.window)
+            own = None if reading.time is None else hour_of(reading.time)
+            if own != under:
+                hours |= {under} if own is None else {under, own}
+        return tuple(sorted(hours))
+
+
 def dispatch(
     feed: Feed,
     settings: FeedSettings,
@@ -55,22 +76,16 @@ def dispatch(
     each hub closes the slice at `done_until`, and says that the source has spoken up to the newest
     reading, but not beyond `newest_at_most`; None says nothing.
     """
-    window = Slice(fetched.window.start, max(done_until, fetched.window.start))
     # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
     # there has its own hour too.
     kept = Slice(group.checkpoint.known_from, fetched.window.end)
     fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
-    position = max(done_until, group.checkpoint.delivered_until)
-    kept_on = Slice(hour_of(position - reach(settings.look_back)), kept.end)
-    strays = _strays(group.checkpoint, fetched, kept_on.start)
+    strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)
     events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
 
-    times = [reading.time for reading in fetched.readings if reading.time is not None]
-    newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
-    if newest is not None:
-        newest = newest_at_most and min(newest, newest_at_most)
+    newest = _newest(fetched, done_until, newest_at_most)
     refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
@@ -84,32 +99,44 @@ def dispatch(
         queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
         queue[-1] = replace(
             queue[-1],
-            ids=(*queue[-1].ids, *_pairs(strays, kept_on)),
-            odd=(*queue[-1].odd, *_odd_hours(strays, kept_on)),
+            ids=(*queue[-1].ids, *strays.pairs()),
+            odd=(*queue[-1].odd, *strays.odd_hours()),
             closes=done_until,
             newest=newest,
             duplicates=duplicates,
         )
         deliveries |= dict.fromkeys(hubs, queue)
-    ids = (*_pairs(fresh, kept), *_pairs(strays, kept_on))
+    ids = (*_Remembered(fresh, kept).pairs(), *strays.pairs())
     return Dispatch(deliveries, refused, _by_hour(ids), newest)
 
 
-def _strays(checkpoint: Checkpoint, fetched: Fetched, oldest: datetime) -> tuple[Reading, ...]:
-    """Give what would be sent again once ids from before `oldest` are dropped.
+def _newest(fetched: Fetched, done_until: datetime, at_most: datetime | None) -> datetime | None:
+    """Give the newest time in what the slice is done for; None where it has none, or may not say it."""
+    window = Slice(fetched.window.start, max(done_until, fetched.window.start))
+    times = [reading.time for reading in fetched.readings if reading.time is not None]
+    newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
+    return newest and at_most and min(newest, at_most)
+
+
+def _strays(
+    checkpoint: Checkpoint, fetched: Fetched, done_until: datetime, look_back: timedelta
+) -> _Remembered:
+    """Give what would be sent again once ids from before the reach are dropped.
 
     A view that shows a reading whatever it is asked is likely to show it tomorrow; and one that it
     showed ahead of its time is remembered under an hour that is dropped before its own is.
     """
+    oldest = hour_of(max(done_until, checkpoint.delivered_until) - reach(look_back))
     asked = Slice(fetched.window.start - OVERLAP, fetched.window.end)
     dropped = {reading_id for hour, ids in checkpoint.ids.items() if hour < oldest for reading_id in ids}
-    return tuple(
+    found = [
         reading
         for reading in fetched.readings
         if reading.id in dropped
         and reading.time is not None
         and (reading.time not in asked or reading.time >= oldest)
-    )
+    ]
+    return _Remembered(found, Slice(oldest, fetched.window.end))
 
 
 def _pack_for(
@@ -142,22 +169,8 @@ def _queue(
 
 
 def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], window: Slice) -> Delivery:
-    return Delivery(location, batch, _pairs(readings, window), odd=_odd_hours(readings, window))
-
-
-def _odd_hours(readings: Sequence[Reading], window: Slice) -> tuple[datetime, ...]:
-    """Give the hours under which readings are remembered, or should be, where these are not the same."""
-    hours: set[datetime] = set()
-    for reading in readings:
-        under = reading.remembered_under(window)
-        own = None if reading.time is None else hour_of(reading.time)
-        if own != under:
-            hours |= {under} if own is None else {under, own}
-    return tuple(sorted(hours))
-
-
-def _pairs(readings: Sequence[Reading], window: Slice) -> tuple[tuple[datetime, str], ...]:
-    return tuple((reading.remembered_under(window), reading.id) for reading in readings)
+    remembered = _Remembered(readings, window)
+    return Delivery(location, batch, remembered.pairs(), odd=remembered.odd_hours())
 
 
 def _by_hour(pairs: Iterable[tuple[datetime, str]]) -> Ids:
