@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from app.base import exact_json
 from app.base.checkpoints import (
@@ -47,7 +47,8 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.instants import format_time, parse_time
-from app.base.readings import Ids, JsonObject, QuarantinedReading, Slice
+from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, by_key, of_kind, several
 
 VERSION = 1
 ID_LENGTH = 16
@@ -57,6 +58,8 @@ _HISTORY_BYTES = 256 * 1024
 _EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
 _EARLIER_TOTALS = ("total_events_sent", "total_snapshots_sent")
 _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
+
+_Found = TypeVar("_Found")
 
 
 def pack_ids(ids: frozenset[str]) -> str:
@@ -74,54 +77,24 @@ def unpack_ids(text: str) -> frozenset[str]:
 
 def location_document(location: LocationState) -> dict[str, Any]:
     """Write a location as its JSON document."""
-    return {
-        "last_listed": _time_text(location.last_listed),
-        "newest": _time_text(location.newest),
-        "error": location.error,
-        "since": _time_text(location.since),
-        "groups": [_group_document(hubs, checkpoint) for hubs, checkpoint in _groups(location.checkpoints)],
-        "hubs": {key: _hub_document(hub) for key, hub in sorted(location.hubs.items())},
-        "gaps": [_gap_document(gap) for gap in location.gaps],
-        "begun": _time_text(location.begun),
-        "compared": _time_text(location.compared),
-        "seals": _seals_document(location.seals),
-        "sensors": [_sensor_document(tags, sensor) for tags, sensor in sorted(location.sensors.items())],
-    }
+    return _LOCATION.document(location)
 
 
 def location_from(document: Mapping[str, Any]) -> LocationState:
     """Read a location's document. Raises ValueError, saying which part cannot be read."""
     with _reading("location"):
-        return LocationState(
-            last_listed=_time(document.get("last_listed")),
-            newest=_time(document.get("newest")),
-            checkpoints=_checkpoints_from(document["groups"]),
-            hubs={key: _hub_from(hub) for key, hub in document["hubs"].items()},
-            gaps=tuple(_gap_from(gap) for gap in _is(list, document["gaps"])),
-            error=_is(str, document["error"], optional=True),
-            since=_time(document.get("since")),
-            begun=_time(document.get("begun")),
-            compared=_time(document.get("compared")),
-            seals=_seals_from(document.get("seals", [])),
-            sensors=dict(map(_sensor_from, _is(list, document.get("sensors", [])))),
-        )
+        location: LocationState = _LOCATION.value(document)
+    return location
 
 
 def feed_document(state: FeedState) -> dict[str, Any]:
     """Write what is said of the whole feed, locations left out."""
     return {
         "version": VERSION,
-        "last_fetch_timestamp": _time_text(state.least_position()),
+        "last_fetch_timestamp": _INSTANT_OR_NONE.write(state.least_position()),
         "total_events_sent": state.total_events(),
         "total_duplicates_skipped": state.total_duplicates(),
-        "discovery": _discovery_document(state.discovery),
-        "takeover": _takeover_document(state.takeover),
-        "last_run": state.last_run,
-        "drift": [_drift_document(drift) for drift in state.drift],
-        "keys": {
-            key: ("-" if seen.vanished else "") + _hour_text(seen.last)
-            for key, seen in sorted(state.keys.items())
-        },
+        **_FEED.document(state),
     }
 
 
@@ -129,14 +102,8 @@ def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState
     """Read what `feed_document` wrote. Raises ValueError, saying which part cannot be read."""
     check_version(document)
     with _reading("feed"):
-        return FeedState(
-            locations=locations,
-            discovery=_discovery_from(document["discovery"]),
-            takeover=_takeover_from(document["takeover"]),
-            last_run=_is(dict, document["last_run"], optional=True),
-            drift=tuple(map(_drift_from, _is(list, document.get("drift", [])))),
-            keys={key: _seen_key(text) for key, text in document.get("keys", {}).items()},
-        )
+        feed: FeedState = _FEED.value(document, locations=locations)
+    return feed
 
 
 def whole_document(name: str, state: FeedState) -> dict[str, Any]:
@@ -237,14 +204,7 @@ def quarantine_key(item: QuarantinedReading) -> str:
 
 def quarantine_document(item: QuarantinedReading) -> bytes:
     """Write a quarantined reading for a person to look at, its numbers as exact as they came."""
-    document = {
-        "feed": item.feed,
-        "location": item.location,
-        "hubs": list(item.hubs),
-        "id": item.id,
-        "reason": item.reason,
-        "at": format_time(item.at),
-    }
+    document = _QUARANTINED.document(item)
     try:
         reading = exact_json.loads(item.text)
         return exact_json.dumps(document | {"reading": reading}, indent=1)
@@ -256,225 +216,8 @@ def quarantined_from(text: bytes) -> QuarantinedReading:
     """Read what `quarantine_document` wrote. Raises ValueError, saying what cannot be read."""
     document = exact_json.loads(text)
     with _reading("quarantined reading"):
-        return QuarantinedReading(
-            feed=_is(str, document["feed"]),
-            location=_is(str, document["location"]),
-            hubs=[_is(str, hub) for hub in _is(list, document["hubs"])],
-            id=_is(str, document["id"]),
-            reason=_is(str, document["reason"]),
-            at=parse_time(document["at"]),
-            text=exact_json.dumps(document["reading"]),
-        )
-
-
-def _groups(checkpoints: Mapping[str, Checkpoint]) -> list[tuple[list[str], Checkpoint]]:
-    groups: list[tuple[list[str], Checkpoint]] = []
-    for key, checkpoint in sorted(checkpoints.items()):
-        for hubs, known in groups:
-            if known == checkpoint:
-                hubs.append(key)
-                break
-        else:
-            groups.append(([key], checkpoint))
-    return groups
-
-
-def _group_document(hubs: list[str], checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "hubs": hubs,
-        "delivered_until": format_time(checkpoint.delivered_until),
-        "known_from": format_time(checkpoint.known_from),
-        "newest": _time_text(checkpoint.newest),
-        "ids": {_hour_text(hour): pack_ids(ids) for hour, ids in sorted(checkpoint.ids.items()) if ids},
-    }
-
-
-def _checkpoints_from(groups: list[Mapping[str, Any]]) -> dict[str, Checkpoint]:
-    checkpoints: dict[str, Checkpoint] = {}
-    for group in _is(list, groups):
-        ids: Ids = {_hour(hour): unpack_ids(text) for hour, text in group["ids"].items()}
-        checkpoint = Checkpoint(
-            parse_time(group["delivered_until"]), parse_time(group["known_from"]), ids, _time(group["newest"])
-        )
-        for hub in _is(list, group["hubs"]):
-            if checkpoints.setdefault(_is(str, hub), checkpoint) is not checkpoint:
-                raise ValueError(f"the hub {hub!r} is in two groups")
-    return checkpoints
-
-
-def _hub_document(hub: HubRecord) -> dict[str, Any]:
-    return {
-        "events": hub.events,
-        "readings": hub.readings,
-        "duplicates": hub.duplicates,
-        "last_success": _time_text(hub.last_success),
-        "error": hub.error,
-        "since": _time_text(hub.since),
-        "start": _time_text(hub.start),
-    }
-
-
-def _hub_from(document: Mapping[str, Any]) -> HubRecord:
-    return HubRecord(
-        _is(int, document["events"]),
-        _is(int, document["readings"]),
-        _is(int, document["duplicates"]),
-        _time(document["last_success"]),
-        _is(str, document["error"], optional=True),
-        _time(document["since"]),
-        _time(document.get("start")),
-    )
-
-
-def _seals_document(seals: Mapping[str, Seals]) -> list[dict[str, Any]]:
-    groups: list[tuple[list[str], Seals]] = []
-    for key, found in sorted(seals.items()):
-        for hubs, known in groups:
-            if known == found:
-                hubs.append(key)
-                break
-        else:
-            groups.append(([key], found))
-    return [
-        {"hubs": hubs, "hours": {_hour_text(hour): _seal_text(seal) for hour, seal in sorted(known.items())}}
-        for hubs, known in groups
-    ]
-
-
-def _seals_from(groups: list[Mapping[str, Any]]) -> dict[str, Seals]:
-    seals: dict[str, Seals] = {}
-    for group in _is(list, groups):
-        hours = {_hour(hour): _seal_from(text) for hour, text in group["hours"].items()}
-        seals |= {_is(str, hub): hours for hub in _is(list, group["hubs"])}
-    return seals
-
-
-def _seal_text(seal: Seal | None) -> str:
-    if seal is None:
-        return "-"
-    contents = "" if seal.contents is None else f"{seal.contents:x}"
-    return f"{seal.readings}:{seal.keys:x}:{contents}"
-
-
-def _seal_from(text: str) -> Seal | None:
-    if text == "-":
-        return None
-    readings, keys, contents = _is(str, text).split(":")
-    return Seal(int(readings), int(keys, 16), int(contents, 16) if contents else None)
-
-
-def _sensor_document(tags: tuple[str, ...], sensor: Sensor) -> dict[str, Any]:
-    longest_s = sensor.longest.total_seconds()
-    return {"tags": list(tags), "last": format_time(sensor.last), "longest_s": longest_s}
-
-
-def _sensor_from(document: Mapping[str, Any]) -> tuple[tuple[str, ...], Sensor]:
-    longest = timedelta(seconds=document["longest_s"])
-    return _texts(document["tags"]), Sensor(parse_time(document["last"]), longest)
-
-
-def _drift_document(drift: Drift) -> dict[str, Any]:
-    return {
-        "kind": drift.kind,
-        "location": drift.location,
-        "text": drift.text,
-        "since": format_time(drift.since),
-        "sensor": list(drift.sensor),
-    }
-
-
-def _drift_from(document: Mapping[str, Any]) -> Drift:
-    return Drift(
-        _is(str, document["kind"]),
-        _is(str, document["location"], optional=True),
-        _is(str, document["text"]),
-        parse_time(document["since"]),
-        _texts(document["sensor"]),
-    )
-
-
-def _seen_key(text: str) -> SeenKey:
-    return SeenKey(_hour(_is(str, text).removeprefix("-")), text.startswith("-"))
-
-
-def _texts(found: Any) -> tuple[str, ...]:
-    return tuple(_is(str, text) for text in _is(list, found))
-
-
-def _gap_document(gap: Gap) -> dict[str, Any]:
-    return {
-        "from": format_time(gap.window.start),
-        "to": format_time(gap.window.end),
-        "cause": gap.cause,
-        "found": format_time(gap.found),
-        "hubs": list(gap.hubs),
-    }
-
-
-def _gap_from(document: Mapping[str, Any]) -> Gap:
-    window = Slice(parse_time(document["from"]), parse_time(document["to"]))
-    return Gap(window, _is(str, document["cause"]), parse_time(document["found"]), _texts(document["hubs"]))
-
-
-def _discovery_document(discovery: Discovery | None) -> dict[str, Any] | None:
-    if discovery is None:
-        return None
-    places = [
-        {
-            "name": place.name,
-            "owner": place.owner,
-            "devices": place.devices,
-            "sketch": " ".join(sorted(place.sketch)),
-        }
-        for place in discovery.places
-    ]
-    return {
-        "at": format_time(discovery.at),
-        "of": discovery.of,
-        "collisions": list(discovery.collisions),
-        "places": places,
-    }
-
-
-def _discovery_from(document: Mapping[str, Any] | None) -> Discovery | None:
-    if document is None:
-        return None
-    places = tuple(
-        Place(
-            _is(str, place["name"]),
-            _is(str, place["owner"]),
-            _is(int, place["devices"]),
-            frozenset(_is(str, place.get("sketch", "")).split()),
-        )
-        for place in _is(list, document["places"])
-    )
-    return Discovery(
-        parse_time(document["at"]), places, _is(str, document["of"]), _texts(document["collisions"])
-    )
-
-
-def _takeover_document(takeover: Takeover | None) -> dict[str, Any] | None:
-    if takeover is None:
-        return None
-    return {
-        "position": format_time(takeover.position),
-        "source": takeover.source,
-        "events": takeover.events,
-        "duplicates": takeover.duplicates,
-        "at": _time_text(takeover.at),
-    }
-
-
-def _takeover_from(document: Mapping[str, Any] | None) -> Takeover | None:
-    if document is None:
-        return None
-    return Takeover(
-        parse_time(document["position"]),
-        _is(str, document["source"]),
-        _is(int, document["events"]),
-        _is(int, document["duplicates"]),
-        _time(document["at"]),
-    )
+        item: QuarantinedReading = _QUARANTINED.value(document, text=exact_json.dumps(document["reading"]))
+    return item
 
 
 @contextmanager
@@ -488,17 +231,97 @@ def _reading(part: str) -> Iterator[None]:
         raise ValueError(f"{part}: {error}") from error
 
 
-def _is(kind: type, value: Any, *, optional: bool = False) -> Any:
-    if (optional and value is None) or type(value) is kind:
-        return value
-    raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("an object holds a key twice")
     return found
+
+
+# --- what has a form of its own -----------------------------------------------------------------------
+
+
+def _alike(found: Mapping[str, _Found]) -> list[tuple[list[str], _Found]]:
+    """Give what hubs have, each with the keys of those that have the same, in the order of the keys."""
+    groups: list[tuple[list[str], _Found]] = []
+    for key, value in sorted(found.items()):
+        for hubs, known in groups:
+            if known == value:
+                hubs.append(key)
+                break
+        else:
+            groups.append(([key], value))
+    return groups
+
+
+def _groups_document(checkpoints: Mapping[str, Checkpoint]) -> list[dict[str, Any]]:
+    return [{"hubs": hubs, **_CHECKPOINT.document(known)} for hubs, known in _alike(checkpoints)]
+
+
+def _checkpoints_from(groups: list[Mapping[str, Any]]) -> dict[str, Checkpoint]:
+    checkpoints: dict[str, Checkpoint] = {}
+    for group in of_kind(list, groups):
+        checkpoint = _CHECKPOINT.value(group)
+        for hub in of_kind(list, group["hubs"]):
+            if checkpoints.setdefault(of_kind(str, hub), checkpoint) is not checkpoint:
+                raise ValueError(f"the hub {hub!r} is in two groups")
+    return checkpoints
+
+
+def _seals_document(seals: Mapping[str, Seals]) -> list[dict[str, Any]]:
+    return [
+        {"hubs": hubs, "hours": {_hour_text(hour): _seal_text(seal) for hour, seal in sorted(known.items())}}
+        for hubs, known in _alike(seals)
+    ]
+
+
+def _seals_from(groups: list[Mapping[str, Any]]) -> dict[str, Seals]:
+    seals: dict[str, Seals] = {}
+    for group in of_kind(list, groups):
+        hours = {_hour(hour): _seal_from(text) for hour, text in group["hours"].items()}
+        seals |= {of_kind(str, hub): hours for hub in of_kind(list, group["hubs"])}
+    return seals
+
+
+def _seal_text(seal: Seal | None) -> str:
+    if seal is None:
+        return "-"
+    contents = "" if seal.contents is None else f"{seal.contents:x}"
+    return f"{seal.readings}:{seal.keys:x}:{contents}"
+
+
+def _seal_from(text: str) -> Seal | None:
+    if text == "-":
+        return None
+    readings, keys, contents = of_kind(str, text).split(":")
+    return Seal(int(readings), int(keys, 16), int(contents, 16) if contents else None)
+
+
+def _sensors_document(sensors: Mapping[tuple[str, ...], Sensor]) -> list[dict[str, Any]]:
+    return [{"tags": list(tags), **_SENSOR.document(sensor)} for tags, sensor in sorted(sensors.items())]
+
+
+def _sensors_from(documents: list[Mapping[str, Any]]) -> dict[tuple[str, ...], Sensor]:
+    return {_TEXTS.read(found["tags"]): _SENSOR.value(found) for found in of_kind(list, documents)}
+
+
+def _gap_document(gap: Gap) -> dict[str, Any]:
+    window = {"from": format_time(gap.window.start), "to": format_time(gap.window.end)}
+    return window | _GAP.document(gap)
+
+
+def _gap_from(document: Mapping[str, Any]) -> Gap:
+    window = Slice(parse_time(document["from"]), parse_time(document["to"]))
+    gap: Gap = _GAP.value(document, window=window)
+    return gap
+
+
+def _seen_key_text(seen: SeenKey) -> str:
+    return ("-" if seen.vanished else "") + _hour_text(seen.last)
+
+
+def _seen_key_from(text: str) -> SeenKey:
+    return SeenKey(_hour(of_kind(str, text).removeprefix("-")), text.startswith("-"))
 
 
 def _hour_text(hour: datetime) -> str:
@@ -511,9 +334,73 @@ def _hour(text: str) -> datetime:
     return parse_time(f"{text}:00Z")
 
 
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else parse_time(text)
+# --- records, field by field --------------------------------------------------------------------------
 
-
-def _time_text(instant: datetime | None) -> str | None:
-    return None if instant is None else format_time(instant)
+_TEXTS = several(TEXT)
+_KEYS = Field(list, lambda found: list(_TEXTS.read(found)))
+_INSTANT_OR_NONE = INSTANT.or_none()
+_IDS = Field(
+    lambda ids: {_hour_text(hour): pack_ids(found) for hour, found in sorted(ids.items()) if found},
+    lambda found: {_hour(hour): unpack_ids(text) for hour, text in found.items()},
+)
+_SKETCH = Field(lambda sketch: " ".join(sorted(sketch)), lambda text: frozenset(of_kind(str, text).split()))
+_SECONDS = Field(timedelta.total_seconds, lambda seconds: timedelta(seconds=seconds))
+_CHECKPOINT = Record(
+    Checkpoint,
+    {"delivered_until": INSTANT, "known_from": INSTANT, "newest": _INSTANT_OR_NONE, "ids": _IDS},
+)
+_HUB = Record(
+    HubRecord,
+    {
+        "events": NUMBER,
+        "readings": NUMBER,
+        "duplicates": NUMBER,
+        "last_success": _INSTANT_OR_NONE,
+        "error": TEXT.or_none(),
+        "since": _INSTANT_OR_NONE,
+        "start": _INSTANT_OR_NONE.or_absent(),
+    },
+)
+_GAP = Record(Gap, {"cause": TEXT, "found": INSTANT, "hubs": _TEXTS})
+_SENSOR = Record(Sensor, {"last": INSTANT, "longest_s": _SECONDS.of("longest")})
+_LOCATION = Record(
+    LocationState,
+    {
+        "last_listed": _INSTANT_OR_NONE.or_absent(),
+        "newest": _INSTANT_OR_NONE.or_absent(),
+        "error": TEXT.or_none(),
+        "since": _INSTANT_OR_NONE.or_absent(),
+        "groups": Field(_groups_document, _checkpoints_from, "checkpoints"),
+        "hubs": by_key(_HUB.field()),
+        "gaps": several(Field(_gap_document, _gap_from)),
+        "begun": _INSTANT_OR_NONE.or_absent(),
+        "compared": _INSTANT_OR_NONE.or_absent(),
+        "seals": Field(_seals_document, _seals_from).or_absent([]),
+        "sensors": Field(_sensors_document, _sensors_from).or_absent([]),
+    },
+)
+_PLACE = Record(Place, {"name": TEXT, "owner": TEXT, "devices": NUMBER, "sketch": _SKETCH.or_absent("")})
+_DISCOVERY = Record(
+    Discovery, {"at": INSTANT, "of": TEXT, "collisions": _TEXTS, "places": several(_PLACE.field())}
+)
+_TAKEOVER = Record(
+    Takeover,
+    {"position": INSTANT, "source": TEXT, "events": NUMBER, "duplicates": NUMBER, "at": _INSTANT_OR_NONE},
+)
+_DRIFT = Record(
+    Drift, {"kind": TEXT, "location": TEXT.or_none(), "text": TEXT, "since": INSTANT, "sensor": _TEXTS}
+)
+_FEED = Record(
+    FeedState,
+    {
+        "discovery": _DISCOVERY.field().or_none(),
+        "takeover": _TAKEOVER.field().or_none(),
+        "last_run": OBJECT.or_none(),
+        "drift": several(_DRIFT.field()).or_absent([]),
+        "keys": by_key(Field(_seen_key_text, _seen_key_from)).or_absent({}),
+    },
+)
+_QUARANTINED = Record(
+    QuarantinedReading,
+    {"feed": TEXT, "location": TEXT, "hubs": _KEYS, "id": TEXT, "reason": TEXT, "at": INSTANT},
+)

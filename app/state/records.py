@@ -1,0 +1,93 @@
+"""How a frozen record is written as a JSON object and read back, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from app.base.instants import format_time, parse_time
+
+_REQUIRED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How one field is written and read, each of which may raise what it likes.
+
+    `attribute` is the record's name for it where the document has another. `absent` is read where
+    it is missing: an earlier version did not write it.
+    """
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+    attribute: str = ""
+    absent: Any = _REQUIRED
+
+    def of(self, attribute: str) -> Field:
+        return replace(self, attribute=attribute)
+
+    def or_absent(self, absent: Any = None) -> Field:
+        return replace(self, absent=absent)
+
+    def or_none(self) -> Field:
+        write, read = self.write, self.read
+        return replace(
+            self,
+            write=lambda value: None if value is None else write(value),
+            read=lambda found: None if found is None else read(found),
+        )
+
+
+class Record:
+    """A kind of record, and the fields of its document in their order."""
+
+    def __init__(self, kind: Callable[..., Any], fields: Mapping[str, Field]) -> None:
+        self._kind = kind
+        self._fields = [(name, field.attribute or name, field) for name, field in fields.items()]
+
+    def document(self, record: Any) -> dict[str, Any]:
+        return {name: field.write(getattr(record, attribute)) for name, attribute, field in self._fields}
+
+    def value(self, document: Mapping[str, Any], **more: Any) -> Any:
+        """Read a record; `more` are fields that its document does not have."""
+        for name, attribute, field in self._fields:
+            found = document[name] if field.absent is _REQUIRED else document.get(name, field.absent)
+            more[attribute] = field.read(found)
+        return self._kind(**more)
+
+    def field(self) -> Field:
+        return Field(self.document, self.value)
+
+
+def of_kind(kind: type, value: Any) -> Any:
+    """Give the value if it is of the kind itself. Raises TypeError; a bool is no int."""
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
+    return value
+
+
+def several(field: Field) -> Field:
+    """Give the field of a tuple of such values, which is written as a list."""
+    return Field(
+        lambda values: [field.write(value) for value in values],
+        lambda found: tuple(field.read(value) for value in of_kind(list, found)),
+    )
+
+
+def by_key(field: Field) -> Field:
+    """Give the field of such values by their keys, which are written in their order."""
+    return Field(
+        lambda values: {key: field.write(value) for key, value in sorted(values.items())},
+        lambda found: {key: field.read(value) for key, value in found.items()},
+    )
+
+
+def _as_it_is(kind: type) -> Field:
+    return Field(lambda value: value, lambda found: of_kind(kind, found))
+
+
+TEXT: Final = _as_it_is(str)
+NUMBER: Final = _as_it_is(int)
+OBJECT: Final = _as_it_is(dict)
+INSTANT: Final = Field(format_time, parse_time)
