@@ -18,37 +18,23 @@ Import this module only where a table is configured: its SDK is slow to load.
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.data.tables import (
-    TableClient,
-    TableEntity,
-    UpdateMode,
-)
+from azure.data.tables import TableClient, TableEntity
 
 from app.base.checkpoints import FeedState, LocationState, Takeover
-from app.base.errors import LockHeld, StateConflict, StateDamaged, StateError, StateTooLarge
+from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.settings.schema import StateSettings
@@ -60,23 +46,15 @@ from app.state.document import (
     oldest_kept,
     quarantine_document,
     quarantine_key,
+    report_since,
     takeover_from,
 )
-from app.state.table_calls import etag_of, explanation, is_ambiguous, lost_race, put_row
-from app.state.table_lease import (
-    _LEASE,
-    _LEASE_MARGIN,
-    _RENEWAL,
-    LOCK,
-    HostClocks,
-    TableRunLock,
-    is_expired,
-    owner_in,
-)
+from app.state.store import all_but_damaged
+from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race
+from app.state.table_lease import LOCK, HostClocks, TableRunLock, held_lease
 from app.state.table_rows import (
     FEED,
     LOCATION,
-    _too_large,
     cut,
     feed_row,
     joined,
@@ -87,6 +65,7 @@ from app.state.table_rows import (
     quarantine_rows,
     quarantined_from_rows,
     row_key,
+    too_large,
 )
 
 # Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
@@ -98,13 +77,8 @@ _REPEATS: Final = 2
 
 _WRITERS: Final = 8
 
-
-_MEND: Final = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
-
 _EARLIER: Final = ("forwarder", "state")
 _PROBE_TABLE: Final = "forwardercheck"
-
-_Result = TypeVar("_Result")
 
 
 class AzureTableStore:
@@ -122,13 +96,9 @@ class AzureTableStore:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._open_table = open_table
-        self._opening = threading.Lock()
-        self._tables: dict[str, TableClient] = {}
+        self._tables = Tables(open_table)
         self._clocks = HostClocks(monotonic, now)
-        endpoint = urlsplit(self._table(_PROBE_TABLE).url)
-        self._host = f"{endpoint.netloc}{endpoint.path}".rstrip("/")
-        self.place = f"tables at {self._host}"
+        self.place = f"tables at {self._tables.host(_PROBE_TABLE)}"
         # Says of a row whether this store wrote it, when the answer to the write was lost.
         self._writer = uuid.uuid4().hex
         self._writes = itertools.count(1)
@@ -177,11 +147,11 @@ class AzureTableStore:
         locations: dict[str, LocationState] = {}
         feed: TableEntity | None = None
         earlier: TableEntity | None = None
-        with self._explained(name):
-            for row in self._rows(name):
+        with self._tables.explained(name):
+            for row in self._tables.rows(name):
                 keys = row["PartitionKey"], row["RowKey"]
                 if keys[0] == LOCATION:
-                    with self._refused(name, row):
+                    with self._tables.refused(name, row):
                         location, state = location_from_row(row)
                     etags[location], locations[location] = etag_of(row), state
                 elif keys == (FEED, FEED):
@@ -190,7 +160,7 @@ class AzureTableStore:
                     earlier = row
         self._etags[name] = etags
         if feed is not None:
-            with self._refused(name, feed):
+            with self._tables.refused(name, feed):
                 return feed_from(decode(joined(feed, "doc")), locations)
         return FeedState(locations, takeover=self._takeover_from(name, earlier))
 
@@ -199,8 +169,8 @@ class AzureTableStore:
         failures: dict[str, StateError] = {}
         if changed:
             failures = self._save_locations(name, state.locations, sorted(changed))
-        with self._explained(name):
-            self._in_table(name, lambda table: table.upsert_entity(feed_row(state), mode=UpdateMode.REPLACE))
+        with self._tables.explained(name):
+            self._tables.put(name, feed_row(state))
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -222,7 +192,7 @@ class AzureTableStore:
             if stopped.is_set():
                 return None
             try:
-                with self._explained(name):
+                with self._tables.explained(name):
                     self._save_location(name, location, locations.get(location))
             except (StateConflict, StateTooLarge) as error:
                 return error
@@ -248,7 +218,7 @@ class AzureTableStore:
                 if "TooLarge" not in str(error):
                     raise
                 size = sum(len(value) for value in row.values() if isinstance(value, bytes))
-                raise _too_large(location, size) from error
+                raise too_large(location, size) from error
         elif etag is not None:
             self._remove(name, location, etag)
             del etags[location]
@@ -263,12 +233,12 @@ class AzureTableStore:
         failure: AzureError | None = None
         for _ in range(_REPEATS):
             try:
-                return self._in_table(name, lambda table: put_row(table, row, etag))  # noqa: B023 - used at once
+                return self._tables.put_if(name, row, etag)
             except AzureError as error:
                 if not (lost_race(error) or is_ambiguous(error)):
                     raise
                 failure = error
-            found = self._found(name, row)
+            found, _ = self._tables.found(name, row)
             if found is not None and found.get("writer") == row["writer"]:
                 return etag_of(found)
             if found is None and etag is not None:
@@ -281,10 +251,9 @@ class AzureTableStore:
         raise failure or AssertionError("a loop that did not run")
 
     def _remove(self, name: str, location: str, etag: str) -> None:
-        table = self._table(name)
-        keys = LOCATION, row_key(location)
+        row = {"PartitionKey": LOCATION, "RowKey": row_key(location)}
         try:
-            table.delete_entity(*keys, etag=etag, match_condition=MatchConditions.IfNotModified)
+            delete_row(self._tables.client(name), row, etag)
         except HttpResponseError as error:
             if not lost_race(error):
                 raise
@@ -296,60 +265,12 @@ class AzureTableStore:
     def _takeover_from(self, name: str, row: TableEntity | None) -> Takeover | None:
         if row is None:
             return None
-        with self._refused(name, row):
+        with self._tables.refused(name, row):
             document = {key: plain(value) for key, value in row.items()}
-            return takeover_from(document, f"table {name} at {self._host}, row forwarder/state")
+            return takeover_from(document, f"{self._tables.place(name)}, row forwarder/state")
 
-    # --- the lock ---------------------------------------------------------------------------------
-
-    @contextmanager
-    def lock(self, name: str, owner: str) -> Iterator[TableRunLock]:
-        """Hold the feed's lease, renewed by a thread of its own for as long as the run lives."""
-        with self._explained(name):
-            lease = self._take_lease(name, owner)
-        stopped = threading.Event()
-        keeper = threading.Thread(target=lease.keep, args=(stopped,), name=f"lease-{name}", daemon=True)
-        keeper.start()
-        try:
-            yield lease
-        finally:
-            stopped.set()
-            keeper.join(_RENEWAL["connection_timeout"] + _RENEWAL["read_timeout"])
-            lease.release()
-
-    def _take_lease(self, name: str, owner: str) -> TableRunLock:
-        nonce = uuid.uuid4().hex
-        row = {
-            "PartitionKey": LOCK,
-            "RowKey": LOCK,
-            "owner": owner,
-            "nonce": nonce,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": format_time(self._clocks.now()),
-        }
-        found: TableEntity | None = None
-        failure: AzureError | None = None
-        for _ in range(_REPEATS + 1):
-            etag = None if found is None else etag_of(found)
-            began = self._clocks.read()
-            try:
-                taken = self._in_table(name, lambda table: put_row(table, row, etag))  # noqa: B023 - used at once
-                return TableRunLock(self._table(name), row, taken, began, self._clocks)
-            except AzureError as error:
-                if not (lost_race(error) or is_ambiguous(error)):
-                    raise
-                failure = error
-            found, service_time = self._found_with_time(name, row)
-            # A row with our own nonce is a write of ours whose answer was lost: it is written again,
-            # so that the lease counts from a time that is known.
-            if found is not None and found.get("nonce") != nonce and not is_expired(found, service_time):
-                raise LockHeld(
-                    f"state: {name}: another run works on this feed ({owner_in(found)}); nothing was done, "
-                    f"try again when it has ended; a run that was killed keeps its lease for "
-                    f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
-                )
-        raise failure or AssertionError("a loop that did not run")
+    def lock(self, name: str, owner: str) -> AbstractContextManager[TableRunLock]:
+        return held_lease(self._tables, name, owner, self._clocks)
 
     # --- beside the state -------------------------------------------------------------------------
 
@@ -357,11 +278,11 @@ class AzureTableStore:
         table_name = name_beside(name, "quarantine")
         key = quarantine_key(item)
         rows = quarantine_rows(key, quarantine_document(item))
-        with self._explained(table_name):
+        with self._tables.explained(table_name):
             # The first row names the number of parts, so it is written when they are all there.
             for row in reversed(rows):
-                self._in_table(table_name, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))  # noqa: B023
-        return f"table {table_name} at {self._host}, partition {key}"
+                self._tables.put(table_name, row)
+        return f"{self._tables.place(table_name)}, partition {key}"
 
     def keep_report(self, name: str, report: JsonObject) -> None:
         table_name = name_beside(name, "history")
@@ -370,166 +291,75 @@ class AzureTableStore:
             "PartitionKey": _day(began),
             "RowKey": f"{file_stamp(began)}-{uuid.uuid4().hex[:12]}",
         } | cut("doc", history_document(report))
-        with self._explained(table_name):
-            self._in_table(table_name, lambda table: table.create_entity(row))
+        with self._tables.explained(table_name):
+            self._tables.put_if(table_name, row, None)
             oldest = oldest_kept(report)
-            for old in (
-                self._rows(table_name, f"PartitionKey lt '{_day(oldest)}'", keys_only=True) if oldest else ()
-            ):
-                with suppress(ResourceNotFoundError):
-                    self._table(table_name).delete_entity(old)
+            if oldest is not None:
+                before = f"PartitionKey lt '{_day(oldest)}'"
+                for old in self._tables.rows(table_name, before, keys_only=True):
+                    with suppress(ResourceNotFoundError):
+                        self._tables.client(table_name).delete_entity(old)
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
         table_name = name_beside(name, "history")
-        with self._explained(table_name):
-            for row in self._rows(table_name, f"PartitionKey ge '{_day(since)}'"):
-                with suppress(ValueError, KeyError, TypeError):
-                    report = decode(joined(row, "doc"))
-                    if parse_time(report["started"]) >= since:
+        with self._tables.explained(table_name):
+            for row in self._tables.rows(table_name, f"PartitionKey ge '{_day(since)}'"):
+                with suppress(ValueError):  # a row that is torn
+                    report = report_since(joined(row, "doc"), since)
+                    if report is not None:
                         yield report
 
     def set_aside(self, name: str) -> list[str]:
         stamp = re.sub("[^0-9]", "", file_stamp(self._clocks.now()))
         aside = name_beside(name, f"damaged{stamp}")
-        with self._explained(name):
-            rows = [row for row in self._rows(name) if row["PartitionKey"] != LOCK]
+        with self._tables.explained(name):
+            rows = [row for row in self._tables.rows(name) if row["PartitionKey"] != LOCK]
             for row in rows:
-                self._move(name, row, aside)
+                self._tables.put(aside, row)
+                delete_row(self._tables.client(name), row, etag_of(row))
         self._etags.pop(name, None)
-        return [f"table {aside} at {self._host}"] if rows else []
+        return [self._tables.place(aside)] if rows else []
 
     def remove(self, name: str) -> None:
-        with self._explained(name):
+        with self._tables.explained(name):
             # The service goes on deleting for a minute or so, and refuses the name meanwhile.
-            self._table(name).delete_table()
+            self._tables.client(name).delete_table()
         self._etags.pop(name, None)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
         table_name = name_beside(name, "quarantine")
-        damaged = None
-        with self._explained(table_name):
-            for key, found in itertools.groupby(self._rows(table_name), lambda row: str(row["PartitionKey"])):
-                rows = list(found)
-                try:
-                    with self._refused(table_name, rows[0], "repair it, or delete the partition"):
-                        item = quarantined_from_rows(rows)
-                except StateDamaged as error:
-                    damaged = damaged or error
-                    continue
-                if item.feed == feed:
-                    yield key, item
-        if damaged is not None:
-            raise damaged
+        with self._tables.explained(table_name):
+            partitions = itertools.groupby(
+                self._tables.rows(table_name), lambda row: str(row["PartitionKey"])
+            )
+            reads = (partial(self._quarantined, table_name, key, list(rows)) for key, rows in partitions)
+            yield from (found for found in all_but_damaged(reads) if found[1].feed == feed)
+
+    def _quarantined(
+        self, table_name: str, key: str, rows: list[TableEntity]
+    ) -> tuple[str, QuarantinedReading]:
+        with self._tables.refused(table_name, rows[0], "repair it, or delete the partition"):
+            return key, quarantined_from_rows(rows)
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002 - the key says which
         table_name, replayed = name_beside(name, "quarantine"), name_beside(name, "replayed")
-        with self._explained(table_name):
-            rows = [row for row in self._rows(table_name) if row["PartitionKey"] == key]
+        with self._tables.explained(table_name):
+            rows = [row for row in self._tables.rows(table_name) if row["PartitionKey"] == key]
             if not rows:
-                raise StateError(
-                    f"state: table {table_name} at {self._host}: no reading {key}; see `quarantine list`"
-                )
+                place = self._tables.place(table_name)
+                raise StateError(f"state: {place}: no reading {key}; see `quarantine list`")
             # The first row says that a reading is there, so it comes last here and goes first there.
             for row in reversed(rows):
-                self._copy(row, replayed)
+                self._tables.put(replayed, row)
             for row in rows:
-                self._table(table_name).delete_entity(row)
-        return f"table {replayed} at {self._host}, partition {key}"
+                self._tables.client(table_name).delete_entity(row)
+        return f"{self._tables.place(replayed)}, partition {key}"
 
     def probe(self) -> None:
         row = {"PartitionKey": "check", "RowKey": uuid.uuid4().hex}
-        with self._explained(_PROBE_TABLE):
-            self._in_table(_PROBE_TABLE, lambda table: table.create_entity(row))
-            self._table(_PROBE_TABLE).delete_entity(row["PartitionKey"], row["RowKey"])
-
-    def _move(self, name: str, row: TableEntity, other: str) -> None:
-        self._copy(row, other)
-        table = self._table(name)
-        condition = MatchConditions.IfNotModified
-        table.delete_entity(row, etag=etag_of(row), match_condition=condition)
-
-    def _copy(self, row: TableEntity, other: str) -> None:
-        self._in_table(other, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))
-
-    # --- the service ------------------------------------------------------------------------------
-
-    def _table(self, name: str) -> TableClient:
-        """Give the client of a table, which any thread may use.
-
-        Not TableServiceClient.get_table_client: the clients that it makes share parts of their way to
-        the service (azure-data-tables 12.7), and making one breaks what others ask at that moment.
-        """
-        with self._opening:
-            if name not in self._tables:
-                self._tables[name] = self._open_table(name)
-            return self._tables[name]
-
-    def _in_table(self, name: str, write: Callable[[TableClient], _Result]) -> _Result:
-        """Do `write`; where the table is missing, make it first."""
-        table = self._table(name)
-        try:
-            return write(table)
-        except ResourceNotFoundError:
-            with suppress(ResourceExistsError):
-                table.create_table()
-            return write(table)
-
-    def _rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
-        """Give the rows of a table in the order of their keys; none where there is no table."""
-        table = self._table(name)
-        select = ["PartitionKey", "RowKey"] if keys_only else None
-        try:
-            if condition:
-                yield from table.query_entities(condition, select=select)
-            else:
-                yield from table.list_entities()
-        except ResourceNotFoundError:
-            return
-
-    def _found(self, name: str, row: Mapping[str, Any]) -> TableEntity | None:
-        return self._found_with_time(name, row)[0]
-
-    def _found_with_time(
-        self, name: str, row: Mapping[str, Any]
-    ) -> tuple[TableEntity | None, datetime | None]:
-        """Give the row as it is stored now, and the service's clock at that time."""
-        times: list[str] = []
-        try:
-            found = self._table(name).get_entity(
-                row["PartitionKey"],
-                row["RowKey"],
-                raw_response_hook=lambda response: times.append(
-                    response.http_response.headers.get("Date", "")
-                ),
-            )
-        except ResourceNotFoundError:
-            return None, None
-        with suppress(ValueError, IndexError):
-            return found, parsedate_to_datetime(times[-1])
-        return found, None
-
-    @contextmanager
-    def _refused(
-        self,
-        name: str,
-        row: Mapping[str, Any],
-        advice: str = _MEND,
-    ) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            keys = f"{row['PartitionKey']}/{row['RowKey']}"
-            raise StateDamaged(
-                f"state: table {name} at {self._host}, row {keys}: cannot be read as state: {error}; {advice}"
-            ) from error
-
-    @contextmanager
-    def _explained(self, name: str) -> Iterator[None]:
-        """Turn what the service or the way to it refuses into a StateError that says what to do."""
-        try:
-            yield
-        except AzureError as error:
-            raise StateError(f"state: table {name} at {self._host}: {explanation(error)}") from error
+        with self._tables.explained(_PROBE_TABLE):
+            self._tables.put_if(_PROBE_TABLE, row, None)
+            self._tables.client(_PROBE_TABLE).delete_entity(row)
 
 
 class _PatientTransport(RequestsTransport):  # type: ignore[misc]  # the SDK exports it untyped

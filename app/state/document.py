@@ -24,7 +24,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -189,6 +191,26 @@ def history_document(report: JsonObject) -> bytes:
         if len(text) <= _HISTORY_BYTES:
             return text
     return text
+
+
+def report_since(text: bytes, since: datetime) -> dict[str, Any] | None:
+    """Read a report of the history; None for one that is torn, or of a run that began before `since`."""
+    try:
+        report = decode(text)
+        return report if parse_time(report["started"]) >= since else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def lock_owner(owner: str, now: datetime) -> dict[str, Any]:
+    """Say who holds a run lock, for people to read."""
+    return {"owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "since": format_time(now)}
+
+
+def owner_text(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found.get('owner')} on {found.get('host')}, process {found.get('pid')}, since {found.get('since')}"
+    )
 
 
 def quarantine_key(item: QuarantinedReading) -> str:

@@ -22,11 +22,11 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,18 @@ from app.state.document import (
     encode,
     file_stamp,
     history_document,
+    lock_owner,
     oldest_kept,
+    owner_text,
     quarantine_document,
     quarantine_key,
     quarantined_from,
+    report_since,
     takeover_from,
     whole_document,
     whole_from,
 )
-from app.state.store import RunLock
+from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
 _EARLIER_FILE = "state.json"
@@ -137,7 +140,7 @@ class JsonFileStore:
             self._remove_leftovers(name)
             # The text is for people and no proof of anything, so a run goes on without it.
             with suppress(OSError):
-                _write(sidecar, encode(self._owner_document(owner)))
+                _write(sidecar, encode(lock_owner(owner, self._now())))
             yield held
         finally:
             del self._locks[name]
@@ -185,7 +188,7 @@ class JsonFileStore:
                 continue
             with _explained(path):
                 lines = path.read_bytes().splitlines()
-            reports = [report for line in lines if (report := _report_in(line, since)) is not None]
+            reports = [report for line in lines if (report := report_since(line, since)) is not None]
             yield from sorted(reports, key=lambda report: str(report["started"]))
 
     def set_aside(self, name: str) -> list[str]:
@@ -217,17 +220,8 @@ class JsonFileStore:
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:  # noqa: ARG002
         folder = self._quarantine_of(feed)
-        damaged = None
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            try:
-                with _explained(path), _refused(path, "repair it, or move it away"):
-                    item = quarantined_from(path.read_bytes())
-            except StateDamaged as error:
-                damaged = damaged or error
-                continue
-            yield path.stem, item
-        if damaged is not None:
-            raise damaged
+        paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        return all_but_damaged(partial(_quarantined_in, path) for path in paths)
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002
         path = self._quarantine_of(feed) / f"{key}.json"
@@ -268,14 +262,6 @@ class JsonFileStore:
             return FeedState()
         with _refused(path, f"repair it, or move it away to begin at START_FROM: {path}"):
             return FeedState(takeover=takeover_from(decode(text), str(path)))
-
-    def _owner_document(self, owner: str) -> dict[str, Any]:
-        return {
-            "owner": owner,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": format_time(self._now()),
-        }
 
     def _remove_leftovers(self, name: str) -> None:
         """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
@@ -410,15 +396,6 @@ def _append_line(path: Path, line: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _report_in(line: bytes, since: datetime) -> dict[str, Any] | None:
-    """Read a line of a history; None for one that is torn, or of a run that began before `since`."""
-    try:
-        report = decode(line)
-        return report if parse_time(report["started"]) >= since else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 @contextmanager
 def _written_beside(path: Path, content: bytes) -> Iterator[Path]:
     """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
@@ -469,10 +446,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _owner_in(sidecar: Path) -> str:
     try:
-        found = decode(sidecar.read_bytes())
-        return f"{found['owner']} on {found['host']}, process {found['pid']}, since {found['since']}"
-    except (OSError, ValueError, KeyError):
+        return owner_text(decode(sidecar.read_bytes()))
+    except (OSError, ValueError):
         return "it has not said which"
+
+
+def _quarantined_in(path: Path) -> tuple[str, QuarantinedReading]:
+    with _explained(path), _refused(path, "repair it, or move it away"):
+        return path.stem, quarantined_from(path.read_bytes())
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from app.base.checkpoints import (
-    FeedState,
-)
+from app.base.checkpoints import FeedState
+from app.base.errors import StateDamaged
 from app.base.readings import JsonObject, QuarantinedReading
+
+_Found = TypeVar("_Found")
 
 
 class RunLock(Protocol):
@@ -99,3 +100,17 @@ class MendableStore(StateStore, Protocol):
 
         Raises StateError where no reading is kept under the key.
         """
+
+
+def all_but_damaged(reads: Iterable[Callable[[], _Found]]) -> Iterator[_Found]:
+    """Give what can be read. Raises the first StateDamaged after it."""
+    damaged = None
+    for read in reads:
+        try:
+            found = read()
+        except StateDamaged as error:
+            damaged = damaged or error
+        else:
+            yield found
+    if damaged is not None:
+        raise damaged

@@ -1,23 +1,123 @@
-"""A row written on condition that it still is as it was read, and what the service's errors mean."""
+"""The tables of a storage account: rows written on condition, and what the service's errors mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.data.tables import (
-    TableClient,
-    TableEntity,
-    UpdateMode,
-)
+from azure.data.tables import TableClient, TableEntity, UpdateMode
+
+from app.base.errors import StateDamaged, StateError
+
+_MEND = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
+
+_Result = TypeVar("_Result")
+
+
+class Tables:
+    """The tables of one account, each made where it is missing; any thread may use them.
+
+    `host` says where they are, for messages. `open_table` makes the client of a table. What the service
+    refuses is the SDK's AzureError, except within `explained`.
+    """
+
+    def __init__(self, open_table: Callable[[str], TableClient]) -> None:
+        self._open_table = open_table
+        self._opening = threading.Lock()
+        self._clients: dict[str, TableClient] = {}
+
+    def client(self, name: str) -> TableClient:
+        """Give the client of a table.
+
+        Not TableServiceClient.get_table_client: the clients that it makes share parts of their way to
+        the service (azure-data-tables 12.7), and making one breaks what others ask at that moment.
+        """
+        with self._opening:
+            if name not in self._clients:
+                self._clients[name] = self._open_table(name)
+            return self._clients[name]
+
+    def host(self, name: str) -> str:
+        """Say where a table's account is."""
+        endpoint = urlsplit(self.client(name).url)
+        return f"{endpoint.netloc}{endpoint.path}".rstrip("/")
+
+    def place(self, name: str) -> str:
+        return f"table {name} at {self.host(name)}"
+
+    def put(self, name: str, row: Mapping[str, Any]) -> None:
+        """Write a row, whatever was there."""
+        self._written(name, lambda table: table.upsert_entity(row, mode=UpdateMode.REPLACE))
+
+    def put_if(self, name: str, row: Mapping[str, Any], etag: str | None) -> str:
+        """Write the row if it still is as `etag` says, or if there is none; give its new ETag."""
+        return self._written(name, lambda table: put_row(table, row, etag))
+
+    def rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
+        """Give the rows of a table in the order of their keys; none where there is no table."""
+        table = self.client(name)
+        select = ["PartitionKey", "RowKey"] if keys_only else None
+        with suppress(ResourceNotFoundError):
+            yield from table.query_entities(condition, select=select) if condition else table.list_entities()
+
+    def found(self, name: str, row: Mapping[str, Any]) -> tuple[TableEntity | None, datetime | None]:
+        """Give the row as it is stored now, if there is one, and the service's clock at that time."""
+        times: list[str] = []
+        keys = row["PartitionKey"], row["RowKey"]
+        try:
+            found = self.client(name).get_entity(
+                *keys,
+                raw_response_hook=lambda response: times.append(
+                    response.http_response.headers.get("Date", "")
+                ),
+            )
+        except ResourceNotFoundError:
+            return None, None
+        with suppress(ValueError, IndexError):
+            return found, parsedate_to_datetime(times[-1])
+        return found, None
+
+    @contextmanager
+    def explained(self, name: str) -> Iterator[None]:
+        """Turn what the service or the way to it refuses into a StateError that says what to do."""
+        try:
+            yield
+        except AzureError as error:
+            raise StateError(f"state: {self.place(name)}: {explanation(error)}") from error
+
+    @contextmanager
+    def refused(self, name: str, row: Mapping[str, Any], advice: str = _MEND) -> Iterator[None]:
+        """Turn what cannot be read of a row into a StateDamaged that names it."""
+        try:
+            yield
+        except ValueError as error:
+            where = f"{self.place(name)}, row {row['PartitionKey']}/{row['RowKey']}"
+            raise StateDamaged(f"state: {where}: cannot be read as state: {error}; {advice}") from error
+
+    def _written(self, name: str, write: Callable[[TableClient], _Result]) -> _Result:
+        """Do `write`; where the table is missing, make it first."""
+        table = self.client(name)
+        try:
+            return write(table)
+        except ResourceNotFoundError:
+            with suppress(ResourceExistsError):
+                table.create_table()
+            return write(table)
 
 
 def put_row(table: TableClient, row: Mapping[str, Any], etag: str | None, **options: Any) -> str:
@@ -29,6 +129,12 @@ def put_row(table: TableClient, row: Mapping[str, Any], etag: str | None, **opti
         row, mode=UpdateMode.REPLACE, etag=etag, match_condition=condition, **options
     )
     return str(written["etag"])
+
+
+def delete_row(table: TableClient, row: Mapping[str, Any], etag: str, **options: Any) -> None:
+    """Delete the row if it still is as `etag` says."""
+    condition = MatchConditions.IfNotModified
+    table.delete_entity(row["PartitionKey"], row["RowKey"], etag=etag, match_condition=condition, **options)
 
 
 def etag_of(row: TableEntity) -> str:

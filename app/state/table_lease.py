@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceNotFoundError,
-)
-from azure.data.tables import (
-    TableClient,
-    TableEntity,
-)
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.data.tables import TableClient, TableEntity
 
-from app.state.table_calls import etag_of, lost_race, put_row
+from app.base.errors import LockHeld
+from app.state.document import lock_owner, owner_text
+from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race, put_row
 
 _LEASE: Final = timedelta(seconds=60)
 _LEASE_MARGIN: Final = timedelta(seconds=5)
 _RENEW_EVERY_S: Final = 20.0
 _RENEW_AGAIN_S: Final = 2.0
+_TRIES: Final = 3
 # A renewal has no time for the SDK's patience: a lost one is tried again by the loop.
 _RENEWAL: Final[Mapping[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
 LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What both clocks showed at one time."""
+
+    monotonic: float
+    wall: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HostClocks:
+    """The clocks by which a run doubts its own lease."""
+
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime]
+
+    def read(self) -> ClockReading:
+        return ClockReading(self.monotonic(), self.now())
+
+    def since(self, then: ClockReading) -> timedelta:
+        """Give the time since then, by whichever clock says more."""
+        return max(timedelta(seconds=self.monotonic() - then.monotonic), self.now() - then.wall)
 
 
 class TableRunLock:
@@ -82,8 +101,7 @@ class TableRunLock:
         self._lost = True
 
     def _delete(self) -> None:
-        condition = MatchConditions.IfNotModified
-        self._table.delete_entity(LOCK, LOCK, etag=self._etag, match_condition=condition, **_RENEWAL)
+        delete_row(self._table, self._row, self._etag, **_RENEWAL)
 
     def _find_again(self) -> None:
         """Learn whether the row is another's, or ours after a renewal whose answer was lost."""
@@ -98,36 +116,51 @@ class TableRunLock:
             self._etag = etag_of(found)
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """What both clocks showed at one time."""
-
-    monotonic: float
-    wall: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class HostClocks:
-    """The clocks by which a run doubts its own lease."""
-
-    monotonic: Callable[[], float]
-    now: Callable[[], datetime]
-
-    def read(self) -> ClockReading:
-        return ClockReading(self.monotonic(), self.now())
-
-    def since(self, then: ClockReading) -> timedelta:
-        """Give the time since then, by whichever clock says more."""
-        return max(timedelta(seconds=self.monotonic() - then.monotonic), self.now() - then.wall)
+@contextmanager
+def held_lease(tables: Tables, name: str, owner: str, clocks: HostClocks) -> Iterator[TableRunLock]:
+    """Hold the feed's lease, renewed by a thread of its own. Raises LockHeld where it is another's."""
+    with tables.explained(name):
+        lease = _taken(tables, name, owner, clocks)
+    stopped = threading.Event()
+    keeper = threading.Thread(target=lease.keep, args=(stopped,), name=f"lease-{name}", daemon=True)
+    keeper.start()
+    try:
+        yield lease
+    finally:
+        stopped.set()
+        keeper.join(_RENEWAL["connection_timeout"] + _RENEWAL["read_timeout"])
+        lease.release()
 
 
-def is_expired(row: TableEntity, service_time: datetime | None) -> bool:
+def _taken(tables: Tables, name: str, owner: str, clocks: HostClocks) -> TableRunLock:
+    nonce = uuid.uuid4().hex
+    row = {"PartitionKey": LOCK, "RowKey": LOCK, "nonce": nonce, **lock_owner(owner, clocks.now())}
+    found: TableEntity | None = None
+    failure: AzureError | None = None
+    for _ in range(_TRIES):
+        began = clocks.read()
+        try:
+            etag = tables.put_if(name, row, None if found is None else etag_of(found))
+            return TableRunLock(tables.client(name), row, etag, began, clocks)
+        except AzureError as error:
+            if not (lost_race(error) or is_ambiguous(error)):
+                raise
+            failure = error
+        found, service_time = tables.found(name, row)
+        # A row with our own nonce is a write of ours whose answer was lost: it is written again,
+        # so that the lease counts from a time that is known.
+        if found is not None and found.get("nonce") != nonce and not _is_expired(found, service_time):
+            raise LockHeld(
+                f"state: {name}: another run works on this feed ({owner_text(found)}); nothing was done, "
+                f"try again when it has ended; a run that was killed keeps its lease for "
+                f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
+            )
+    raise failure or AssertionError("a loop that did not run")
+
+
+def _is_expired(row: TableEntity, service_time: datetime | None) -> bool:
     """Whether the service's own clock is past the lease that was last written."""
     written = row.metadata["timestamp"]
     if written is None or service_time is None:
         return False
     return service_time - written > _LEASE + _LEASE_MARGIN
-
-
-def owner_in(row: Mapping[str, Any]) -> str:
-    return f"{row.get('owner')} on {row.get('host')}, process {row.get('pid')}, since {row.get('since')}"

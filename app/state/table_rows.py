@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from azure.data.tables import (
-    EdmType,
-    EntityProperty,
-)
+from azure.data.tables import EdmType, EntityProperty
 
 from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import StateError, StateTooLarge
@@ -71,7 +68,7 @@ def location_row(location: str, state: LocationState) -> dict[str, Any]:
         group["ids"] = counts
     text = encode({"version": VERSION, "name": location, **document})
     if len(text) + len(packed) > _ROW_BYTES:
-        raise _too_large(location, len(text) + len(packed))
+        raise too_large(location, len(text) + len(packed))
     keys = {"PartitionKey": LOCATION, "RowKey": row_key(location)}
     return keys | cut("doc", text) | cut("ids", bytes(packed))
 
@@ -85,7 +82,7 @@ def name_beside(name: str, what: str) -> str:
     return f"{name[: _LONGEST_NAME - len(digest) - len(what)]}{digest}{what}"
 
 
-def _too_large(location: str, size: int) -> StateTooLarge:
+def too_large(location: str, size: int) -> StateTooLarge:
     return StateTooLarge(
         f"state: {location!r} needs {size:,} bytes, more than the 1 MiB that a table row takes; shorten the "
         "look-back, or resume or remove hubs that are far behind the others",
