@@ -10,23 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from app.base.certificates import why_untrusted
-from app.base.errors import (
-    BatchRejected,
-    HubBusy,
-    HubError,
-    HubRefused,
-    HubUnreachable,
-    MessageTooLarge,
-)
+from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.eventhub.batches import Batch
 from app.settings.schema import HubSettings
-
-if TYPE_CHECKING:
-    pass
 
 _CLOSE_TIMEOUT_S = 3.0
 _CANCELLATIONS = 5
@@ -101,17 +91,14 @@ class Hub:
     def _producer(self) -> Any:
         from azure.eventhub.aio import EventHubProducerClient
 
-        options, self._credential = client_options(self.settings)
+        # The SDK's own retries are kept down: each of them is two attempts as it is.
+        options = client_options(self.settings) | {"retry_total": _RETRIES}
         if self.settings.connection_string is not None:
-            return EventHubProducerClient.from_connection_string(
-                self.settings.connection_string, eventhub_name=self.settings.entity, **options
-            )
-        return EventHubProducerClient(
-            fully_qualified_namespace=self.settings.host,
-            eventhub_name=self.settings.entity,
-            credential=self._credential,
-            **options,
-        )
+            return EventHubProducerClient.from_connection_string(self.settings.connection_string, **options)
+        from azure.identity.aio import DefaultAzureCredential
+
+        self._credential = DefaultAzureCredential()
+        return EventHubProducerClient(self.settings.host, credential=self._credential, **options)
 
     async def _within(self, deadline_s: float, doing: str, call: Any) -> Any:
         try:
@@ -162,39 +149,25 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
             return
 
 
-def client_options(settings: HubSettings) -> tuple[dict[str, Any], Any]:
-    """Give the SDK clients' options, and the credential of managed identity, where it is used.
-
-    The SDK's own retries are kept down: each of them is two attempts as it is.
-    """
+def client_options(settings: HubSettings) -> dict[str, Any]:
+    """Give what the SDK's clients are told of a hub, whether they send or read."""
     from azure.eventhub import TransportType
 
     transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
-    options: dict[str, Any] = {"retry_total": _RETRIES, "transport_type": transport, "logging_enable": False}
-    if settings.ca_file is not None:
-        options["connection_verify"] = settings.ca_file
-    if settings.connection_string is not None:
-        return options, None
-    from azure.identity.aio import DefaultAzureCredential
-
-    return options, DefaultAzureCredential()
+    options = {"eventhub_name": settings.entity, "transport_type": transport, "logging_enable": False}
+    return options if settings.ca_file is None else options | {"connection_verify": settings.ca_file}
 
 
 def translate(settings: HubSettings, error: Exception) -> HubError:
     """Give what the SDK raised as one of ours, by what the caller should do."""
-    from azure.core.exceptions import ClientAuthenticationError
-    from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
+    from azure.eventhub.exceptions import EventDataSendError
 
-    where = f"hub {settings.name}"
-    condition = str(getattr(error, "error", None) or "")
-    text, whole = one_line(error), f"{condition} {error}"
-    if any(mark in whole for mark in _BUSY):
+    where, condition, text = f"hub {settings.name}", _condition(error), one_line(error)
+    if any(mark in f"{condition} {error}" for mark in _BUSY):
         return HubBusy(f"{where}: busy: {text}")
-    for refusal, advice in _REFUSALS.items():
-        if refusal in whole:
-            return HubRefused(f"{where}: {refusal}: {advice} ({text})")
-    if isinstance(error, AuthenticationError | ClientAuthenticationError):
-        return HubRefused(f"{where}: sign-in refused: {_REFUSALS['unauthorized-access']} ({text})")
+    refused = refusal(settings, error, _REFUSALS)
+    if refused is not None:
+        return refused
     if _TOO_LARGE in condition or isinstance(error, ValueError):
         return MessageTooLarge(f"{where}: message refused as too large: {text}")
     if isinstance(error, EventDataSendError):
@@ -206,6 +179,22 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
             f"TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
     return HubUnreachable(f"{where}: no connection: {text}; {_network_advice(settings)}")
+
+
+def refusal(settings: HubSettings, error: Exception, advice: Mapping[str, str]) -> HubRefused | None:
+    """Give the refusal that an error means, with the advice for its condition; None where it is none."""
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.eventhub.exceptions import AuthenticationError
+
+    whole = f"{_condition(error)} {error}"
+    found = next(((condition, advice[condition]) for condition in advice if condition in whole), None)
+    if found is None and isinstance(error, AuthenticationError | ClientAuthenticationError):
+        found = "sign-in refused", advice["unauthorized-access"]
+    return found and HubRefused(f"hub {settings.name}: {found[0]}: {found[1]} ({one_line(error)})")
+
+
+def _condition(error: Exception) -> str:
+    return str(getattr(error, "error", None) or "")
 
 
 def _network_advice(settings: HubSettings) -> str:

@@ -12,15 +12,15 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.base.errors import HubError, HubRefused, HubUnreachable
-from app.eventhub.hub import one_line, translate
+from app.base.errors import HubError, HubUnreachable
+from app.eventhub.hub import client_options, refusal, translate
 from app.settings.schema import HubSettings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class HubReader:
         self._after: dict[str, int | datetime] = {}
         # Whether the hub has yet to hand out the first of the events it is known to hold.
         self._owes_event = False
-        self._found: list[Mapping[str, Any]] = []
+        self._found: dict[str, Mapping[str, Any]] = {}
         self._since: datetime | None = None
         # When the newest event came that the hub held as it was opened; None where it never had any.
         self.newest: datetime | None = None
@@ -105,7 +105,7 @@ class HubReader:
         for known in found:
             oldest = -1 if since is None else since
             self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else oldest
-        self._found, self._since = found, since
+        self._found, self._since = {known["id"]: known for known in found}, since
         came = [known["last_enqueued_time_utc"] for known in found if not known["is_empty"]]
         self.newest = max(came, default=None)
         self._owes_event = not latest and any(map(self._holds_some, found))
@@ -131,43 +131,35 @@ class HubReader:
         nobody. `progress` is told how many events were read, and of how many that are known of.
         Raises HubUnreachable where the hub holds back all that it has.
         """
-        last = {
-            known["id"]: known["last_enqueued_sequence_number"]
-            for known in self._found
-            if self._holds_some(known)
-        }
+        held = _Held(known for known in self._found.values() if self._holds_some(known))
         # Of a partition that begins with its first event nothing was lost.
         self.kept_since = {
-            known["id"]: known["last_enqueued_time_utc"]
-            for known in self._found
+            name: known["last_enqueued_time_utc"]
+            for name, known in self._found.items()
             if known["beginning_sequence_number"] > 0 and known["is_empty"] and self._went_on(known)
         }
-        begins = {known["id"]: known["beginning_sequence_number"] for known in self._found}
-        ends, first = dict(last), dict[str, int]()
-        read = 0
 
         def take_held(event: Received) -> bool:
-            nonlocal read
-            if event.sequence is not None:
-                if event.enqueued is not None and 0 < event.sequence == begins[event.partition]:
-                    self.kept_since[event.partition] = event.enqueued
-                if event.sequence <= last.get(event.partition, -1):
-                    first.setdefault(event.partition, event.sequence)
-                    read += 1
-                    take(event)
-                if event.sequence >= last.get(event.partition, event.sequence):
-                    last.pop(event.partition, None)
+            self._note_beginning(event)
+            if held.has(event):
+                take(event)
             if progress is not None:
-                progress(read, sum(ends[name] - at + 1 for name, at in first.items()))
-            self._owes_event = bool(last)
-            return bool(last)
+                progress(held.count, held.known())
+            self._owes_event = bool(held.last)
+            return self._owes_event
 
-        if last:
+        if held.last:
             try:
                 self.read(take_held)
             except _NothingCame:
-                self._read_again(take_held, last)
+                self._read_again(take_held, held.last)
         return max(self.kept_since.values(), default=None)
+
+    def _note_beginning(self, event: Received) -> None:
+        """Note since when a partition keeps its events, where this is the oldest that it kept of more."""
+        begins = self._found[event.partition]["beginning_sequence_number"]
+        if event.enqueued is not None and event.sequence == begins > 0:
+            self.kept_since[event.partition] = event.enqueued
 
     def _read_again(self, take: Callable[[Received], bool], last: Mapping[str, int]) -> None:
         """Try once more where events are owed, from the last ones that came.
@@ -253,39 +245,49 @@ class HubReader:
         return received
 
     def _consumer(self) -> Any:
-        from azure.eventhub import EventHubConsumerClient, TransportType
+        from azure.eventhub import EventHubConsumerClient
 
-        websockets = self._settings.transport == "websockets"
-        options: dict[str, Any] = {
-            "consumer_group": self._group,
-            "eventhub_name": self._settings.entity,
-            "retry_total": 0,
-            "transport_type": TransportType.AmqpOverWebsocket if websockets else TransportType.Amqp,
-        }
+        options = client_options(self._settings) | {"consumer_group": self._group, "retry_total": 0}
         if self._settings.connection_string is not None:
             return EventHubConsumerClient.from_connection_string(self._settings.connection_string, **options)
         from azure.identity import DefaultAzureCredential
 
-        return EventHubConsumerClient(
-            fully_qualified_namespace=self._settings.host, credential=DefaultAzureCredential(), **options
-        )
+        return EventHubConsumerClient(self._settings.host, credential=DefaultAzureCredential(), **options)
 
     def _silent(self, what: str, kind: type[HubUnreachable] = HubUnreachable) -> HubUnreachable:
         where = f"hub {self._settings.name}"
         return kind(f"{where}: {what} within {self._answer_s:.0f} s; check the network, try again")
 
     def _explained(self, error: Exception) -> HubError:
-        from azure.eventhub.exceptions import AuthenticationError
+        return refusal(self._settings, error, _ADVICE) or translate(self._settings, error)
 
-        text = one_line(error)
-        whole = f"{getattr(error, 'error', '')} {error}"
-        for condition, advice in _ADVICE.items():
-            if condition in whole:
-                return HubRefused(f"hub {self._settings.name}: {condition}: {advice} ({text})")
-        if isinstance(error, AuthenticationError):
-            advice = _ADVICE["unauthorized-access"]
-            return HubRefused(f"hub {self._settings.name}: sign-in refused: {advice} ({text})")
-        return translate(self._settings, error)
+
+class _Held:
+    """What is to come yet of what a hub held when it was opened: `last` of each partition that owes some."""
+
+    def __init__(self, partitions: Iterable[Mapping[str, Any]]) -> None:
+        self.last: dict[str, int] = {
+            known["id"]: known["last_enqueued_sequence_number"] for known in partitions
+        }
+        self.count = 0
+        self._ends, self._first = dict(self.last), dict[str, int]()
+
+    def has(self, event: Received) -> bool:
+        """Whether the event was held, and counts; the last of a partition leaves nothing to come of it."""
+        last = self.last.get(event.partition)
+        if event.sequence is None or last is None:
+            return False
+        if event.sequence >= last:
+            del self.last[event.partition]
+        if event.sequence > last:
+            return False
+        self._first.setdefault(event.partition, event.sequence)
+        self.count += 1
+        return True
+
+    def known(self) -> int:
+        """Give how many events there are, of the partitions that have begun to come."""
+        return sum(self._ends[name] - first + 1 for name, first in self._first.items())
 
 
 def _begun(call: Callable[[], T]) -> Future[T]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,6 +14,7 @@ from app.eventhub.reader import HubReader, Received
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation
+from tests.environments.tls import Authority, TlsFront
 
 
 @pytest.fixture
@@ -70,3 +73,29 @@ def test_how_far_reading_has_come_is_told_in_events(full: Installation) -> None:
     count = len(full.a.received())
     assert told[-1] == (count, count)
     assert all(done <= known for done, known in told)
+
+
+def test_a_hub_behind_an_authority_that_the_settings_name_is_read(full: Installation, tmp_path: Path) -> None:
+    plain, taken = full.settings().hubs[0], list[Received]()
+    port = urlsplit(full.hubs.connection_string("a").partition(";")[0].partition("=")[2]).port
+    assert plain.connection_string is not None
+    assert port is not None
+    # The SDK speaks TLS to this port only, so the front has an address of loopback to itself.
+    host = f"127.{port >> 8}.{port & 255}.9"
+    authority = Authority(tmp_path)
+    secure = plain.connection_string.replace(f"127.0.0.1:{port}", host).replace(
+        ";UseDevelopmentEmulator=true", ""
+    )
+    front = TlsFront(port, authority.sign(host=host), host=host, port=5671).start()
+    reader = HubReader(
+        replace(plain, connection_string=secure, ca_file=str(authority.file)), "$Default", answer_s=5
+    )
+
+    try:
+        reader.open(latest=False)
+        reader.read_held(taken.append)
+    finally:
+        front.stop()
+
+    assert len(taken) == len(full.a.received())
+    assert front.trusted > 0
