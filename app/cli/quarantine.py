@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from app.base.instants import format_time
 from app.base.readings import Event, QuarantinedReading
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
-from app.cli.output import Column, Output, hanging, table, text
+from app.cli.output import Column, hanging, table, text
 from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
-    begin,
+    Session,
     complain,
     confirmed,
     find_feed,
@@ -32,9 +31,7 @@ from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import Feed, load_feed
 from app.feeds.quarantine import NotForwardable, event_again
-from app.settings.schema import FeedSettings, HubSettings, Settings
-from app.state.opening import open_store
-from app.state.store import MendableStore
+from app.settings.schema import FeedSettings, HubSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +39,14 @@ if TYPE_CHECKING:
 _OPEN_S = 15.0
 _SEND_S = 30.0
 _HEAD_WIDTH = 10
+_COLUMNS = (
+    Column("feed"),
+    Column("id", whole=True),
+    Column("location"),
+    Column("hubs"),
+    Column("reason"),
+    Column("at", whole=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +93,18 @@ _WITH_AN_ID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 @json_option
 def list_(feed: str | None, as_json: bool) -> int:
     """List the readings in quarantine, of one feed or of all, a line a reading."""
-    settings, out = begin(as_json=as_json), Output(as_json=as_json)
-    found: list[_Kept] = []
-    damaged = None
-    for feed_settings in [find_feed(settings, feed)] if feed else settings.feeds.values():
-        try:
-            found.extend(_kept(feed_settings, open_store(settings.state)))
-        except StateDamaged as error:
-            damaged = error
+    session = Session.begin(as_json=as_json)
+    settings, out = session.settings, session.out
+    found, damaged = _found(session, [find_feed(settings, feed)] if feed else settings.feeds.values())
     if as_json:
         for kept in found:
             out.write_object(_as_json(kept.item))
     elif found:
-        out.show(_table(found, settings))
+        out.show(_table(found, session))
     else:
         out.show("nothing is in quarantine")
-    if damaged is not None:
-        raise damaged
+    if damaged:
+        raise damaged[-1]
     return ALL_WELL
 
 
@@ -116,9 +116,9 @@ def show(reading_id: str, as_json: bool) -> int:
 
     There are two of one id where hubs refused it at different times.
     """
-    settings, out = begin(as_json=as_json), Output(as_json=as_json)
-    names = {hub.key: hub.name for hub in settings.hubs}
-    for kept in _chosen(settings, open_store(settings.state), reading_id):
+    session = Session.begin(as_json=as_json)
+    out = session.out
+    for kept in _chosen(session, reading_id):
         item = kept.item
         if as_json:
             out.write_object(_as_json(item) | {"reading": exact_json.loads(item.text)})
@@ -127,7 +127,7 @@ def show(reading_id: str, as_json: bool) -> int:
             ("id", item.id),
             ("feed", dashed(item.feed)),
             ("location", item.location),
-            ("hubs", _named(item.hubs, names)),
+            ("hubs", session.hub_names(item.hubs)),
             ("reason", item.reason),
             ("at", moment(item.at)),
         ):
@@ -153,43 +153,45 @@ def replay(reading_id: str | None, every: bool, wanted: str | None, discard: boo
     """
     if every == (reading_id is not None):
         raise click.UsageError("name one reading, or --all")
-    settings, out = begin(), Output()
-    hub = None if wanted is None else find_hub(settings, wanted)
-    store = open_store(settings.state)
-    concerned = {kept.feed.state_name for kept in _chosen(settings, store, reading_id)}
+    session = Session.begin()
+    hub = None if wanted is None else find_hub(session.settings, wanted)
+    concerned = {kept.feed.state_name for kept in _chosen(session, reading_id)}
     if not concerned:
-        out.show("nothing is in quarantine")
+        session.out.show("nothing is in quarantine")
         return ALL_WELL
-    with ExitStack() as locks:
-        # No run, and no other replay, may change what is kept meanwhile.
-        for name in sorted(concerned):
-            locks.enter_context(store.lock(name, "quarantine replay"))
-        chosen = [kept for kept in _chosen(settings, store, reading_id) if kept.feed.state_name in concerned]
+    # No run, and no other replay, may change what is kept meanwhile.
+    with session.locked(concerned, "quarantine replay"):
+        chosen = [kept for kept in _chosen(session, reading_id) if kept.feed.state_name in concerned]
         if discard:
-            return _discard(chosen, settings, store, out, hub=hub, yes=yes)
-        return _replay([_plan(kept, settings, hub) for kept in chosen], settings, store, out, yes=yes)
+            return _discard(chosen, session, hub, yes=yes)
+        return _replay([_plan(kept, session, hub) for kept in chosen], session, yes=yes)
 
 
 # --- finding ----------------------------------------------------------------------------------------
 
 
-def _kept(settings: FeedSettings, store: MendableStore) -> Iterator[_Kept]:
-    feed = load_feed(settings.name)
-    for key, item in store.quarantined(feed.state_name, settings.name):
-        yield _Kept(settings, feed, key, item)
+def _found(session: Session, feeds: Iterable[FeedSettings]) -> tuple[list[_Kept], list[StateDamaged]]:
+    """Give what is kept of these feeds, and what cannot be read of it."""
+    found: list[_Kept] = []
+    damaged: list[StateDamaged] = []
+    for settings in feeds:
+        feed = load_feed(settings.name)
+        try:
+            for key, item in session.store.quarantined(feed.state_name, settings.name):
+                found.append(_Kept(settings, feed, key, item))
+        except StateDamaged as error:
+            damaged.append(error)
+    return found, damaged
 
 
-def _chosen(settings: Settings, store: MendableStore, reading_id: str | None) -> list[_Kept]:
+def _chosen(session: Session, reading_id: str | None) -> list[_Kept]:
     """Give the readings of that id, or all. Raises UsageError where there is none of that id.
 
     What cannot be read is complained of, and left where it is.
     """
-    found: list[_Kept] = []
-    for feed in settings.feeds.values():
-        try:
-            found.extend(_kept(feed, store))
-        except StateDamaged as error:
-            complain(str(error))
+    found, damaged = _found(session, session.settings.feeds.values())
+    for error in damaged:
+        complain(str(error))
     if reading_id is None:
         return found
     chosen = [kept for kept in found if kept.item.id == reading_id]
@@ -211,67 +213,48 @@ def _as_json(item: QuarantinedReading) -> dict[str, Any]:
     }
 
 
-def _table(found: Iterable[_Kept], settings: Settings) -> Table:
-    names = {hub.key: hub.name for hub in settings.hubs}
-    columns = [
-        Column("feed"),
-        Column("id", whole=True),
-        Column("location"),
-        Column("hubs"),
-        Column("reason"),
-        Column("at", whole=True),
-    ]
-    return table(
-        columns,
+def _table(found: Iterable[_Kept], session: Session) -> Table:
+    rows = [
         [
-            [
-                dashed(kept.item.feed),
-                kept.item.id,
-                kept.item.location,
-                _named(kept.item.hubs, names),
-                kept.item.reason,
-                moment(kept.item.at),
-            ]
-            for kept in found
-        ],
-    )
-
-
-def _named(hubs: Sequence[str], names: dict[str, str]) -> str:
-    return ", ".join(names.get(hub, hub) for hub in hubs)
+            dashed(item.feed),
+            item.id,
+            item.location,
+            session.hub_names(item.hubs),
+            item.reason,
+            moment(item.at),
+        ]
+        for item in (kept.item for kept in found)
+    ]
+    return table(_COLUMNS, rows)
 
 
 # --- dealing with them ------------------------------------------------------------------------------
 
 
-def _discard(
-    chosen: Sequence[_Kept],
-    settings: Settings,
-    store: MendableStore,
-    out: Output,
-    *,
-    hub: HubSettings | None,
-    yes: bool,
-) -> int:
-    out.show(_table(chosen, settings))
+def _discard(chosen: Sequence[_Kept], session: Session, only: HubSettings | None, *, yes: bool) -> int:
+    session.out.show(_table(chosen, session))
     if not confirmed(f"Never send {counted(len(chosen), 'reading')}?", yes=yes):
         return FOUND_WANTING
     for kept in chosen:
-        hubs = kept.item.hubs if hub is None else [key for key in kept.item.hubs if key == hub.key]
-        place = _deal_with(kept, hubs, store)
-        out.show(f"{kept.item.id}: {f'dealt with, kept at {place}' if place else 'stays for other hubs'}")
+        place = _deal_with(kept, [key for key in kept.item.hubs if _is_meant(key, only)], session)
+        said = f"dealt with, kept at {place}" if place else "stays for other hubs"
+        session.out.show(f"{kept.item.id}: {said}")
     return ALL_WELL
 
 
-def _plan(kept: _Kept, settings: Settings, only: HubSettings | None) -> _Plan:
+def _is_meant(key: str, only: HubSettings | None) -> bool:
+    return only is None or key == only.key
+
+
+def _plan(kept: _Kept, session: Session, only: HubSettings | None) -> _Plan:
     """Say to which hubs a reading can be sent, and why not to the others."""
-    configured = {hub.key: hub for hub in settings.hubs}
+    configured = {hub.key: hub for hub in session.settings.hubs}
     try:
         plan = _Plan(kept, event_again(kept.feed, kept.item, kept.settings))
     except NotForwardable as error:
         return _Plan(kept, None, refused=dict.fromkeys(kept.item.hubs, f"it cannot be forwarded: {error}"))
     for key in kept.item.hubs:
-        if only is not None and key != only.key:
+        if not _is_meant(key, only):
             continue
         if key not in configured:
             plan.refused[key] = "the hub is not in the settings any more"
@@ -282,45 +265,41 @@ def _plan(kept: _Kept, settings: Settings, only: HubSettings | None) -> _Plan:
     return plan
 
 
-def _replay(
-    plans: Sequence[_Plan], settings: Settings, store: MendableStore, out: Output, *, yes: bool
-) -> int:
-    names = {hub.key: hub.name for hub in settings.hubs}
+def _replay(plans: Sequence[_Plan], session: Session, *, yes: bool) -> int:
     to_send = [plan for plan in plans if plan.hubs]
     if not to_send and not any(plan.refused for plan in plans):
-        out.show("nothing is kept for that hub")
+        session.out.show("nothing is kept for that hub")
     for plan in to_send:
-        hubs = _named([hub.key for hub in plan.hubs], names)
-        out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
+        hubs = session.hub_names(hub.key for hub in plan.hubs)
+        session.out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
     if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
         return FOUND_WANTING
     asyncio.run(_send_all(to_send))
     for plan in plans:
-        _tell(plan, names, store, out)
+        _tell(plan, session)
     return FOUND_WANTING if any(plan.refused for plan in plans) else ALL_WELL
 
 
-def _tell(plan: _Plan, names: dict[str, str], store: MendableStore, out: Output) -> None:
+def _tell(plan: _Plan, session: Session) -> None:
     """Tell what became of a reading, and move it away where no hub is left that lacks it."""
     item = plan.kept.item
     if plan.taken:
-        place = _deal_with(plan.kept, plan.taken, store)
+        place = _deal_with(plan.kept, plan.taken, session)
         done = f"; it is dealt with, and kept at {place}" if place else ""
-        out.show(f"{item.id}: {_named(plan.taken, names)} has it now{done}")
+        session.out.show(f"{item.id}: {session.hub_names(plan.taken)} has it now{done}")
     for key, reason in plan.refused.items():
-        out.show(text(f"{item.id}: stays for {names.get(key, key)}: {reason}", "yellow"))
+        session.out.show(text(f"{item.id}: stays for {session.hub_names([key])}: {reason}", "yellow"))
 
 
-def _deal_with(kept: _Kept, hubs: Iterable[str], store: MendableStore) -> str | None:
+def _deal_with(kept: _Kept, hubs: Sequence[str], session: Session) -> str | None:
     """Move a reading aside for these hubs; give its place where no hub is left that lacks it."""
-    done = set(hubs)
-    if not done:
+    if not hubs:
         return None
-    name, left = kept.feed.state_name, [hub for hub in kept.item.hubs if hub not in done]
+    name, left = kept.feed.state_name, [hub for hub in kept.item.hubs if hub not in hubs]
     if left:
         # Written before the first is moved: a crash between leaves one too many, never one too few.
-        store.quarantine(name, replace(kept.item, hubs=left))
-    place = store.release(name, kept.item.feed, kept.key)
+        session.store.quarantine(name, replace(kept.item, hubs=left))
+    place = session.store.release(name, kept.item.feed, kept.key)
     return None if left else place
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from app.base.redaction import redact
 from app.base.text import dashed, printable
 
 if TYPE_CHECKING:
+    from app.cli.output import Output
     from app.settings.schema import FeedSettings, HubSettings, Settings
+    from app.state.store import MendableStore, RunLock
 
 ALL_WELL = 0
 FOUND_WANTING = 1
@@ -61,6 +64,35 @@ def begin(*, as_json: bool = False) -> Settings:
         journal_stream=journal_stream(),
     )
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command works with that looks at what is kept, or changes it."""
+
+    settings: Settings
+    store: MendableStore
+    out: Output
+
+    @classmethod
+    def begin(cls, *, as_json: bool = False) -> Session:
+        """Read the settings. Nothing is asked of the store or locked yet."""
+        from app.cli.output import Output
+        from app.state.opening import open_store
+
+        settings = begin(as_json=as_json)
+        return cls(settings, open_store(settings.state), Output(as_json=as_json))
+
+    @contextmanager
+    def locked(self, names: Iterable[str], owner: str) -> Iterator[list[RunLock]]:
+        """Hold the run locks of these states. Raises LockHeld."""
+        with ExitStack() as locks:
+            yield [locks.enter_context(self.store.lock(name, owner)) for name in sorted(names)]
+
+    def hub_names(self, keys: Iterable[str]) -> str:
+        """Name hubs as the settings do, those that are not in them by their keys."""
+        known = {hub.key: hub.name for hub in self.settings.hubs}
+        return ", ".join(known.get(key, key) for key in keys)
 
 
 def _log_format(settings: Settings) -> str:

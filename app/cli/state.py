@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +16,10 @@ from app.base.instants import parse_time
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
 from app.cli.output import hanging, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, confirmed, json_option, yes_option
-from app.cli.state_edit import Bench, exported, imported, loaded, summed_up, write_new
+from app.cli.session import ALL_WELL, Session, json_option, yes_option
+from app.cli.state_edit import Change, StateEdit, exported, imported, summed_up, write_new
 from app.state import document as documents
 from app.state.edits import Part, move, reset, skip
-from app.state.store import RunLock
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -72,14 +72,14 @@ def show(feed: str, location: str | None, hub: str | None, as_json: bool) -> int
 
     Nothing before known_from is ever read. With --json the ids of an hour are their number.
     """
-    bench = Bench.begin(feed, as_json=as_json)
-    state = bench.store.load(bench.name)
-    part = bench.part(state, location, hub)
-    found = {"feed": bench.feed.name, **_as_shown(bench.name, state, part)}
+    edit = StateEdit.begin(feed, as_json=as_json)
+    state = edit.load()
+    part = edit.part(state, location, hub)
+    found = {"feed": edit.feed.name, **_as_shown(edit.name, state, part)}
     if as_json:
-        bench.out.write_object(found)
+        edit.session.out.write_object(found)
     else:
-        _show(found, bench)
+        _show(found, edit.session)
     return ALL_WELL
 
 
@@ -96,13 +96,13 @@ def export(feed: str, output: Path | None) -> int:
 
     It has the form of the JSON store's own file, so a file or its .bak can be imported too.
     """
-    bench = Bench.begin(feed)
-    state = bench.store.load(bench.name)
+    edit = StateEdit.begin(feed)
+    state = edit.load()
     if output is None:
-        bench.out.write_document(exported(bench.name, state))
+        edit.session.out.write_document(exported(edit.name, state))
     else:
-        write_new(output, exported(bench.name, state))
-        bench.out.show(f"{dashed(bench.feed.name)}: {summed_up(state)}, written to {output}")
+        write_new(output, exported(edit.name, state))
+        edit.show(f"{dashed(edit.feed.name)}: {summed_up(state)}, written to {output}")
     return ALL_WELL
 
 
@@ -121,25 +121,25 @@ def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
     store's file or its .bak: the way back where a state is damaged, which is then moved aside.
     Stop the forwarder that the file comes from first.
     """
-    bench = Bench.begin(feed)
-    after = imported(file, bench)
-    with bench.locked("state import") as lock:
-        before, damage = loaded(bench)
-        if damage is not None:
-            bench.out.show(text(str(damage), "red"))
-        elif before == after:
-            bench.out.show(f"{dashed(bench.feed.name)}: {bench.store.place} holds this state already")
-            return ALL_WELL
-        bench.out.show(f"{file} holds {summed_up(after)}")
-        bench.tell(before, after, never="the file says that it was, so nothing of it is read again")
-        for said in _remarks_on_import(before, after, damage, bench):
-            bench.out.show(text(said, "yellow"))
-        if not confirmed(f"Replace the state at {bench.store.place}?", yes=yes):
-            return FOUND_WANTING
-        if damage is not None:
-            bench.set_aside(lock)
-        bench.save(lock, before, after, backup)
-    return ALL_WELL
+    edit = StateEdit.begin(feed)
+    after, place = imported(file, edit.name), edit.session.store.place
+
+    def replacement(before: FeedState, damage: StateDamaged | None) -> Change:
+        return Change(
+            after,
+            f"Replace the state at {place}?",
+            never="the file says that it was, so nothing of it is read again",
+            said=f"{file} holds {summed_up(after)}",
+            remarks=list(_remarks_on_import(before, after, damage, edit.session)),
+        )
+
+    def change(before: FeedState) -> Change | str:
+        if before == after:
+            return f"{dashed(edit.feed.name)}: {place} holds this state already"
+        return replacement(before, None)
+
+    mend = partial(replacement, FeedState())
+    return edit.carry_out("state import", change, mend=mend, backup=backup, yes=yes)
 
 
 @command.command("skip", short_help="Move positions forward: what lies between is never sent.")
@@ -156,21 +156,18 @@ def skip_command(
     Nothing before TIME is read again either, whatever the look-back says. Positions that are past
     TIME stay. `state import` of the export that is written first takes it back.
     """
-    bench = Bench.begin(feed)
-    instant = bench.instant(to)
-    with bench.locked("state skip") as lock:
-        before = bench.store.load(bench.name)
-        part = bench.part(before, location, hub)
-        bench.require_positions(before, part)
-        after = skip(before, part, instant, bench.now)
+    edit = StateEdit.begin(feed)
+    instant = edit.instant(to)
+
+    def change(before: FeedState) -> Change | str:
+        part = edit.part(before, location, hub)
+        edit.require_positions(before, part)
+        after = skip(before, part, instant, edit.now)
         if after == before:
-            bench.out.show(f"nothing to skip: all positions are at {moment(instant)} or past it")
-            return ALL_WELL
-        bench.tell(before, after)
-        if not confirmed("Never send this?", yes=yes):
-            return FOUND_WANTING
-        bench.save(lock, before, after, backup)
-    return ALL_WELL
+            return f"nothing to skip: all positions are at {moment(instant)} or past it"
+        return Change(after, "Never send this?")
+
+    return edit.carry_out("state skip", change, backup=backup, yes=yes)
 
 
 @command.command("move", short_help="Let a renamed location go on from where its earlier name stopped.")
@@ -186,22 +183,19 @@ def move_command(feed: str, former: str, name: str, backup: Path | None, yes: bo
     earlier name is still asked for, until two days after discovery last listed it. Positions of the
     new name that are past the earlier one's stay; where it began past that, it is set back.
     """
-    bench = Bench.begin(feed)
-    with bench.locked("state move") as lock:
-        before = bench.store.load(bench.name)
-        bench.require_positions(before, bench.part(before, former, None))
-        bench.require_known(before, name)
+    edit = StateEdit.begin(feed)
+
+    def change(before: FeedState) -> Change | str:
+        edit.require_positions(before, edit.part(before, former, None))
+        edit.require_known(before, name)
         after = move(before, former, name)
         if former == name or after == before:
-            bench.out.show(
-                f"nothing to move: {printable(name)} is where {printable(former)} stopped, or past it"
-            )
-            return ALL_WELL
-        bench.tell(before, after, never=f"it was sent as {printable(former)}")
-        if not confirmed(f"Go on there as {printable(name)}?", yes=yes):
-            return FOUND_WANTING
-        bench.save(lock, before, after, backup)
-    return ALL_WELL
+            return f"nothing to move: {printable(name)} is where {printable(former)} stopped, or past it"
+        return Change(
+            after, f"Go on there as {printable(name)}?", never=f"it was sent as {printable(former)}"
+        )
+
+    return edit.carry_out("state move", change, backup=backup, yes=yes)
 
 
 @command.command("reset", short_help="Forget positions and ids, to begin anew.")
@@ -219,53 +213,43 @@ def reset_command(
     ids. Counts and gaps stay. A state that is damaged, or gone beside its backup, is moved aside,
     never deleted; `state import` of its backup loses less, so try that first.
     """
-    bench = Bench.begin(feed)
-    instant = None if to is None else bench.instant(to)
-    with bench.locked("state reset") as lock:
-        before, damage = loaded(bench)
-        if damage is not None:
-            if instant is not None or location is not None or hub is not None:
-                raise click.UsageError(
-                    f"{damage}; a damaged state can be reset as a whole only: leave out --location, --hub "
-                    "and --to, and set START_FROM to begin elsewhere"
-                )
-            return _begin_anew(bench, lock, damage, yes=yes)
-        part = bench.part(before, location, hub)
-        after = reset(before, part, instant, bench.start, bench.now)
+    edit = StateEdit.begin(feed)
+    instant = None if to is None else edit.instant(to)
+
+    def change(before: FeedState) -> Change | str:
+        part = edit.part(before, location, hub)
+        after = reset(before, part, instant, edit.start, edit.now)
         if after == before and instant is None:
-            bench.out.show("nothing to forget: there is no position yet, the next run begins at START_FROM")
-            return ALL_WELL
-        bench.require_positions(before, part, but_takeover=instant is None and part.is_all)
-        bench.tell(before, after)
-        if not confirmed("Forget this?", yes=yes):
-            return FOUND_WANTING
-        bench.save(lock, before, after, backup)
-    return ALL_WELL
+            return "nothing to forget: there is no position yet, the next run begins at START_FROM"
+        edit.require_positions(before, part, but_takeover=instant is None and part.is_all)
+        return Change(after, "Forget this?")
 
+    def mend(damage: StateDamaged) -> Change:
+        if instant is not None or location is not None or hub is not None:
+            raise click.UsageError(
+                f"{damage}; a damaged state can be reset as a whole only: leave out --location, --hub "
+                "and --to, and set START_FROM to begin elsewhere"
+            )
+        said = (
+            f"all positions are unknown: everything since START_FROM, {moment(edit.start)} now, is sent "
+            "again, with the same message ids; what a hub lacked of the time before is never sent"
+        )
+        return Change(None, "Move it aside, and begin anew?", said=said)
 
-def _begin_anew(bench: Bench, lock: RunLock, damage: StateDamaged, *, yes: bool) -> int:
-    bench.out.show(
-        text(str(damage), "red"),
-        f"all positions are unknown: everything since START_FROM, {moment(bench.start)} now, is sent again, "
-        "with the same message ids; what a hub lacked of the time before is never sent",
-    )
-    if not confirmed("Move it aside, and begin anew?", yes=yes):
-        return FOUND_WANTING
-    bench.set_aside(lock)
-    return ALL_WELL
+    return edit.carry_out("state reset", change, mend=mend, backup=backup, yes=yes)
 
 
 def _remarks_on_import(
-    before: FeedState, after: FeedState, damage: StateDamaged | None, bench: Bench
+    before: FeedState, after: FeedState, damage: StateDamaged | None, session: Session
 ) -> Iterator[str]:
     if damage is not None:
         yield "what was sent since the file was written is sent again, with the same message ids"
     if after.takeover is not None and after.takeover.at is None:
         yield f"the next run takes over the earlier forwarder's position {moment(after.takeover.position)}"
     known = {hub for location in after.locations.values() for hub in location.checkpoints}
-    configured = {hub.key for hub in bench.settings.hubs}
+    configured = {hub.key for hub in session.settings.hubs}
     if after.locations and configured - known:
-        yield f"not in the file, so it begins at START_FROM: {bench.names(sorted(configured - known))}"
+        yield f"not in the file, so it begins at START_FROM: {session.hub_names(sorted(configured - known))}"
     if known - configured:
         yield f"in the file, and not in the settings, so it waits: {', '.join(sorted(known - configured))}"
     gone = sorted(before.locations.keys() - after.locations.keys())
@@ -298,14 +282,14 @@ def _as_shown(name: str, state: FeedState, part: Part) -> dict[str, Any]:
     return document
 
 
-def _show(found: Mapping[str, Any], bench: Bench) -> None:
-    out = bench.out
-    out.show(text(f"{dashed(found['feed'])}: {found['name']} in {bench.store.place}", "bold"))
+def _show(found: Mapping[str, Any], session: Session) -> None:
+    out = session.out
+    out.show(text(f"{dashed(found['feed'])}: {found['name']} in {session.store.place}", "bold"))
     for head, said in _of_the_feed(found):
         out.show(hanging(head, said, width=_HEAD_WIDTH))
     for name, location in found["locations"].items():
         out.show("", text(name, "bold"))
-        for head, said in _of_a_location(location, bench):
+        for head, said in _of_a_location(location, session):
             out.show(hanging(head, said, width=_HEAD_WIDTH))
 
 
@@ -331,13 +315,13 @@ def _of_the_feed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "locations", f"none yet; see {PROGRAM} status"
 
 
-def _of_a_location(location: Mapping[str, Any], bench: Bench) -> Iterator[tuple[str, str]]:
+def _of_a_location(location: Mapping[str, Any], session: Session) -> Iterator[tuple[str, str]]:
     seen = f"listed {_moment(location['last_listed'])}, newest reading {_moment(location['newest'])}"
     yield "  seen", seen
     if location["error"]:
         yield "  error", f"{location['error']} (since {_moment(location['since'])})"
     for group in location["groups"]:
-        yield "  hubs", bench.names(group["hubs"])
+        yield "  hubs", session.hub_names(group["hubs"])
         positions = (
             f"done until {_moment(group['delivered_until'])}, known from {_moment(group['known_from'])}"
         )
@@ -349,10 +333,10 @@ def _of_a_location(location: Mapping[str, Any], bench: Bench) -> Iterator[tuple[
         error = f"; {hub['error']} (since {_moment(hub['since'])})" if hub["error"] else ""
         yield (
             "  counts",
-            f"{bench.names([key])}: {counts}, last success {_moment(hub['last_success'])}{error}",
+            f"{session.hub_names([key])}: {counts}, last success {_moment(hub['last_success'])}{error}",
         )
     for gap in location["gaps"]:
-        whom = bench.names(gap["hubs"]) or "all hubs"
+        whom = session.hub_names(gap["hubs"]) or "all hubs"
         stretch = f"{_moment(gap['from'])} to {_moment(gap['to'])}"
         yield "  gap", f"{stretch}, {gap['cause']}, {whom}, found {_moment(gap['found'])}"
 

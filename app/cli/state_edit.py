@@ -1,10 +1,9 @@
-"""One feed's state on the bench: what the `state` commands share."""
+"""One way to change a feed's state by hand: lock, load, say what it means, ask, export, save."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,47 +15,103 @@ from app.base.errors import LockLost, StateDamaged, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
-from app.cli.output import Column, Output, table, text
-from app.cli.session import begin, find_feed
+from app.cli.output import Column, table, text
+from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed, find_feed
 from app.feeds.feed import load_feed
-from app.settings.schema import FeedSettings, Settings
+from app.settings.schema import FeedSettings
 from app.state import document as documents
 from app.state.edits import Effect, Part, changed, effects
-from app.state.opening import open_store
-from app.state.store import MendableStore, RunLock
+from app.state.store import RunLock
+
+_EFFECTS = (
+    Column("location"),
+    Column("hubs"),
+    Column("done until (UTC)", whole=True),
+    Column("becomes", whole=True),
+    Column("sent again", whole=True),
+    Column("never sent", whole=True),
+    Column("readings, about", number=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """One feed's state on the bench, with what is needed to work on it. `name` is its state name."""
+class Change:
+    """What a state is to become, and what is said and asked before. None: it only goes aside, damaged.
 
-    settings: Settings
+    `said` stands above what the change means, `remarks` below; `never` says why what no hub is sent is
+    not sent.
+    """
+
+    after: FeedState | None
+    question: str
+    never: str = "nothing of it is read again"
+    said: str = ""
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateEdit:
+    """One feed's state in a command's hands. `name` is its state name."""
+
+    session: Session
     feed: FeedSettings
     name: str
-    store: MendableStore
-    out: Output
     now: datetime
 
     @classmethod
-    def begin(cls, feed: str, *, as_json: bool = False) -> Bench:
-        """Read the settings, and find the feed. Nothing is opened or locked yet."""
-        settings = begin(as_json=as_json)
-        found = find_feed(settings, feed)
-        name = load_feed(found.name).state_name
-        now = floor_to(utc_now(), MILLISECOND)
-        return cls(settings, found, name, open_store(settings.state), Output(as_json=as_json), now)
+    def begin(cls, feed: str, *, as_json: bool = False) -> StateEdit:
+        """Read the settings, and find the feed. Nothing is loaded or locked yet."""
+        session = Session.begin(as_json=as_json)
+        found = find_feed(session.settings, feed)
+        return cls(session, found, load_feed(found.name).state_name, floor_to(utc_now(), MILLISECOND))
+
+    def load(self) -> FeedState:
+        return self.session.store.load(self.name)
+
+    def show(self, *parts: str) -> None:
+        self.session.out.show(*parts)
+
+    def carry_out(
+        self,
+        owner: str,
+        change: Callable[[FeedState], Change | str],
+        *,
+        mend: Callable[[StateDamaged], Change] | None = None,
+        backup: Path | None,
+        yes: bool,
+    ) -> int:
+        """Do what `change` makes of the state there is, or `mend` of a damaged one; give the exit status.
+
+        A text in place of a change says why nothing is to be done. Raises LockHeld; StateDamaged
+        where nothing mends it.
+        """
+        with self.session.locked([self.name], owner) as [lock]:
+            before, damage = FeedState(), None
+            try:
+                before = self.load()
+                found = change(before)
+            except StateDamaged as error:
+                if mend is None:
+                    raise
+                damage, found = error, mend(error)
+                self.session.out.show(text(str(error), "red"))
+            if isinstance(found, str):
+                self.show(found)
+                return ALL_WELL
+            self._tell(before, found)
+            if not confirmed(found.question, yes=yes):
+                return FOUND_WANTING
+            if damage is not None:
+                self._set_aside(lock)
+            if found.after is not None:
+                self._save(lock, before, found.after, backup)
+        return ALL_WELL
 
     @property
     def start(self) -> datetime:
         """Give where a hub without a position would begin now."""
-        start = self.settings.run.start_from
+        start = self.session.settings.run.start_from
         return start if isinstance(start, datetime) else self.now - start
-
-    @contextmanager
-    def locked(self, owner: str) -> Iterator[RunLock]:
-        """Hold the feed's run lock. Raises LockHeld."""
-        with self.store.lock(self.name, owner) as lock:
-            yield lock
 
     def instant(self, written: str) -> datetime:
         """Read --to. Raises UsageError for what is no time, or lies after the horizon."""
@@ -88,8 +143,8 @@ class Bench:
 
     def _hub_key(self, state: FeedState, wanted: str) -> str:
         """Give the key of a hub that the settings, or only the state, know."""
-        keys = {hub.name.lower(): hub.key for hub in self.settings.hubs}
-        keys |= {hub.key.lower(): hub.key for hub in self.settings.hubs}
+        keys = {hub.name.lower(): hub.key for hub in self.session.settings.hubs}
+        keys |= {hub.key.lower(): hub.key for hub in self.session.settings.hubs}
         for location in state.locations.values():
             keys |= {key.lower(): key for key in (*location.checkpoints, *location.hubs)}
         if wanted.lower() not in keys:
@@ -118,40 +173,29 @@ class Bench:
             names = "".join(f"\n  {printable(found)}" for found in sorted(known))
             raise click.UsageError(f"{printable(name)!r} is no location that is known; there are:{names}")
 
-    def names(self, hubs: Sequence[str]) -> str:
-        known = {hub.key: hub.name for hub in self.settings.hubs}
-        return ", ".join(known.get(key, key) for key in hubs)
-
-    def tell(
-        self, before: FeedState, after: FeedState, *, never: str = "nothing of it is read again"
-    ) -> None:
+    def _tell(self, before: FeedState, change: Change) -> None:
         """Say what the change means: what is sent again, with which ids, and what never."""
+        if change.said:
+            self.show(change.said)
+        after = before if change.after is None else change.after
         found = effects(before, after, self.start)
         if found:
-            columns = [
-                Column("location"),
-                Column("hubs"),
-                Column("done until (UTC)", whole=True),
-                Column("becomes", whole=True),
-                Column("sent again", whole=True),
-                Column("never sent", whole=True),
-                Column("readings, about", number=True),
-            ]
-            self.out.show(table(columns, [self._row(effect) for effect in found]))
+            self.session.out.show(table(_EFFECTS, [self._row(effect) for effect in found]))
         if any(effect.again for effect in found):
-            self.out.show("sent again: all that the source still shows of it, with the same message ids")
+            self.show("sent again: all that the source still shows of it, with the same message ids")
         if any(effect.never for effect in found):
-            self.out.show(f"never sent: {never}")
+            self.show(f"never sent: {change.never}")
         if any(effect.after is None for effect in found):
-            self.out.show(f"START_FROM: where the next run begins, {moment(self.start)} if it ran now")
+            self.show(f"START_FROM: where the next run begins, {moment(self.start)} if it ran now")
         if before.takeover and before.takeover.at is None and before.takeover != after.takeover:
             position, source = moment(before.takeover.position), before.takeover.source
-            self.out.show(f"the earlier forwarder's position {position} from {source} is not taken over")
+            self.show(f"the earlier forwarder's position {position} from {source} is not taken over")
+        self.session.out.show(*(text(remark, "yellow") for remark in change.remarks))
 
     def _row(self, effect: Effect) -> list[object]:
         return [
             effect.location,
-            self.names(effect.hubs),
+            self.session.hub_names(effect.hubs),
             moment(effect.before),
             "START_FROM" if effect.after is None else moment(effect.after),
             _stretch(effect.again),
@@ -159,20 +203,20 @@ class Bench:
             effect.readings,
         ]
 
-    def save(self, lock: RunLock, before: FeedState, after: FeedState, backup: Path | None) -> None:
+    def _save(self, lock: RunLock, before: FeedState, after: FeedState, backup: Path | None) -> None:
         """Write an export of what there was, then the state as it is to be."""
         if before != FeedState():
             kept = backup or self._backup_path()
             write_new(kept, exported(self.name, before))
-            self.out.show(f"what there was is kept in {kept}")
+            self.show(f"what there was is kept in {kept}")
         self._require(lock)
-        self.store.save(self.name, after, changed(before, after))
-        self.out.show(text(f"{dashed(self.feed.name)}: done, {summed_up(after)}", "bold"))
+        self.session.store.save(self.name, after, changed(before, after))
+        self.session.out.show(text(f"{dashed(self.feed.name)}: done, {summed_up(after)}", "bold"))
 
-    def set_aside(self, lock: RunLock) -> None:
+    def _set_aside(self, lock: RunLock) -> None:
         self._require(lock)
-        for place in self.store.set_aside(self.name):
-            self.out.show(f"what there was is kept: {place}")
+        for place in self.session.store.set_aside(self.name):
+            self.show(f"what there was is kept: {place}")
 
     def _require(self, lock: RunLock) -> None:
         if not lock.held():
@@ -180,24 +224,16 @@ class Bench:
 
     def _backup_path(self) -> Path:
         name = f"{self.name}.{documents.file_stamp(utc_now())}.json"
-        if self.settings.state.store == "table":
+        if self.session.settings.state.store == "table":
             return Path(name)
-        return Path(self.settings.state.directory) / "backups" / name
-
-
-def loaded(bench: Bench) -> tuple[FeedState, StateDamaged | None]:
-    """Give the state there is, or an empty one and what is wrong with it."""
-    try:
-        return bench.store.load(bench.name), None
-    except StateDamaged as error:
-        return FeedState(), error
+        return Path(self.session.settings.state.directory) / "backups" / name
 
 
 def exported(name: str, state: FeedState) -> bytes:
     return documents.encode(documents.whole_document(name, state), indent=1) + b"\n"
 
 
-def imported(file: Path, bench: Bench) -> FeedState:
+def imported(file: Path, state_name: str) -> FeedState:
     """Read an exported state of the feed. Raises StateDamaged for anything else."""
     try:
         content = file.read_bytes()
@@ -207,8 +243,8 @@ def imported(file: Path, bench: Bench) -> FeedState:
         document = documents.decode(content)
         if "version" not in document:
             return FeedState(takeover=documents.takeover_from(document, str(file.absolute())))
-        if document.get("name", bench.name) != bench.name:
-            raise ValueError(f"it is the state {document['name']!r}, and this feed's is {bench.name!r}")
+        if document.get("name", state_name) != state_name:
+            raise ValueError(f"it is the state {document['name']!r}, and this feed's is {state_name!r}")
         return documents.whole_from(document)
     except ValueError as error:
         raise StateDamaged(
