@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from app.base.budget import Budget
-from app.base.checkpoints import FeedState
-from app.base.readings import JsonObject, QuarantinedReading
 from app.eventhub.broadcaster import Broadcaster
 from app.eventhub.deliveries import News
 from app.eventhub.dry_run import Rehearsal
@@ -18,7 +15,7 @@ from app.microshare.client import MicroshareClient
 from app.run.ports import Lanes, MakeLanes, Wiring
 from app.settings.schema import HubSettings, Settings, TelemetrySettings
 from app.state.opening import open_store
-from app.state.store import RunLock, StateStore
+from app.state.read_only import ReadOnlyStore
 
 # One for the process: both feeds share a login, and a warm process keeps its token.
 _TOKENS = TokenCache()
@@ -32,7 +29,7 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
     store = open_store(settings.state)
     wiring = Wiring(
         settings=settings,
-        store=_ReadOnly(store) if dry_run else store,
+        store=ReadOnlyStore(store) if dry_run else store,
         make_client=lambda budget: MicroshareClient(settings.microshare, budget, tokens=_TOKENS),
         make_lanes=_rehearse if dry_run else _broadcast(settings),
         dry_run=dry_run,
@@ -91,29 +88,3 @@ def _rehearse(
     may_send: Callable[[], str | None],  # noqa: ARG001 - and sends nothing
 ) -> Lanes:
     return Rehearsal(hubs, tell)
-
-
-class _ReadOnly:
-    """A store for a dry run: loads what is there, saves nothing."""
-
-    def __init__(self, store: StateStore) -> None:
-        self._store = store
-        self.place = store.place
-
-    def load(self, name: str) -> FeedState:
-        return self._store.load(name)
-
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
-        """Save nothing."""
-
-    def lock(self, name: str, owner: str) -> AbstractContextManager[RunLock]:
-        return self._store.lock(name, owner)
-
-    def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002
-        return "nowhere: a dry run writes nothing"
-
-    def keep_report(self, name: str, report: JsonObject) -> None:
-        """Keep nothing."""
-
-    def probe(self) -> None:
-        self._store.probe()

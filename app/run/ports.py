@@ -16,7 +16,7 @@ from app.eventhub.deliveries import Delivery, News
 from app.microshare.client import MicroshareClient
 from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
-from app.state.store import StateStore
+from app.state.store import MendableStore
 
 Progress = Callable[[float, float], None]
 
@@ -49,13 +49,14 @@ class Wiring:
     """The parts of a run, put together by `app.wiring`. A dry run sends nothing and saves nothing.
 
     A run that is not up to now, a backfill, ends at `until` and keeps its positions under a
-    `state_name` of its own. `make_workers` gives what fetches, for a number of slices at a time,
-    `make_inbox` the queue in which the run waits for its news. `export` is given the report of a
-    run that is up to now, and the seconds that the run has left; it must not raise.
+    `state_name` of its own. Of `store` a run asks no more than a `StateStore` promises. `make_workers`
+    gives what fetches, for a number of slices at a time, `make_inbox` the queue in which the run waits
+    for its news. `export` is given the report of a run that is up to now, and the seconds that the run
+    has left; it must not raise.
     """
 
     settings: Settings
-    store: StateStore
+    store: MendableStore
     make_client: Callable[[Budget], MicroshareClient]
     make_lanes: MakeLanes
     dry_run: bool = False

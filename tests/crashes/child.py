@@ -60,7 +60,7 @@ from app.settings.loading import load_settings
 from app.settings.schema import HubSettings, Settings
 from app.state.azure_table import AzureTableStore
 from app.state.document import encode, location_document
-from app.state.store import RunLock, StateStore
+from app.state.store import MendableStore, RunLock
 from app.wiring import wire
 
 # A run that takes longer hangs: the emulators answer at once, and the slowest fault costs seconds.
@@ -222,10 +222,12 @@ class _SaveClock:
 class _TracedStore:
     """A store whose operations are boundaries; says what was saved, as a hash a location."""
 
-    def __init__(self, store: StateStore, trace: Trace) -> None:
+    def __init__(self, store: MendableStore, trace: Trace) -> None:
         self._store = store
         self._trace = trace
         self.place = store.place
+        self.set_aside, self.remove, self.release = store.set_aside, store.remove, store.release
+        self.history, self.quarantined = store.history, store.quarantined
 
     def load(self, name: str) -> FeedState:
         self._trace.reached("state asked for")
@@ -302,7 +304,7 @@ def traced(
     now: Callable[[], datetime],
     trace: Trace,
     save_clock: _SaveClock | None,
-    other_store: StateStore | None = None,
+    other_store: MendableStore | None = None,
 ) -> Wiring:
     """Give the wiring of an ordinary run whose boundaries are traced."""
     ordinary = wire(settings)

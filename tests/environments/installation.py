@@ -24,7 +24,7 @@ from app.run.ports import Wiring
 from app.run.report import Report, RunFailed
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
-from app.state.store import StateStore
+from app.state.store import MendableStore
 from app.wiring import wire
 from emulators.estate import Estate, Expected
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
@@ -108,7 +108,7 @@ class Installation:
         *,
         dry_run: bool = False,
         budget: Budget | None = None,
-        store: StateStore | None = None,
+        store: MendableStore | None = None,
     ) -> Report:
         """Run a feed once, at the clock's instant; give its report, failed or not."""
         wiring = self.wiring(dry_run=dry_run)

@@ -282,5 +282,5 @@ def test_a_run_that_fails_for_its_clock_leaves_the_history_of_runs_alone(
     with host_at(installation, YEARS):
         installation.run()
 
-    history = list(installation.wiring().store.history("peoplecounterstate", START - YEARS))  # type: ignore[attr-defined]
+    history = list(installation.wiring().store.history("peoplecounterstate", START - YEARS))
     assert [report["ok"] for report in history] == [True] * 3

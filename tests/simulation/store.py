@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
@@ -170,6 +171,21 @@ class SimulatedStore:
 
     def probe(self) -> None:
         """Nothing to try."""
+
+    def set_aside(self, name: str) -> list[str]:
+        raise NotImplementedError("no run mends")
+
+    def remove(self, name: str) -> None:
+        raise NotImplementedError("no run mends")
+
+    def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
+        raise NotImplementedError("no run asks")
+
+    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
+        raise NotImplementedError("no run asks")
+
+    def release(self, name: str, feed: str, key: str) -> str:
+        raise NotImplementedError("no run mends")
 
     def _conflicts(self, changed: Collection[str]) -> list[str]:
         return [name for name in sorted(changed) if self._disk.versions.get(name) != self._known.get(name)]
