@@ -111,7 +111,7 @@ class JsonFileStore:
             )
         document = whole_document(name, state)
         with _explained(path):
-            self._make(self._directory)
+            _make(self._directory)
             with _written_beside(path, encode(document, indent=1)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
                     _keep_earlier(path)
@@ -127,7 +127,7 @@ class JsonFileStore:
         # Not thread-local: the lanes ask `held` from threads of their own.
         lock = filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
         with _explained(path):
-            self._make(self._directory)
+            _make(self._directory)
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -154,8 +154,7 @@ class JsonFileStore:
         folder = self._quarantine_of(item.feed)
         path = folder / f"{quarantine_key(item)}.json"
         with _explained(path):
-            for made in (self._directory, folder.parent, folder):
-                self._make(made)
+            _make(folder)
             _write(path, quarantine_document(item))
             # A run that was killed in the middle of it; its reading comes again with the next one.
             _remove_unfinished(path)
@@ -165,8 +164,7 @@ class JsonFileStore:
         began = parse_time(report["started"])
         path = self._history_path(name, began)
         with _explained(path):
-            for made in (self._directory, path.parent):
-                self._make(made)
+            _make(path.parent)
             is_new = not path.exists()
             _append_line(path, history_document(report))
             if is_new:
@@ -229,7 +227,7 @@ class JsonFileStore:
             if not path.exists():
                 raise StateError(f"state: {path}: no such reading in quarantine; see `quarantine list`")
             folder = path.parent / "replayed"
-            self._make(folder)
+            _make(folder)
             path.replace(folder / path.name)
             _flush_folder(folder)
             _flush_folder(path.parent)
@@ -238,7 +236,7 @@ class JsonFileStore:
     def probe(self) -> None:
         path = self._directory / "probe.json"
         with _explained(path):
-            self._make(self._directory)
+            _make(self._directory)
             _write(path, encode({"probed": format_time(self._now())}))
             path.unlink()
             _flush_folder(self._directory)
@@ -268,12 +266,6 @@ class JsonFileStore:
         with suppress(OSError):
             for written in (f"{name}.json", f"{name}.lock.owner"):
                 _remove_unfinished(self._directory / written)
-
-    @staticmethod
-    def _make(folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _flush_folder(folder.parent)
 
 
 class _FileRunLock:
@@ -309,6 +301,15 @@ def renaming_commands(directory: str | Path, name: str, other: str) -> list[str]
         to = shlex.quote(str(folder / "history" / f"{other}-"))
         commands.append(f'for day in {start}*.jsonl; do mv -n "$day" {to}"${{day#{start}}}"; done')
     return commands
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone."""
+    if not folder.is_dir():
+        if not folder.parent.exists():
+            _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _flush_folder(folder.parent)
 
 
 def _advice(path: Path) -> str:

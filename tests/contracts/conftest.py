@@ -32,6 +32,12 @@ class StatePlace(Protocol):
     def quarantined(self, name: str) -> list[dict[str, Any]]:
         """Read every quarantined reading as a person would, in the order of their ids."""
 
+    def stored(self, name: str) -> object:
+        """Give all that is stored under the name and beside it: equal only where nothing was written."""
+
+    def lose_lock(self, name: str) -> None:
+        """Take the lock from whoever holds it, as somebody would who takes that run for dead."""
+
 
 class FolderPlace:
     def __init__(self, folder: Path) -> None:
@@ -51,6 +57,13 @@ class FolderPlace:
     def quarantined(self, name: str) -> list[dict[str, Any]]:  # noqa: ARG002 - one folder for all
         files = (self.folder / "quarantine").rglob("*.json")
         return sorted((json.loads(file.read_text()) for file in files), key=lambda found: found["id"])
+
+    def stored(self, name: str) -> object:  # noqa: ARG002 - one folder for all
+        found = sorted(self.folder.rglob("*"))
+        return [(path, path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in found]
+
+    def lose_lock(self, name: str) -> None:
+        (self.folder / f"{name}.lock").unlink()
 
 
 class TablePlace:
@@ -78,6 +91,14 @@ class TablePlace:
             content = b"".join(row[key] for key in pieces)
             found[row["PartitionKey"]] = found.get(row["PartitionKey"], b"") + content
         return sorted((json.loads(content) for content in found.values()), key=lambda item: item["id"])
+
+    def stored(self, name: str) -> object:
+        names = sorted(table.name for table in self.tables.list_tables() if table.name.startswith(name))
+        rows = {found: list(self.tables.get_table_client(found).list_entities()) for found in names}
+        return {found: [(row, row.metadata["etag"]) for row in kept] for found, kept in rows.items()}
+
+    def lose_lock(self, name: str) -> None:
+        self.tables.get_table_client(name).delete_entity("lock", "lock")
 
 
 @pytest.fixture

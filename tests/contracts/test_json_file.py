@@ -453,6 +453,33 @@ def test_a_folder_that_cannot_be_is_refused_with_advice(
         use(JsonFileStore(folders[place]))
 
 
+def test_nothing_that_the_store_makes_can_be_read_by_others(tmp_path: Path) -> None:
+    made: dict[str, int] = {}
+    before = os.umask(0)  # what keeps others out is the store's own doing
+    try:
+        store = save(tmp_path / "a folder" / "state", state(), state(1))
+        with store.lock(NAME, "run-one"):
+            store.keep_report(NAME, {"started": "2026-03-02T12:00:00.000Z"})
+            for hub in (HUB, "beta.example.test/counts"):
+                store.quarantine(NAME, replace(READING, hubs=[hub]))
+            key, _ = next(iter(store.quarantined(NAME, "people_counter")))
+            store.release(NAME, "people_counter", key)
+            store.probe()
+            made |= rights_in(tmp_path)
+            store.set_aside(NAME)
+        made |= rights_in(tmp_path)
+    finally:
+        os.umask(before)
+
+    assert {name for name, rights in made.items() if rights & 0o077} == set()
+    assert len(made) >= 14
+
+
+def rights_in(folder: Path) -> dict[str, int]:
+    """Give the rights of all that is in a folder, by its path there."""
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+
+
 def test_a_folder_below_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

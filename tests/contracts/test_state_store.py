@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -349,6 +349,60 @@ def test_the_state_can_be_read_and_saved_under_the_lock(place: StatePlace, name:
         seen = place.open().load(name)
 
     assert (before, seen, place.open().load(name)) == (FeedState(), RICH, RICH)
+
+
+def test_a_run_whose_lock_another_has_taken_saves_nothing_over_what_that_one_saved(
+    place: StatePlace, name: str
+) -> None:
+    first, second = place.open(), place.open()
+    theirs = FeedState({"A": location(NOON + HOUR)})
+    with first.lock(name, "run-one"):
+        first.save(name, FeedState({"A": location()}), ["A"])
+        place.lose_lock(name)
+        with second.lock(name, "run-two"):
+            second.load(name)
+            second.save(name, theirs, ["A"])
+
+            with pytest.raises(StateError):
+                first.save(name, FeedState({"A": location(NOON + 2 * HOUR)}), ["A"])
+
+            assert place.open().load(name) == theirs
+
+
+def test_a_run_whose_lock_another_has_taken_leaves_that_one_its_lock(place: StatePlace, name: str) -> None:
+    second = place.open()
+    with ExitStack() as later:
+        with place.open().lock(name, "run-one"):
+            place.lose_lock(name)
+            later.enter_context(second.lock(name, "run-two"))
+
+        with pytest.raises(LockHeld, match="run-two"), place.open().lock(name, "run-three"):
+            pytest.fail("two runs at once")
+
+
+# --- looking ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", ["nothing", "a state", "the earlier forwarder's", "what cannot be read"])
+def test_looking_writes_nothing(place: StatePlace, name: str, kept: str) -> None:
+    if kept == "a state":
+        saved(place, name, RICH)
+        place.open().keep_report(name, run_report(NOON))
+        place.open().quarantine(name, quarantined(1))
+    elif kept == "the earlier forwarder's":
+        place.put_earlier_state(name, {"last_fetch_timestamp": "2026-03-01T10:15:00.000Z"})
+    elif kept == "what cannot be read":
+        place.put_earlier_state(name, {"total_events_sent": 70})
+    before = place.stored(name)
+    store = place.open()
+
+    for _ in range(2):
+        with suppress(StateDamaged):
+            store.load(name)
+        list(store.history(name, NOON - HOUR))
+        list(store.quarantined(name, "people_counter"))
+
+    assert place.stored(name) == before
 
 
 # --- quarantine and probe ---------------------------------------------------------------------------
