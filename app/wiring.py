@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from app.base.budget import Budget
 from app.eventhub.broadcaster import Broadcaster
-from app.eventhub.deliveries import News
-from app.eventhub.dry_run import Rehearsal
+from app.eventhub.dry_run import DryRunLanes
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.run.ports import Lanes, MakeLanes, Wiring
-from app.settings.schema import HubSettings, Settings, TelemetrySettings
+from app.run.ports import MakeLanes, Wiring
+from app.settings.schema import Settings, TelemetrySettings
 from app.state.opening import open_store
 from app.state.read_only import ReadOnlyStore
 
@@ -26,19 +24,18 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
 
     `traceparent` is what the run is a part of, in W3C's form, for its telemetry.
     """
-    store = open_store(settings.state)
+    store, timeout_s = open_store(settings.state), settings.run.send_timeout.total_seconds()
+    make_lanes: MakeLanes = partial(Broadcaster, send_timeout_s=timeout_s, lane_bytes=settings.run.lane_bytes)
     wiring = Wiring(
         settings=settings,
         store=ReadOnlyStore(store) if dry_run else store,
         make_client=lambda budget: MicroshareClient(settings.microshare, budget, tokens=_TOKENS),
-        make_lanes=_rehearse if dry_run else _broadcast(settings),
+        make_lanes=(lambda hubs, _, tell, __: DryRunLanes(hubs, tell)) if dry_run else make_lanes,
         dry_run=dry_run,
     )
-    return (
-        wiring
-        if settings.telemetry is None or dry_run
-        else _observed(wiring, settings.telemetry, traceparent)
-    )
+    if settings.telemetry is None or dry_run:
+        return wiring
+    return _observed(wiring, settings.telemetry, traceparent)
 
 
 def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) -> Wiring:
@@ -60,31 +57,3 @@ def _send_to_azure_monitor(*told: Any) -> str | None:
     from app.telemetry.azure_monitor import send
 
     return send(*told)
-
-
-def _broadcast(settings: Settings) -> MakeLanes:
-    def make_lanes(
-        hubs: Sequence[HubSettings],
-        budget: Budget,
-        tell: Callable[[News], None],
-        may_send: Callable[[], str | None],
-    ) -> Lanes:
-        return Broadcaster(
-            hubs,
-            budget,
-            tell,
-            send_timeout_s=settings.run.send_timeout.total_seconds(),
-            lane_bytes=settings.run.lane_bytes,
-            may_send=may_send,
-        )
-
-    return make_lanes
-
-
-def _rehearse(
-    hubs: Sequence[HubSettings],
-    budget: Budget,  # noqa: ARG001 - a rehearsal takes no time
-    tell: Callable[[News], None],
-    may_send: Callable[[], str | None],  # noqa: ARG001 - and sends nothing
-) -> Lanes:
-    return Rehearsal(hubs, tell)

@@ -5,7 +5,7 @@ A position always means the exclusive end of what is done. All instants are time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -251,11 +251,12 @@ class FeedState:
         return min(positions, default=None)
 
     def total_events(self) -> int:
-        sent = sum(hub.events for location in self.locations.values() for hub in location.hubs.values())
-        return sent + (self.takeover.events if self.takeover else 0)
+        return sum(hub.events for hub in self._hubs()) + (self.takeover.events if self.takeover else 0)
 
     def total_duplicates(self) -> int:
-        skipped = sum(
-            hub.duplicates for location in self.locations.values() for hub in location.hubs.values()
+        return sum(hub.duplicates for hub in self._hubs()) + (
+            self.takeover.duplicates if self.takeover else 0
         )
-        return skipped + (self.takeover.duplicates if self.takeover else 0)
+
+    def _hubs(self) -> Iterator[HubRecord]:
+        return (hub for location in self.locations.values() for hub in location.hubs.values())

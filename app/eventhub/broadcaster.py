@@ -41,10 +41,10 @@ class Broadcaster:
         hubs: Sequence[HubSettings],
         budget: Budget,
         tell: Callable[[News], None],
+        may_send: Callable[[], str | None],
         *,
         send_timeout_s: float,
         lane_bytes: int,
-        may_send: Callable[[], str | None],
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lanes", daemon=True)

@@ -11,7 +11,7 @@ from app.settings.schema import HubSettings
 _ASSUMED_LARGEST_BYTES = 1_048_576
 
 
-class Rehearsal:
+class DryRunLanes:
     """Takes every delivery for done, at once, without a connection."""
 
     def __init__(self, hubs: Sequence[HubSettings], tell: Callable[[News], None]) -> None:

@@ -38,35 +38,11 @@ from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.settings.schema import StateSettings
-from app.state.document import (
-    decode,
-    feed_from,
-    file_stamp,
-    history_document,
-    oldest_kept,
-    quarantine_document,
-    quarantine_key,
-    report_since,
-    takeover_from,
-)
+from app.state import document as documents
+from app.state import table_rows
 from app.state.store import all_but_damaged
 from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race
 from app.state.table_lease import LOCK, HostClocks, TableRunLock, held_lease
-from app.state.table_rows import (
-    FEED,
-    LOCATION,
-    cut,
-    feed_row,
-    joined,
-    location_from_row,
-    location_row,
-    name_beside,
-    plain,
-    quarantine_rows,
-    quarantined_from_rows,
-    row_key,
-    too_large,
-)
 
 # Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
 _CONNECT_S: Final = 10
@@ -150,18 +126,18 @@ class AzureTableStore:
         with self._tables.explained(name):
             for row in self._tables.rows(name):
                 keys = row["PartitionKey"], row["RowKey"]
-                if keys[0] == LOCATION:
+                if keys[0] == table_rows.LOCATION:
                     with self._tables.refused(name, row):
-                        location, state = location_from_row(row)
+                        location, state = table_rows.location_from_row(row)
                     etags[location], locations[location] = etag_of(row), state
-                elif keys == (FEED, FEED):
+                elif keys == (table_rows.FEED, table_rows.FEED):
                     feed = row
                 elif keys == _EARLIER:
                     earlier = row
         self._etags[name] = etags
         if feed is not None:
             with self._tables.refused(name, feed):
-                return feed_from(decode(joined(feed, "doc")), locations)
+                return documents.feed_from(documents.decode(table_rows.joined(feed, "doc")), locations)
         return FeedState(locations, takeover=self._takeover_from(name, earlier))
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
@@ -170,7 +146,7 @@ class AzureTableStore:
         if changed:
             failures = self._save_locations(name, state.locations, sorted(changed))
         with self._tables.explained(name):
-            self._tables.put(name, feed_row(state))
+            self._tables.put(name, table_rows.feed_row(state))
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -211,14 +187,14 @@ class AzureTableStore:
         etags = self._etags.setdefault(name, {})
         etag = etags.get(location)
         if state is not None:
-            row = location_row(location, state)
+            row = table_rows.location_row(location, state)
             try:
                 etags[location] = self._write(name, location, row, etag)
             except HttpResponseError as error:
                 if "TooLarge" not in str(error):
                     raise
                 size = sum(len(value) for value in row.values() if isinstance(value, bytes))
-                raise too_large(location, size) from error
+                raise table_rows.too_large(location, size) from error
         elif etag is not None:
             self._remove(name, location, etag)
             del etags[location]
@@ -251,7 +227,7 @@ class AzureTableStore:
         raise failure or AssertionError("a loop that did not run")
 
     def _remove(self, name: str, location: str, etag: str) -> None:
-        row = {"PartitionKey": LOCATION, "RowKey": row_key(location)}
+        row = {"PartitionKey": table_rows.LOCATION, "RowKey": table_rows.row_key(location)}
         try:
             delete_row(self._tables.client(name), row, etag)
         except HttpResponseError as error:
@@ -266,8 +242,8 @@ class AzureTableStore:
         if row is None:
             return None
         with self._tables.refused(name, row):
-            document = {key: plain(value) for key, value in row.items()}
-            return takeover_from(document, f"{self._tables.place(name)}, row forwarder/state")
+            document = {key: table_rows.plain(value) for key, value in row.items()}
+            return documents.takeover_from(document, f"{self._tables.place(name)}, row forwarder/state")
 
     def lock(self, name: str, owner: str) -> AbstractContextManager[TableRunLock]:
         return held_lease(self._tables, name, owner, self._clocks)
@@ -275,9 +251,9 @@ class AzureTableStore:
     # --- beside the state -------------------------------------------------------------------------
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
-        table_name = name_beside(name, "quarantine")
-        key = quarantine_key(item)
-        rows = quarantine_rows(key, quarantine_document(item))
+        table_name = table_rows.name_beside(name, "quarantine")
+        key = documents.quarantine_key(item)
+        rows = table_rows.quarantine_rows(key, documents.quarantine_document(item))
         with self._tables.explained(table_name):
             # The first row names the number of parts, so it is written when they are all there.
             for row in reversed(rows):
@@ -285,15 +261,15 @@ class AzureTableStore:
         return f"{self._tables.place(table_name)}, partition {key}"
 
     def keep_report(self, name: str, report: JsonObject) -> None:
-        table_name = name_beside(name, "history")
+        table_name = table_rows.name_beside(name, "history")
         began = parse_time(report["started"])
         row = {
             "PartitionKey": _day(began),
-            "RowKey": f"{file_stamp(began)}-{uuid.uuid4().hex[:12]}",
-        } | cut("doc", history_document(report))
+            "RowKey": f"{documents.file_stamp(began)}-{uuid.uuid4().hex[:12]}",
+        } | table_rows.cut("doc", documents.history_document(report))
         with self._tables.explained(table_name):
             self._tables.put_if(table_name, row, None)
-            oldest = oldest_kept(report)
+            oldest = documents.oldest_kept(report)
             if oldest is not None:
                 before = f"PartitionKey lt '{_day(oldest)}'"
                 for old in self._tables.rows(table_name, before, keys_only=True):
@@ -301,17 +277,15 @@ class AzureTableStore:
                         self._tables.client(table_name).delete_entity(old)
 
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
-        table_name = name_beside(name, "history")
+        table_name = table_rows.name_beside(name, "history")
         with self._tables.explained(table_name):
             for row in self._tables.rows(table_name, f"PartitionKey ge '{_day(since)}'"):
                 with suppress(ValueError):  # a row that is torn
-                    report = report_since(joined(row, "doc"), since)
-                    if report is not None:
-                        yield report
+                    yield from documents.reports_since([table_rows.joined(row, "doc")], since)
 
     def set_aside(self, name: str) -> list[str]:
-        stamp = re.sub("[^0-9]", "", file_stamp(self._clocks.now()))
-        aside = name_beside(name, f"damaged{stamp}")
+        stamp = re.sub("[^0-9]", "", documents.file_stamp(self._clocks.now()))
+        aside = table_rows.name_beside(name, f"damaged{stamp}")
         with self._tables.explained(name):
             rows = [row for row in self._tables.rows(name) if row["PartitionKey"] != LOCK]
             for row in rows:
@@ -327,7 +301,7 @@ class AzureTableStore:
         self._etags.pop(name, None)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
-        table_name = name_beside(name, "quarantine")
+        table_name = table_rows.name_beside(name, "quarantine")
         with self._tables.explained(table_name):
             partitions = itertools.groupby(
                 self._tables.rows(table_name), lambda row: str(row["PartitionKey"])
@@ -339,10 +313,11 @@ class AzureTableStore:
         self, table_name: str, key: str, rows: list[TableEntity]
     ) -> tuple[str, QuarantinedReading]:
         with self._tables.refused(table_name, rows[0], "repair it, or delete the partition"):
-            return key, quarantined_from_rows(rows)
+            return key, table_rows.quarantined_from_rows(rows)
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002 - the key says which
-        table_name, replayed = name_beside(name, "quarantine"), name_beside(name, "replayed")
+        table_name = table_rows.name_beside(name, "quarantine")
+        replayed = table_rows.name_beside(name, "replayed")
         with self._tables.explained(table_name):
             rows = [row for row in self._tables.rows(table_name) if row["PartitionKey"] == key]
             if not rows:

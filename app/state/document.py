@@ -27,8 +27,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -193,13 +193,13 @@ def history_document(report: JsonObject) -> bytes:
     return text
 
 
-def report_since(text: bytes, since: datetime) -> dict[str, Any] | None:
-    """Read a report of the history; None for one that is torn, or of a run that began before `since`."""
-    try:
-        report = decode(text)
-        return report if parse_time(report["started"]) >= since else None
-    except (ValueError, KeyError, TypeError):
-        return None
+def reports_since(texts: Iterable[bytes], since: datetime) -> Iterator[dict[str, Any]]:
+    """Give the reports of a history that can be read, of runs that began at `since` or later."""
+    for text in texts:
+        with suppress(ValueError, KeyError, TypeError):
+            report = decode(text)
+            if parse_time(report["started"]) >= since:
+                yield report
 
 
 def lock_owner(owner: str, now: datetime) -> dict[str, Any]:

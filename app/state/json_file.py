@@ -36,22 +36,7 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
-from app.state.document import (
-    decode,
-    encode,
-    file_stamp,
-    history_document,
-    lock_owner,
-    oldest_kept,
-    owner_text,
-    quarantine_document,
-    quarantine_key,
-    quarantined_from,
-    report_since,
-    takeover_from,
-    whole_document,
-    whole_from,
-)
+from app.state import document as documents
 from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
@@ -97,10 +82,10 @@ class JsonFileStore:
                     )
                 return self._state_of_the_earlier_file()
         with _refused(path, _advice(path)):
-            document = decode(text)
+            document = documents.decode(text)
             if "version" not in document:
-                return FeedState(takeover=takeover_from(document, str(path)))
-            return whole_from(document)
+                return FeedState(takeover=documents.takeover_from(document, str(path)))
+            return documents.whole_from(document)
 
     def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
         path = self._state_path(name)
@@ -109,10 +94,10 @@ class JsonFileStore:
             raise LockLost(
                 f"state: {path}: the run lock was lost; nothing was saved, the next run goes on without it"
             )
-        document = whole_document(name, state)
+        document = documents.whole_document(name, state)
         with _explained(path):
             _make(self._directory)
-            with _written_beside(path, encode(document, indent=1)) as beside:
+            with _written_beside(path, documents.encode(document, indent=1)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
                     _keep_earlier(path)
                 _keep_backup(path)
@@ -140,7 +125,7 @@ class JsonFileStore:
             self._remove_leftovers(name)
             # The text is for people and no proof of anything, so a run goes on without it.
             with suppress(OSError):
-                _write(sidecar, encode(lock_owner(owner, self._now())))
+                _write(sidecar, documents.encode(documents.lock_owner(owner, self._now())))
             yield held
         finally:
             del self._locks[name]
@@ -152,10 +137,10 @@ class JsonFileStore:
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002 - the item names its feed
         folder = self._quarantine_of(item.feed)
-        path = folder / f"{quarantine_key(item)}.json"
+        path = folder / f"{documents.quarantine_key(item)}.json"
         with _explained(path):
             _make(folder)
-            _write(path, quarantine_document(item))
+            _write(path, documents.quarantine_document(item))
             # A run that was killed in the middle of it; its reading comes again with the next one.
             _remove_unfinished(path)
         return str(path)
@@ -166,13 +151,13 @@ class JsonFileStore:
         with _explained(path):
             _make(path.parent)
             is_new = not path.exists()
-            _append_line(path, history_document(report))
+            _append_line(path, documents.history_document(report))
             if is_new:
                 _flush_folder(path.parent)
                 self._forget_reports(name, report)
 
     def _forget_reports(self, name: str, report: JsonObject) -> None:
-        oldest = oldest_kept(report)
+        oldest = documents.oldest_kept(report)
         if oldest is not None:
             first = self._history_path(name, oldest).name
             for found in self._history_files(name):
@@ -186,12 +171,12 @@ class JsonFileStore:
                 continue
             with _explained(path):
                 lines = path.read_bytes().splitlines()
-            reports = [report for line in lines if (report := report_since(line, since)) is not None]
+            reports = documents.reports_since(lines, since)
             yield from sorted(reports, key=lambda report: str(report["started"]))
 
     def set_aside(self, name: str) -> list[str]:
         path = self._state_path(name)
-        stamp = file_stamp(self._now())
+        stamp = documents.file_stamp(self._now())
         with _explained(path):
             found = [part for part in (path, _backup_of(path)) if part.exists()]
             # The earlier forwarder's file is read only where neither is there.
@@ -237,7 +222,7 @@ class JsonFileStore:
         path = self._directory / "probe.json"
         with _explained(path):
             _make(self._directory)
-            _write(path, encode({"probed": format_time(self._now())}))
+            _write(path, documents.encode({"probed": format_time(self._now())}))
             path.unlink()
             _flush_folder(self._directory)
 
@@ -259,7 +244,7 @@ class JsonFileStore:
         if text is None:
             return FeedState()
         with _refused(path, f"repair it, or move it away to begin at START_FROM: {path}"):
-            return FeedState(takeover=takeover_from(decode(text), str(path)))
+            return FeedState(takeover=documents.takeover_from(documents.decode(text), str(path)))
 
     def _remove_leftovers(self, name: str) -> None:
         """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
@@ -351,7 +336,7 @@ def _keep_earlier(path: Path) -> None:
     kept = path.with_name(f"{path.name}.earlier")
     text = None if kept.exists() else _content(path)
     with suppress(ValueError):
-        if text is not None and "version" not in decode(text):
+        if text is not None and "version" not in documents.decode(text):
             _link_or_copy(path, kept)
 
 
@@ -447,14 +432,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _owner_in(sidecar: Path) -> str:
     try:
-        return owner_text(decode(sidecar.read_bytes()))
+        return documents.owner_text(documents.decode(sidecar.read_bytes()))
     except (OSError, ValueError):
         return "it has not said which"
 
 
 def _quarantined_in(path: Path) -> tuple[str, QuarantinedReading]:
     with _explained(path), _refused(path, "repair it, or move it away"):
-        return path.stem, quarantined_from(path.read_bytes())
+        return path.stem, documents.quarantined_from(path.read_bytes())
 
 
 @contextmanager
