@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.audit.findings import Counts, Delivered, Published, compare, slot_of, written_time
-from app.audit.tally import Tally
+from app.audit.comparing import Counts, compare, slot_of, written_time
+from app.audit.comparison_file import ComparisonFile
+from app.audit.findings import HeldReading, Published
 from app.base import exact_json
 from app.base.instants import format_time
 from app.base.readings import Reading
@@ -51,16 +52,18 @@ def readings(count: int) -> Iterator[tuple[str, Reading]]:
 def measure(count: int) -> None:
     """Compare `count` readings of which nothing is wrong; print CPU seconds and peak memory in KiB."""
     began = time.process_time()
-    with Tally(PLACES, [HUB]) as tally:
+    with ComparisonFile(PLACES, [HUB]) as file:
         for number, (place, reading) in enumerate(readings(count)):
             if reading.time is None:
                 raise AssertionError("every reading here has a time")
             slot, written = slot_of(reading, FEED.merged_by), written_time(reading)
-            held = Delivered(place, slot, reading.time, reading.id, written, 1, number, number, reading.time)
-            tally.hold(HUB, held)
-            tally.publish(Published(place, slot, reading.time, reading.id, reading.id, written))
+            held = HeldReading(
+                place, slot, reading.time, reading.id, written, 1, number, number, reading.time
+            )
+            file.hold(HUB, held)
+            file.publish(Published(place, slot, reading.time, reading.id, reading.id, written))
         counts = Counts()
-        for finding in compare(tally.published(), tally.delivered(HUB)):
+        for finding in compare(file.published(), file.delivered(HUB)):
             counts.add(finding)
         counts.close()
     if counts.headings != {"delivered": count}:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.audit.auditor import ComparedFeed, Progress
+from app.audit.auditor import ComparedFeed, Tell
 from app.audit.findings import BEFORE_START, QUARANTINED, Finding
 from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
@@ -72,7 +72,7 @@ def repair(
     store: MendableStore,
     *,
     consumer_group: str,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> Outcome:
     """Send what is missing and can be sent, and close the gaps that are over then.
 
@@ -100,7 +100,7 @@ class _Repair:
         wiring: Wiring,
         store: MendableStore,
         lock: RunLock,
-        tell: Progress,
+        tell: Tell,
     ) -> None:
         self.outcome = Outcome()
         self._compared = compared
@@ -122,15 +122,11 @@ class _Repair:
             if not self._compared.is_compared(hub.key):
                 continue
             try:
-                self._came[hub.key] = self._what_came_since(HubReader(hub, consumer_group), hub.key)
+                self._came[hub.key] = self._compared.contents[hub.key].came_since(
+                    HubReader(hub, consumer_group)
+                )
             except HubError as error:
                 self.outcome.errors.append(str(error))
-
-    def _what_came_since(self, reader: HubReader, hub: str) -> set[str]:
-        came: set[str] = set()
-        reader.open(latest=False, since=self._compared.read_until(hub))
-        reader.read_held(lambda event: came.update(self._compared.ids_in(event)))
-        return came
 
     def send(self) -> None:
         """Fetch and send, a location at a time."""
@@ -179,7 +175,7 @@ class _Repair:
     def _fetched(self, location: str, window: Slice) -> Iterator[Fetched]:
         start = window.start
         while start < window.end:
-            fetched = self._compared.fetch(location, Slice(start, window.end), start - OVERLAP)
+            fetched = self._compared.source.fetch(location, Slice(start, window.end), start - OVERLAP)
             yield fetched
             start = fetched.window.end
 
@@ -279,7 +275,7 @@ class _Repair:
 
 
 def _to_send(compared: ComparedFeed, hub: str, location: str) -> list[Finding]:
-    found = compared.tally.missing_at(hub, location)
+    found = compared.file.missing_at(hub, location)
     return [finding for finding in found if finding.is_mendable and not finding.repaired]
 
 
@@ -293,7 +289,7 @@ def _over(
     keys = [hub.key for hub in compared.hubs if compared.is_compared(hub.key)]
     for location in compared.locations:
         for gap in state.locations.get(location, LocationState()).gaps:
-            if not compared.covers(location, gap.window):
+            if not compared.source.shows_all_of(location, gap.window):
                 continue
             hubs = tuple(
                 key
@@ -311,7 +307,7 @@ def _lacks(compared: ComparedFeed, hub: str, location: str, window: Slice, *, as
         and not found.repaired
         and found.cause not in (QUARANTINED, BEFORE_START)
         and not (assume_sent and found.is_mendable)
-        for found in compared.tally.missing_at(hub, location)
+        for found in compared.file.missing_at(hub, location)
     )
 
 

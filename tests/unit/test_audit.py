@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.audit.findings import (
-    Counts,
-    Delivered,
-    Finding,
-    HourCount,
-    Published,
-    compare,
-    promised,
-    slot_of,
-    written_time,
-)
+from app.audit.causes import promised
+from app.audit.comparing import Counts, compare, slot_of, written_time
+from app.audit.findings import Finding, HeldReading, HourCount, Published
 from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
 from app.base.instants import format_time
 from app.base.readings import Reading, Slice
@@ -44,9 +36,9 @@ def held(
     at: datetime = NOON,
     slot: str = "",
     location: str = PLACE,
-) -> Delivered:
+) -> HeldReading:
     text = format_time(at)
-    return Delivered(
+    return HeldReading(
         location, (slot or version[0]).encode(), at, _id(version), text, times, arrived, arrived + times
     )
 
@@ -56,7 +48,7 @@ def _id(version: str) -> str:
     return reading * 8 + content * 8
 
 
-def told(published: Sequence[Published], delivered: Sequence[Delivered]) -> list[tuple[str, str]]:
+def told(published: Sequence[Published], delivered: Sequence[HeldReading]) -> list[tuple[str, str]]:
     """Give heading and version of every finding."""
     return [(found.heading, f"{found.id[0]}/{found.id[8]}") for found in compare(published, delivered)]
 
@@ -103,7 +95,7 @@ def told(published: Sequence[Published], delivered: Sequence[Delivered]) -> list
     ],
 )
 def test_each_reading_of_one_slot_stands_under_its_heading(
-    published: list[Published], delivered: list[Delivered], expected: list[tuple[str, str]]
+    published: list[Published], delivered: list[HeldReading], expected: list[tuple[str, str]]
 ) -> None:
     assert told(published, delivered) == expected
 
@@ -128,9 +120,9 @@ def test_each_reading_of_one_slot_stands_under_its_heading(
     ids=["both", "one is missing", "one is changed", "one corrected, one missing", "one overwritten"],
 )
 def test_two_records_with_the_same_tags_and_time_are_two_readings(
-    published: list[str], delivered: list[Delivered], expected: set[tuple[str, str]]
+    published: list[str], delivered: list[HeldReading], expected: set[tuple[str, str]]
 ) -> None:
-    here = [Delivered(PLACE, b"s", NOON, d.id, d.written, d.times, d.first, d.last) for d in delivered]
+    here = [HeldReading(PLACE, b"s", NOON, d.id, d.written, d.times, d.first, d.last) for d in delivered]
 
     found = told([shown(version, slot="s") for version in published], here)
 
@@ -152,7 +144,7 @@ def test_sides_that_end_at_different_slots_are_compared_to_their_ends() -> None:
 
 def test_a_finding_gives_the_time_as_the_source_wrote_it_and_of_unknown_ones_as_the_hub_has_it() -> None:
     source = Published(PLACE, b"a", NOON, "a" * 16, "a" * 16, "2026-03-02T12:00:00Z")
-    unknown = Delivered(PLACE, b"b", NOON, "b" * 16, "2026-03-02T13:00:00+01:00", 1, 1, 1, NOON, "planted")
+    unknown = HeldReading(PLACE, b"b", NOON, "b" * 16, "2026-03-02T13:00:00+01:00", 1, 1, 1, NOON, "planted")
 
     changed, other = compare([source], [held("c/1", slot="a"), unknown])
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self, get_args
 
-from app.audit.findings import Delivered, Finding, Heading, Published
+from app.audit.findings import Finding, Heading, HeldReading, Published
 from app.base.errors import ForwarderError
 from app.base.instants import EPOCH
 
@@ -40,13 +40,19 @@ INSERT INTO held VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLI
     times = times + ?12, first = min(first, excluded.first), last = max(last, excluded.last),
     enqueued = min(enqueued, excluded.enqueued), message_id = coalesce(message_id, excluded.message_id)
 """
+_PUBLISH = "INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?, ?, ?)"
+_PUBLISHED = "SELECT place, us, slot, id, held_as, written FROM published ORDER BY place, us, slot"
+_HELD = """
+SELECT place, us, slot, id, written, times, first, last, enqueued, message_id FROM held
+WHERE hub = ? ORDER BY place, us, slot
+"""
 _FIND = "INSERT INTO found VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _AT_ONCE = 1_000
 _HEADINGS: tuple[Heading, ...] = get_args(Heading)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Tally:
+class ComparisonFile:
     """Readings of `places` (locations) and `hubs` (keys), each by its place in these sequences.
 
     `places` are sorted. A context manager; what it gave is no longer to be had after it.
@@ -72,33 +78,12 @@ class Tally:
 
     def publish(self, reading: Published) -> None:
         """Note what the source shows; once more changes nothing."""
-        row = (
-            self._place_of[reading.location],
-            _us(reading.time),
-            reading.slot,
-            reading.id,
-            reading.held_as,
-            reading.written,
-        )
-        self._add("INSERT OR IGNORE INTO published VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._add(_PUBLISH, (*self._key(reading), reading.held_as, reading.written))
 
-    def hold(self, hub: str, reading: Delivered, *, repeats: bool = True) -> None:
+    def hold(self, hub: str, reading: HeldReading, *, repeats: bool = True) -> None:
         """Note what a hub holds; once more adds one to its `times`, unless it is none that `repeats`."""
-        row = (
-            self._hub_of[hub],
-            self._place_of[reading.location],
-            _us(reading.time),
-            reading.slot,
-            reading.id,
-            reading.written,
-            reading.times,
-            reading.first,
-            reading.last,
-            None if reading.enqueued is None else _us(reading.enqueued),
-            reading.message_id,
-            int(repeats),
-        )
-        self._add(_HOLD, row)
+        came = reading.times, reading.first, reading.last, _us(reading.enqueued), reading.message_id
+        self._add(_HOLD, (self._hub_of[hub], *self._key(reading), reading.written, *came, int(repeats)))
 
     def is_new(self, hub: str, event: bytes) -> bool:
         """Note an event by a digest; whether it came for the first time."""
@@ -108,49 +93,21 @@ class Tally:
 
     def published(self) -> Iterator[Published]:
         """Give what the source shows, sorted by location, time and slot."""
-        asked = "SELECT place, us, slot, id, held_as, written FROM published ORDER BY place, us, slot"
-        for place, us, slot, reading_id, held_as, written in self._rows(asked):
-            yield Published(self._places[place], slot, _instant(us), reading_id, held_as, written)
+        for place, us, slot, *told in self._rows(_PUBLISHED):
+            yield Published(self._places[place], slot, _instant(us), *told)
 
-    def delivered(self, hub: str) -> Iterator[Delivered]:
+    def delivered(self, hub: str) -> Iterator[HeldReading]:
         """Give what a hub holds, sorted in the same way."""
-        asked = (
-            "SELECT place, us, slot, id, written, times, first, last, enqueued, message_id FROM held "
-            "WHERE hub = ? ORDER BY place, us, slot"
-        )
-        for place, us, slot, reading_id, written, times, first, last, enqueued, message_id in self._rows(
-            asked, self._hub_of[hub]
-        ):
-            yield Delivered(
-                self._places[place],
-                slot,
-                _instant(us),
-                reading_id,
-                written,
-                times,
-                first,
-                last,
-                None if enqueued is None else _instant(enqueued),
-                message_id,
-            )
+        for place, us, slot, *told, enqueued, message_id in self._rows(_HELD, self._hub_of[hub]):
+            told += _instant_or_none(enqueued), message_id
+            yield HeldReading(self._places[place], slot, _instant(us), *told)
 
     def find(self, hub: str, finding: Finding) -> None:
         """Keep a finding of the comparison with a hub."""
-        row = (
-            self._hub_of[hub],
-            _HEADINGS.index(finding.heading),
-            self._place_of[finding.location],
-            _us(finding.time),
-            finding.written,
-            finding.id,
-            finding.times,
-            finding.held,
-            finding.cause,
-            finding.due,
-            None if finding.enqueued is None else _us(finding.enqueued),
-            finding.repaired,
-        )
-        self._add(_FIND, row)
+        under = self._hub_of[hub], _HEADINGS.index(finding.heading), self._place_of[finding.location]
+        held = finding.times, finding.held
+        why = finding.cause, finding.due, _us(finding.enqueued), finding.repaired
+        self._add(_FIND, (*under, _us(finding.time), finding.written, finding.id, *held, *why))
 
     def findings(self, hub: str, heading: Heading) -> Collection[Finding]:
         """Give what stands under a heading, sorted by location and time, as it is whenever it is read."""
@@ -180,21 +137,14 @@ class Tally:
             "WHERE hub = ? AND heading = ? AND place >= ? AND place <= ? ORDER BY place, us, number"
         )
         places = (0, len(self._places)) if place is None else (place, place)
-        for row in self._rows(asked, self._hub_of[hub], _HEADINGS.index(heading), *places):
-            number, us, written, reading_id, times, held, cause, due, enqueued, repaired = row
-            yield Finding(
-                heading,
-                self._places[number],
-                _instant(us),
-                written,
-                reading_id,
-                times,
-                held,
-                cause,
-                bool(due),
-                None if enqueued is None else _instant(enqueued),
-                bool(repaired),
-            )
+        for at, us, *told, due, enqueued, repaired in self._rows(
+            asked, self._hub_of[hub], _HEADINGS.index(heading), *places
+        ):
+            told += bool(due), _instant_or_none(enqueued), bool(repaired)
+            yield Finding(heading, self._places[at], _instant(us), *told)
+
+    def _key(self, reading: Published | HeldReading) -> tuple[int, int | None, bytes, str]:
+        return self._place_of[reading.location], _us(reading.time), reading.slot, reading.id
 
     def _add(self, statement: str, row: Sequence[Any]) -> None:
         waiting = self._waiting.setdefault(statement, [])
@@ -217,27 +167,31 @@ class Tally:
 class _Findings(Collection[Finding]):
     """Findings that are read from the file whenever they are gone through."""
 
-    def __init__(self, tally: Tally, hub: str, heading: Heading) -> None:
-        self._tally = tally
+    def __init__(self, file: ComparisonFile, hub: str, heading: Heading) -> None:
+        self._file = file
         self._hub = hub
         self._heading = heading
 
     def __iter__(self) -> Iterator[Finding]:
-        return self._tally._found(self._hub, self._heading)  # noqa: SLF001 - one thing in two classes
+        return self._file._found(self._hub, self._heading)  # noqa: SLF001 - one thing in two classes
 
     def __len__(self) -> int:
-        return self._tally.count(self._hub, self._heading)
+        return self._file.count(self._hub, self._heading)
 
     def __contains__(self, finding: object) -> bool:
         return any(found == finding for found in self)
 
 
-def _us(instant: datetime) -> int:
-    return (instant - EPOCH) // _MICROSECOND
+def _us(instant: datetime | None) -> int | None:
+    return None if instant is None else (instant - EPOCH) // _MICROSECOND
 
 
 def _instant(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=us)
+
+
+def _instant_or_none(us: int | None) -> datetime | None:
+    return None if us is None else _instant(us)
 
 
 @contextmanager

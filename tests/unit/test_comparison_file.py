@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.audit.findings import Delivered, Finding, Published
-from app.audit.tally import Tally
+from app.audit.comparison_file import ComparisonFile
+from app.audit.findings import Finding, HeldReading, Published
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
@@ -15,8 +15,8 @@ def shown(location: str, at: datetime, reading_id: str = "x" * 16) -> Published:
     return Published(location, b"slot", at, reading_id, reading_id, "as written")
 
 
-def held(location: str, at: datetime, *, arrived: int) -> Delivered:
-    return Delivered(location, b"slot", at, "x" * 16, "as written", 1, arrived, arrived, NOON, None)
+def held(location: str, at: datetime, *, arrived: int) -> HeldReading:
+    return HeldReading(location, b"slot", at, "x" * 16, "as written", 1, arrived, arrived, NOON, None)
 
 
 def test_what_is_published_comes_back_whole_and_sorted_by_location_and_time_each_once() -> None:
@@ -26,30 +26,30 @@ def test_what_is_published_comes_back_whole_and_sorted_by_location_and_time_each
         shown("A", NOON),
         shown("A", NOON, "b" * 16),
     ]
-    with Tally(sorted({"A", "Ä"}), []) as tally:
+    with ComparisonFile(sorted({"A", "Ä"}), []) as file:
         for reading in [*readings, *readings]:
-            tally.publish(reading)
+            file.publish(reading)
 
-        found = list(tally.published())
+        found = list(file.published())
 
     assert found == [readings[3], readings[2], readings[0], readings[1]]
 
 
 def test_what_a_hub_holds_is_its_own_and_is_counted_with_its_first_and_last_arrival() -> None:
-    with Tally(["A"], ["one", "two"]) as tally:
+    with ComparisonFile(["A"], ["one", "two"]) as file:
         for arrived, repeats in ((7, True), (3, True), (9, False)):
-            tally.hold("one", held("A", NOON, arrived=arrived), repeats=repeats)
-        tally.hold("two", held("A", NOON, arrived=1))
+            file.hold("one", held("A", NOON, arrived=arrived), repeats=repeats)
+        file.hold("two", held("A", NOON, arrived=1))
 
-        (one,), (two,) = tally.delivered("one"), tally.delivered("two")
+        (one,), (two,) = file.delivered("one"), file.delivered("two")
 
     assert (one.times, one.first, one.last, one.enqueued) == (2, 3, 9, NOON)
     assert two == held("A", NOON, arrived=1)
 
 
 def test_an_event_is_new_once_a_hub() -> None:
-    with Tally([], ["one", "two"]) as tally:
-        assert [tally.is_new(hub, b"digest") for hub in ("one", "one", "two")] == [True, False, True]
+    with ComparisonFile([], ["one", "two"]) as file:
+        assert [file.is_new(hub, b"digest") for hub in ("one", "one", "two")] == [True, False, True]
 
 
 def test_findings_are_kept_by_hub_and_heading_and_change_when_they_are_repaired() -> None:
@@ -57,16 +57,16 @@ def test_findings_are_kept_by_hub_and_heading_and_change_when_they_are_repaired(
         Finding("missing", place, NOON, None, name, cause="lost") for place, name in ("A1", "B2", "B3")
     ]
     changed = Finding("changed", "A", NOON, "t", "4", 3, "held", None, enqueued=NOON)
-    with Tally(["A", "B"], ["one", "two"]) as tally:
+    with ComparisonFile(["A", "B"], ["one", "two"]) as file:
         for finding in [*reversed(missing), changed]:
-            tally.find("one", finding)
-        kept = tally.findings("one", "missing")
+            file.find("one", finding)
+        kept = file.findings("one", "missing")
 
         before = list(kept)
-        tally.repaired("one", "B", [(NOON, "3")])
+        file.repaired("one", "B", [(NOON, "3")])
 
         assert sorted(before, key=lambda found: found.id) == missing
         assert {found.id: found.repaired for found in kept} == {"1": False, "2": False, "3": True}
-        assert [found.id for found in tally.missing_at("one", "B")] == ["3", "2"]
-        assert (len(kept), len(tally.findings("two", "missing"))) == (3, 0)
-        assert list(tally.findings("one", "changed")) == [changed]
+        assert [found.id for found in file.missing_at("one", "B")] == ["3", "2"]
+        assert (len(kept), len(file.findings("two", "missing"))) == (3, 0)
+        assert list(file.findings("one", "changed")) == [changed]
