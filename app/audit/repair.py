@@ -19,8 +19,7 @@ from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
 from app.base.errors import HubError, LockLost, SourceError, StateError
 from app.base.instants import HOUR, hour_of
 from app.base.readings import QuarantinedReading, Reading, Slice
-from app.eventhub import deliveries
-from app.eventhub.deliveries import Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.reader import HubReader
 from app.feeds.quarantine import quarantine_text
 from app.run.delivery import dispatch
@@ -91,169 +90,132 @@ def repair(
     return work.outcome
 
 
+@dataclass(slots=True)
 class _Repair:
     """A repair under way. Its own thread decides; lanes send it news."""
 
-    def __init__(
-        self,
-        compared: ComparedFeed,
-        wiring: Wiring,
-        store: MendableStore,
-        lock: RunLock,
-        tell: Tell,
-    ) -> None:
-        self.outcome = Outcome()
-        self._compared = compared
-        self._wiring = wiring
-        self._store = store
-        self._lock = lock
-        self._tell = tell
-        # Ids that came to a hub after it was compared; a hub that is not in it gets nothing.
-        self._came: dict[str, set[str]] = {}
-        self._inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._largest: dict[str, int] = {}
-        self._under_way: Counter[str] = Counter()
-        # What is in a lane, by its batch there, and what was acknowledged, by location and hub.
-        self._in_lanes: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
-        self._sent: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
+    compared: ComparedFeed
+    wiring: Wiring
+    store: MendableStore
+    lock: RunLock
+    tell: Tell
+    outcome: Outcome = field(default_factory=Outcome)
+    # Ids that came to a hub after it was compared; a hub that is not in it gets nothing.
+    came: dict[str, set[str]] = field(default_factory=dict)
+    inbox: queue.SimpleQueue[News] = field(default_factory=queue.SimpleQueue)
+    largest: dict[str, int] = field(default_factory=dict)
+    under_way: Counter[str] = field(default_factory=Counter)
+    # By location and hub: the times of what is to be sent, by id, and what was acknowledged of it.
+    times: dict[tuple[str, str], dict[str, datetime]] = field(default_factory=dict)
+    sent: dict[tuple[str, str], list[tuple[datetime, str]]] = field(default_factory=dict)
 
     def leave_out_what_came_since(self, consumer_group: str) -> None:
-        for hub in self._compared.hubs:
-            if not self._compared.is_compared(hub.key):
-                continue
-            try:
-                self._came[hub.key] = self._compared.contents[hub.key].came_since(
-                    HubReader(hub, consumer_group)
-                )
-            except HubError as error:
-                self.outcome.errors.append(str(error))
+        for hub in self.compared.hubs:
+            if self.compared.is_compared(hub.key):
+                reader = HubReader(hub, consumer_group)
+                try:
+                    self.came[hub.key] = self.compared.contents[hub.key].came_since(reader)
+                except HubError as error:
+                    self.outcome.errors.append(str(error))
 
     def send(self) -> None:
         """Fetch and send, a location at a time."""
-        hubs = [hub for hub in self._compared.hubs if hub.key in self._came]
-        places = [name for name in self._compared.locations if any(self._wanted(name).values())]
-        if not places:
+        for location in self.compared.locations:
+            for hub, came in self.came.items():
+                wanted = {found.id: found.time for found in _to_send(self.compared, hub, location)}
+                if left := {found: time for found, time in wanted.items() if found not in came}:
+                    self.times[location, hub] = left
+        if not self.times:
             return
-        lanes = self._wiring.make_lanes(hubs, Budget(_UNHURRIED), self._inbox.put, self._why_not)
+        hubs = [hub for hub in self.compared.hubs if hub.key in self.came]
+        lanes = self.wiring.make_lanes(hubs, Budget(_UNHURRIED), self.inbox.put, self._why_not)
         lanes.start()
         try:
-            while len(self._largest) < len(self._came):
+            while len(self.largest) < len(self.came):
                 self._handle_next()
-            for done, name in enumerate(places):
-                self._tell("sending what is missing", done, len(places))
-                self._send_location(name, lanes)
-            while self._under_way.total():
+            places = sorted({location for location, _ in self.times})
+            for done, location in enumerate(places):
+                self.tell("sending what is missing", done, len(places))
+                self._send_location(location, lanes)
+            while self.under_way.total():
                 self._handle_next()
         finally:
             lanes.close()
 
     def _why_not(self) -> str | None:
-        return None if self._lock.held() else "the run lock was lost"
-
-    def _wanted(self, location: str) -> dict[str, dict[str, datetime]]:
-        """Give what each hub is to be sent of a location: ids and their times."""
-        return {
-            hub: {
-                found.id: found.time
-                for found in _to_send(self._compared, hub, location)
-                if found.id not in came
-            }
-            for hub, came in self._came.items()
-        }
+        return None if self.lock.held() else "the run lock was lost"
 
     def _send_location(self, location: str, lanes: Lanes) -> None:
-        wanted = self._wanted(location)
-        times = {time for ids in wanted.values() for time in ids.values()}
+        wanted = {hub: dict(self.times.get((location, hub), {})) for hub in self.came}
         try:
-            for window in _windows(times):
-                for fetched in self._fetched(location, window):
-                    for hub in [key for key in self._came if wanted.get(key)]:
+            for window in _windows({time for ids in wanted.values() for time in ids.values()}):
+                while window.start < window.end:
+                    fetched = self.compared.source.fetch(location, window, window.start - OVERLAP)
+                    for hub in list(self.came):
                         self._put(hub, location, fetched, wanted[hub], lanes)
+                    window = Slice(fetched.window.end, window.end)
         except SourceError as error:
             self.outcome.errors.append(str(error))
-
-    def _fetched(self, location: str, window: Slice) -> Iterator[Fetched]:
-        start = window.start
-        while start < window.end:
-            fetched = self._compared.source.fetch(location, Slice(start, window.end), start - OVERLAP)
-            yield fetched
-            start = fetched.window.end
 
     def _put(
         self, hub: str, location: str, fetched: Fetched, wanted: dict[str, datetime], lanes: Lanes
     ) -> None:
         """Put what a hub is to get of an answer into its lane; it is taken off `wanted`."""
-        if not any(reading.id in wanted for reading in fetched.readings):
+        start, end = fetched.window.start, fetched.window.end
+        had = [reading for reading in fetched.readings if reading.id not in wanted]
+        if len(had) == len(fetched.readings):
             return
-        had: dict[datetime, set[str]] = {}
+        known = Checkpoint(start, start).with_ids((hour_of(found.time or start), found.id) for found in had)
+        group, limits = Group(location, (hub,), known, start), {hub: self.largest[hub]}
+        todo = dispatch(self.compared.feed, self.compared.settings, group, fetched, end, limits)
         for reading in fetched.readings:
-            if reading.id not in wanted:
-                had.setdefault(hour_of(reading.time or fetched.window.start), set()).add(reading.id)
-        known = Checkpoint(
-            fetched.window.start,
-            fetched.window.start,
-            {hour: frozenset(ids) for hour, ids in had.items()},
-        )
-        group = Group(location, (hub,), known, fetched.window.start)
-        settings = self._compared.settings
-        limits = {hub: self._largest[hub]}
-        todo = dispatch(self._compared.feed, settings, group, fetched, fetched.window.end, limits)
-        taken = {reading.id: wanted.pop(reading.id) for reading in fetched.readings if reading.id in wanted}
+            wanted.pop(reading.id, None)
         for refused in todo.refused:
             for reading in refused.readings:
-                reason = refused.reason or "it cannot be forwarded"
-                self._quarantine(location, refused.hubs, reading, reason)
+                self._quarantine(location, refused.hubs, reading, refused.reason or "it cannot be forwarded")
         for delivery in todo.deliveries[hub]:
             if delivery.batch is not None:
-                self._await_room(hub, lanes)
-                sent = [(taken[found], found) for _, found in delivery.ids if found in taken]
-                self._in_lanes[hub, id(delivery.batch)] = sent
-                self._under_way[hub] += 1
+                while hub in self.came and not lanes.has_room(hub):
+                    self._handle_next()
+                self.under_way[hub] += 1
                 lanes.put(hub, delivery)
 
     def _quarantine(self, location: str, hubs: tuple[str, ...], reading: Reading, reason: str) -> None:
-        at, text = self._wiring.now(), quarantine_text(reading)
-        item = QuarantinedReading(self._compared.settings.name, location, hubs, reading.id, reason, at, text)
-        place = self._store.quarantine(self._compared.feed.state_name, item)
+        feed, at, text = self.compared.settings.name, self.wiring.now(), quarantine_text(reading)
+        item = QuarantinedReading(feed, location, hubs, reading.id, reason, at, text)
+        place = self.store.quarantine(self.compared.feed.state_name, item)
         self.outcome.errors.append(f"{location}: a reading was set aside, {reason}; it is kept at {place}")
 
-    # --- news ---------------------------------------------------------------------------------------
-
-    def _await_room(self, hub: str, lanes: Lanes) -> None:
-        while hub in self._came and not lanes.has_room(hub):
-            self._handle_next()
-
     def _handle_next(self) -> None:
-        match self._inbox.get():
+        match self.inbox.get():
             case Opened(hub, largest):
-                self._largest[hub] = largest
-            case deliveries.Delivered(hub, delivery):
-                self._under_way[hub] -= 1
+                self.largest[hub] = largest
+            case Delivered(hub, delivery):
+                self.under_way[hub] -= 1
                 self._delivered(hub, delivery)
             case Dropped(hub, _):
-                self._under_way[hub] -= 1
+                self.under_way[hub] -= 1
             case Rejected(hub, _, error):
-                self._under_way[hub] -= 1
+                self.under_way[hub] -= 1
                 self.outcome.errors.append(str(error))
             case LaneClosed(hub, error):
-                self._came.pop(hub, None)
-                self._largest.pop(hub, None)
-                self._under_way[hub] = 0
+                self.came.pop(hub, None)
+                self.largest.pop(hub, None)
+                self.under_way[hub] = 0
                 if error is not None:
                     self.outcome.errors.append(str(error))
 
     def _delivered(self, hub: str, delivery: Delivery) -> None:
-        sent = self._in_lanes.pop((hub, id(delivery.batch)))
-        self._sent.setdefault((delivery.location, hub), []).extend(sent)
-        self._compared.repaired(hub, delivery.location, sent)
+        times = self.times[delivery.location, hub]
+        sent = [(times[found], found) for _, found in delivery.ids if found in times]
+        self.sent.setdefault((delivery.location, hub), []).extend(sent)
+        self.compared.repaired(hub, delivery.location, sent)
         self.outcome.sent[hub] += len(sent)
-
-    # --- state --------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Close gaps and remember what was sent, in the state as it is now."""
         try:
-            self._save(self._compared.feed.state_name)
+            self._save(self.compared.feed.state_name)
         except StateError as error:
             self.outcome.gaps = 0
             self.outcome.errors.append(
@@ -261,17 +223,17 @@ class _Repair:
             )
 
     def _save(self, name: str) -> None:
-        before = after = self._store.load(name)
-        for (location, hub), sent in self._sent.items():
+        before = after = self.store.load(name)
+        for (location, hub), sent in self.sent.items():
             after = remember(after, location, hub, [(hour_of(time), found) for time, found in sent])
-        for location, gap, hubs in _over(self._compared, after):
+        for location, gap, hubs in _over(self.compared, after):
             after = close_gap(after, location, gap, hubs)
             self.outcome.gaps += 1
         different = changed(before, after)
-        if different and not self._lock.held():
+        if different and not self.lock.held():
             raise LockLost(f"state: {name}: the run lock was lost")
         if different:
-            self._store.save(name, after, different)
+            self.store.save(name, after, different)
 
 
 def _to_send(compared: ComparedFeed, hub: str, location: str) -> list[Finding]:
