@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,36 +12,33 @@ import click
 from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.audit.findings import Finding, HourCount, HubAudit
 from app.audit.repair import plan_repair, repair
-from app.base.errors import FeedOff
 from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
-from app.base.readings import Slice
-from app.base.text import counted, dashed, moment, printable, span
+from app.base.text import counted, dashed, moment, span
 from app.cli import COMMANDS
-from app.cli.choices import instant
-from app.cli.output import Column, Output, hanging, table, text
-from app.cli.session import (
-    ALL_WELL,
-    FOUND_WANTING,
-    begin,
-    complain,
-    confirmed,
-    find_feed,
+from app.cli.choices import (
+    consumer_group_option,
+    feeds_option,
+    feeds_to,
     find_hubs,
-    json_option,
-    yes_option,
+    hubs_option,
+    locations_option,
+    since_option,
+    unknown_location,
+    until_option,
+    window_until_now,
 )
+from app.cli.output import Column, Output, hanging, table, text
+from app.cli.progress import ProgressBars
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
 from app.run.ports import Wiring
-from app.settings.schema import Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
     from rich.table import Table
     from rich.text import Text
 
-_DAY = timedelta(days=1)
 # What people are shown of a long list.
 _SHOWN = 10
 # What a cause means, and what to do.
@@ -64,20 +59,12 @@ _COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown"
 
 
 @click.command("audit", short_help=COMMANDS["audit"])
-@click.option("--feed", "feeds", metavar="F", multiple=True, help="This feed only; may be repeated.")
-@click.option("--from", "since", metavar="T", help="The window's start; a day before its end unless given.")
-@click.option("--to", "until", metavar="T", help="The window's end, not part of it; now unless given.")
-@click.option(
-    "--location", "locations", metavar="NAME", multiple=True, help="This one only; may be repeated."
-)
-@click.option("--hub", "hubs", metavar="KEY", multiple=True, help="This one only; may be repeated.")
-@click.option(
-    "--consumer-group",
-    metavar="NAME",
-    default="$Default",
-    show_default=True,
-    help="Read the hubs through this one.",
-)
+@feeds_option
+@since_option
+@until_option
+@locations_option
+@hubs_option
+@consumer_group_option
 @click.option("--repair", "repairs", is_flag=True, help="Send what is missing, and close the gaps.")
 @yes_option
 @json_option
@@ -107,80 +94,44 @@ def command(
     python -m app audit --from 2026-03-01 --to 2026-03-02 --hub second --repair
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, out = begin(as_json=as_json), Output(as_json=as_json)
-    asked = _asked(settings, feeds, since, until, locations)
-    chosen = find_hubs(settings, hubs)
-    desk = _Desk(settings, out, open_store(settings.state), wire(settings), consumer_group, _Bar(out))
-    with desk.bar:
-        compared = compared_feeds(
-            asked, chosen, desk.wiring, desk.store, consumer_group=consumer_group, progress=desk.bar.show
+    window = window_until_now(since, until, floor_to(utc_now(), MILLISECOND))
+    named = tuple(dict.fromkeys(locations))
+    asked = [Asked(feed.name, window, named) for feed in feeds_to("audit", settings, feeds)]
+    chosen, store, wiring = find_hubs(settings, hubs), open_store(settings.state), wire(settings)
+    with ProgressBars(out) as bars:
+        repairing = _Repairing(wiring, store, consumer_group, bars, yes=yes) if repairs else None
+        found = compared_feeds(
+            asked, chosen, wiring, store, consumer_group=consumer_group, progress=bars.show
         )
-        well = [_tell(feed, desk, repairs=repairs, yes=yes) for feed in _named(compared)]
+        try:
+            well = [_tell(feed, out, bars, repairing) for feed in found]
+        except UnknownLocation as error:
+            raise unknown_location(error.name, error.known) from error
     return ALL_WELL if all(well) else FOUND_WANTING
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
-    """What the steps of the command share."""
+class _Repairing:
+    """What a repair is carried out with."""
 
-    settings: Settings
-    out: Output
-    store: MendableStore
     wiring: Wiring
+    store: MendableStore
     consumer_group: str
-    bar: _Bar
-
-
-# --- what was asked for -----------------------------------------------------------------------------
-
-
-def _asked(
-    settings: Settings,
-    feeds: Sequence[str],
-    since: str | None,
-    until: str | None,
-    locations: Sequence[str],
-) -> list[Asked]:
-    """Give the feeds to audit, those that are on unless they are named. Raises UsageError, FeedOff."""
-    now = floor_to(utc_now(), MILLISECOND)
-    end = now if until is None else instant("--to", until, now)
-    start = end - _DAY if since is None else instant("--from", since, now)
-    if start >= min(end, now):
-        raise click.UsageError(
-            f"--from {moment(start)} does not lie before --to {moment(end)}, and before now"
-        )
-    named = {feed.name: feed for feed in (find_feed(settings, name) for name in feeds)}
-    for feed in named.values():
-        if not feed.view_id:
-            raise FeedOff([f"feeds.{feed.name}: the feed is off; set its view id to audit it"])
-    chosen = list(named) or [name for name, feed in settings.feeds.items() if feed.view_id]
-    if not chosen:
-        raise FeedOff(["feeds: every feed is off; set the view id of one to audit it"])
-    return [Asked(name, Slice(start, end), tuple(dict.fromkeys(locations))) for name in chosen]
-
-
-def _named(compared: Iterator[ComparedFeed]) -> Iterator[ComparedFeed]:
-    """Give what is compared. Raises UsageError, listing what there is, for a location that is none."""
-    try:
-        yield from compared
-    except UnknownLocation as error:
-        known = "".join(f"\n  {printable(name)}" for name in error.known)
-        raise click.UsageError(
-            f"{printable(error.name)!r} is none of the locations; there are:{known or ' none'}"
-        ) from error
+    bars: ProgressBars
+    yes: bool
 
 
 # --- telling ----------------------------------------------------------------------------------------
 
 
-def _tell(feed: ComparedFeed, desk: _Desk, *, repairs: bool, yes: bool) -> bool:
+def _tell(feed: ComparedFeed, out: Output, bars: ProgressBars, repairing: _Repairing | None) -> bool:
     """Tell what was found, and repair it where that is wanted; whether all is well then."""
-    desk.bar.hide()
-    out, names = desk.out, {hub.key: hub.name for hub in desk.settings.hubs}
+    bars.hide()
     if not out.as_json:
-        for audit in feed.audits():
-            _show(audit, names[audit.hub], out)
-    if repairs:
-        _repair(feed, desk, names, yes=yes)
+        for hub, audit in zip(feed.hubs, feed.audits(), strict=True):
+            _show(audit, hub.name, out)
+    if repairing is not None:
+        _repair(feed, repairing, out)
     audits = list(feed.audits())
     if out.as_json:
         for audit in audits:
@@ -188,10 +139,13 @@ def _tell(feed: ComparedFeed, desk: _Desk, *, repairs: bool, yes: bool) -> bool:
     return all(audit.ok for audit in audits)
 
 
-def _repair(feed: ComparedFeed, desk: _Desk, names: Mapping[str, str], *, yes: bool) -> None:
+def _repair(feed: ComparedFeed, repairing: _Repairing, out: Output) -> None:
     """Say what a repair would do, ask, and do it. Raises LockHeld."""
-    plan = plan_repair(feed)
-    name = dashed(feed.settings.name)
+    plan, name, names = (
+        plan_repair(feed),
+        dashed(feed.settings.name),
+        {hub.key: hub.name for hub in feed.hubs},
+    )
     if plan.is_empty:
         complain(f"{name}: nothing is missing that sending mends")
         return
@@ -201,21 +155,25 @@ def _repair(feed: ComparedFeed, desk: _Desk, names: Mapping[str, str], *, yes: b
             complain(f"{name}: {counted(sum(causes.values()), 'reading')} for {names[hub]}: {said}")
     if plan.gaps:
         complain(f"{name}: {counted(plan.gaps, 'gap')} over then")
-    if not confirmed("send them, with the message ids that they would have had?", yes=yes):
+    if not confirmed("send them, with the message ids that they would have had?", yes=repairing.yes):
         return
     outcome = repair(
-        feed, desk.wiring, desk.store, consumer_group=desk.consumer_group, progress=desk.bar.show
+        feed,
+        repairing.wiring,
+        repairing.store,
+        consumer_group=repairing.consumer_group,
+        progress=repairing.bars.show,
     )
-    desk.bar.hide()
+    repairing.bars.hide()
     for hub in plan.readings:
         complain(f"{name}: {counted(outcome.sent[hub], 'reading')} sent to {names[hub]}")
     if outcome.gaps:
         complain(f"{name}: {counted(outcome.gaps, 'gap')} closed")
     for error in outcome.errors:
         complain(f"{name}: {error}")
-    if not desk.out.as_json:
+    if not out.as_json:
         for audit in feed.audits():
-            desk.out.show(text(f"{name}, {names[audit.hub]}, after the repair", "bold"), _verdict(audit), "")
+            out.show(text(f"{name}, {names[audit.hub]}, after the repair", "bold"), _verdict(audit), "")
 
 
 def _write(audit: HubAudit, out: Output) -> None:
@@ -322,41 +280,3 @@ def _verdict(audit: HubAudit) -> Text:
     delay = "" if audit.max_delay_s is None else f", at most {span(audit.max_delay_s)} after their time"
     said = f"nothing is wrong: {counted(audit.delivered + audit.repaired, 'reading')} delivered{delay}"
     return text(said, "green")
-
-
-class _Bar:
-    """Shows on a terminal how far an audit has come; nothing where nobody looks."""
-
-    def __init__(self, out: Output) -> None:
-        self._wanted = not out.as_json and sys.stderr.isatty()
-        self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.hide()
-
-    def show(self, doing: str, done: float, whole: float) -> None:
-        if not self._wanted:
-            return
-        bar = self._bar or self._begin()
-        if doing not in self._tasks:
-            self._tasks[doing] = bar.add_task(printable(doing), total=None)
-        bar.update(self._tasks[doing], completed=done, total=whole or None)
-
-    def hide(self) -> None:
-        """Take it off the terminal, so that something else can be written there."""
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar, self._tasks = None, {}
-
-    def _begin(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._bar.start()
-        return self._bar

@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from app.base.budget import Budget
-from app.base.errors import FeedOff, StateError, StateTooLarge
+from app.base.errors import StateError, StateTooLarge
 from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
 from app.base.readings import Slice
-from app.base.text import counted, dashed, moment, printable, span
+from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS, PROGRAM
-from app.cli.choices import instant
-from app.cli.output import Output
-from app.cli.run import show
-from app.cli.session import (
-    ALL_WELL,
-    FOUND_WANTING,
-    begin,
-    complain,
-    confirmed,
-    find_feed,
+from app.cli.choices import (
+    consumer_group_option,
+    feeds_to,
     find_hubs,
-    json_option,
-    yes_option,
+    hubs_option,
+    instant,
+    locations_option,
+    unknown_location,
 )
+from app.cli.output import Output
+from app.cli.progress import FetchedShare, ProgressBars
+from app.cli.run import run_once, show
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
 from app.cli.stop import Stop
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
 from app.run.backfill import Backfill, Held, first_state, summed
-from app.run.forwarder import run_forwarder
 from app.run.locations import find_locations
-from app.run.ports import Progress, Wiring
-from app.run.report import Report, RunFailed
+from app.run.ports import Wiring
+from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
 _ASKING = timedelta(minutes=2)
 # Runs in a row that opened no slice: the next one would not either.
@@ -79,18 +70,10 @@ class _Job:
 @click.argument("feed", metavar="FEED")
 @click.option("--from", "since", metavar="T", required=True, help="The window's start.")
 @click.option("--to", "until", metavar="T", required=True, help="The window's end, not part of it.")
-@click.option(
-    "--location", "locations", metavar="NAME", multiple=True, help="This one only; may be repeated."
-)
-@click.option("--hub", "hubs", metavar="KEY", multiple=True, help="To this one only; may be repeated.")
+@locations_option
+@hubs_option
 @click.option("--only-missing", is_flag=True, help="Read the hubs first, and send what they lack.")
-@click.option(
-    "--consumer-group",
-    metavar="NAME",
-    default="$Default",
-    show_default=True,
-    help="Read them through this one.",
-)
+@consumer_group_option
 @yes_option
 @json_option
 def command(
@@ -118,7 +101,7 @@ def command(
     python -m app backfill hourly-snapshot --from 30d --to 1d --hub second --yes
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings = begin(as_json=as_json)
-    name = _feed_named(feed, settings)
+    (name,) = (found.name for found in feeds_to("fill", settings, [feed]))
     now = floor_to(utc_now(), MILLISECOND)
     # Cut, so that the same command stays the same request for a while.
     window = Slice(instant("--from", since, now, cut=True), instant("--to", until, now, cut=True))
@@ -138,14 +121,6 @@ def command(
 
 
 # --- what was asked for -----------------------------------------------------------------------------
-
-
-def _feed_named(wanted: str, settings: Settings) -> str:
-    """Give the feed of that name. Raises UsageError where there is none, FeedOff where it is off."""
-    feed = find_feed(settings, wanted)
-    if not feed.view_id:
-        raise FeedOff([f"feeds.{feed.name}: the feed is off; set its view id to fill it"])
-    return feed.name
 
 
 def _prepared(backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime) -> _Job:
@@ -178,10 +153,7 @@ def _locations(job: _Job, now: datetime) -> list[str]:
     known = {*found.names, *state.locations} - found.refused
     unknown = [name for name in asked.locations if name not in known]
     if unknown:
-        raise click.UsageError(
-            f"{printable(unknown[0])!r} is none of the locations; there are:"
-            + "".join(f"\n  {printable(name)}" for name in sorted(known))
-        )
+        raise unknown_location(unknown[0], known)
     if not found.names:
         raise click.UsageError("there is no location to ask for; see `locations`")
     return sorted(asked.locations or found.names)
@@ -252,9 +224,10 @@ def _carry_out(job: _Job, out: Output) -> int:
     wiring = replace(wire(narrowed), store=job.store, until=job.backfill.window.end, state_name=job.name)
     stop = Stop()
     reports: list[Report] = []
-    with stop.on_signals(), _progress_bar(job.backfill.feed, out) as progress:
+    with stop.on_signals(), ProgressBars(out) as bars:
+        fetched = FetchedShare(bars, job.backfill.feed)
         while not reports or (_goes_on(reports) and not stop.asked):
-            reports.append(_run(job.backfill.feed, wiring, stop, progress))
+            reports.append(run_once(job.backfill.feed, wiring, stop, fetched))
     whole = summed(reports)
     done = whole.ok and not whole.left
     if done:
@@ -266,14 +239,6 @@ def _carry_out(job: _Job, out: Output) -> int:
     if not done:
         complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
     return ALL_WELL if done or (whole.ok and stop.asked) else FOUND_WANTING
-
-
-def _run(name: str, wiring: Wiring, stop: Stop, progress: Progress | None) -> Report:
-    budget = stop.watch(Budget(wiring.settings.run.budget))
-    try:
-        return run_forwarder(name, wiring, budget=budget, progress=progress)
-    except RunFailed as failed:
-        return failed.report
 
 
 def _goes_on(reports: Sequence[Report]) -> bool:
@@ -310,37 +275,3 @@ def _command(asked: Backfill) -> str:
     words += [word for key in asked.hubs for word in ("--hub", key)]
     words += ["--only-missing"] if asked.only_missing else []
     return f"{PROGRAM} {shlex.join(words)}"
-
-
-@contextmanager
-def _progress_bar(name: str, out: Output) -> Iterator[Progress | None]:
-    """Give what shows how far all runs have come, and about how long it takes still."""
-    if out.as_json or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = TextColumn(f"{dashed(name)}: {{task.description}}"), BarColumn()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Estimate(bar, bar.add_task("connecting", total=None)).show
-
-
-class _Estimate:
-    """How far a backfill is, over all of its runs: each knows only what it found left."""
-
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar = bar
-        self._task = task
-        self._began = time.monotonic()
-        self._whole_s = 0.0
-
-    def show(self, fetched_s: float, backlog_s: float) -> None:
-        self._whole_s = max(self._whole_s, backlog_s)
-        done_s = self._whole_s - backlog_s + fetched_s
-        said = f"{span(done_s)} of {span(self._whole_s)} fetched"
-        if done_s > 0:
-            left_s = (time.monotonic() - self._began) * (self._whole_s - done_s) / done_s
-            said += f", about {span(left_s)} left"
-        self._bar.update(self._task, description=said, completed=done_s, total=self._whole_s)

@@ -1,13 +1,21 @@
-"""Windows of time as commands are told them: `--from` and `--to`."""
+"""What commands are told to work on: feeds, locations, hubs, and windows of time, `--from` and `--to`."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
+from app.base.errors import FeedOff
 from app.base.instants import EPOCH, MILLISECOND, floor_to, parse_time
-from app.base.text import printable
+from app.base.readings import Slice
+from app.base.redaction import redact
+from app.base.text import dashed, moment, printable
+
+if TYPE_CHECKING:
+    from app.settings.schema import FeedSettings, HubSettings, Settings
 
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -15,6 +23,45 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+
+_DAY = timedelta(days=1)
+
+_REPEATED = "This one only; may be repeated."
+feeds_option = click.option(
+    "--feed", "feeds", metavar="F", multiple=True, help="This feed only; may be repeated."
+)
+since_option = click.option(
+    "--from", "since", metavar="T", help="The window's start; a day before its end unless given."
+)
+until_option = click.option(
+    "--to", "until", metavar="T", help="The window's end, not part of it; now unless given."
+)
+locations_option = click.option("--location", "locations", metavar="NAME", multiple=True, help=_REPEATED)
+hubs_option = click.option("--hub", "hubs", metavar="KEY", multiple=True, help=_REPEATED)
+hub_option = click.option(
+    "--hub", "wanted", metavar="KEY", help="The hub's key or name; the primary unless given."
+)
+consumer_group_option = click.option(
+    "--consumer-group",
+    metavar="NAME",
+    default="$Default",
+    show_default=True,
+    help="Read hubs through this one.",
+)
+
+
+# --- windows ----------------------------------------------------------------------------------------
+
+
+def window_until_now(since: str | None, until: str | None, now: datetime) -> Slice:
+    """Give the window that `since_option` and `until_option` tell, cut to now. Raises UsageError."""
+    end = now if until is None else min(now, instant("--to", until, now))
+    start = end - _DAY if since is None else instant("--from", since, now)
+    if start >= end:
+        raise click.UsageError(
+            f"--from {moment(start)} does not lie before --to {moment(end)}, and before now"
+        )
+    return Slice(start, end)
 
 
 def instant(option: str, text: str, now: datetime, *, cut: bool = False) -> datetime:
@@ -43,3 +90,68 @@ def _read(option: str, text: str, now: datetime, *, cut: bool) -> datetime:
             f"{option}: {printable(text)!r} is no time; write it like 2026-03-01T06:00:00Z, or a duration "
             "back from now like 30d or 6h"
         ) from None
+
+
+# --- feeds, locations, hubs -------------------------------------------------------------------------
+
+
+def find_feed(settings: Settings, wanted: str) -> FeedSettings:
+    """Give the feed of that name, with - or _, letter case ignored. Raises UsageError, listing them."""
+    for feed in settings.feeds.values():
+        if dashed(feed.name) == dashed(wanted.lower()):
+            return feed
+    known = ", ".join(map(dashed, settings.feeds))
+    raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+
+
+def feeds_to(purpose: str, settings: Settings, wanted: Sequence[str]) -> list[FeedSettings]:
+    """Give the feeds of these names, all that are on where none is named.
+
+    Raises UsageError; FeedOff where one, or every one, is off, with its `purpose`: `audit`.
+    """
+    named = {feed.name: feed for feed in (find_feed(settings, name) for name in wanted)}
+    off = [
+        f"feeds.{feed.name}: the feed is off; set its view id to {purpose} it"
+        for feed in named.values()
+        if not feed.view_id
+    ]
+    chosen = list(named.values()) or [feed for feed in settings.feeds.values() if feed.view_id]
+    if not chosen:
+        off = [f"feeds: every feed is off; set the view id of one to {purpose} it"]
+    if off:
+        raise FeedOff(off)
+    return chosen
+
+
+def unknown_location(name: str, known: Collection[str]) -> click.UsageError:
+    """Give the error for a location that is none, which lists those there are."""
+    there_are = "".join(f"\n  {printable(location)}" for location in sorted(known)) or " none"
+    return click.UsageError(f"{printable(name)!r} is none of the locations; there are:{there_are}")
+
+
+def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
+    """Give the hub of that key or name, letter case ignored; the first one where none is named.
+
+    Raises UsageError, listing the hubs there are.
+    """
+    if wanted is None:
+        return settings.hubs[0]
+    for hub in settings.hubs:
+        if wanted.lower() in (hub.key.lower(), hub.name.lower()):
+            return hub
+    known = "".join(
+        f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
+    )
+    raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))
+
+
+def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:
+    """Give the hubs that are on, or those of these keys or names, which must be. Raises UsageError."""
+    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
+    for hub in named.values():
+        if not hub.enabled:
+            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
+    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
+    if not hubs:
+        raise click.UsageError("every hub is paused; enable one first")
+    return hubs

@@ -15,6 +15,7 @@ from app.base.instants import format_time
 from app.base.readings import Event, QuarantinedReading
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
+from app.cli.choices import find_feed, find_hub
 from app.cli.output import Column, hanging, table, text
 from app.cli.session import (
     ALL_WELL,
@@ -22,8 +23,6 @@ from app.cli.session import (
     Session,
     complain,
     confirmed,
-    find_feed,
-    find_hub,
     json_option,
     yes_option,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,14 +11,24 @@ from pathlib import Path
 import click
 
 from app.audit.auditor import Asked, audit_feeds
-from app.base.errors import ClocksDiffer, FeedOff, SourceError, StateError
+from app.base.errors import ClocksDiffer, SourceError, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.text import moment
 from app.cli import COMMANDS
-from app.cli.choices import instant
+from app.cli.choices import (
+    consumer_group_option,
+    feeds_option,
+    feeds_to,
+    find_hubs,
+    hubs_option,
+    since_option,
+    until_option,
+    window_until_now,
+)
 from app.cli.output import Output
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, find_feed, find_hubs
+from app.cli.progress import ProgressBars
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
 from app.cli.state_edit import write_new
 from app.feeds.feed import load_feed
 from app.health.feed_health import HISTORY, Kept, damaged_json, judge
@@ -34,17 +44,11 @@ _DAY = timedelta(days=1)
 
 
 @click.command("report", short_help=COMMANDS["report"])
-@click.option("--feed", "feeds", metavar="F", multiple=True, help="This feed only; may be repeated.")
-@click.option("--from", "since", metavar="T", help="The window's start; a day before its end unless given.")
-@click.option("--to", "until", metavar="T", help="The window's end, not part of it; now unless given.")
-@click.option("--hub", "hubs", metavar="KEY", multiple=True, help="This one only; may be repeated.")
-@click.option(
-    "--consumer-group",
-    metavar="NAME",
-    default="$Default",
-    show_default=True,
-    help="Read the hubs through this one.",
-)
+@feeds_option
+@since_option
+@until_option
+@hubs_option
+@consumer_group_option
 @click.option(
     "--output",
     metavar="FILE",
@@ -77,13 +81,16 @@ def command(
     desk = _Desk(
         settings,
         open_store(settings.state),
-        _window(since, until, now),
+        window_until_now(since, until, now),
         now,
         find_hubs(settings, hubs),
         only_these=bool(hubs),
     )
     _probe(output)
-    view = make_view(_gather(desk, _feeds(settings, feeds), consumer_group))
+    on = feeds_to("report on", settings, feeds)
+    # Unless they are named, one that is off has its place on the page too.
+    shown = on if feeds else list(settings.feeds.values())
+    view = make_view(_gather(desk, shown, consumer_group))
     _write(output, view)
     _tell(view, output)
     return ALL_WELL if view.verdict.state == WELL else FOUND_WANTING
@@ -99,34 +106,6 @@ class _Desk:
     now: datetime
     hubs: Sequence[HubSettings]
     only_these: bool
-
-
-# --- what was asked for -----------------------------------------------------------------------------
-
-
-def _window(since: str | None, until: str | None, now: datetime) -> Slice:
-    """Give the window, which ends now at the latest. Raises UsageError."""
-    end = now if until is None else min(now, instant("--to", until, now))
-    start = end - _DAY if since is None else instant("--from", since, now)
-    if start >= end:
-        raise click.UsageError(
-            f"--from {moment(start)} does not lie before --to {moment(end)}, and before now"
-        )
-    return Slice(start, end)
-
-
-def _feeds(settings: Settings, wanted: Sequence[str]) -> list[FeedSettings]:
-    """Give the feeds to show, all of them unless they are named. Raises UsageError, FeedOff."""
-    named = {feed.name: feed for feed in (find_feed(settings, name) for name in wanted)}
-    off = [
-        f"feeds.{feed.name}: the feed is off; set its view id" for feed in named.values() if not feed.view_id
-    ]
-    if off:
-        raise FeedOff(off)
-    chosen = list(named.values()) or list(settings.feeds.values())
-    if not any(feed.view_id for feed in chosen):
-        raise FeedOff(["feeds: every feed is off; set the view id of one to report on it"])
-    return chosen
 
 
 # --- gathering --------------------------------------------------------------------------------------
@@ -213,33 +192,23 @@ def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
     if not feeds:
         return
     by_name = {feed.settings.name: feed for feed in feeds}
-    audits = audit_feeds(
-        [Asked(name, desk.window) for name in by_name],
-        desk.hubs,
-        wire(desk.settings),
-        desk.store,
-        consumer_group=consumer_group,
-        progress=_said_once(),
-    )
-    try:
-        for audit in audits:
-            by_name[audit.feed].comparisons[audit.hub] = compared(audit)
-    except (ClocksDiffer, SourceError, StateError) as error:
-        for feed in feeds:
-            if not feed.comparisons:
-                feed.problems.append(str(error))
-
-
-def _said_once() -> Callable[[str, float, float], None]:
-    """Give what says of each step that it begins."""
-    said: set[str] = set()
-
-    def say(doing: str, _done: float, _whole: float) -> None:
-        if doing not in said:
-            said.add(doing)
-            complain(doing)
-
-    return say
+    asked = [Asked(name, desk.window) for name in by_name]
+    with ProgressBars(Output(), in_lines=True) as bars:
+        audits = audit_feeds(
+            asked,
+            desk.hubs,
+            wire(desk.settings),
+            desk.store,
+            consumer_group=consumer_group,
+            progress=bars.show,
+        )
+        try:
+            for audit in audits:
+                by_name[audit.feed].comparisons[audit.hub] = compared(audit)
+        except (ClocksDiffer, SourceError, StateError) as error:
+            for feed in feeds:
+                if not feed.comparisons:
+                    feed.problems.append(str(error))
 
 
 # --- writing ----------------------------------------------------------------------------------------

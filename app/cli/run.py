@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import click
 
@@ -14,6 +11,7 @@ from app.base.errors import SettingsError
 from app.base.text import counted, dashed, minute, moment, printable, span
 from app.cli import COMMANDS
 from app.cli.output import Column, Output, table, text
+from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
@@ -27,14 +25,12 @@ from app.cli.session import (
 from app.cli.stop import Stop
 from app.feeds.feed import load_feed
 from app.run.forwarder import run_forwarder
-from app.run.ports import Progress, Wiring
+from app.run.ports import Wiring
 from app.run.report import Report, RunFailed
 from app.settings.schema import Settings
 from app.wiring import wire
 
 _ALL = "all"
-# A run that ends sooner needs no progress bar.
-_MOMENT_S = 1.0
 
 
 @click.command("run", short_help=COMMANDS["run"])
@@ -89,7 +85,8 @@ def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run:
     if stop.asked:
         return _not_run(name, "stopped", "not begun: the command was told to stop", out)
     try:
-        report = _report(name, wire(settings, dry_run=dry_run), stop, out)
+        with ProgressBars(out) as bars:
+            report = run_once(name, wire(settings, dry_run=dry_run), stop, FetchedShare(bars, name))
     except SettingsError:
         raise
     except Exception as error:  # noqa: BLE001 - one feed's trouble must not keep the next from running
@@ -106,12 +103,11 @@ def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run:
     return ALL_WELL if report.ok else FOUND_WANTING
 
 
-def _report(name: str, wiring: Wiring, stop: Stop, out: Output) -> Report:
+def run_once(name: str, wiring: Wiring, stop: Stop, fetched: FetchedShare) -> Report:
     """Run the feed; give its report, whether or not something failed."""
     budget = stop.watch(Budget(wiring.settings.run.budget))
     try:
-        with _progress_bar(name, out) as progress:
-            return run_forwarder(name, wiring, budget=budget, progress=progress)
+        return run_forwarder(name, wiring, budget=budget, progress=fetched.show)
     except RunFailed as failed:
         return failed.report
 
@@ -125,34 +121,6 @@ def _not_run(name: str, why: str, said: str, out: Output) -> int:
 
 
 # --- for people -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress_bar(name: str, out: Output) -> Iterator[Progress | None]:
-    """Give what shows how far the run has fetched: a bar that comes after a moment, and goes in the end."""
-    if out.as_json or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = TextColumn(f"{dashed(name)}: {{task.description}}"), BarColumn(), TimeElapsedColumn()
-    bar = Bar(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("connecting", total=None)
-
-    def progress(fetched_s: float, backlog_s: float) -> None:
-        said = f"{span(fetched_s)} of {span(backlog_s)} fetched"
-        bar.update(task, description=said, completed=fetched_s, total=backlog_s)
-
-    later = threading.Timer(_MOMENT_S, bar.start)
-    later.daemon = True
-    later.start()
-    try:
-        yield progress
-    finally:
-        later.cancel()
-        bar.stop()
 
 
 def show(report: Report, settings: Settings, out: Output) -> None:

@@ -12,8 +12,9 @@ from app.base.instants import format_time, utc_now
 from app.base.readings import Event
 from app.base.text import counted
 from app.cli import COMMANDS, PROGRAM
+from app.cli.choices import find_hub, hub_option
 from app.cli.output import Output
-from app.cli.session import ALL_WELL, begin, find_hub
+from app.cli.session import ALL_WELL, begin
 from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import SOURCE
@@ -28,7 +29,7 @@ _SEND_S = 30.0
 
 
 @click.command("send-test", short_help=COMMANDS["send-test"])
-@click.option("--hub", "wanted", metavar="KEY", help="The hub's key or name; the primary unless given.")
+@hub_option
 @click.option(
     "--count",
     metavar="N",
@@ -50,10 +51,11 @@ def command(wanted: str | None, count: int) -> int:
     settings = begin()
     hub = find_hub(settings, wanted)
     events = [_event(number) for number in range(1, count + 1)]
-    batches = asyncio.run(_send(hub, events))
+    count_of_batches = asyncio.run(_send(hub, events))
+    batches = "1 batch" if count_of_batches == 1 else f"{count_of_batches} batches"
     option = "" if hub is settings.hubs[0] else f" --hub {hub.key}"
     Output().show(
-        f"sent {counted(count, 'test event')} in {_batches(batches)} to {hub.name} ({hub.key})"
+        f"sent {counted(count, 'test event')} in {batches} to {hub.name} ({hub.key})"
         + (", which is paused" if not hub.enabled else ""),
         f"partition key {_LOCATION}, {_message_ids(events)}",
         f"to see the next ones arrive: {PROGRAM} tail{option} --latest",
@@ -79,10 +81,6 @@ def _event(number: int) -> Event:
     properties = {"recType": _REC_TYPE, "location": _LOCATION, "source": SOURCE}
     # As long as a reading's id, and of the same characters.
     return Event(secrets.token_urlsafe(12), _LOCATION, exact_json.dumps(body), properties, ())
-
-
-def _batches(number: int) -> str:
-    return "1 batch" if number == 1 else f"{number} batches"
 
 
 def _message_ids(events: list[Event]) -> str:

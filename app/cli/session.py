@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ import click
 
 from app.base.errors import ForwarderError, LockHeld, SettingsError
 from app.base.redaction import redact
-from app.base.text import dashed, printable
+from app.base.text import printable
 
 if TYPE_CHECKING:
     from app.cli.output import Output
-    from app.settings.schema import FeedSettings, HubSettings, Settings
+    from app.settings.schema import Settings
     from app.state.store import MendableStore, RunLock
 
 ALL_WELL = 0
@@ -128,15 +128,6 @@ def show_traceback(error: Exception) -> None:
         complain("".join(traceback.format_exception(error)).rstrip())
 
 
-def find_feed(settings: Settings, wanted: str) -> FeedSettings:
-    """Give the feed of that name, with - or _, letter case ignored. Raises UsageError, listing them."""
-    for feed in settings.feeds.values():
-        if dashed(feed.name) == dashed(wanted.lower()):
-            return feed
-    known = ", ".join(map(dashed, settings.feeds))
-    raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
-
-
 def confirmed(question: str, *, yes: bool) -> bool:
     """Ask at the terminal, unless `yes`. Raises UsageError where there is none to ask at."""
     if yes:
@@ -147,31 +138,3 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     complain("nothing was done")
     return False
-
-
-def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
-    """Give the hub of that key or name, letter case ignored; the first one where none is named.
-
-    Raises UsageError, listing the hubs there are.
-    """
-    if wanted is None:
-        return settings.hubs[0]
-    for hub in settings.hubs:
-        if wanted.lower() in (hub.key.lower(), hub.name.lower()):
-            return hub
-    known = "".join(
-        f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
-    )
-    raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))
-
-
-def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:
-    """Give the hubs that are on, or those of these keys or names, which must be. Raises UsageError."""
-    named = {hub.key: hub for hub in (find_hub(settings, key) for key in wanted)}
-    for hub in named.values():
-        if not hub.enabled:
-            raise click.UsageError(f"hub {hub.name} is paused; enable it first")
-    hubs = list(named.values()) or [hub for hub in settings.hubs if hub.enabled]
-    if not hubs:
-        raise click.UsageError("every hub is paused; enable one first")
-    return hubs

@@ -15,8 +15,9 @@ from app.base.errors import LockLost, StateDamaged, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
+from app.cli.choices import find_feed
 from app.cli.output import Column, table, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed, find_feed
+from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
 from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings
 from app.state import document as documents

@@ -16,8 +16,9 @@ from app.base.errors import StateError
 from app.base.instants import parse_time, utc_now
 from app.base.text import counted, dashed, minute, moment, span
 from app.cli import COMMANDS
+from app.cli.choices import find_feed
 from app.cli.output import Column, Output, hanging, table, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, find_feed, json_option
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.feeds.feed import load_feed
 from app.health.feed_health import HISTORY, Kept, damaged_json, judge, off_json
 from app.settings.rules import duration

@@ -11,8 +11,9 @@ from app.base import exact_json
 from app.base.instants import format_time
 from app.base.text import counted, moment
 from app.cli import COMMANDS
+from app.cli.choices import consumer_group_option, find_hub, hub_option
 from app.cli.output import Output, redacted
-from app.cli.session import ALL_WELL, begin, complain, find_hub, json_option
+from app.cli.session import ALL_WELL, begin, complain, json_option
 from app.eventhub.reader import HubReader, Received
 from app.settings.schema import HubSettings
 
@@ -21,10 +22,8 @@ _SHOWN_CHARACTERS = 200
 
 
 @click.command("tail", short_help=COMMANDS["tail"])
-@click.option("--hub", "wanted", metavar="KEY", help="The hub's key or name; the primary unless given.")
-@click.option(
-    "--consumer-group", metavar="NAME", default="$Default", show_default=True, help="Read through this one."
-)
+@hub_option
+@consumer_group_option
 @click.option("--latest", is_flag=True, help="Only what comes from now on, instead of all that is there.")
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N events.")
 @click.option("--seconds", metavar="S", type=click.FloatRange(min=0), help="End after S seconds of reading.")

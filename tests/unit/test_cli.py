@@ -15,8 +15,9 @@ from app.base.instants import parse_time
 from app.base.redaction import register_secret
 from app.base.text import minute, printable, said_and_advised, span
 from app.cli import COMMANDS, commands
+from app.cli.choices import find_hub
 from app.cli.output import Column, Output, table, text
-from app.cli.session import explain, find_hub, worst
+from app.cli.session import explain, worst
 from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
 from tests.commands import FALSE_KEY, HUB, Call
