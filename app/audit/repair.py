@@ -163,7 +163,7 @@ class _Repair:
         """Put what a hub is to get of an answer into its lane; it is taken off `wanted`."""
         start, end = fetched.window.start, fetched.window.end
         had = [reading for reading in fetched.readings if reading.id not in wanted]
-        if len(had) == len(fetched.readings):
+        if hub not in self.came or len(had) == len(fetched.readings):
             return
         known = Checkpoint(start, start).with_ids((hour_of(found.time or start), found.id) for found in had)
         group, limits = Group(location, (hub,), known, start), {hub: self.largest[hub]}
@@ -177,6 +177,8 @@ class _Repair:
             if delivery.batch is not None:
                 while hub in self.came and not lanes.has_room(hub):
                     self._handle_next()
+                if hub not in self.came:
+                    return
                 self.under_way[hub] += 1
                 lanes.put(hub, delivery)
 

@@ -17,10 +17,12 @@ from app.audit.findings import Finding, HubAudit
 from app.audit.repair import Outcome, plan_repair, repair
 from app.base.budget import Budget
 from app.base.checkpoints import Gap
-from app.base.errors import ForwarderError
+from app.base.errors import ForwarderError, HubUnreachable
 from app.base.instants import format_time, parse_time
 from app.base.readings import Slice
+from app.eventhub.deliveries import Delivery, LaneClosed, News, Opened
 from app.feeds import hourly_snapshot
+from app.settings.schema import HubSettings
 from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
@@ -656,6 +658,47 @@ def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(install
     assert well == [True, False]
     assert len(installation.a.received()) == count + 2
     assert len(outcome.errors) == 1
+
+
+class LanesThatEnd:
+    """Lanes of hubs that connect, take nothing, and end as soon as room is asked for, the last one first."""
+
+    def __init__(self, hubs: Sequence[HubSettings], tell: Callable[[News], None]) -> None:
+        self.left = [hub.key for hub in hubs]
+        self.tell = tell
+
+    def start(self) -> None:
+        for hub in self.left:
+            self.tell(Opened(hub, 1_000_000))
+
+    def has_room(self, _hub: str) -> bool:
+        while self.left:
+            hub = self.left.pop()
+            self.tell(LaneClosed(hub, HubUnreachable(f"{hub} is gone")))
+        return False
+
+    def put(self, hub: str, _delivery: Delivery) -> None:
+        raise AssertionError(f"{hub} is gone, and was sent to")
+
+    def stop_location(self, location: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.timeout(60)
+def test_hubs_that_go_while_a_repair_waits_for_room_are_named_and_it_ends(installation: Installation) -> None:
+    installation.run()
+    for hub in (installation.a, installation.b):
+        hub.discard(nth(3))
+    wiring = replace(
+        installation.wiring(), make_lanes=lambda hubs, _budget, tell, _may_send: LanesThatEnd(hubs, tell)
+    )
+
+    for feed in compared(installation, "a", "b"):
+        store = open_store(installation.settings().state)
+        outcome = repair(feed, wiring, store, consumer_group="$Default")
+
+    assert outcome.errors == [f"{installation.key(hub)} is gone" for hub in ("b", "a")]
+    assert outcome.sent.total() == 0
 
 
 # --- at size ----------------------------------------------------------------------------------------
