@@ -63,7 +63,7 @@ def measure(count: int) -> None:
             file.hold(HUB, held)
             file.publish(Published(place, slot, reading.time, reading.id, reading.id, written))
         counts = Counts()
-        for finding in compare(file.published(), file.delivered(HUB)):
+        for finding in compare(file.published(), file.held(HUB)):
             counts.add(finding)
         counts.close()
     if counts.headings != {"delivered": count}:

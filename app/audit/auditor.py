@@ -1,8 +1,8 @@
 """An audit carried out: the source and the hubs are asked for a window, and what they give is compared.
 
-`audit_feeds` gives a `HubAudit` (see `app.audit.findings`) for each feed and hub. `compared_feeds` gives what
-lies under it, a feed at a time, for whoever is to repair what is missing. Nothing is written but a
-private temporary file, and no lock is taken.
+`compared_feeds` gives a `ComparedFeed` at a time: its `audits` are the results, a `HubAudit` (see
+`app.audit.findings`) for each hub, and what lies under them is for whoever is to repair what is missing.
+Nothing is written but a private temporary file, and no lock is taken.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ _UNHURRIED = timedelta(days=7)
 Tell = Callable[[str, float, float], None]
 
 
+def untold(_doing: str, _done: float, _whole: float) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A feed to be audited: the window, cut to the horizon, and locations; none: all that are forwarded."""
@@ -58,26 +62,6 @@ class UnknownLocation(ForwarderError):
         self.known = sorted(known)
 
 
-def audit_feeds(
-    asked: Sequence[Asked],
-    hubs: Sequence[HubSettings],
-    wiring: Wiring,
-    store: MendableStore,
-    *,
-    consumer_group: str = "$Default",
-    progress: Tell | None = None,
-) -> Iterator[HubAudit]:
-    """Compare feeds with hubs, reading by reading; give one result a feed and hub, feeds first.
-
-    A hub or a location that cannot be asked is named in its result, and the others are compared.
-    `progress` is told what is being done, how much of it is done, and of how much. Raises SourceError
-    where the source can be asked for nothing, StateError where the state cannot be read,
-    UnknownLocation, and ForwarderError for a window that is yet to come, all before the first result.
-    """
-    for feed in compared_feeds(asked, hubs, wiring, store, consumer_group=consumer_group, progress=progress):
-        yield from feed.audits()
-
-
 def compared_feeds(
     asked: Sequence[Asked],
     hubs: Sequence[HubSettings],
@@ -85,9 +69,9 @@ def compared_feeds(
     store: MendableStore,
     *,
     consumer_group: str = "$Default",
-    progress: Tell | None = None,
+    progress: Tell = untold,
 ) -> Iterator[ComparedFeed]:
-    """Do as `audit_feeds`, and give each feed with what was found, to be used before the next is asked for.
+    """Compare feeds with hubs, reading by reading; give each, to be used before the next is asked for.
 
     1. Load the states, and find the horizon and the locations.
     2. Read every hub, once for all feeds.
@@ -96,8 +80,12 @@ def compared_feeds(
 
     The order matters while runs go on: what is published or delivered meanwhile is at the source
     when the hub lacks it, and the state from before says then that a run is going to bring it.
+
+    A hub or a location that cannot be asked is named in its result, and the others are compared.
+    `progress` is told what is being done, how much of it is done, and of how much. Raises SourceError
+    where the source can be asked for nothing, StateError where the state cannot be read,
+    UnknownLocation, and ForwarderError for a window that is yet to come, all before the first result.
     """
-    tell = progress or (lambda _doing, _done, _whole: None)
     at_once = wiring.settings.run.concurrency
     client = wiring.make_client(Budget(_UNHURRIED))
     with ExitStack() as stack:
@@ -109,13 +97,13 @@ def compared_feeds(
             stack.enter_context(feed.file)
         for hub in hubs:
             contents = [feed.contents[hub.key] for feed in feeds]
-            read_hub(hub, consumer_group, contents, partial(tell, f"reading hub {hub.name}"))
+            read_hub(hub, consumer_group, contents, partial(progress, f"reading hub {hub.name}"))
         workers = wiring.make_workers(at_once)
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)
         for feed in feeds:
             doing = f"asking the source for {feed.settings.name}"
-            feed.source.ask(feed.locations, workers, at_once, partial(tell, doing))
-            feed.compare()
+            feed.source.ask(feed.locations, workers, at_once, partial(progress, doing))
+            feed.compare_with_hubs()
             yield feed
 
 
@@ -173,7 +161,7 @@ class ComparedFeed:
     def is_compared(self, hub: str) -> bool:
         return hub in self._counts
 
-    def compare(self) -> None:
+    def compare_with_hubs(self) -> None:
         """Compare what is published with each hub that could be read."""
         for hub, contents in self.contents.items():
             if contents.error is None:
@@ -209,7 +197,7 @@ class ComparedFeed:
         counts, failures = Counts(), self.source.failures
         promises: dict[str, Promised] = {}
         published = (found for found in self.file.published() if found.location not in failures)
-        held = (found for found in self.file.delivered(hub) if found.location not in failures)
+        held = (found for found in self.file.held(hub) if found.location not in failures)
         for finding in compare(published, held):
             location = finding.location
             if finding.heading == "missing":

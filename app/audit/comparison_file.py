@@ -96,7 +96,7 @@ class ComparisonFile:
         for place, us, slot, *told in self._rows(_PUBLISHED):
             yield Published(self._places[place], slot, _instant(us), *told)
 
-    def delivered(self, hub: str) -> Iterator[HeldReading]:
+    def held(self, hub: str) -> Iterator[HeldReading]:
         """Give what a hub holds, sorted in the same way."""
         for place, us, slot, *told, enqueued, message_id in self._rows(_HELD, self._hub_of[hub]):
             told += _instant_or_none(enqueued), message_id

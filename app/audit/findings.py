@@ -1,6 +1,6 @@
 """What an audit finds: the readings of both sides, each under its heading, and what comes of it for a hub.
 
-`app.audit.auditor.audit_feeds` asks both sides and gives a `HubAudit` for each feed and hub; the command
+`app.audit.auditor.compared_feeds` asks both sides and gives a `HubAudit` for each feed and hub; the command
 `audit` prints it, and a page can be made of it: `hours` are the counts by location and hour, `delays`
 how long after its time the hub got each reading.
 """

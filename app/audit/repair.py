@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.audit.auditor import ComparedFeed, Tell
+from app.audit.auditor import ComparedFeed, Tell, untold
 from app.audit.findings import BEFORE_START, QUARANTINED, Finding
 from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
@@ -71,7 +71,7 @@ def repair(
     store: MendableStore,
     *,
     consumer_group: str,
-    progress: Tell | None = None,
+    progress: Tell = untold,
 ) -> Outcome:
     """Send what is missing and can be sent, and close the gaps that are over then.
 
@@ -83,7 +83,7 @@ def repair(
     A hub that fails is left alone, and named in the outcome; what it acknowledged counts.
     """
     with store.lock(compared.feed.state_name, OWNER) as lock:
-        work = _Repair(compared, wiring, store, lock, progress or (lambda _doing, _done, _whole: None))
+        work = _Repair(compared, wiring, store, lock, progress)
         work.leave_out_what_came_since(consumer_group)
         work.send()
         work.save()

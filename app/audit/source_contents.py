@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.audit.comparing import slot_of, written_time
@@ -23,32 +23,24 @@ from app.run.source import fetch
 from app.settings.schema import FeedSettings
 
 
+@dataclass(slots=True)
 class SourceContents:
     """What the source shows of one feed. Its readings go into the `file`; what else is known stays here.
 
     `failures` are locations that could not be asked for, and why.
     """
 
-    def __init__(
-        self,
-        feed: Feed,
-        settings: FeedSettings,
-        client: MicroshareClient,
-        window: Slice,
-        limits: Limits,
-        file: ComparisonFile,
-    ) -> None:
-        self._feed = feed
-        self._settings = settings
-        self._client = client
-        self._window = window
-        self._limits = limits
-        self._file = file
-        self._flawed: set[tuple[str, str]] = set()
-        # Milliseconds of a location of which the view does not give all.
-        self._saturated: dict[str, list[Slice]] = {}
-        self.failures: dict[str, str] = {}
-        self.warnings: list[str] = []
+    feed: Feed
+    settings: FeedSettings
+    client: MicroshareClient
+    window: Slice
+    limits: Limits
+    file: ComparisonFile
+    failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    # Readings that can never be forwarded, and milliseconds of which the view does not give all.
+    _flawed: set[tuple[str, str]] = field(default_factory=set)
+    _saturated: dict[str, list[Slice]] = field(default_factory=dict)
 
     def ask(
         self,
@@ -61,15 +53,15 @@ class SourceContents:
 
         A location that fails is left out. Raises AuthError, with which nothing more can be asked.
         """
-        start, length = self._window.start, (self._window.end - self._window.start).total_seconds()
+        start, length = self.window.start, (self.window.end - self.window.start).total_seconds()
         begin = Checkpoint(start, start)
-        waiting = deque(_Asking(name, begin, start - OVERLAP, self._limits) for name in locations)
+        waiting = deque(_Asking(name, begin, start - OVERLAP, self.limits) for name in locations)
         running: dict[Future[Fetched], _Asking] = {}
         done_s = 0.0
         while waiting or running:
             while waiting and len(running) < at_once:
                 asking = waiting.popleft()
-                window = asking.next_slice(self._window.end)
+                window = asking.next_slice(self.window.end)
                 if window is not None:
                     future = workers.submit(self.fetch, asking.location, window, asking.earliest)
                     running[future] = asking
@@ -90,7 +82,7 @@ class SourceContents:
 
     def fetch(self, location: str, window: Slice, earliest: datetime) -> Fetched:
         """Fetch a slice, or its beginning where it is too wide. Raises SourceError."""
-        return fetch(self._feed, self._settings, self._client, location, window, earliest)
+        return fetch(self.feed, self.settings, self.client, location, window, earliest)
 
     def is_flawed(self, location: str, reading_id: str) -> bool:
         """Whether a reading can never be forwarded."""
@@ -102,7 +94,7 @@ class SourceContents:
 
     def shows_all_of(self, location: str, window: Slice) -> bool:
         """Whether the source gave all that a location has of a window, as far as it can be told."""
-        asked = self._window.start <= window.start and window.end <= self._window.end
+        asked = self.window.start <= window.start and window.end <= self.window.end
         full = self._saturated.get(location, ())
         cut = any(part.start < window.end and window.start < part.end for part in full)
         return asked and location not in self.failures and not cut
@@ -125,12 +117,12 @@ class SourceContents:
                     continue
                 self._flawed.add((location, reading.id))
             time = reading.time or fetched.window.start
-            if time in self._window:
-                self._file.publish(self._published(location, time, reading))
+            if time in self.window:
+                self.file.publish(self._published(location, time, reading))
 
     def _published(self, location: str, time: datetime, reading: Reading) -> Published:
-        held_as = reading.id if reading.flaw else self._feed.held_as(location, reading)
-        slot = slot_of(reading, self._feed.merged_by)
+        held_as = reading.id if reading.flaw else self.feed.held_as(location, reading)
+        slot = slot_of(reading, self.feed.merged_by)
         return Published(location, slot, time, reading.id, held_as, written_time(reading))
 
 

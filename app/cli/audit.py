@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.audit.findings import Finding, HourCount, HubAudit
-from app.audit.repair import plan_repair, repair
+from app.audit.repair import Outcome, Plan, plan_repair, repair
 from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
 from app.base.text import counted, dashed, moment, span
 from app.cli import COMMANDS
@@ -30,9 +31,7 @@ from app.cli.choices import (
 from app.cli.output import Column, Output, hanging, table, text
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
-from app.run.ports import Wiring
 from app.state.opening import open_store
-from app.state.store import MendableStore
 from app.wiring import wire
 
 if TYPE_CHECKING:
@@ -55,6 +54,13 @@ _CAUSES = {
     "left behind": "left behind by `state skip` or `state reset`; --repair would send it all the same",
 }
 _WIDTH = 12
+# What is told of each reading under a heading, beside what it is.
+_TOLD = {
+    "missing": ("cause", "due", "repaired"),
+    "repeated": ("times",),
+    "changed": ("held", "times"),
+    "unknown": ("times",),
+}
 _COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown")
 
 
@@ -99,39 +105,37 @@ def command(
     asked = [Asked(feed.name, window, named) for feed in feeds_to("audit", settings, feeds)]
     chosen, store, wiring = find_hubs(settings, hubs), open_store(settings.state), wire(settings)
     with ProgressBars(out) as bars:
-        repairing = _Repairing(wiring, store, consumer_group, bars, yes=yes) if repairs else None
-        found = compared_feeds(
-            asked, chosen, wiring, store, consumer_group=consumer_group, progress=bars.show
-        )
+        group, progress = consumer_group, bars.show
+        send = partial(repair, wiring=wiring, store=store, consumer_group=group, progress=progress)
+        found = compared_feeds(asked, chosen, wiring, store, consumer_group=group, progress=progress)
         try:
-            well = [_tell(feed, out, bars, repairing) for feed in found]
+            well = [_tell(feed, out, bars, send if repairs else None, yes=yes) for feed in found]
         except UnknownLocation as error:
             raise unknown_location(error.name, error.known) from error
     return ALL_WELL if all(well) else FOUND_WANTING
 
 
-@dataclass(frozen=True, slots=True)
-class _Repairing:
-    """What a repair is carried out with."""
-
-    wiring: Wiring
-    store: MendableStore
-    consumer_group: str
-    bars: ProgressBars
-    yes: bool
-
-
 # --- telling ----------------------------------------------------------------------------------------
 
 
-def _tell(feed: ComparedFeed, out: Output, bars: ProgressBars, repairing: _Repairing | None) -> bool:
-    """Tell what was found, and repair it where that is wanted; whether all is well then."""
+def _tell(
+    feed: ComparedFeed,
+    out: Output,
+    bars: ProgressBars,
+    send: Callable[[ComparedFeed], Outcome] | None,
+    *,
+    yes: bool,
+) -> bool:
+    """Tell what was found, and `send` what is missing where that is wanted; whether all is well then."""
     bars.hide()
+    names = {hub.key: hub.name for hub in feed.hubs}
     if not out.as_json:
-        for hub, audit in zip(feed.hubs, feed.audits(), strict=True):
-            _show(audit, hub.name, out)
-    if repairing is not None:
-        _repair(feed, repairing, out)
+        for audit in feed.audits():
+            _show(audit, names[audit.hub], out)
+    if send is not None and _may_repair(plan_repair(feed), feed, names, yes=yes):
+        outcome = send(feed)
+        bars.hide()
+        _tell_of_repair(feed, outcome, names, out)
     audits = list(feed.audits())
     if out.as_json:
         for audit in audits:
@@ -139,33 +143,24 @@ def _tell(feed: ComparedFeed, out: Output, bars: ProgressBars, repairing: _Repai
     return all(audit.ok for audit in audits)
 
 
-def _repair(feed: ComparedFeed, repairing: _Repairing, out: Output) -> None:
-    """Say what a repair would do, ask, and do it. Raises LockHeld."""
-    plan, name, names = (
-        plan_repair(feed),
-        dashed(feed.settings.name),
-        {hub.key: hub.name for hub in feed.hubs},
-    )
+def _may_repair(plan: Plan, feed: ComparedFeed, names: Mapping[str, str], *, yes: bool) -> bool:
+    """Say what a repair would do, and ask."""
+    name = dashed(feed.settings.name)
     if plan.is_empty:
         complain(f"{name}: nothing is missing that sending mends")
-        return
+        return False
     for hub, causes in plan.readings.items():
         if causes:
             said = ", ".join(f"{count:,} {cause}" for cause, count in sorted(causes.items()))
             complain(f"{name}: {counted(sum(causes.values()), 'reading')} for {names[hub]}: {said}")
     if plan.gaps:
         complain(f"{name}: {counted(plan.gaps, 'gap')} over then")
-    if not confirmed("send them, with the message ids that they would have had?", yes=repairing.yes):
-        return
-    outcome = repair(
-        feed,
-        repairing.wiring,
-        repairing.store,
-        consumer_group=repairing.consumer_group,
-        progress=repairing.bars.show,
-    )
-    repairing.bars.hide()
-    for hub in plan.readings:
+    return confirmed("send them, with the message ids that they would have had?", yes=yes)
+
+
+def _tell_of_repair(feed: ComparedFeed, outcome: Outcome, names: Mapping[str, str], out: Output) -> None:
+    name = dashed(feed.settings.name)
+    for hub in filter(feed.is_compared, names):
         complain(f"{name}: {counted(outcome.sent[hub], 'reading')} sent to {names[hub]}")
     if outcome.gaps:
         complain(f"{name}: {counted(outcome.gaps, 'gap')} closed")
@@ -186,13 +181,10 @@ def _write(audit: HubAudit, out: Output) -> None:
         "published": audit.published,
         "delivered": audit.delivered,
     }
-    lists = {
-        "missing": (_told(found, "cause", "due", "repaired") for found in audit.missing),
-        "repeated": (_told(found, "times") for found in audit.repeated),
-        "changed": (_told(found, "held", "times") for found in audit.changed),
-        "unknown": (_told(found, "times") for found in audit.unknown),
-        "hours": map(_hour_json, audit.hours),
+    lists: dict[str, Iterable[Any]] = {
+        heading: map(partial(_named, more=more), getattr(audit, heading)) for heading, more in _TOLD.items()
     }
+    lists["hours"] = map(_hour_json, audit.hours)
     ends = {
         "locations": audit.locations,
         "causes": audit.causes,
@@ -210,9 +202,9 @@ def _write(audit: HubAudit, out: Output) -> None:
     out.write_long_object(begins, lists, ends)
 
 
-def _told(finding: Finding, *more: str) -> dict[str, Any]:
-    told = {"location": finding.location, "time": finding.written, "id": finding.id}
-    return told | {name: getattr(finding, name) for name in more}
+def _named(finding: Finding, more: Sequence[str]) -> dict[str, Any]:
+    named = {"location": finding.location, "time": finding.written, "id": finding.id}
+    return named | {name: getattr(finding, name) for name in more}
 
 
 def _hour_json(count: HourCount) -> dict[str, Any]:
@@ -226,7 +218,7 @@ def _show(audit: HubAudit, name: str, out: Output) -> None:
         out.show(text(audit.error, "red"), "")
         return
     out.show(_by_location(audit.hours))
-    for heading in ("missing", "repeated", "changed", "unknown"):
+    for heading in _TOLD:
         _show_findings(heading, getattr(audit, heading), out)
     for cause, count in sorted(audit.causes.items()):
         out.show(

@@ -61,9 +61,8 @@ class _Job:
     name: str
     locations: Sequence[str] = ()
     resumed: bool = False
-    # What the hubs were found to hold, by key, and from when on nothing of it was lost to retention.
+    # What the hubs were found to hold, by key.
     held: dict[str, Held] = field(default_factory=dict)
-    readable_from: dict[str, datetime | None] = field(default_factory=dict)
 
 
 @click.command("backfill", short_help=COMMANDS["backfill"])
@@ -170,7 +169,7 @@ def _read_hubs(job: _Job, now: datetime, consumer_group: str) -> None:
         held = Held(job.feed, window, job.locations)
         reader = HubReader(hub, consumer_group)
         reader.open(latest=False, since=window.start - _SKEW)
-        job.readable_from[hub.key] = reader.read_held(held.take)
+        held.readable_from = reader.read_held(held.take)
         job.held[hub.key] = held
 
 
@@ -189,13 +188,13 @@ def _announce(job: _Job, now: datetime) -> None:
     if job.resumed:
         complain("an earlier command began this; it goes on from where that one stopped")
     for hub in job.hubs:
-        if hub.key in job.held:
-            complain(f"hub {hub.name} has {counted(job.held[hub.key].readings, 'reading')} of it")
-        readable = job.readable_from.get(hub.key)
-        if readable is not None:
+        held = job.held.get(hub.key)
+        if held is not None:
+            complain(f"hub {hub.name} has {counted(held.readings, 'reading')} of it")
+        if held is not None and held.readable_from is not None:
             complain(
-                f"hub {hub.name} no longer holds all that came before {moment(readable)}; what it lost since "
-                "counts as missing, and is sent again"
+                f"hub {hub.name} no longer holds all that came before {moment(held.readable_from)}; what it "
+                "lost since counts as missing, and is sent again"
             )
 
 
@@ -257,14 +256,13 @@ def _backfill_json(job: _Job, runs: int, *, done: bool) -> Mapping[str, Any]:
         "runs": runs,
         "done": done,
         "held": {
-            key: {"readings": held.readings, "readable_from": _written(job.readable_from[key])}
+            key: {
+                "readings": held.readings,
+                "readable_from": held.readable_from and format_time(held.readable_from),
+            }
             for key, held in job.held.items()
         },
     }
-
-
-def _written(instant: datetime | None) -> str | None:
-    return None if instant is None else format_time(instant)
 
 
 def _command(asked: Backfill) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from app.audit.auditor import Asked, audit_feeds
+from app.audit.auditor import Asked, compared_feeds
 from app.base.errors import ClocksDiffer, SourceError, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading, Slice
@@ -194,7 +194,7 @@ def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
     by_name = {feed.settings.name: feed for feed in feeds}
     asked = [Asked(name, desk.window) for name in by_name]
     with ProgressBars(Output(), in_lines=True) as bars:
-        audits = audit_feeds(
+        compared_with = compared_feeds(
             asked,
             desk.hubs,
             wire(desk.settings),
@@ -203,12 +203,12 @@ def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
             progress=bars.show,
         )
         try:
-            for audit in audits:
-                by_name[audit.feed].comparisons[audit.hub] = compared(audit)
+            for feed in compared_with:
+                comparisons = {audit.hub: compared(audit) for audit in feed.audits()}
+                by_name[feed.settings.name].comparisons |= comparisons
         except (ClocksDiffer, SourceError, StateError) as error:
-            for feed in feeds:
-                if not feed.comparisons:
-                    feed.problems.append(str(error))
+            for lacking in (feed for feed in feeds if not feed.comparisons):
+                lacking.problems.append(str(error))
 
 
 # --- writing ----------------------------------------------------------------------------------------

@@ -73,12 +73,16 @@ class Backfill:
 
 
 class Held:
-    """The ids that a hub holds of a window, gathered from its events; of these nothing else is kept."""
+    """The ids that a hub holds of a window, gathered from its events; of these nothing else is kept.
+
+    From `readable_from` on nothing was lost to the hub's retention (None: ever).
+    """
 
     def __init__(self, feed: Feed, window: Slice, locations: Collection[str]) -> None:
         self._feed = feed
         self._window = Slice(window.start - _AROUND, window.end + _AROUND)
         self._ids: dict[str, dict[datetime, set[str]]] = {name: {} for name in locations}
+        self.readable_from: datetime | None = None
 
     def take(self, event: Received) -> None:
         """Note the readings of an event; one of another feed, location or sender says nothing."""

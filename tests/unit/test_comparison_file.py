@@ -41,7 +41,7 @@ def test_what_a_hub_holds_is_its_own_and_is_counted_with_its_first_and_last_arri
             file.hold("one", held("A", NOON, arrived=arrived), repeats=repeats)
         file.hold("two", held("A", NOON, arrived=1))
 
-        (one,), (two,) = file.delivered("one"), file.delivered("two")
+        (one,), (two,) = file.held("one"), file.held("two")
 
     assert (one.times, one.first, one.last, one.enqueued) == (2, 3, 9, NOON)
     assert two == held("A", NOON, arrived=1)
