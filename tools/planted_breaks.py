@@ -284,7 +284,7 @@ MUTATIONS = (
     Mutation(
         "a repair saves over the run that came before it",
         "app/audit/repair.py",
-        "before = after = self.store.load(name)",
+        "before = after = self.wiring.store.load(name)",
         "before = after = self.compared.state",
         ("tests/flows/test_repair_beside_runs.py",),
         simulated=False,

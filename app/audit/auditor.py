@@ -66,7 +66,6 @@ def compared_feeds(
     asked: Sequence[Asked],
     hubs: Sequence[HubSettings],
     wiring: Wiring,
-    store: MendableStore,
     *,
     consumer_group: str = "$Default",
     progress: Tell = untold,
@@ -91,7 +90,7 @@ def compared_feeds(
     with ExitStack() as stack:
         stack.callback(client.close)
         client.login()
-        feeds = [ComparedFeed(one, hubs, wiring, store, client) for one in asked]
+        feeds = [ComparedFeed(one, hubs, wiring, client) for one in asked]
         _check_names(asked, feeds)
         for feed in feeds:
             stack.enter_context(feed.file)
@@ -115,7 +114,6 @@ class ComparedFeed:
         asked: Asked,
         hubs: Sequence[HubSettings],
         wiring: Wiring,
-        store: MendableStore,
         client: MicroshareClient,
     ) -> None:
         self.settings = wiring.settings.feeds[asked.feed]
@@ -124,8 +122,8 @@ class ComparedFeed:
         self._limits = Limits(self.settings.look_back, self.settings.slice_length, self.settings.record_limit)
         self._warnings: list[str] = []
         # From before hubs and source are asked: what comes meanwhile is a coming run's.
-        self.state = store.load(self.feed.state_name)
-        self._quarantined = self._load_quarantine(store)
+        self.state = wiring.store.load(self.feed.state_name)
+        self._quarantined = self._load_quarantine(wiring.store)
         clocks = agreed_clocks(client, self.settings.cluster_ids, wiring.now, self.state.last_run_ended())
         self._horizon = clocks.horizon(self.settings.settle)
         window = replace(asked.window, end=min(asked.window.end, self._horizon))

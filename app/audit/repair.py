@@ -27,7 +27,7 @@ from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group
 from app.run.ports import Lanes, Wiring
 from app.state.edits import changed, close_gap, remember
-from app.state.store import MendableStore, RunLock
+from app.state.store import RunLock
 
 OWNER = "audit --repair"
 _UNHURRIED = timedelta(days=7)
@@ -68,7 +68,6 @@ def plan_repair(compared: ComparedFeed) -> Plan:
 def repair(
     compared: ComparedFeed,
     wiring: Wiring,
-    store: MendableStore,
     *,
     consumer_group: str,
     progress: Tell = untold,
@@ -82,8 +81,8 @@ def repair(
 
     A hub that fails is left alone, and named in the outcome; what it acknowledged counts.
     """
-    with store.lock(compared.feed.state_name, OWNER) as lock:
-        work = _Repair(compared, wiring, store, lock, progress)
+    with wiring.store.lock(compared.feed.state_name, OWNER) as lock:
+        work = _Repair(compared, wiring, lock, progress)
         work.leave_out_what_came_since(consumer_group)
         work.send()
         work.save()
@@ -96,7 +95,6 @@ class _Repair:
 
     compared: ComparedFeed
     wiring: Wiring
-    store: MendableStore
     lock: RunLock
     tell: Tell
     outcome: Outcome = field(default_factory=Outcome)
@@ -185,7 +183,7 @@ class _Repair:
     def _quarantine(self, location: str, hubs: tuple[str, ...], reading: Reading, reason: str) -> None:
         feed, at, text = self.compared.settings.name, self.wiring.now(), quarantine_text(reading)
         item = QuarantinedReading(feed, location, hubs, reading.id, reason, at, text)
-        place = self.store.quarantine(self.compared.feed.state_name, item)
+        place = self.wiring.store.quarantine(self.compared.feed.state_name, item)
         self.outcome.errors.append(f"{location}: a reading was set aside, {reason}; it is kept at {place}")
 
     def _handle_next(self) -> None:
@@ -225,7 +223,7 @@ class _Repair:
             )
 
     def _save(self, name: str) -> None:
-        before = after = self.store.load(name)
+        before = after = self.wiring.store.load(name)
         for (location, hub), sent in self.sent.items():
             after = remember(after, location, hub, [(hour_of(time), found) for time, found in sent])
         for location, gap, hubs in _over(self.compared, after):
@@ -235,7 +233,7 @@ class _Repair:
         if different and not self.lock.held():
             raise LockLost(f"state: {name}: the run lock was lost")
         if different:
-            self.store.save(name, after, different)
+            self.wiring.store.save(name, after, different)
 
 
 def _to_send(compared: ComparedFeed, hub: str, location: str) -> list[Finding]:

@@ -31,7 +31,6 @@ from app.cli.choices import (
 from app.cli.output import Column, Output, hanging, table, text
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
-from app.state.opening import open_store
 from app.wiring import wire
 
 if TYPE_CHECKING:
@@ -103,11 +102,11 @@ def command(
     window = window_until_now(since, until, floor_to(utc_now(), MILLISECOND))
     named = tuple(dict.fromkeys(locations))
     asked = [Asked(feed.name, window, named) for feed in feeds_to("audit", settings, feeds)]
-    chosen, store, wiring = find_hubs(settings, hubs), open_store(settings.state), wire(settings)
+    chosen, wiring = find_hubs(settings, hubs), wire(settings)
     with ProgressBars(out) as bars:
         group, progress = consumer_group, bars.show
-        send = partial(repair, wiring=wiring, store=store, consumer_group=group, progress=progress)
-        found = compared_feeds(asked, chosen, wiring, store, consumer_group=group, progress=progress)
+        send = partial(repair, wiring=wiring, consumer_group=group, progress=progress)
+        found = compared_feeds(asked, chosen, wiring, consumer_group=group, progress=progress)
         try:
             well = [_tell(feed, out, bars, send if repairs else None, yes=yes) for feed in found]
         except UnknownLocation as error:

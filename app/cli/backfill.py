@@ -37,8 +37,6 @@ from app.run.locations import find_locations
 from app.run.ports import Wiring
 from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
-from app.state.opening import open_store
-from app.state.store import MendableStore
 from app.wiring import wire
 
 _ASKING = timedelta(minutes=2)
@@ -57,7 +55,6 @@ class _Job:
     settings: Settings
     hubs: Sequence[HubSettings]
     wiring: Wiring
-    store: MendableStore
     name: str
     locations: Sequence[str] = ()
     resumed: bool = False
@@ -124,10 +121,9 @@ def command(
 
 def _prepared(backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime) -> _Job:
     """Find out what there is to do: all of it, or what an earlier command left."""
-    feed, store = load_feed(backfill.feed), open_store(settings.state)
-    wiring = replace(wire(settings), store=store)
-    job = _Job(backfill, feed, settings, hubs, wiring, store, backfill.state_name(feed.state_name))
-    begun = store.load(job.name)
+    feed, wiring = load_feed(backfill.feed), wire(settings)
+    job = _Job(backfill, feed, settings, hubs, wiring, backfill.state_name(feed.state_name))
+    begun = wiring.store.load(job.name)
     job.resumed = begun.last_run is not None
     job.locations = sorted(begun.locations) if job.resumed else _locations(job, now)
     return job
@@ -138,7 +134,7 @@ def _locations(job: _Job, now: datetime) -> list[str]:
 
     Raises UsageError, listing what there is, for a name that is none.
     """
-    asked, state = job.backfill, job.store.load(job.feed.state_name)
+    asked, state = job.backfill, job.wiring.store.load(job.feed.state_name)
     feed = job.settings.feeds[asked.feed]
     client = job.wiring.make_client(Budget(_ASKING))
     try:
@@ -202,12 +198,12 @@ def _write_down(job: _Job) -> None:
     """Save where the job begins, before anything is sent. Raises LockHeld beside the same backfill."""
     state = first_state(job.backfill, job.locations, [hub.key for hub in job.hubs], job.held)
     try:
-        with job.store.lock(job.name, "backfill"):
-            if job.store.load(job.name).last_run is None:
-                job.store.save(job.name, state, list(state.locations))
+        with job.wiring.store.lock(job.name, "backfill"):
+            if job.wiring.store.load(job.name).last_run is None:
+                job.wiring.store.save(job.name, state, list(state.locations))
     except StateTooLarge as error:
         # The other locations were saved: the same command must not take them for the whole.
-        job.store.remove(job.name)
+        job.wiring.store.remove(job.name)
         raise StateError(
             f"state: {', '.join(error.locations)}: more readings at the hubs than the store takes; "
             "make the window shorter"
@@ -220,7 +216,9 @@ def _write_down(job: _Job) -> None:
 def _carry_out(job: _Job, out: Output) -> int:
     """Run until nothing is left, something failed, or somebody says stop; tell what came of it."""
     narrowed = job.backfill.narrowed(job.settings, job.locations)
-    wiring = replace(wire(narrowed), store=job.store, until=job.backfill.window.end, state_name=job.name)
+    wiring = replace(
+        wire(narrowed), store=job.wiring.store, until=job.backfill.window.end, state_name=job.name
+    )
     stop = Stop()
     reports: list[Report] = []
     with stop.on_signals(), ProgressBars(out) as bars:
@@ -230,7 +228,7 @@ def _carry_out(job: _Job, out: Output) -> int:
     whole = summed(reports)
     done = whole.ok and not whole.left
     if done:
-        job.store.remove(job.name)
+        job.wiring.store.remove(job.name)
     if out.as_json:
         out.write_object(whole.as_json() | {"backfill": _backfill_json(job, len(reports), done=done)})
     else:

@@ -198,7 +198,6 @@ def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
             asked,
             desk.hubs,
             wire(desk.settings),
-            desk.store,
             consumer_group=consumer_group,
             progress=bars.show,
         )

@@ -82,7 +82,7 @@ def compared(
     settings = installation.settings()
     asked = Asked(feed, Slice(since, until or installation.clock.now), tuple(locations))
     chosen = [hub for hub in settings.hubs if hub.entity in (hubs or ("a",))]
-    return compared_feeds([asked], chosen, installation.wiring(), open_store(settings.state))
+    return compared_feeds([asked], chosen, installation.wiring())
 
 
 def audit(installation: Installation, hub: str = "a", **asked: Any) -> Found:
@@ -91,9 +91,8 @@ def audit(installation: Installation, hub: str = "a", **asked: Any) -> Found:
 
 
 def repaired(installation: Installation, hub: str = "a", **asked: Any) -> tuple[Found, Outcome]:
-    settings = installation.settings()
     for feed in compared(installation, hub, **asked):
-        outcome = repair(feed, installation.wiring(), open_store(settings.state), consumer_group="$Default")
+        outcome = repair(feed, installation.wiring(), consumer_group="$Default")
         (found,) = [read(audit) for audit in feed.audits()]
     return found, outcome
 
@@ -589,13 +588,11 @@ def test_an_hour_of_snapshots_is_completed_by_an_update_or_sent_whole(
 def test_two_repairs_of_the_same_send_it_once(installation: Installation) -> None:
     installation.run()
     installation.a.discard(nth(3, 150))
-    store, count = open_store(installation.settings().state), len(installation.a.received())
+    count = len(installation.a.received())
     one, two = compared(installation), compared(installation)
     first, second = next(one), next(two)
 
-    outcomes = [
-        repair(feed, installation.wiring(), store, consumer_group="$Default") for feed in (first, second)
-    ]
+    outcomes = [repair(feed, installation.wiring(), consumer_group="$Default") for feed in (first, second)]
 
     assert [outcome.sent.total() for outcome in outcomes] == [2, 0]
     assert len(installation.a.received()) == count + 2
@@ -650,9 +647,7 @@ def test_a_hub_that_fails_in_a_repair_is_named_and_the_other_is_repaired(install
     count = len(installation.a.received())
 
     for feed in compared(installation, "a", "b"):
-        outcome = repair(
-            feed, installation.wiring(), open_store(installation.settings().state), consumer_group="$Default"
-        )
+        outcome = repair(feed, installation.wiring(), consumer_group="$Default")
         well = [audit.ok for audit in feed.audits()]
 
     assert well == [True, False]
@@ -694,8 +689,7 @@ def test_hubs_that_go_while_a_repair_waits_for_room_are_named_and_it_ends(instal
     )
 
     for feed in compared(installation, "a", "b"):
-        store = open_store(installation.settings().state)
-        outcome = repair(feed, wiring, store, consumer_group="$Default")
+        outcome = repair(feed, wiring, consumer_group="$Default")
 
     assert outcome.errors == [f"{installation.key(hub)} is gone" for hub in ("b", "a")]
     assert outcome.sent.total() == 0

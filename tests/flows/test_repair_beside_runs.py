@@ -12,7 +12,6 @@ from app.audit.auditor import Asked, compared_feeds
 from app.audit.repair import repair
 from app.base.checkpoints import Checkpoint
 from app.base.readings import Slice
-from app.state.opening import open_store
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
@@ -53,13 +52,13 @@ def test_a_run_between_the_comparison_and_its_repair_is_not_undone(
     settings = installation.settings()
     asked = Asked("people_counter", Slice(START - timedelta(hours=6), clock.now))
     hubs = [hub for hub in settings.hubs if hub.entity == "a"]
-    feeds = compared_feeds([asked], hubs, installation.wiring(), open_store(settings.state))
+    feeds = compared_feeds([asked], hubs, installation.wiring())
     feed = next(feeds)
     clock.move(minutes=60)
     installation.run()
     after_run = positions(installation)
 
-    outcome = repair(feed, installation.wiring(), open_store(settings.state), consumer_group="$Default")
+    outcome = repair(feed, installation.wiring(), consumer_group="$Default")
 
     assert (outcome.errors, outcome.sent.total()) == ([], 1)
     assert positions(installation) == after_run
