@@ -24,6 +24,7 @@ from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, StateDamaged
 from app.base.instants import format_time
 from app.base.readings import Slice
+from app.eventhub.batches import wire_text
 from app.feeds.feed import load_feed
 from app.microshare.client import MicroshareClient
 from app.run.horizon import agreed_clocks
@@ -110,11 +111,7 @@ class ComparedFeed:
     """One feed under audit: what it was asked for, both sides, and what was found, a hub at a time."""
 
     def __init__(
-        self,
-        asked: Asked,
-        hubs: Sequence[HubSettings],
-        wiring: Wiring,
-        client: MicroshareClient,
+        self, asked: Asked, hubs: Sequence[HubSettings], wiring: Wiring, client: MicroshareClient
     ) -> None:
         self.settings = wiring.settings.feeds[asked.feed]
         self.feed = load_feed(asked.feed)
@@ -140,11 +137,10 @@ class ComparedFeed:
         self.locations: Sequence[str] = sorted(named if asked.locations else forwarded)
         self.file = ComparisonFile(sorted({*self.locations, ""}), [hub.key for hub in hubs])
         self.source = SourceContents(self.feed, self.settings, client, window, self._limits, self.file)
-        sent_whole = self.settings.late == "hour"
-        self.contents = {
-            hub.key: HubContents(hub.key, self.feed, window, self.locations, self.file, sent_whole=sent_whole)
-            for hub in hubs
-        }
+        # An event that says of itself nothing of its location is told under no name.
+        name_of: dict[str | None, str] = {wire_text(name): name for name in self.locations} | {None: ""}
+        of_feed = self.feed, window, name_of, self.settings.late == "hour", self.file
+        self.contents = {hub.key: HubContents(hub.key, *of_feed) for hub in hubs}
         self._counts: dict[str, Counts] = {}
 
     def audits(self) -> Iterator[HubAudit]:

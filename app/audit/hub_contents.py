@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
@@ -12,7 +13,6 @@ from app.audit.findings import HeldReading
 from app.base.errors import BadResponse, HubError
 from app.base.instants import MILLISECOND
 from app.base.readings import Reading, Slice
-from app.eventhub.batches import wire_text
 from app.eventhub.reader import HubReader, Received
 from app.feeds.feed import SOURCE, Feed, joint_id
 from app.settings.schema import HubSettings
@@ -23,39 +23,34 @@ _BEFORE = timedelta(hours=1)
 _NUMBERS = 1_000_000
 
 
+@dataclass(slots=True)
 class HubContents:
     """What one hub holds of one feed. Its readings go into the `file`; what else is known of it stays here.
 
-    Where hours are `sent_whole` again, only the same once more is a repeat. With an `error` the hub
-    could not be read, and nothing else is said of it. `foreign` counts events of another sender or location.
+    `name_of` gives the locations by what events say of theirs. Where hours are `sent_whole` again, only
+    the same once more is a repeat. With an `error` the hub could not be read, and nothing else is said
+    of it. `foreign` counts events of another sender or location.
     """
 
-    def __init__(
-        self,
-        hub: str,
-        feed: Feed,
-        window: Slice,
-        locations: Sequence[str],
-        file: ComparisonFile,
-        *,
-        sent_whole: bool,
-    ) -> None:
-        self._hub = hub
-        self._feed = feed
-        self._window = window
-        self._file = file
-        self._sent_whole = sent_whole
-        # An event that says of itself nothing of its location is told under no name.
-        self._name_of: dict[str | None, str] = {wire_text(name): name for name in locations} | {None: ""}
-        # The oldest event of each location that is left: where it is in the hub, its partition and time.
-        self._oldest: dict[str, tuple[int, str, datetime]] = {}
-        self._kept_since: Mapping[str, datetime] = {}
-        # The time up to which the hub was read: what came later is not compared.
-        self.read_until = self.read_from = window.start - _BEFORE
-        self.readable_from: datetime | None = None
-        self.foreign = 0
-        self.warnings: list[str] = []
-        self.error: str | None = None
+    hub: str
+    feed: Feed
+    window: Slice
+    name_of: Mapping[str | None, str]
+    sent_whole: bool
+    file: ComparisonFile
+    foreign: int = 0
+    readable_from: datetime | None = None
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+    # The time up to which the hub was read: what came later is not compared.
+    _read_until: datetime | None = None
+    _kept_since: Mapping[str, datetime] = field(default_factory=dict)
+    # The oldest event of each location that is left: where it is in the hub, its partition and time.
+    _oldest: dict[str, tuple[int, str, datetime]] = field(default_factory=dict)
+
+    @property
+    def read_from(self) -> datetime:
+        return self.window.start - _BEFORE
 
     def take(self, event: Received) -> None:
         """Note the readings of an event of this feed; one of another sender or location is only counted."""
@@ -68,8 +63,8 @@ class HubContents:
         readings = self._readings(location, event)
         timed = [reading for reading in readings if reading.time is not None]
         if not timed or len(timed) < len(readings):
-            self._file.hold(self._hub, self._unreadable(location, event))
-        repeats = not self._sent_whole or self._came_before(location, timed)
+            self.file.hold(self.hub, self._unreadable(location, event))
+        repeats = not self.sent_whole or self._came_before(location, timed)
         for reading in timed:
             self._hold(location, reading, event, single=len(timed) == 1, repeats=repeats)
 
@@ -82,7 +77,7 @@ class HubContents:
             if location is not None and not self._is_of_another_feed(event):
                 came.update(reading.id for reading in self._readings(location, event))
 
-        reader.open(latest=False, since=self.read_until)
+        reader.open(latest=False, since=self._read_until or self.read_from)
         reader.read_held(take)
         return came
 
@@ -100,7 +95,7 @@ class HubContents:
 
     def was_read(self, reader: HubReader, readable_from: datetime | None) -> None:
         self._kept_since, self.readable_from = dict(reader.kept_since), readable_from
-        self.read_until = reader.newest or self.read_until
+        self._read_until = reader.newest
         self.warnings += (
             f"the hub says that its partition {partition} goes to event {end}, and hands out none after "
             f"{came}; what it does not hand out counts as missing"
@@ -109,23 +104,23 @@ class HubContents:
 
     def _is_of_another_feed(self, event: Received) -> bool:
         sent_by, rec_type = event.properties.get("source"), event.properties.get("recType")
-        return sent_by == SOURCE and rec_type != self._feed.rec_type
+        return sent_by == SOURCE and rec_type != self.feed.rec_type
 
     def _location_of(self, event: Received) -> str | None:
         """Give the location of an event of this kind of forwarder; None for any other's."""
         is_ours = event.properties.get("source") == SOURCE
-        return self._name_of.get(event.properties.get("location")) if is_ours else None
+        return self.name_of.get(event.properties.get("location")) if is_ours else None
 
     def _readings(self, location: str, event: Received) -> Sequence[Reading]:
         try:
-            return self._feed.readings_in(location, event.body)
+            return self.feed.readings_in(location, event.body)
         except BadResponse:
             return ()
 
     def _came_before(self, location: str, readings: Sequence[Reading]) -> bool:
         ids = joint_id([reading.id for reading in readings])
         digest = blake2b(f"{location} {ids}".encode(), digest_size=12).digest()
-        return not self._file.is_new(self._hub, digest)
+        return not self.file.is_new(self.hub, digest)
 
     def _hold(self, location: str, reading: Reading, event: Received, *, single: bool, repeats: bool) -> None:
         if reading.time is None:
@@ -134,18 +129,18 @@ class HubContents:
         oldest = self._oldest.get(location)
         if oldest is None or (order, reading.time) < (oldest[0], oldest[2]):
             self._oldest[location] = order, event.partition, reading.time
-        if reading.time not in self._window:
+        if reading.time not in self.window:
             return
-        slot, written = slot_of(reading, self._feed.merged_by), written_time(reading)
+        slot, written = slot_of(reading, self.feed.merged_by), written_time(reading)
         named = event.message_id if single and event.message_id != reading.id else None
         came = 1, order, order, event.enqueued
         held = HeldReading(location, slot, reading.time, reading.id, written, *came, named)
-        self._file.hold(self._hub, held, repeats=repeats)
+        self.file.hold(self.hub, held, repeats=repeats)
 
     def _unreadable(self, location: str, event: Received) -> HeldReading:
         """Give an event that cannot be read as something that nobody published, at the time it came."""
-        last, order = self._window.end - MILLISECOND, _order(event)
-        at = min(max(event.enqueued or last, self._window.start), last)
+        last, order = self.window.end - MILLISECOND, _order(event)
+        at = min(max(event.enqueued or last, self.window.start), last)
         named = event.message_id or f"{event.partition}/{event.sequence}"
         slot = b"unreadable " + named.encode()
         came = 1, order, order, event.enqueued

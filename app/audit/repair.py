@@ -18,11 +18,11 @@ from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
 from app.base.errors import HubError, LockLost, SourceError, StateError
 from app.base.instants import HOUR, hour_of
-from app.base.readings import QuarantinedReading, Reading, Slice
+from app.base.readings import QuarantinedReading, Slice
 from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.reader import HubReader
 from app.feeds.quarantine import quarantine_text
-from app.run.delivery import dispatch
+from app.run.delivery import Refused, dispatch
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group
 from app.run.ports import Lanes, Wiring
@@ -169,22 +169,25 @@ class _Repair:
         for reading in fetched.readings:
             wanted.pop(reading.id, None)
         for refused in todo.refused:
-            for reading in refused.readings:
-                self._quarantine(location, refused.hubs, reading, refused.reason or "it cannot be forwarded")
-        for delivery in todo.deliveries[hub]:
-            if delivery.batch is not None:
-                while hub in self.came and not lanes.has_room(hub):
-                    self._handle_next()
-                if hub not in self.came:
-                    return
-                self.under_way[hub] += 1
-                lanes.put(hub, delivery)
+            self._quarantine(location, refused)
+        for batch in [delivery for delivery in todo.deliveries[hub] if delivery.batch is not None]:
+            while hub in self.came and not lanes.has_room(hub):
+                self._handle_next()
+            if hub not in self.came:
+                return
+            self.under_way[hub] += 1
+            lanes.put(hub, batch)
 
-    def _quarantine(self, location: str, hubs: tuple[str, ...], reading: Reading, reason: str) -> None:
-        feed, at, text = self.compared.settings.name, self.wiring.now(), quarantine_text(reading)
-        item = QuarantinedReading(feed, location, hubs, reading.id, reason, at, text)
-        place = self.wiring.store.quarantine(self.compared.feed.state_name, item)
-        self.outcome.errors.append(f"{location}: a reading was set aside, {reason}; it is kept at {place}")
+    def _quarantine(self, location: str, refused: Refused) -> None:
+        reason = refused.reason or "it cannot be forwarded"
+        feed, at = self.compared.settings.name, self.wiring.now()
+        for reading in refused.readings:
+            text = quarantine_text(reading)
+            item = QuarantinedReading(feed, location, refused.hubs, reading.id, reason, at, text)
+            place = self.wiring.store.quarantine(self.compared.feed.state_name, item)
+            self.outcome.errors.append(
+                f"{location}: a reading was set aside, {reason}; it is kept at {place}"
+            )
 
     def _handle_next(self) -> None:
         match self.inbox.get():
