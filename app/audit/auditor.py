@@ -152,8 +152,10 @@ class ComparedFeed:
         self.file.repaired(hub, location, sent)
         self._counts[hub].repaired += len(sent)
 
-    def is_compared(self, hub: str) -> bool:
-        return hub in self._counts
+    @property
+    def compared_hubs(self) -> list[HubSettings]:
+        """The hubs that could be read."""
+        return [hub for hub in self.hubs if hub.key in self._counts]
 
     def compare_with_hubs(self) -> None:
         """Compare what is published with each hub that could be read."""

@@ -57,7 +57,7 @@ class Outcome:
 
 def plan_repair(compared: ComparedFeed) -> Plan:
     """Say what `repair` would do. Nothing is asked or sent."""
-    readings = {hub.key: Counter[str]() for hub in compared.hubs if compared.is_compared(hub.key)}
+    readings = {hub.key: Counter[str]() for hub in compared.compared_hubs}
     for key, causes in readings.items():
         for location in compared.locations:
             causes.update(str(found.cause) for found in _to_send(compared, key, location))
@@ -108,13 +108,12 @@ class _Repair:
     sent: dict[tuple[str, str], list[tuple[datetime, str]]] = field(default_factory=dict)
 
     def leave_out_what_came_since(self, consumer_group: str) -> None:
-        for hub in self.compared.hubs:
-            if self.compared.is_compared(hub.key):
-                reader = HubReader(hub, consumer_group)
-                try:
-                    self.came[hub.key] = self.compared.contents[hub.key].came_since(reader)
-                except HubError as error:
-                    self.outcome.errors.append(str(error))
+        for hub in self.compared.compared_hubs:
+            reader = HubReader(hub, consumer_group)
+            try:
+                self.came[hub.key] = self.compared.contents[hub.key].came_since(reader)
+            except HubError as error:
+                self.outcome.errors.append(str(error))
 
     def send(self) -> None:
         """Fetch and send, a location at a time."""
@@ -251,7 +250,7 @@ def _over(
 
     With `assume_sent`, as if all that can be sent were sent.
     """
-    keys = [hub.key for hub in compared.hubs if compared.is_compared(hub.key)]
+    keys = [hub.key for hub in compared.compared_hubs]
     for location in compared.locations:
         for gap in state.locations.get(location, LocationState()).gaps:
             if not compared.source.shows_all_of(location, gap.window):

@@ -159,8 +159,8 @@ def _may_repair(plan: Plan, feed: ComparedFeed, names: Mapping[str, str], *, yes
 
 def _tell_of_repair(feed: ComparedFeed, outcome: Outcome, names: Mapping[str, str], out: Output) -> None:
     name = dashed(feed.settings.name)
-    for hub in filter(feed.is_compared, names):
-        complain(f"{name}: {counted(outcome.sent[hub], 'reading')} sent to {names[hub]}")
+    for hub in feed.compared_hubs:
+        complain(f"{name}: {counted(outcome.sent[hub.key], 'reading')} sent to {hub.name}")
     if outcome.gaps:
         complain(f"{name}: {counted(outcome.gaps, 'gap')} closed")
     for error in outcome.errors:
