@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, quote_plus, unquote_plus, urlparse
 
 from emulators import amqp, amqp_server
 from emulators.amqp_server import IncomingLink, OutgoingLink, Session, Transfer
-from emulators.stored_events import Partition, Record, StoredEvent
+from emulators.stored_events import Partition, Record, StoredEvent, host_ms
 
 __all__ = ["FALSE_KEY", "EmulatedHub", "EventHubsEmulator", "HubSpec", "LinkKind", "Stage", "StoredEvent"]
 
@@ -63,6 +63,7 @@ class EventHubsEmulator:
     `key_name` and `key` are what every shared access signature is checked against; a bearer token
     counts only where it equals `identity_token`. A connection that is silent for `idle_timeout_s` is
     closed, as the service does. After `stop()`, `start()` brings the same events back at the same port.
+    `now_ms` is the clock by which events are enqueued; tokens end by the host's.
     """
 
     def __init__(
@@ -76,12 +77,13 @@ class EventHubsEmulator:
         identity_token: str | None = None,
         idle_timeout_s: float = 240.0,
         on_store: Callable[[StoredEvent], None] | None = None,
+        now_ms: Callable[[], int] = host_ms,
     ) -> None:
         specs = [spec if isinstance(spec, HubSpec) else HubSpec(spec) for spec in hubs]
         self.host = host
         self.port = port
         self._service = _Service(key_name, key, identity_token, idle_timeout_s)
-        self._hubs = {spec.name: _Hub(spec, on_store) for spec in specs}
+        self._hubs = {spec.name: _Hub(spec, on_store, now_ms) for spec in specs}
         self._ports: dict[str, int] = {}  # of the hubs with a port of their own
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -365,13 +367,15 @@ class _Faults:
 class _Hub:
     """The events, the connections and the faults of one hub."""
 
-    def __init__(self, spec: HubSpec, on_store: Callable[[StoredEvent], None] | None) -> None:
+    def __init__(
+        self, spec: HubSpec, on_store: Callable[[StoredEvent], None] | None, now_ms: Callable[[], int]
+    ) -> None:
         self.spec = spec
         self.on_store = on_store
         self.faults = _Faults()
-        self.created_ms = time.time_ns() // 1_000_000
+        self.created_ms = now_ms()
         self.partitions = {
-            str(number): Partition(spec.name, str(number)) for number in range(spec.partitions)
+            str(number): Partition(spec.name, str(number), now_ms) for number in range(spec.partitions)
         }
         self.log: list[Record] = []
         self.connected: set[_Connection] = set()

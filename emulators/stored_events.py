@@ -23,6 +23,11 @@ _POSITIONS: dict[str, Callable[[Record], int]] = {
 }
 
 
+def host_ms() -> int:
+    """Give the host's clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event as the hub holds it. `connection` numbers the AMQP connections in their order."""
@@ -62,7 +67,7 @@ class Record:
         self.connection = connection
         self.sequence_number = partition.next_sequence_number
         self.offset = partition.next_offset
-        self.enqueued_ms = max(time.time_ns() // 1_000_000, partition.last_enqueued_ms)
+        self.enqueued_ms = max(partition.now_ms(), partition.last_enqueued_ms)
 
     @cached_property
     def event(self) -> StoredEvent:
@@ -99,11 +104,15 @@ class Record:
 
 
 class Partition:
-    """The events of a partition. Offsets are byte positions, so nobody takes them for sequence numbers."""
+    """The events of a partition. Offsets are byte positions, so nobody takes them for sequence numbers.
 
-    def __init__(self, hub: str, partition_id: str) -> None:
+    `now_ms` is the clock by which they are enqueued, in milliseconds since the epoch.
+    """
+
+    def __init__(self, hub: str, partition_id: str, now_ms: Callable[[], int]) -> None:
         self.hub = hub
         self.id = partition_id
+        self.now_ms = now_ms
         self.records: list[Record] = []
         self.readers: list[Reader] = []
         self.next_sequence_number = 0

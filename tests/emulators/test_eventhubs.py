@@ -178,6 +178,16 @@ def test_all_that_a_producer_says_of_an_event_is_stored(
     assert (hub.connections, hub.attempts) == (1, 1)
 
 
+def test_events_are_enqueued_by_the_clock_that_is_handed_in_never_before_the_one_ahead() -> None:
+    clock = iter([0, 5_000, 1_000])  # the hub's creation, and two events
+
+    with EventHubsEmulator(["behind"], now_ms=lambda: next(clock)) as emulator:
+        send_once(emulator, "behind", "one", "two")
+
+    first, second = (stored.enqueued_at for stored in emulator.hub("behind").received())
+    assert (first, second) == (datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC),) * 2
+
+
 def test_a_partition_key_keeps_its_partition_and_its_order(
     emulator: EventHubsEmulator, hub: EmulatedHub
 ) -> None:
