@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 6
 
-.PHONY: help demo test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
+	@echo "make scenario      make two days of outages, late, lost and repeated readings, to try commands on"
 	@echo "make test          lint, types and tests; some in their short form"
 	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
@@ -33,6 +34,10 @@ $(BIN)/.dev: $(BIN)/.run requirements-dev.txt
 
 demo: $(BIN)/.run
 	$(BIN)/python -m emulators.demo $(if $(COUNTS),--counts "$(COUNTS)")
+
+# It stays until Ctrl-C; what it leaves is in .scenario.
+scenario: $(BIN)/.run
+	@$(BIN)/python -m emulators.scenario
 
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) -m "not long"
@@ -76,4 +81,4 @@ faults: $(BIN)/.dev azurite
 	$(BIN)/python -m tests.faults --workers $(WORKERS)
 
 clean:
-	rm -rf $(VENV) .venvs node_modules .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs node_modules .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis
