@@ -29,11 +29,12 @@ from app.settings.schema import Settings
 from app.wiring import wire
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
+from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.environments.azurite import Relay, connection_string
-from tests.environments.installation import Clock, Installation
+from tests.environments.installation import Clock, Installation, arrivals
 from tests.environments.tls import TlsFront
+from tests.promise import Arrival, Reading, reading_of
 
 if TYPE_CHECKING:
     from tests.faults.case import Case
@@ -61,17 +62,6 @@ class Outcome:
     status: int
     text: str
     report: Report | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """One event of a hub, taken apart: its readings as texts of (location, tags, entry)."""
-
-    message_id: str
-    body: bytes
-    location: str
-    when: str
-    readings: tuple[str, ...]
 
 
 class RunningClock(Clock):
@@ -132,10 +122,10 @@ class FaultyInstallation(Installation):
         self.proofs: list[tuple[str, Callable[[], bool]]] = []
         self.waits: list[float] = []
         self.outcomes: list[Outcome] = []
-        self.late: set[str] = set()
-        self.unsendable: dict[str, set[str]] = {"a": set(), "b": set()}
+        self.late: list[Entry] = []
+        self.unsendable: dict[str, list[Entry]] = {"a": [], "b": []}
         self.repeats = 0
-        self.issued: set[str] = set()
+        self.issued: set[Reading] = set()
         self.secrets = {PASSWORD, API_KEY, HUB_KEY}
         self.began = clock.now
         self._undo: list[Callable[[], None]] = []
@@ -213,37 +203,36 @@ class FaultyInstallation(Installation):
     def gaps(self, location: str) -> tuple[Gap, ...]:
         return self.state().locations[location].gaps
 
-    def shown_now(self) -> set[str]:
-        """Give what the source shows at this instant, as texts."""
+    def shown_now(self) -> set[Reading]:
+        """Give what the source shows at this instant."""
         now = self.clock.now
         start = now - LONG_AGO
-        find = (
-            self.estate.expected_snapshots
-            if self.case.feed == "hourly_snapshot"
-            else self.estate.expected_people
-        )
-        return {as_text(name, tags, entry) for name, tags, _, entry in find(start, now, now)}
+        if self.case.feed == "hourly_snapshot":
+            rec_type, found = SNAPSHOT_REC_TYPE, self.estate.expected_snapshots(start, now, now)
+        else:
+            rec_type, found = PEOPLE_REC_TYPE, self.estate.expected_people(start, now, now)
+        return {reading_of(name, rec_type, tags, entry) for name, tags, _, entry in found}
 
     def set_aside(self, entry: Entry, *hubs: str) -> None:
         """Expect this entry to be at none of the hubs: it cannot be sent, or is not to be."""
         for hub in hubs or ("a", "b"):
-            self.unsendable[hub].add(json.dumps(entry, sort_keys=True))
+            self.unsendable[hub].append(entry)
 
     def comes_late(self, entry: Entry) -> Entry:
         """Expect this entry behind later ones."""
-        self.late.add(json.dumps(entry, sort_keys=True))
+        self.late.append(entry)
         return entry
 
     def observe(self) -> None:
         self.issued |= self.shown_now()
 
-    def arrived(self, hub: str) -> list[Arrived]:
+    def arrived(self, hub: str) -> list[Arrival]:
         """Give a hub's events in order, taken apart."""
-        return [_arrived(event) for event in (self.a if hub == "a" else self.b).received()]
+        return arrivals((self.a if hub == "a" else self.b).received())
 
     def entries(self, hub: str) -> list[Entry]:
         """Give the entries a hub has, in order."""
-        return [json.loads(text)[2] for event in self.arrived(hub) for text in event.readings]
+        return [reading.entry for event in self.arrived(hub) for reading in event.readings]
 
     def count(self, entry: Entry, hub: str = "a") -> int:
         """Count how often a hub has the reading of that record, corrected or not."""
@@ -458,31 +447,6 @@ def run_command(*words: str) -> Act:
 
 
 RUN = ("run", "people-counter", "--json")
-
-
-# --- texts --------------------------------------------------------------------------------------------
-
-
-def as_text(location: str, tags: Sequence[str], entry: Entry) -> str:
-    return json.dumps([location, list(tags), entry], sort_keys=True)
-
-
-def entry_text(reading: str) -> str:
-    return json.dumps(json.loads(reading)[2], sort_keys=True)
-
-
-def _arrived(event: Any) -> Arrived:
-    body = json.loads(event.body)
-    location = str(event.properties["location"])
-    if "objs" in body:
-        found = [(obj["data"]["_id"]["tags"], entry) for obj in body["objs"] for entry in obj["data"]["line"]]
-        when = str(event.properties["hour"])
-    else:
-        own = ("recType", "_location_tags")
-        found = [(body["_location_tags"], {name: body[name] for name in body if name not in own})]
-        when = str(body["time"])
-    texts = tuple(as_text(location, tags, entry) for tags, entry in found)
-    return Arrived(str(event.message_id), event.body, location, when, texts)
 
 
 def free_port() -> int:

@@ -7,8 +7,7 @@ test's own: the source and the forwarder share it unless a test sets them apart.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
-from app.base.instants import parse_time
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
@@ -28,7 +26,8 @@ from app.state.store import MendableStore
 from app.wiring import wire
 from emulators.estate import Estate, Expected
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
-from emulators.microshare import MicroshareEmulator
+from emulators.microshare import PEOPLE_REC_TYPE, MicroshareEmulator
+from tests.promise import Arrival, Reading, arrival_of, breaches, reading_of
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -144,35 +143,18 @@ class Installation:
         """Give what the source shows of people counts: building, tags, time, entry."""
         return self.estate.expected_people(start, self.clock.now, self.clock.now)
 
-    def published(self, start: datetime) -> list[dict[str, Any]]:
-        """Give what the source shows of people counts, as the hubs should have it."""
-        return [
-            {
-                **entry,
-                "recType": "io.microshare.peoplecounter.unpacked.event.agg",
-                "_location_tags": list(tags),
-            }
-            for _, tags, _, entry in self.shown(start)
-        ]
+    def published(self, start: datetime) -> list[Reading]:
+        """Give what the source shows of people counts, as every hub should have it."""
+        return [reading_of(name, PEOPLE_REC_TYPE, tags, entry) for name, tags, _, entry in self.shown(start)]
+
+    def breaches(self, hub: EmulatedHub, start: datetime, **allowed: Any) -> list[str]:
+        """Say what is wrong at a hub that should have all people counts since `start`."""
+        return breaches(self.published(start), arrivals(hub.received()), **allowed)
 
 
-def bodies(events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+def arrivals(events: Iterable[StoredEvent]) -> list[Arrival]:
+    return [arrival_of(event.message_id, event.properties, event.body) for event in events]
+
+
+def bodies(events: Iterable[StoredEvent]) -> list[dict[str, Any]]:
     return [json.loads(event.body) for event in events]
-
-
-def same(left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two collections hold the same readings, however ordered, each as often."""
-    return as_bag(left) == as_bag(right)
-
-
-def as_bag(readings: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    return Counter(json.dumps(reading, sort_keys=True) for reading in readings)
-
-
-def is_ordered(hub: EmulatedHub) -> bool:
-    """Whether every location's readings arrived by time."""
-    by_location: dict[object, list[datetime]] = {}
-    for event in hub.received():
-        location = event.properties["location"]
-        by_location.setdefault(location, []).append(parse_time(json.loads(event.body)["time"]))
-    return all(times == sorted(times) for times in by_location.values())

@@ -26,6 +26,7 @@ from azure.data.tables import TableServiceClient
 from app.base.checkpoints import Checkpoint, FeedState
 from app.base.instants import format_time
 from app.base.readings import DashboardAnswer
+from app.base.readings import Reading as AppReading
 from app.feeds.feed import read_answer
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
@@ -36,6 +37,17 @@ from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareE
 from tests.crashes.child import LONGEST_RUN_S, Order, fingerprints
 from tests.crashes.forks import ROOT, Ended, Forks
 from tests.environments.azurite import Relay, connection_string
+from tests.promise import (
+    Arrival,
+    Reading,
+    arrival_of,
+    invented,
+    lost,
+    out_of_order,
+    reading_of,
+    repeated,
+    under_another_id,
+)
 
 Feed = Literal["people_counter", "hourly_snapshot"]
 
@@ -55,20 +67,12 @@ _MESSAGE_BYTES = {"people_counter": 4096, "hourly_snapshot": 1500}
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A reading as a hub stored it; a correction has another `content` than what it corrects."""
+class Sent:
+    """What a hub stored, and the number of the run that sent it."""
 
     hub: str
-    location: str
-    content: str
-    time: datetime
-    id: str
-    message_id: str
     run: int
-
-    def __str__(self) -> str:
-        what = _named(self.location, self.content)
-        return f"{what}, at hub {self.hub} in run {self.run}, message id {self.message_id}"
+    arrival: Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class KillableInstallation:
         specs = [HubSpec(name, max_message_bytes=largest) for name in HUBS]
         self.hubs = EventHubsEmulator(specs, on_store=self._stored)
         self.forks = Forks()
-        self.arrivals: list[Arrival] = []
+        self.arrivals: list[Sent] = []
         self.steps = 0
         self._azurite_port = azurite_port
         self.relay: Relay | None = None
@@ -169,9 +173,9 @@ class KillableInstallation:
         self._fresh = 0
         self._fatal: tuple[str, int, Path] | None = None
         self.lease_left = False
-        self._permitted: set[tuple[str, str]] = set()
+        self._permitted: set[Reading] = set()
         # What hubs had before the present run: the message id under which a reading first came, and all ids.
-        self._first: dict[tuple[str, str, str], str] = {}
+        self._first: dict[str, dict[Reading, str]] = {hub: {} for hub in HUBS}
         self._had: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._flawed: list[tuple[datetime, Entry]] = []
         self._known = FeedState()
@@ -205,7 +209,7 @@ class KillableInstallation:
         """
         self._fresh += 1
         self.arrivals.clear()
-        self._first.clear()
+        self._first = {hub: {} for hub in HUBS}
         self._had.clear()
         self._permitted.clear()
         self._known = FeedState()
@@ -278,14 +282,19 @@ class KillableInstallation:
                 late = hour - timedelta(hours=2)
                 self.estate.add_snapshot(building.name, building.rooms[2], late, visible_from=before + MINUTE)
 
-    def shown(self, start: datetime) -> set[tuple[str, str]]:
-        """Give what the source shows now of readings from `start` on: (location, content)."""
+    def shown(self, start: datetime) -> set[Reading]:
+        """Give what the source shows now of readings from `start` on, those left out that cannot be sent."""
         if self.feed == "people_counter":
             found = self.estate.expected_people(start, self.now, self.now)
         else:
             found = self.estate.expected_snapshots(start, self.now, self.now)
         flawed = {id(entry) for _, entry in self._flawed}
-        return {(name, _content(tags, entry)) for name, tags, _, entry in found if id(entry) not in flawed}
+        rec_type = _REC_TYPES[self.feed]
+        return {
+            reading_of(name, rec_type, tags, entry)
+            for name, tags, _, entry in found
+            if id(entry) not in flawed
+        }
 
     # --- runs -------------------------------------------------------------------------------------
 
@@ -399,33 +408,13 @@ class KillableInstallation:
         return Counter({name: self.hub(name).fired["drop_after_store"] for name in HUBS})
 
     def _stored(self, event: StoredEvent) -> None:
-        self.arrivals += self._arrivals(event)
+        arrival = arrival_of(event.message_id, event.properties, event.body)
+        self.arrivals.append(Sent(event.hub, self._run, arrival))
         if self._fatal is not None:
             hub, attempt, trace = self._fatal
             if event.hub == hub and self.hub(hub).attempts == attempt:
                 self._fatal = None
                 os.kill(process_of(trace), signal.SIGKILL)
-
-    def _arrivals(self, event: StoredEvent) -> Iterable[Arrival]:
-        body = json.loads(event.body)
-        location = str(event.properties["location"])
-        if self.feed == "people_counter":
-            kept = ("recType", "_location_tags")
-            entry = {name: value for name, value in body.items() if name not in kept}
-            objs: Any = [{"data": {"_id": {"tags": body["_location_tags"]}, "line": [entry]}}]
-        else:
-            objs = body["objs"]
-        for reading in read_answer(_REC_TYPES[self.feed], location, DashboardAnswer(tuple(objs))):
-            assert reading.time is not None
-            yield Arrival(
-                event.hub,
-                location,
-                _content(reading.tags, reading.entry),
-                reading.time,
-                reading.id,
-                str(event.message_id),
-                self._run,
-            )
 
     # --- the oracle -------------------------------------------------------------------------------
 
@@ -449,14 +438,14 @@ class KillableInstallation:
             findings.violations.append(f"the state cannot be read: {error}")
             return findings
         findings.violations += self._of_saves(step, before)
-        self._of_repeats(step, before, findings)
+        for hub in HUBS:
+            arrived = [one.arrival for one in self._of(step) if one.hub == hub]
+            wrong = self._of_repeats(hub, arrived, before, findings.repeats)
+            wrong += out_of_order(arrived)
+            wrong += invented(self._permitted, (reading for one in arrived for reading in one.readings))
+            findings.violations += [f"hub {hub}, run {step.number}: {text}" for text in wrong]
         self._take_in(self._of(step))
         findings.violations += self._of_claims()
-        findings.violations += self._of_order(step)
-        strangers = {(one.location, one.content) for one in self._of(step)} - self._permitted
-        findings.violations += [
-            f"arrived, but was never published: {_named(*one)}" for one in sorted(strangers)
-        ]
         return findings
 
     def judge_complete(self, step: Step) -> Findings:
@@ -465,22 +454,22 @@ class KillableInstallation:
         if step.ended.status != 0:
             why = "; ".join(step.failures()) or "no report"
             findings.violations.append(f"the next ordinary run ended with {step.ended.status}: {why}")
-        lost = self.lost()
-        findings.violations += [f"lost at hub {hub}: {_named(*what)}" for hub, what in lost]
-        findings.violations += self._of_quarantine()
+        findings.violations += [*self.lost(), *self._of_quarantine()]
         return findings
 
-    def lost(self) -> list[tuple[str, tuple[str, str]]]:
-        """Give what is published and not at a hub."""
-        shown = sorted(self.shown(self._begins))
-        return [(hub, what) for hub in HUBS for what in shown if (hub, *what) not in self._first]
+    def lost(self) -> list[str]:
+        """Name what is published and not at a hub."""
+        shown = self.shown(self._begins)
+        return [f"hub {hub}: {text}" for hub in HUBS for text in lost(shown, self._first[hub])]
 
-    def _take_in(self, arrivals: Iterable[Arrival]) -> None:
+    def _take_in(self, arrivals: Iterable[Sent]) -> None:
         for one in arrivals:
-            self._first.setdefault((one.hub, one.location, one.content), one.message_id)
-            self._had[one.hub, one.location].add(one.id)
+            for reading in one.arrival.readings:
+                if reading not in self._first[one.hub]:
+                    self._first[one.hub][reading] = one.arrival.message_id
+                    self._had[one.hub, reading.location].add(_as_read(reading).id)
 
-    def _of(self, step: Step) -> list[Arrival]:
+    def _of(self, step: Step) -> list[Sent]:
         found = []
         for one in reversed(self.arrivals):
             if one.run != step.number:
@@ -517,46 +506,34 @@ class KillableInstallation:
                     claims.append(f"the state says that {entities[key]} has {excess} readings of {name} more")
         return claims
 
-    def _of_repeats(self, step: Step, before: FeedState, findings: Findings) -> None:
-        entities = {hub.entity: hub.key for hub in self.settings().hubs}
-        fired = self._faults_fired() - self._fired
-        seen: dict[tuple[str, str, str], str] = {}
-        for one in self._of(step):
-            what = (one.hub, one.location, one.content)
-            first = seen.get(what) or self._first.get(what)
-            if first is not None:
-                location = before.locations.get(one.location)
-                checkpoint = location.checkpoints.get(entities[one.hub]) if location else None
-                if what in seen:
-                    why = "sent again by the SDK" if fired[one.hub] else None
-                else:
-                    why = None if _is_known(one, checkpoint) else "not in the last completed save"
-                if why is None:
-                    findings.violations.append(f"repeated without a reason: {one}")
-                elif one.message_id != first and self.feed == "people_counter":
-                    findings.violations.append(f"repeated under another message id than {first}: {one}")
-                else:
-                    findings.repeats[why] += 1
-            seen.setdefault(what, one.message_id)
-
-    def _of_order(self, step: Step) -> list[str]:
-        newest: dict[tuple[str, str], datetime] = {}
-        seen: set[tuple[str, str, str]] = set()
+    def _of_repeats(
+        self, hub: str, arrived: Sequence[Arrival], before: FeedState, allowed: Counter[str]
+    ) -> list[str]:
+        """Count the repeats at a hub for which there is a reason, by it; say which others there are."""
+        key = next(found.key for found in self.settings().hubs if found.entity == hub)
+        cut = (self._faults_fired() - self._fired)[hub] > 0
         wrong = []
-        for one in self._of(step):
-            what = (one.hub, one.location, one.content)
-            if what not in seen and one.time < newest.get(what[:2], one.time):
-                wrong.append(f"arrived after a later one of the same run: {one}")
-            seen.add(what)
-            newest[what[:2]] = max(one.time, newest.get(what[:2], one.time))
+        for repeat in repeated(arrived, self._first[hub]):
+            location = before.locations.get(repeat.reading.location)
+            checkpoint = location.checkpoints.get(key) if location else None
+            if repeat.had_before:
+                why = None if _is_known(repeat.reading, checkpoint) else "not in the last completed save"
+            else:
+                why = "sent again by the SDK" if cut else None
+            if why is None:
+                wrong.append(f"repeated without a reason: {repeat}")
+            elif repeat.arrival.message_id != repeat.first and self.feed == "people_counter":
+                wrong.append(under_another_id(repeat))
+            else:
+                allowed[why] += 1
         return wrong
 
     def _of_quarantine(self) -> list[str]:
-        asked = {_content((), entry) for time, entry in self._flawed if self._begins <= time < self.now}
-        missing = asked - set(self._quarantined())
-        return [f"neither forwarded nor in quarantine: {_named('', content)}" for content in sorted(missing)]
+        kept = list(self._quarantined())
+        asked = [entry for time, entry in self._flawed if self._begins <= time < self.now]
+        return [f"neither forwarded nor in quarantine: {entry}" for entry in asked if entry not in kept]
 
-    def _quarantined(self) -> Iterable[str]:
+    def _quarantined(self) -> Iterable[Entry]:
         if self.relay is not None:
             table = self._tables().get_table_client(f"{STATE_NAMES[self.feed]}quarantine")
             documents = [row["doc0"] for row in table.list_entities()] if self._flawed else []
@@ -564,25 +541,26 @@ class KillableInstallation:
             folder = Path(self.environ["STATE_DIR"]) / "quarantine"
             documents = [path.read_bytes() for path in folder.rglob("*.json")]
         for document in documents:
-            yield _content((), json.loads(document)["reading"]["entry"])
+            yield json.loads(document)["reading"]["entry"]
 
     def _tables(self) -> TableServiceClient:
         assert self._azurite_port is not None
         return TableServiceClient.from_connection_string(connection_string(self._azurite_port))
 
 
-def _content(tags: Sequence[str], entry: Mapping[str, Any]) -> str:
-    return json.dumps([list(tags), entry], sort_keys=True)
+def _as_read(reading: Reading) -> AppReading:
+    """Give a reading as the forwarder reads it, with its id."""
+    tags, entry = json.loads(reading.content)
+    answer = DashboardAnswer(({"data": {"_id": {"tags": tags}, "line": [entry]}},))
+    (found,) = read_answer(reading.rec_type, reading.location, answer)
+    return found
 
 
-def _named(location: str, content: str) -> str:
-    tags, entry = json.loads(content)
-    return f"{location} {tags} at {entry.get('time')}, record {entry.get('record')}"
-
-
-def _is_known(one: Arrival, checkpoint: Checkpoint | None) -> bool:
+def _is_known(reading: Reading, checkpoint: Checkpoint | None) -> bool:
     """Whether a checkpoint keeps a reading from being sent: by its id, or because it lies before all ids."""
-    return checkpoint is not None and (checkpoint.knows(one.id) or one.time < checkpoint.known_from)
+    found = _as_read(reading)
+    assert found.time is not None
+    return checkpoint is not None and (checkpoint.knows(found.id) or found.time < checkpoint.known_from)
 
 
 def read_trace(order: Order) -> list[Mapping[str, Any]]:

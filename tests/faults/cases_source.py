@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.base.instants import EPOCH, parse_time
+from app.base.readings import Slice
 from app.state.opening import open_store
 from emulators.estate import Building
 from emulators.microshare import Request, Response
@@ -737,12 +738,11 @@ def correct_one(faulty: FaultyInstallation) -> None:
     when = faulty.clock.now - 20 * MINUTE
     faulty.estate.correct(M, MILL.groups[0], when, at=faulty.clock.now, change={"in": 99})
     faulty.fired["corrected"] += 1
-    record = next(json.loads(text)[2]["record"] for text in faulty.shown_now() if '"in": 99' in text)
+    record = next(one.entry["record"] for one in faulty.shown_now() if '"in": 99' in one.content)
     # The corrected reading comes behind those that were sent after its first version.
-    for text in faulty.shown_now():
-        entry = json.loads(text)[2]
-        if entry["record"] == record:
-            faulty.comes_late(entry)
+    for reading in faulty.shown_now():
+        if reading.entry["record"] == record:
+            faulty.comes_late(reading.entry)
     faulty.proof("its second version was sent", lambda: _versions(faulty, record) == [1, 99])
 
 
@@ -751,11 +751,7 @@ def _versions(faulty: FaultyInstallation, record: str) -> list[int]:
 
 
 def alike_in_first_half(faulty: FaultyInstallation) -> None:
-    ids = [
-        event.message_id
-        for event in faulty.arrived("a")
-        if '"change": {"in": 99' in event.readings[0] or '"in": 99' in event.readings[0]
-    ]
+    ids = [event.message_id for event in faulty.arrived("a") if '"in": 99' in event.readings[0].content]
     assert len(ids) == 1
     (changed,) = faulty.report.as_json()["changed"]
     assert (changed["location"], changed["readings"]) == (M, 1)
@@ -884,8 +880,8 @@ def without_tags(faulty: FaultyInstallation) -> None:
         faulty.fired["untagged"] += 1
         return body.replace(b'"tags":["Mill & Lane","0","Main Entrance"]', b'"tags":null')
 
-    for text in faulty.shown_now():
-        faulty.comes_late(json.loads(text)[2])
+    for reading in faulty.shown_now():
+        faulty.comes_late(reading.entry)
 
     faulty.source.faults.rewrite_body(rewrite, location=M)
 
@@ -1405,7 +1401,7 @@ def early(faulty: FaultyInstallation) -> None:
     """Let there be a reading from before anything was asked for."""
     entry = faulty.plant(M, faulty.began - timedelta(hours=5))
     faulty.set_aside(entry)
-    faulty.proof("the source shows it", lambda: any(entry["record"] in text for text in faulty.shown_now()))
+    faulty.proof("the source shows it", lambda: any(one.entry == entry for one in faulty.shown_now()))
 
 
 def skip_ahead(faulty: FaultyInstallation) -> None:
@@ -1415,11 +1411,10 @@ def skip_ahead(faulty: FaultyInstallation) -> None:
     for group in document["locations"][M]["groups"]:
         group |= {"delivered_until": ahead, "known_from": ahead, "ids": {}}
     faulty.state_file().write_text(json.dumps(document))
-    for text in faulty.shown_now():
-        name, _, entry = json.loads(text)
-        since = faulty.clock.now - 15 * MINUTE
-        if name == M and since <= parse_time(entry["time"]) < faulty.clock.now - 5 * MINUTE:
-            faulty.set_aside(entry)
+    left = Slice(faulty.clock.now - 15 * MINUTE, faulty.clock.now - 5 * MINUTE)
+    for reading in faulty.shown_now():
+        if reading.location == M and parse_time(reading.entry["time"]) in left:
+            faulty.set_aside(reading.entry)
     asked = len(faulty.source.queries(M))
     faulty.proof("it was read from there", lambda: _earliest_since(faulty, asked) >= parse_time(ahead))
 

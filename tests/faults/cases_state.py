@@ -338,10 +338,9 @@ def earlier_row(faulty: FaultyInstallation) -> None:
 def begins_there(faulty: FaultyInstallation) -> None:
     """Expect nothing from before the earlier forwarder's position."""
     faulty.proof("its position counts", lambda: "2026-03-02T11:30:00" in faulty.outcomes[-1].text)
-    for text in faulty.shown_now():
-        entry = json.loads(text)[2]
-        if entry["time"] < "2026-03-02T11:30:00":
-            faulty.set_aside(entry)
+    for reading in faulty.shown_now():
+        if reading.entry["time"] < "2026-03-02T11:30:00":
+            faulty.set_aside(reading.entry)
 
 
 def counted_on(faulty: FaultyInstallation) -> None:

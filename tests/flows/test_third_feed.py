@@ -11,7 +11,8 @@ import pytest
 
 from app.feeds.people_counter import PeopleCounterFeed
 from app.settings.loading import APP_ROOT, schedule
-from tests.environments.installation import START, Installation, bodies, same
+from tests.environments.installation import START, Installation, arrivals
+from tests.promise import breaches
 
 ENTRY = """
   door_counter:
@@ -36,12 +37,9 @@ def test_a_third_feed_is_one_module_and_one_entry(
 
     report = installation.run("door_counter")
 
-    of_one = [
-        body
-        for body in installation.published(START - timedelta(hours=24))
-        if body["_location_tags"][0] == "Mill & Lane"
-    ]
+    published = installation.published(START - timedelta(hours=24))
+    of_one = [reading for reading in published if reading.location == "Mill & Lane"]
     assert report.ok, report.failures
-    assert same(bodies(installation.b.received()), of_one)
+    assert breaches(of_one, arrivals(installation.b.received())) == []
     assert (tmp_path / "state" / "doorcounterstate.json").exists()
     assert schedule("door_counter", {"FORWARDER_CONFIG": str(config)}) == "0 */5 * * * *"

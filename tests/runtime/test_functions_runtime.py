@@ -21,9 +21,10 @@ from emulators.estate import Estate
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.ingestion import Ingestion
-from tests.environments.installation import Clock, Installation, bodies, same
+from tests.environments.installation import Clock, Installation, arrivals
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
+from tests.promise import breaches
 from tests.runtime.host import FunctionsHost, publish, timer_bindings
 from tools.runtime_venv import VERSION, find_python, runtime_python
 
@@ -109,8 +110,8 @@ def test_both_timers_at_once_deliver_all_and_each_logs_under_its_own_invocation(
     assert (people.ok, people.error, people.returned) == (True, None, None)
     assert (snapshot.ok, snapshot.error, snapshot.returned) == (True, None, None)
     for hub in (installation.a, installation.b):
-        got = bodies([event for event in hub.received() if "hour" not in event.properties])
-        assert same(got, installation.published(BEGIN))
+        of_people = arrivals(event for event in hub.received() if "hour" not in event.properties)
+        assert breaches(installation.published(BEGIN), of_people) == []
     assert people.events() == snapshot.events() == ["run.started", *TOOK, "run.finished"]
     # An app without HTTP functions is warned of its auth level while it is indexed, outside any invocation.
     of_the_app = [line for line in host.log if line.category == "User" and line.logger != "root"]
@@ -145,7 +146,7 @@ def test_a_second_invocation_of_the_same_function_is_skipped_and_succeeds(
     assert worked.events() == ["run.started", *TOOK, "run.finished"], worked
     assert skipped.events() == ["run.skipped"]
     assert "lock" in skipped.said("run.skipped")["reason"]
-    assert same(bodies(installation.a.received()), installation.published(BEGIN))
+    assert installation.breaches(installation.a, BEGIN) == []
 
 
 def test_a_warm_process_goes_on_with_its_token_and_sends_nothing_twice(
@@ -156,7 +157,7 @@ def test_a_warm_process_goes_on_with_its_token_and_sends_nothing_twice(
 
     assert (first.ok, second.ok) == (True, True)
     assert installation.source.logins == 1
-    assert same(bodies(installation.b.received()), installation.published(BEGIN))
+    assert installation.breaches(installation.b, BEGIN) == []
 
 
 def test_the_platforms_own_lines_are_not_silenced(start: StartHost) -> None:
@@ -186,7 +187,7 @@ def test_a_hub_that_is_down_fails_the_invocation_by_name_and_the_other_hub_has_a
     assert recovered.events() == ["run.started", "hub.recovered", *TOOK, "run.finished"]
     assert recovered.ok
     for hub in (installation.a, installation.b):
-        assert same(bodies(hub.received()), installation.published(BEGIN))
+        assert installation.breaches(hub, BEGIN) == []
     assert secrets_in(host.transcript, installation) == []
 
 
