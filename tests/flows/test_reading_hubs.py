@@ -31,8 +31,8 @@ def last_events(hub: EmulatedHub) -> dict[str, StoredEvent]:
     return {event.partition_id: event for event in hub.received()}
 
 
-def reader_of(installation: Installation) -> HubReader:
-    return HubReader(installation.settings().hubs[0], "$Default", answer_s=1.5)
+def reader_of(installation: Installation, *, answer_s: float = 12) -> HubReader:
+    return HubReader(installation.settings().hubs[0], "$Default", answer_s=answer_s)
 
 
 def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full: Installation) -> None:
@@ -55,7 +55,7 @@ def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full:
 
 
 def test_a_hub_that_hands_out_nothing_of_what_it_holds_is_an_error(full: Installation) -> None:
-    reader = reader_of(full)
+    reader = reader_of(full, answer_s=3)
     reader.open(latest=False)
     full.a.discard(lambda _: True)
 
