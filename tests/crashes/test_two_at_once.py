@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +13,9 @@ from typing import Any
 import pytest
 
 from app.base.instants import format_time
+from tests.commands import Ended
 from tests.crashes.forks import ROOT
+from tests.environments.forked import forked_commands
 from tests.environments.killable import LEASE_OVER, LOCKED, NAMES, STATE_NAMES, Hanging, KillableInstallation
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked, which Windows cannot")
@@ -28,19 +28,11 @@ def ground_of(request: pytest.FixtureRequest, folder: Path, store: str) -> Killa
     return KillableInstallation(folder, azurite_port=port)
 
 
-def command(killable: KillableInstallation, *words: str) -> subprocess.CompletedProcess[str]:
+def command(killable: KillableInstallation, *words: str) -> Ended:
     """Call a command as somebody would in a shell."""
     (killable.folder / "config.yaml").write_bytes((ROOT / "config.yaml").read_bytes())
     environ = {"PATH": os.environ["PATH"], "FORWARDER_CONFIG": str(killable.folder / "config.yaml")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *words],
-        cwd=killable.folder,
-        env={**environ, "PYTHONPATH": str(ROOT), **killable.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forked_commands().call(words, {**environ, **killable.environ}, killable.folder)
 
 
 def failures(trace: list[Mapping[str, object]]) -> str:
@@ -70,13 +62,13 @@ def test_what_comes_beside_a_run_leaves_at_once_and_names_it(
                 command(killable, "state", "reset", "people-counter", "--yes"),
             ]
             asked_besides = len(killable.source.requests) - asked
-            named = {int(found) for each in refused for found in re.findall(r"process (\d+)", each.stderr)}
+            named = {int(found) for each in refused for found in re.findall(r"process (\d+)", each.err)}
             process = first.process
             ended, _ = first.go_on()
         after = killable.judge_complete(killable.run())
 
-    assert [each.returncode for each in refused] == [LOCKED, LOCKED]
-    assert all("another run works on this feed" in each.stderr for each in refused)
+    assert [each.status for each in refused] == [LOCKED, LOCKED]
+    assert all("another run works on this feed" in each.err for each in refused)
     assert (named, asked_besides) == ({process}, 0)
     assert (ended.status, after.violations) == (0, [])
 
@@ -102,7 +94,7 @@ def test_a_run_that_hung_past_its_lease_sends_nothing_once_another_took_over(
         third = killable.judge_complete(killable.run())
         sent_again = len(killable.arrivals) - arrived
 
-    assert refused.returncode == LOCKED
+    assert refused.status == LOCKED
     assert (second.violations, third.violations) == ([], [])
     assert (ended.status, sent_after, sent_again) == (1, 0, 0)
     assert "the run lock was lost" in failures(trace)
@@ -118,8 +110,8 @@ def test_a_run_that_hangs_on_keeps_the_lock_of_its_file_and_loses_nothing(tmp_pa
         arrived = len(killable.arrivals)
         after = killable.judge_complete(killable.run())
 
-    assert refused.returncode == LOCKED
-    assert f"process {hung.process}" in refused.stderr
+    assert refused.status == LOCKED
+    assert f"process {hung.process}" in refused.err
     assert (ended.status, after.violations, len(killable.arrivals) - arrived) == (0, [], 0)
 
 
@@ -161,7 +153,7 @@ def test_a_location_that_somebody_else_changed_stops_and_the_others_go_on(
             state = killable.state()
         after = killable.judge_complete(killable.run())
 
-    assert (before.violations, reset.returncode, ended.status) == ([], 0, 1)
+    assert (before.violations, reset.status, ended.status) == ([], 0, 1)
     assert f"another run changed '{lost}'" in failures(trace)
     assert f"another run changed '{other}'" not in failures(trace)
     assert state.locations[lost] == changed.locations[lost]

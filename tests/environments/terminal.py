@@ -15,6 +15,7 @@ from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended
+from tests.environments.forked import forked_commands
 
 
 class Terminal:
@@ -62,7 +63,11 @@ class Terminal:
 
     def call(self, *words: str, **variables: str) -> Ended:
         self.environ |= variables
-        return finish(self.start(*words))
+        if not hasattr(os, "fork"):
+            return finish(self.start(*words))
+        ended = forked_commands().call(words, self.environ, APP_ROOT)
+        assert "Traceback" not in ended.err
+        return ended
 
 
 def finish(process: subprocess.Popen[str]) -> Ended:

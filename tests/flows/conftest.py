@@ -8,7 +8,7 @@ import pytest
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import START, Clock, Installation
+from tests.environments.installation import START, Clock, Installation, small_estate
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def estate() -> Estate:
-    return Estate()
+    return small_estate()
 
 
 @pytest.fixture
 def installation(tmp_path: Path, clock: Clock, estate: Estate) -> Iterator[Installation]:
-    """An installation with the default estate and two hubs, nothing forwarded yet."""
+    """An installation with a small estate and two hubs, nothing forwarded yet."""
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Installation(source, hubs, clock, tmp_path)

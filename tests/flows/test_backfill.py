@@ -23,6 +23,7 @@ from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.environments.azurite import connection_string
+from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, finish, wait_for
 
 HOUR = timedelta(hours=1)
@@ -36,7 +37,7 @@ WINDOW = ("--from", format_time(START), "--to", format_time(END))
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
 
 

@@ -15,6 +15,7 @@ from app.base.instants import parse_time
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal
 
 PEOPLE_VIEW = "view of people-counter"
@@ -22,7 +23,7 @@ PEOPLE_VIEW = "view of people-counter"
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
 
 

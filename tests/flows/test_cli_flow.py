@@ -27,6 +27,7 @@ from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.commands import Ended
 from tests.environments.azurite import connection_string
+from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
@@ -34,7 +35,7 @@ _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "T
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from app.base.instants import parse_time
+from emulators.estate import Estate
 from emulators.microshare_http import Request
 from tests.environments.installation import START, Clock, Installation, bodies
 
 DAY = timedelta(hours=24)
 
 
+@pytest.mark.parametrize("estate", [Estate()], ids=["a day of 1,891"])
 def test_everything_the_source_shows_is_at_both_hubs_once_and_in_order(installation: Installation) -> None:
     report = installation.run()
 

@@ -12,7 +12,7 @@ from app.run.report import Report
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import START, Clock, Installation
+from tests.environments.installation import START, Clock, Installation, small_estate
 
 DAY = timedelta(hours=24)
 MINUTES = timedelta(minutes=7)
@@ -32,7 +32,7 @@ def estate() -> Estate:
 @pytest.fixture
 def generated(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
     """An installation whose estate makes readings by itself."""
-    with MicroshareEmulator(Estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Installation(source, hubs, clock, tmp_path)
 
 

@@ -13,7 +13,7 @@ from app.base.errors import HubUnreachable
 from app.eventhub.reader import HubReader, Received
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import START, Clock, Installation
+from tests.environments.installation import START, Clock, Installation, small_estate
 from tests.environments.tls import Authority, TlsFront
 
 
@@ -21,7 +21,7 @@ from tests.environments.tls import Authority, TlsFront
 def full(tmp_path: Path) -> Iterator[Installation]:
     """An installation with a day of readings in both hubs."""
     clock = Clock(START)
-    with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         installation = Installation(source, hubs, clock, tmp_path)
         assert installation.run().ok
         yield installation
@@ -87,9 +87,7 @@ def test_a_hub_behind_an_authority_that_the_settings_name_is_read(full: Installa
         ";UseDevelopmentEmulator=true", ""
     )
     front = TlsFront(port, authority.sign(host=host), host=host, port=5671).start()
-    reader = HubReader(
-        replace(plain, connection_string=secure, ca_file=str(authority.file)), "$Default", answer_s=5
-    )
+    reader = HubReader(replace(plain, connection_string=secure, ca_file=str(authority.file)), "$Default")
 
     try:
         reader.open(latest=False)

@@ -14,6 +14,7 @@ import pytest
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
+from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, words
 
 # Readings of the last minutes come with the next run, so the window ends before.
@@ -22,7 +23,7 @@ _WINDOW = ("--from", "3h", "--to", "20m")
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
 
 

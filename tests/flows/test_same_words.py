@@ -16,7 +16,7 @@ from app.base.instants import utc_now
 from app.base.log import LOGGER_NAME, configure_logging
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import Clock, Installation
+from tests.environments.installation import Clock, Installation, small_estate
 from tests.environments.terminal import Terminal, words
 
 MINUTE = timedelta(minutes=1)
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def terminal(tmp_path: Path, clock: Clock) -> Iterator[Terminal]:
-    with MicroshareEmulator(clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
 
 

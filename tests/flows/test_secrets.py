@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
-from tests.environments.installation import Clock, Installation
+from tests.environments.installation import Clock, Installation, small_estate
 
 
 @pytest.fixture
 def canaries(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
-    source = MicroshareEmulator(Estate(), clock=clock, password=PASSWORD, api_key=API_KEY)
+    source = MicroshareEmulator(small_estate(), clock=clock, password=PASSWORD, api_key=API_KEY)
     with source, EventHubsEmulator(["a", "b"], key=HUB_KEY) as hubs:
         yield Installation(source, hubs, clock, tmp_path)
 

@@ -11,11 +11,10 @@ from azure.data.tables import TableServiceClient
 
 from app.base.errors import LockHeld
 from app.wiring import wire
-from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.azurite import connection_string
-from tests.environments.installation import START, Clock, Installation
+from tests.environments.installation import START, Clock, Installation, small_estate
 
 DAY = timedelta(hours=24)
 
@@ -35,7 +34,7 @@ def stored_installation(
     environ = {}
     if request.param == "table":
         environ = table_environment(request.getfixturevalue("azurite_port"))
-    with MicroshareEmulator(Estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate(), clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Installation(source, hubs, clock, tmp_path, environ)
 
 

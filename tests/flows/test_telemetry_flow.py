@@ -13,6 +13,7 @@ from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.ingestion import FALSE_KEY, Ingestion
+from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal
 
 
@@ -25,7 +26,7 @@ def ingestion() -> Iterator[Ingestion]:
 @pytest.fixture
 def terminal(tmp_path: Path, ingestion: Ingestion) -> Iterator[Terminal]:
     """A terminal in an environment like Azure's: the connection string is always set."""
-    with MicroshareEmulator() as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         terminal = Terminal(source, hubs, tmp_path)
         terminal.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
         yield terminal

@@ -17,11 +17,10 @@ import pytest
 from app.base.errors import SettingsError
 from app.base.instants import HOUR, floor_to, utc_now
 from app.settings.loading import load_settings
-from emulators.estate import Estate
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.ingestion import Ingestion
-from tests.environments.installation import Clock, Installation, arrivals
+from tests.environments.installation import Clock, Installation, arrivals, small_estate
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
 from tests.promise import breaches
@@ -71,7 +70,7 @@ def start(runtime: Path, app_folder: Path) -> StartHost:
 def installation(tmp_path: Path) -> Iterator[Installation]:
     """An installation whose source stands still at the hour that has begun, with one day to forward."""
     clock = Clock(NOW)
-    source = MicroshareEmulator(Estate(), clock=clock, password=CANARY)
+    source = MicroshareEmulator(small_estate(), clock=clock, password=CANARY)
     with source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
 
