@@ -40,7 +40,7 @@ scenario: $(BIN)/.run
 	@$(BIN)/python -m emulators.scenario
 
 test: lint types azurite runtime
-	$(BIN)/pytest -n $(WORKERS) -m "not long"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 long: $(BIN)/.dev azurite
 	$(BIN)/pytest -n $(WORKERS) -m long
