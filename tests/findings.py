@@ -8,16 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.audit.findings import Finding, HourCount, HubAudit
+from app.base.checkpoints import Gap
 from app.base.instants import HOUR, format_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.health.past_runs import past_run
+from app.health.records import Condition, FeedHealth, HubHealth, Kind, LocationHealth, Trouble
 from app.page.comparison import compared
-from app.page.findings import FeedFindings, Findings, Hub
+from app.page.gathered import Gathered, GatheredFeed
 from app.quality.lateness import DelayCount
 
 MADE = datetime(2026, 3, 2, 12, 0, 7, tzinfo=UTC)
 DAY = Slice(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 2, 12, tzinfo=UTC))
-LIVE = Hub("example.servicebus.windows.net/people", "people-live")
-BACKUP = Hub("second.servicebus.windows.net/people", "people-backup")
+LIVE = "example.servicebus.windows.net/people"
+BACKUP = "second.servicebus.windows.net/people"
+HUBS = {LIVE: "people-live", BACKUP: "people-backup"}
 LOCATIONS = ("50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été")
 
 
@@ -25,7 +29,7 @@ LOCATIONS = ("50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "To
 class Audited:
     """A hub beside the source, hour by hour; what a hub lacks is taken out of what it has."""
 
-    hub: Hub
+    hub: str
     window: Slice = DAY
     locations: Sequence[str] = LOCATIONS
     an_hour: int = 16
@@ -55,7 +59,7 @@ class Audited:
         wrong = sum(finding.is_wrong for finding in (*self.missing, *self.other))
         found = HubAudit(
             feed="people_counter",
-            hub=self.hub.key,
+            hub=self.hub,
             window=self.window,
             published=published,
             delivered=sum(hour.delivered for hour in hours),
@@ -153,7 +157,7 @@ def runs(window: Slice = DAY) -> list[JsonObject]:
         told.append(
             a_run(
                 at,
-                {LIVE.key: a_hub(at), BACKUP.key: backup},
+                {LIVE: a_hub(at), BACKUP: backup},
                 lateness={
                     "readings": 20,
                     "median_s": 431.0,
@@ -161,52 +165,55 @@ def runs(window: Slice = DAY) -> list[JsonObject]:
                     "max_s": 901.0,
                     "delays": [{"up_to_s": 300, "readings": 6}, {"up_to_s": 900, "readings": 14}],
                 },
-                failures=[{"location": None, "hub": BACKUP.key, "error": down}] if refused else [],
+                failures=[{"location": None, "hub": BACKUP, "error": down}] if refused else [],
                 per_day={
                     "api_calls": 500,
-                    "hubs": {LIVE.key: {"events": 1920, "bytes": 768_000, "unit_share": 0.000022}},
+                    "hubs": {LIVE: {"events": 1920, "bytes": 768_000, "unit_share": 0.000022}},
                 },
             )
         )
     return told
 
 
-def a_status(**fields: Any) -> JsonObject:
-    """Give the object of `status` of a feed whose hubs are all at the window's end."""
-    hub = {"verdict": "healthy", "delivered_until": format_time(DAY.end), "behind_s": 7.0}
-    return {
-        "feed": "people_counter",
-        "ok": True,
-        "verdict": "healthy",
-        "said": "5 locations at 2 hubs, at most 7 s behind",
-        "hubs": {LIVE.key: hub, BACKUP.key: hub},
-        "locations": [{"location": name, "asked": True} for name in LOCATIONS],
-        "wrong": [],
-        "gaps": [],
-        **fields,
-    }
+def a_health(**fields: Any) -> FeedHealth:
+    """Give the health of a feed whose hubs are all at the window's end."""
+    locations = [LocationHealth(name, Condition.HEALTHY, asked=True) for name in LOCATIONS]
+    found = FeedHealth(
+        "people_counter",
+        MADE,
+        Condition.HEALTHY,
+        "5 locations at 2 hubs, at most 7 s behind",
+        hubs={
+            key: HubHealth(name, Condition.HEALTHY, position=DAY.end, lag=timedelta(seconds=7))
+            for key, name in HUBS.items()
+        },
+        locations=locations,
+    )
+    return replace(found, **fields)
 
 
-def a_feed(*, audits: Sequence[HubAudit] | None = None, **fields: Any) -> FeedFindings:
+def a_feed(
+    *, audits: Sequence[HubAudit] | None = None, runs: Sequence[JsonObject] = (), **fields: Any
+) -> GatheredFeed:
     """Give a feed in which all is well, unless `audits` or `fields` say otherwise."""
     if audits is None:
         audits = Audited(LIVE).audit(), Audited(BACKUP).audit()
-    found = FeedFindings(
-        "people_counter",
+    found = GatheredFeed(
         "people counter",
+        a_health(),
         look_back=HOUR,
-        hubs=(LIVE, BACKUP),
-        status=a_status(),
+        hubs=HUBS,
+        runs=[past_run(report) for report in runs],
         comparisons={audit.hub: compared(audit) for audit in audits},
     )
     return replace(found, **fields)
 
 
-def well() -> Findings:
-    return Findings(MADE, DAY, [a_feed(runs=runs()[:52])])
+def well() -> Gathered:
+    return Gathered(MADE, DAY, [a_feed(runs=runs()[:52])])
 
 
-def troubled() -> Findings:
+def troubled() -> Gathered:
     """Give a day in which all went wrong that the page can tell, one way and another."""
     live = Audited(LIVE, silent={"Tour Été": Slice(DAY.start + 2 * HOUR, DAY.start + 5 * HOUR)})
     backup = Audited(BACKUP, silent=live.silent)
@@ -219,65 +226,63 @@ def troubled() -> Findings:
     quarantined = QuarantinedReading(
         "people_counter",
         "Mill & Lane",
-        (BACKUP.key,),
+        (BACKUP,),
         "bm90IGEgcmVhZGlu",
         "1,310,720 bytes, over the hub's 1,048,576",
         DAY.start + 3 * HOUR,
         b"{}",
     )
-    status = a_status(
-        ok=False,
-        verdict="failing",
+    health = a_health(
+        verdict=Condition.FAILING,
         said="connection refused, for 3 h",
-        wrong=[
-            {
-                "kind": "hub",
-                "grave": True,
-                "hub": BACKUP.key,
-                "locations": list(LOCATIONS),
-                "since": format_time(DAY.end - 3 * HOUR),
-                "said": "hub people-backup: connection refused",
-                "do": "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
-            },
-            {
-                "kind": "drift",
-                "grave": False,
-                "hub": None,
-                "locations": ["Tour Été"],
-                "since": format_time(DAY.start + 2 * HOUR),
-                "said": "Tour Été was silent for 3 h, longer than ever before",
-                "do": None,
-            },
+        troubles=[
+            Trouble(
+                Kind.HUB,
+                "hub people-backup: connection refused",
+                "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
+                BACKUP,
+                LOCATIONS,
+                DAY.end - 3 * HOUR,
+                grave=True,
+            ),
+            Trouble(
+                Kind.DRIFT,
+                "Tour Été was silent for 3 h, longer than ever before",
+                None,
+                locations=["Tour Été"],
+                since=DAY.start + 2 * HOUR,
+            ),
         ],
         gaps=[
-            {
-                "location": "Quay+One",
-                "from": format_time(DAY.start + 4 * HOUR),
-                "to": format_time(DAY.start + 5 * HOUR),
-                "cause": "missed",
-                "found": format_time(DAY.start + 20 * HOUR),
-                "hubs": [BACKUP.key],
-            }
+            (
+                "Quay+One",
+                Gap(
+                    Slice(DAY.start + 4 * HOUR, DAY.start + 5 * HOUR),
+                    "missed",
+                    DAY.start + 20 * HOUR,
+                    (BACKUP,),
+                ),
+            )
         ],
     )
     people = a_feed(
         runs=runs(),
-        status=status,
+        health=health,
         audits=[live.audit(), backup.audit()],
         quarantined=[quarantined],
     )
     snapshots = a_feed(
-        name="hourly_snapshot",
         title="hourly snapshot",
+        health=a_health(feed="hourly_snapshot"),
         look_back=6 * HOUR,
         audits=[
             Audited(LIVE, an_hour=4).audit(),
             HubAudit(
                 "hourly_snapshot",
-                BACKUP.key,
+                BACKUP,
                 DAY,
                 error="hub people-backup: the key may not read here; use one with the Listen right",
             ),
         ],
     )
-    return Findings(MADE, DAY, [people, snapshots])
+    return Gathered(MADE, DAY, [people, snapshots])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from app.base.instants import format_time
 
@@ -27,11 +28,11 @@ def moment(instant: datetime | None) -> str:
     return "-" if instant is None else format_time(instant)[:19].replace("T", " ") + " UTC"
 
 
-def span(seconds: float | None) -> str:
-    """Write a duration for people in its two largest units: `40 s`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds is None:
+def span(length: timedelta | float | None) -> str:
+    """Write a duration, or seconds, for people in its two largest units: `40 s`, `3 h 20 min`, `2 d 4 h`."""
+    if length is None:
         return "-"
-    whole = round(seconds)
+    whole = round(length.total_seconds() if isinstance(length, timedelta) else length)
     if whole < 60:
         return f"{whole} s"
     minutes = whole // 60
@@ -47,6 +48,13 @@ def span(seconds: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Write how many there are: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def named(names: Sequence[str], most: int) -> str:
+    """Name a few, and count the others: at most so many of both."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1:,} more"
 
 
 def dashed(feed: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import click
 
 from app.audit.auditor import Asked, compared_feeds
 from app.base.errors import ClocksDiffer, SourceError, StateError
-from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
-from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.base.instants import MILLISECOND, floor_to, utc_now
+from app.base.readings import QuarantinedReading, Slice
 from app.base.text import moment
 from app.cli import COMMANDS
 from app.cli.choices import (
@@ -31,9 +31,12 @@ from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
 from app.cli.state_edit import write_new
 from app.feeds.feed import load_feed
-from app.health.feed_health import HISTORY, Kept, damaged_json, judge
+from app.health.facts import Kept
+from app.health.feed_health import HISTORY, judge, off, unreadable
+from app.health.past_runs import PastRun, past_run
+from app.health.records import FeedHealth
 from app.page.comparison import Comparison, compared
-from app.page.findings import FeedFindings, Findings, Hub
+from app.page.gathered import Gathered, GatheredFeed
 from app.page.view import WELL, View, make_view
 from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
@@ -111,70 +114,51 @@ class _Desk:
 # --- gathering --------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Feed:
-    """A feed while it is gathered."""
-
-    settings: FeedSettings
-    findings: FeedFindings
-    can_be_compared: bool = True
-    problems: list[str] = field(default_factory=list)
-    comparisons: dict[str, Comparison] = field(default_factory=dict)
-
-
-def _gather(desk: _Desk, feeds: Sequence[FeedSettings], consumer_group: str) -> Findings:
+def _gather(desk: _Desk, feeds: Sequence[FeedSettings], consumer_group: str) -> Gathered:
     """Read what is kept of every feed, then compare the source with the hubs."""
-    gathered = [_kept(desk, feed) for feed in feeds]
-    _compare(desk, [feed for feed in gathered if feed.can_be_compared], consumer_group)
-    return Findings(
-        desk.now,
-        desk.window,
-        [replace(feed.findings, comparisons=feed.comparisons, problems=feed.problems) for feed in gathered],
-    )
+    found = {feed.name: _kept(desk, feed) for feed in feeds}
+    if any(feed.health.is_known for feed in found.values()):
+        found |= _compared(desk, found, consumer_group)
+    return Gathered(desk.now, desk.window, list(found.values()))
 
 
-def _kept(desk: _Desk, feed: FeedSettings) -> _Feed:
+def _kept(desk: _Desk, feed: FeedSettings) -> GatheredFeed:
     """Read a feed's state, history and quarantine; what cannot be read becomes a problem."""
     module = load_feed(feed.name)
-    findings = FeedFindings(feed.name, module.title, look_back=feed.look_back, off=not feed.view_id)
-    gathered = _Feed(feed, findings)
-    if findings.off:
-        gathered.can_be_compared = False
-        return gathered
-    name, problems = module.state_name, gathered.problems
-    runs: list[JsonObject] = []
-    status: JsonObject
+    if not feed.view_id:
+        return GatheredFeed(module.title, off(feed, desk.now))
+    problems: list[str] = []
+    runs: list[PastRun] = []
+    quarantined: list[QuarantinedReading] = []
+    since = desk.now - HISTORY
     try:
-        state = desk.store.load(name)
-        runs += desk.store.history(name, min(desk.window.start, desk.now - HISTORY))
+        state = desk.store.load(module.state_name)
+        history = desk.store.history(module.state_name, min(desk.window.start, since))
+        runs += map(past_run, history)
     except StateError as error:
         problems.append(str(error))
-        gathered.can_be_compared = False
-        status = damaged_json(feed, str(error))
-        quarantined: list[QuarantinedReading] = []
+        health = unreadable(feed, desk.now, str(error))
     else:
-        quarantined = _quarantined(desk.store, name, feed.name, problems)
-        lately = [run for run in runs if parse_time(run["started"]) >= desk.now - HISTORY]
-        status = judge(feed, desk.settings, Kept(state, lately, len(quarantined)), desk.now)
-    gathered.findings = replace(
-        findings,
-        hubs=_hubs(desk, status),
-        status=status,
-        runs=[run for run in runs if parse_time(run["started"]) in desk.window],
+        quarantined = _quarantined(desk.store, module.state_name, feed.name, problems)
+        lately = [run for run in runs if run.started >= since]
+        health = judge(feed, desk.settings, Kept(state, lately, len(quarantined)), desk.now)
+    return GatheredFeed(
+        module.title,
+        health,
+        feed.look_back,
+        _hubs(desk, health),
+        [run for run in runs if run.started in desk.window],
         quarantined=quarantined,
+        problems=problems,
     )
-    return gathered
 
 
-def _hubs(desk: _Desk, status: JsonObject) -> list[Hub]:
+def _hubs(desk: _Desk, health: FeedHealth) -> dict[str, str]:
     """Give the hubs to show: those that are read, and, unless these were named, all others there are."""
-    shown = desk.hubs if desk.only_these else desk.settings.hubs
-    hubs = [Hub(hub.key, hub.name, paused=not hub.enabled) for hub in shown]
     if desk.only_these:
-        return hubs
-    known = {hub.key for hub in hubs}
-    left: Mapping[str, JsonObject] = status.get("hubs", {})
-    return [*hubs, *(Hub(key, hub["name"], removed=True) for key, hub in left.items() if key not in known)]
+        return {hub.key: hub.name for hub in desk.hubs}
+    left = {key: hub.name for key, hub in health.hubs.items()}
+    return {**{hub.key: hub.name for hub in desk.settings.hubs}, **left}
 
 
 def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]) -> list[QuarantinedReading]:
@@ -187,27 +171,29 @@ def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]
     return found
 
 
-def _compare(desk: _Desk, feeds: Sequence[_Feed], consumer_group: str) -> None:
+def _compared(desk: _Desk, found: Mapping[str, GatheredFeed], consumer_group: str) -> dict[str, GatheredFeed]:
     """Compare the feeds with the hubs; where that ends early, those that lack a comparison say why."""
-    if not feeds:
-        return
-    by_name = {feed.settings.name: feed for feed in feeds}
-    asked = [Asked(name, desk.window) for name in by_name]
-    with ProgressBars(Output(), in_lines=True) as bars:
-        compared_with = compared_feeds(
-            asked,
-            desk.hubs,
-            wire(desk.settings),
-            consumer_group=consumer_group,
-            progress=bars.show,
-        )
-        try:
-            for feed in compared_with:
-                comparisons = {audit.hub: compared(audit) for audit in feed.audits()}
-                by_name[feed.settings.name].comparisons |= comparisons
-        except (ClocksDiffer, SourceError, StateError) as error:
-            for lacking in (feed for feed in feeds if not feed.comparisons):
-                lacking.problems.append(str(error))
+    feeds = {name: feed for name, feed in found.items() if feed.health.is_known}
+    comparisons: dict[str, dict[str, Comparison]] = {name: {} for name in feeds}
+    early: list[str] = []
+    if feeds:
+        with ProgressBars(Output(), in_lines=True) as bars:
+            compared_with = compared_feeds(
+                [Asked(name, desk.window) for name in feeds],
+                desk.hubs,
+                wire(desk.settings),
+                consumer_group=consumer_group,
+                progress=bars.show,
+            )
+            try:
+                for feed in compared_with:
+                    comparisons[feed.settings.name] |= {audit.hub: compared(audit) for audit in feed.audits()}
+            except (ClocksDiffer, SourceError, StateError) as error:
+                early.append(str(error))
+    return {
+        name: replace(feed, comparisons=of, problems=[*feed.problems, *([] if of else early)])
+        for (name, feed), of in zip(feeds.items(), comparisons.values(), strict=True)
+    }
 
 
 # --- writing ----------------------------------------------------------------------------------------

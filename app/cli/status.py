@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.base.errors import StateError
-from app.base.instants import parse_time, utc_now
-from app.base.text import counted, dashed, minute, moment, span
+from app.base.grouping import by_key
+from app.base.instants import MILLISECOND, floor_to, utc_now
+from app.base.text import counted, dashed, minute, moment, named, span
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
 from app.cli.output import Column, Output, hanging, table, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.feeds.feed import load_feed
-from app.health.feed_health import HISTORY, Kept, damaged_json, judge, off_json
+from app.health.facts import Kept
+from app.health.feed_health import HISTORY, judge, off, unreadable
+from app.health.past_runs import past_run
+from app.health.records import Condition, FeedHealth, Kind, Trend, Trouble
 from app.settings.rules import duration
 from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
@@ -33,11 +37,9 @@ if TYPE_CHECKING:
 _COUNTED_AT_MOST = 100
 # Of locations and of troubles, unless all are asked for; and of names and characters in one of them.
 _SHOWN_AT_MOST = 10
-_NAMED_AT_MOST = 3
+_NAMED_AT_MOST = 4
 _CHARACTERS = 300
 _REFRESH_S = 5.0
-
-_Look = Callable[[], list[dict[str, Any]]]
 
 
 class _Limits(click.ParamType[dict[str, timedelta]]):
@@ -100,7 +102,7 @@ def command(
     for feed in by_feed.keys() - {""}:
         find_feed(settings, feed)
 
-    def look() -> list[dict[str, Any]]:
+    def look() -> list[FeedHealth]:
         return [
             _look(feed, settings, store, by_feed.get(dashed(feed.name), by_feed.get("")))
             for feed in settings.feeds.values()
@@ -112,25 +114,26 @@ def command(
         return ALL_WELL
     found = look()
     _tell(found, out, everything=everything)
-    return ALL_WELL if all(feed["ok"] for feed in found) else FOUND_WANTING
+    return ALL_WELL if all(feed.ok for feed in found) else FOUND_WANTING
 
 
 def _look(
     feed: FeedSettings, settings: Settings, store: MendableStore, max_behind: timedelta | None
-) -> dict[str, Any]:
-    """Give the object of one feed, as it is now."""
+) -> FeedHealth:
+    """Say how one feed fares now."""
+    # To the millisecond, as all instants are written.
+    now = floor_to(utc_now(), MILLISECOND)
     if not feed.view_id:
-        return off_json(feed)
+        return off(feed, now)
     name = load_feed(feed.name).state_name
-    now = utc_now()
     try:
         with _not_collecting():
             state = store.load(name)
-            reports = list(store.history(name, now - HISTORY))
+            runs = [past_run(report) for report in store.history(name, now - HISTORY)]
     except StateError as error:
-        return damaged_json(feed, str(error))
+        return unreadable(feed, now, str(error))
     quarantined = _count_quarantined(store, name, feed.name)
-    kept = Kept(state, reports, quarantined, counted_all=quarantined < _COUNTED_AT_MOST)
+    kept = Kept(state, runs, quarantined, counted_all=quarantined < _COUNTED_AT_MOST)
     return judge(feed, settings, kept, now, max_behind)
 
 
@@ -153,16 +156,14 @@ def _count_quarantined(store: MendableStore, name: str, feed: str) -> int:
     return count
 
 
-def _watch(
-    look: Callable[[], list[dict[str, Any]]], every_s: float, out: Output, *, everything: bool
-) -> None:
+def _watch(look: Callable[[], list[FeedHealth]], every_s: float, out: Output, *, everything: bool) -> None:
     """Look and tell again and again. On a terminal the last that was seen stays when it ends."""
     if out.as_json:
         while not out.reader_gone:
             _tell(look(), out, everything=everything)
             time.sleep(every_s)
         return
-    found: list[dict[str, Any]] = []
+    found: list[FeedHealth] = []
     try:
         with out.renewed() as renew:
             while True:
@@ -175,10 +176,10 @@ def _watch(
         _tell(found, out, everything=everything)
 
 
-def _tell(found: Sequence[Mapping[str, Any]], out: Output, *, everything: bool) -> None:
+def _tell(found: Sequence[FeedHealth], out: Output, *, everything: bool) -> None:
     if out.as_json:
         for feed in found:
-            out.write_object(feed)
+            out.write_object(feed.as_json())
     else:
         out.show(*_parts(found, everything=everything))
 
@@ -186,15 +187,18 @@ def _tell(found: Sequence[Mapping[str, Any]], out: Output, *, everything: bool) 
 # --- for people -------------------------------------------------------------------------------------
 
 _STYLES = {
-    "healthy": "green",
-    "behind": "yellow",
-    "failing": "bold red",
-    "stopped": "bold red",
-    "unknown": "bold red",
-    "never ran": "yellow",
-    "off": "dim",
+    Condition.HEALTHY: "green",
+    Condition.BEHIND: "yellow",
+    Condition.FAILING: "bold red",
+    Condition.STOPPED: "bold red",
+    Condition.UNKNOWN: "bold red",
+    Condition.NEVER_RAN: "yellow",
+    Condition.OFF: "dim",
+    Condition.PAUSED: "dim",
+    Condition.REMOVED: "dim",
+    Condition.GONE: "dim",
 }
-_KIND_WIDTH = len("quarantine")
+_KIND_WIDTH = max(map(len, Kind))
 _HUB_COLUMNS = [
     Column("hub"),
     Column("is"),
@@ -203,194 +207,150 @@ _HUB_COLUMNS = [
     Column("readings", number=True),
     Column("last success", whole=True),
 ]
-_LOCATION_COLUMNS = [
-    Column("location"),
-    Column("at hub"),
-    Column("is"),
-    Column("behind", number=True),
-    Column("done until (UTC)", whole=True),
-]
+_LOCATION_COLUMNS = [Column("location"), Column("at hub"), *_HUB_COLUMNS[1:4]]
 
 
-def _parts(found: Sequence[Mapping[str, Any]], *, everything: bool) -> Iterator[RenderableType]:
+def _parts(found: Sequence[FeedHealth], *, everything: bool) -> Iterator[RenderableType]:
     for number, feed in enumerate(found):
         if number:
             yield ""
         yield from _feed_parts(feed, everything=everything)
 
 
-def _verdict(found: Mapping[str, Any]) -> RenderableType:
-    style = _STYLES[found["verdict"]]
-    return text(f"{dashed(found['feed'])}: {found['verdict']}: {found['said']}", style)
+def _verdict(found: FeedHealth) -> RenderableType:
+    return text(f"{dashed(found.feed)}: {found.verdict}: {found.said}", _STYLES[found.verdict])
 
 
-def _feed_parts(found: Mapping[str, Any], *, everything: bool) -> Iterator[RenderableType]:
+def _feed_parts(found: FeedHealth, *, everything: bool) -> Iterator[RenderableType]:
     """Give the verdict, then hubs, then the locations in trouble, then what is wrong and what to do."""
     yield _verdict(found)
-    if "locations" in found:
+    if found.is_known:
         yield text(_runs(found), "dim")
-        if found["locations"]:
-            yield ""
-            yield table(_HUB_COLUMNS, _hub_rows(found))
-        rows = _all_rows(found) if everything else _rows_in_trouble(found)
-        if rows:
-            shown = rows if everything else rows[:_SHOWN_AT_MOST]
-            yield ""
-            yield table(_LOCATION_COLUMNS, shown)
-            if len(shown) < len(rows):
-                yield text(f"and {len(rows) - len(shown):,} more; --all shows every location", "dim")
-    if found.get("wrong"):
+    if found.locations:
+        yield from ("", table(_HUB_COLUMNS, _hub_rows(found)))
+    rows = _all_rows(found) if everything else _rows_in_trouble(found)
+    at_most = None if everything else _SHOWN_AT_MOST
+    if rows:
+        yield from ("", table(_LOCATION_COLUMNS, rows[:at_most]))
+        yield from _left_out(rows[:at_most], rows, "shows every location")
+    if found.troubles:
         yield ""
-        wrong = found["wrong"] if everything else found["wrong"][:_SHOWN_AT_MOST]
-        for trouble in wrong:
+        for trouble in found.troubles[:at_most]:
             yield from _trouble_parts(trouble, found)
-        if len(wrong) < len(found["wrong"]):
-            yield text(f"and {len(found['wrong']) - len(wrong):,} more; --all shows them", "dim")
-    trend = list(_trend(found))
-    if trend:
+        yield from _left_out(found.troubles[:at_most], found.troubles, "shows them")
+    if found.trend:
         yield ""
-        yield from (text(line, "dim") for line in trend)
+        yield from (text(line, "dim") for line in _trend(found, found.trend))
 
 
-def _runs(found: Mapping[str, Any]) -> str:
-    run = found["last_run"]
-    at = _instant(found["at"])
-    if run is None or not run.get("ended"):
-        said = "no run has ended yet"
-    else:
-        ended = _instant(run["ended"])
-        how = "well" if run.get("ok", True) else "with failures"
-        said = f"the last run ended {span((at - ended).total_seconds())} ago, {how} ({moment(ended)})"
-    if found["next_run"] is None:
+def _left_out(shown: Sequence[object], whole: Sequence[object], how: str) -> Iterator[RenderableType]:
+    if len(shown) < len(whole):
+        yield text(f"and {len(whole) - len(shown):,} more; --all {how}", "dim")
+
+
+def _runs(found: FeedHealth) -> str:
+    runs = found.runs
+    said = "no run has ended yet"
+    if runs.ended is not None:
+        how = "well" if (found.last_run or {}).get("ok", True) else "with failures"
+        said = f"the last run ended {span(found.at - runs.ended)} ago, {how} ({moment(runs.ended)})"
+    if runs.next_due is None:
         return f"{said}; its schedule never fires"
-    following = _instant(found["next_run"])
-    return f"{said}; the next is due in {span((following - at).total_seconds())}"
+    return f"{said}; the next is due in {span(runs.next_due - found.at)}"
 
 
-def _hub_rows(found: Mapping[str, Any]) -> Iterator[list[object]]:
-    for hub in found["hubs"].values():
-        where = hub["locations_failing"] or hub["locations_behind"]
-        of = f" at {where:,} of {hub['locations']:,}" if hub["verdict"] in ("failing", "behind") else ""
+def _hub_rows(found: FeedHealth) -> Iterator[list[object]]:
+    for hub in found.hubs.values():
+        where = hub.failing or hub.behind
+        is_well = hub.verdict not in (Condition.FAILING, Condition.BEHIND)
         yield [
-            hub["name"],
-            text(hub["verdict"] + of, _STYLES.get(hub["verdict"], "dim")),
-            span(hub["behind_s"]),
-            _minute(hub["delivered_until"]),
-            hub["readings"],
-            _ago(hub["last_success"], found["at"]),
+            hub.name,
+            text(
+                hub.verdict if is_well else f"{hub.verdict} at {where:,} of {hub.locations:,}",
+                _STYLES[hub.verdict],
+            ),
+            span(hub.lag),
+            minute(hub.position),
+            hub.record.readings,
+            _ago(hub.record.last_success, found),
         ]
 
 
-def _rows_in_trouble(found: Mapping[str, Any]) -> list[list[object]]:
+def _rows_in_trouble(found: FeedHealth) -> list[list[object]]:
     """Give a row for each lag or failure, the worst first; locations that share one share a row."""
-    alike: dict[tuple[float, str | None, str, str], list[str]] = {}
-    for location in found["locations"]:
-        by_state: dict[tuple[float, str | None, str], list[str]] = {}
-        for key, at_hub in location["hubs"].items():
-            hub = found["hubs"][key]
-            how = _how(location, at_hub, found["limit_s"])
-            if location["asked"] and not hub["paused"] and not hub["removed"] and how != "healthy":
-                state = (at_hub["behind_s"], at_hub["delivered_until"], how)
-                by_state.setdefault(state, []).append(hub["name"])
-        for state, hubs in by_state.items():
-            alike.setdefault((*state, ", ".join(hubs)), []).append(location["location"])
+    at_hubs = by_key(
+        ((location.name, hub.lag, hub.position, hub.condition), found.hubs[key].name)
+        for location in found.locations
+        for key, hub in location.hubs.items()
+        if hub.condition in (Condition.FAILING, Condition.BEHIND)
+    )
+    alike = by_key(
+        ((lag, position, how, ", ".join(hubs)), name) for (name, lag, position, how), hubs in at_hubs.items()
+    )
     return [
-        [_named(names), hubs, text(how, _STYLES[how.split()[0]]), span(behind_s), _minute(until)]
-        for (behind_s, until, how, hubs), names in sorted(alike.items(), key=lambda item: -item[0][0])
+        [named(names, _NAMED_AT_MOST), hubs, text(how, _STYLES[how]), span(lag), minute(position)]
+        for (lag, position, how, hubs), names in sorted(
+            alike.items(), key=lambda item: item[0][0], reverse=True
+        )
     ]
 
 
-def _all_rows(found: Mapping[str, Any]) -> list[list[object]]:
+def _all_rows(found: FeedHealth) -> list[list[object]]:
     rows: list[list[object]] = []
-    for location in found["locations"]:
-        name = location["location"] + ("" if location["asked"] else " (gone)")
-        for key, at_hub in location["hubs"].items():
-            how = _how(location, at_hub, found["limit_s"]) if location["asked"] else "gone"
-            hub = found["hubs"][key]
-            how = "paused" if hub["paused"] else "removed" if hub["removed"] else how
-            style = _STYLES.get(how.split()[0], "dim")
-            where = [span(at_hub["behind_s"]), _minute(at_hub["delivered_until"])]
-            rows.append([name, hub["name"], text(how, style), *where])
+    for location in found.locations:
+        name = location.name + ("" if location.asked else " (gone)")
+        for key, hub in location.hubs.items():
+            how = text(hub.condition, _STYLES[hub.condition])
+            rows.append([name, found.hubs[key].name, how, span(hub.lag), minute(hub.position)])
             name = ""
     return rows
 
 
-def _how(location: Mapping[str, Any], at_hub: Mapping[str, Any], limit_s: float | None) -> str:
-    if at_hub["error"] or location["error"]:
-        return "failing"
-    behind = limit_s is not None and at_hub["behind_s"] > limit_s
-    return "behind" if behind else "healthy"
-
-
-def _trouble_parts(trouble: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _trouble_parts(trouble: Trouble, found: FeedHealth) -> Iterator[RenderableType]:
     about = []
     # What a warning or drift says begins with its location; what is behind says at how many.
-    is_named = trouble["kind"] in ("warning", "drift") and len(trouble["locations"]) == 1
-    if trouble["locations"] and trouble["kind"] != "behind" and not is_named:
-        about.append(f"at {_named(trouble['locations'])}")
-    if trouble["since"]:
-        lasts = (_instant(found["at"]) - _instant(trouble["since"])).total_seconds()
-        found_or_since = "found" if trouble["kind"] == "gap" else "since"
-        about.append(f"{found_or_since} {_minute(trouble['since'])} UTC ({span(lasts)})")
-    if trouble["last"] and trouble["last"] != trouble["since"]:
-        about.append(f"last said {_ago(trouble['last'], found['at'])}")
-    said = _cut(trouble["said"]) + (f" [{', '.join(about)}]" if about else "")
-    yield hanging(
-        trouble["kind"], said, style="bold red" if trouble["grave"] else "yellow", width=_KIND_WIDTH
-    )
-    if trouble["do"]:
-        yield hanging("", f"do: {trouble['do']}", width=_KIND_WIDTH)
+    is_named = trouble.kind in (Kind.WARNING, Kind.DRIFT) and len(trouble.locations) == 1
+    if trouble.locations and trouble.kind is not Kind.BEHIND and not is_named:
+        about.append(f"at {named(trouble.locations, _NAMED_AT_MOST)}")
+    if trouble.since:
+        found_or_since = "found" if trouble.kind is Kind.GAP else "since"
+        about.append(f"{found_or_since} {minute(trouble.since)} UTC ({span(found.at - trouble.since)})")
+    if trouble.last and trouble.last != trouble.since:
+        about.append(f"last said {_ago(trouble.last, found)}")
+    said = trouble.said if len(trouble.said) <= _CHARACTERS else f"{trouble.said[:_CHARACTERS]}…"
+    said += f" [{', '.join(about)}]" if about else ""
+    yield hanging(trouble.kind, said, style="bold red" if trouble.grave else "yellow", width=_KIND_WIDTH)
+    if trouble.do:
+        yield hanging("", f"do: {trouble.do}", width=_KIND_WIDTH)
 
 
-def _trend(found: Mapping[str, Any]) -> Iterator[str]:
-    trend = found.get("trend")
-    if trend is None:
-        return
-    names = {key: hub["name"] for key, hub in found["hubs"].items()}
-    before = trend["readings_before"] or {}
+def _trend(found: FeedHealth, trend: Trend) -> Iterator[str]:
+    names = {key: hub.name for key, hub in found.hubs.items()}
+    before = trend.readings_before or {}
     readings = ", ".join(
         f"{names.get(key, key)} {count:,}" + (f" ({before[key]:,} the day before)" if key in before else "")
-        for key, count in trend["readings"].items()
+        for key, count in trend.readings.items()
     )
-    runs = f"{counted(trend['runs'], 'run')}, {trend['failed']:,} failed, {trend['missed']:,} missed"
+    runs = f"{counted(trend.runs, 'run')}, {trend.failed:,} failed, {trend.missed:,} missed"
     yield f"last 24 h: {runs}" + (f"; readings: {readings}" if readings else "")
-    if trend["changed"]:
-        yield f"{counted(trend['changed'], 'reading')} changed at the source after delivery, see `report`"
-    compared = trend["compared"]
+    if trend.changed:
+        yield f"{counted(trend.changed, 'reading')} changed at the source after delivery, see `report`"
+    compared, per_day = trend.compared, trend.per_day
     if compared:
-        where = f"{counted(compared['hours'], 'hour')} of {counted(compared['locations'], 'location')}"
-        yield f"compared with the source: {where}; {compared['differ']:,} differ"
-    a_day = trend["per_day"]
-    if a_day:
+        where = f"{counted(compared.hours, 'hour')} of {counted(compared.locations, 'location')}"
+        yield f"compared with the source: {where}; {compared.differ:,} differ"
+    if per_day:
         hubs = ", ".join(
             f"{names.get(key, key)} {hub['events']:,} events, {hub['bytes'] / 1e6:,.1f} MB, "
             f"{_share(hub['unit_share'])} of a throughput unit"
-            for key, hub in a_day["hubs"].items()
+            for key, hub in per_day["hubs"].items()
         )
-        yield f"a day at this pace: {counted(a_day['api_calls'], 'API call')}; {hubs}"
+        yield f"a day at this pace: {counted(per_day['api_calls'], 'API call')}; {hubs}"
 
 
 def _share(part: float) -> str:
     return f"{part:.1%}" if part >= 0.001 or part == 0 else "under 0.1%"
 
 
-def _named(names: Sequence[str]) -> str:
-    if len(names) <= _NAMED_AT_MOST + 1:
-        return ", ".join(names)
-    return f"{', '.join(names[:_NAMED_AT_MOST])} and {len(names) - _NAMED_AT_MOST:,} more"
-
-
-def _cut(said: str) -> str:
-    return said if len(said) <= _CHARACTERS else f"{said[:_CHARACTERS]}…"
-
-
-def _ago(written: str | None, at: str) -> str:
-    return "-" if written is None else f"{span((_instant(at) - _instant(written)).total_seconds())} ago"
-
-
-def _instant(written: str) -> datetime:
-    return parse_time(written)
-
-
-def _minute(written: str | None) -> str:
-    return minute(parse_time(written)) if written else "-"
+def _ago(instant: datetime | None, found: FeedHealth) -> str:
+    return "-" if instant is None else f"{span(found.at - instant)} ago"

@@ -1,48 +1,52 @@
-"""What the reports of a feed's last runs say together. Pure."""
+"""What a feed's last runs say together. Pure."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
-from typing import Any
 
-from app.base.instants import format_time, parse_time
-from app.base.readings import JsonObject
+from app.health.past_runs import PastRun
+from app.health.records import Trend
+from app.run.report import Compared
 from app.settings.ncrontab import times_before
 
 TREND = timedelta(hours=24)
-# A day of reports is whole where its first one is not much later: some feeds run every hour or two.
+# A day of runs is whole where its first one is not much later: some feeds run every hour or two.
 _NEARLY = timedelta(hours=2)
 
 
-def trend_json(
-    reports: Sequence[JsonObject], schedule: str, now: datetime, longest_run: timedelta
-) -> dict[str, Any] | None:
+def trend_of(runs: Sequence[PastRun], schedule: str, now: datetime, longest_run: timedelta) -> Trend | None:
     """Sum up the runs of the last day; None where there was none in two days.
 
-    `reports` are those of two days, in the order in which they began. `readings_before` are those of
-    the day before, None where the history does not reach back so far.
+    `runs` are those of two days, in the order in which they began.
     """
-    if not reports:
+    if not runs:
         return None
     since = now - TREND
-    began = [parse_time(report["started"]) for report in reports]
+    began = [run.started for run in runs]
     split = bisect_left(began, since)
-    today, before = reports[split:], reports[:split]
+    today, before = runs[split:], runs[:split]
     reaches_back = began[0] <= since - TREND + _NEARLY
-    return {
-        "from": format_time(since),
-        "runs": len(today),
-        "failed": sum(not report.get("ok", True) for report in today),
-        "missed": _missed(began, schedule, max(since, began[0]), now, longest_run),
-        "readings": _readings(today),
-        "readings_before": _readings(before) if reaches_back else None,
-        "changed": sum(one["readings"] or 0 for report in today for one in report.get("changed", ())),
-        "compared": _compared(today),
-        "per_day": next((report["per_day"] for report in reversed(reports) if report.get("per_day")), None),
-    }
+    return Trend(
+        since=since,
+        runs=len(today),
+        failed=sum(not run.ok for run in today),
+        missed=_missed(began, schedule, max(since, began[0]), now, longest_run),
+        readings=_readings(today),
+        readings_before=_readings(before) if reaches_back else None,
+        changed=sum(len(one.ids) for run in today for one in run.changed),
+        compared=compared_by(today),
+        per_day=next((run.per_day for run in reversed(runs) if run.per_day), None),
+    )
+
+
+def compared_by(runs: Sequence[PastRun]) -> Compared | None:
+    """Sum up the comparisons with the source, which are done some locations a run; None if there is none."""
+    done = [astuple(run.compared) for run in runs if run.compared]
+    return Compared(*map(sum, zip(*done, strict=True))) if done else None
 
 
 def _missed(
@@ -53,17 +57,9 @@ def _missed(
     return sum(bisect_left(began, at) == bisect_left(began, end) for at, end in pairwise([*due, now]))
 
 
-def _compared(reports: Sequence[JsonObject]) -> dict[str, int] | None:
-    """Sum up the comparisons with the source, which are done some locations a run."""
-    done = [report["compared"] for report in reports if report.get("compared")]
-    return (
-        {name: sum(one[name] for one in done) for name in ("locations", "hours", "differ")} if done else None
-    )
-
-
-def _readings(reports: Sequence[JsonObject]) -> dict[str, int]:
+def _readings(runs: Sequence[PastRun]) -> dict[str, int]:
     readings: dict[str, int] = {}
-    for report in reports:
-        for key, hub in report.get("hubs", {}).items():
-            readings[key] = readings.get(key, 0) + hub["readings"]
+    for run in runs:
+        for key, hub in run.hubs.items():
+            readings[key] = readings.get(key, 0) + hub.readings
     return readings

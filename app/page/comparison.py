@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import chain
 
 from app.audit.findings import BEFORE_START, BEHIND, RETENTION, Finding, HubAudit
 from app.base.instants import hour_of
-from app.quality.lateness import DelayCount
 
 _EXCUSED = frozenset({RETENTION, BEFORE_START})
 
@@ -41,7 +41,7 @@ Hours = Mapping[tuple[str, datetime], Hour]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FindingGroup:
     """Readings at one hub and location under one heading, for one cause: how many, and their times.
 
     `due` is False where nothing is wrong with it.
@@ -56,26 +56,22 @@ class Difference:
     first: datetime
     last: datetime
 
+    def plus(self, other: FindingGroup) -> FindingGroup:
+        return replace(
+            self,
+            readings=self.readings + other.readings,
+            first=min(self.first, other.first),
+            last=max(self.last, other.last),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One hub beside the source. `wrong` counts what speaks against the promise.
+    """One hub beside the source: an audit, its findings counted by hour, and grouped."""
 
-    `readable_from` is the time from which nothing was lost to the hub's retention (None: ever).
-    `failures` are locations that could not be compared, and why; with an `error` the hub could not be,
-    and nothing else is said.
-    """
-
-    hub: str
-    hours: Hours = field(default_factory=dict)
-    differences: Sequence[Difference] = ()
-    delays: Sequence[DelayCount] = ()
-    max_delay_s: float | None = None
-    wrong: int = 0
-    readable_from: datetime | None = None
-    warnings: Sequence[str] = ()
-    failures: Mapping[str, str] = field(default_factory=dict)
-    error: str | None = None
+    audit: HubAudit
+    hours: Hours
+    groups: Sequence[FindingGroup]
 
     @property
     def total(self) -> Hour:
@@ -101,24 +97,15 @@ def compared(audit: HubAudit) -> Comparison:
         )
         for count in audit.hours
     }
-    groups: dict[tuple[str, str, str | None, bool], Difference] = {}
-    for findings in (audit.missing, audit.changed, audit.repeated, audit.unknown):
-        for finding in findings:
-            if finding.heading == "missing":
-                _sort_out(hours, finding)
-            _add(groups, audit.hub, finding)
-    return Comparison(
-        audit.hub,
-        hours,
-        list(groups.values()),
-        audit.delays,
-        audit.max_delay_s,
-        audit.wrong,
-        audit.readable_from,
-        audit.warnings,
-        audit.failures,
-        audit.error,
-    )
+    groups: dict[tuple[object, ...], FindingGroup] = {}
+    for found in chain(audit.missing, audit.changed, audit.repeated, audit.unknown):
+        if found.heading == "missing":
+            _sort_out(hours, found)
+        alike = found.heading, found.location, found.cause, found.is_wrong
+        one = FindingGroup(audit.hub, *alike, 1, found.time, found.time)
+        groups[alike] = groups[alike].plus(one) if alike in groups else one
+    left = replace(audit, missing=(), changed=(), repeated=(), unknown=(), hours=())
+    return Comparison(left, hours, list(groups.values()))
 
 
 def _sort_out(hours: dict[tuple[str, datetime], Hour], finding: Finding) -> None:
@@ -131,26 +118,3 @@ def _sort_out(hours: dict[tuple[str, datetime], Hour], finding: Finding) -> None
         hours[place] = replace(hour, missing=hour.missing - 1, waiting=hour.waiting + 1)
     elif finding.cause in _EXCUSED:
         hours[place] = replace(hour, missing=hour.missing - 1, excused=hour.excused + 1)
-
-
-def _add(groups: dict[tuple[str, str, str | None, bool], Difference], hub: str, finding: Finding) -> None:
-    key = finding.heading, finding.location, finding.cause, finding.is_wrong
-    known = groups.get(key)
-    if known is None:
-        groups[key] = Difference(
-            hub,
-            finding.heading,
-            finding.location,
-            finding.cause,
-            finding.is_wrong,
-            1,
-            finding.time,
-            finding.time,
-        )
-    else:
-        groups[key] = replace(
-            known,
-            readings=known.readings + 1,
-            first=min(known.first, finding.time),
-            last=max(known.last, finding.time),
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def _environment() -> Environment:
         "moment": moment,
         "number": _number,
         "written": minute,
-        "span": lambda length: span(length.total_seconds() if isinstance(length, timedelta) else length),
+        "span": span,
     }
     return made
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from app.base.instants import floor_to, parse_time
-from app.base.readings import JsonObject, Slice
+from app.base.instants import HOUR, floor_to
+from app.base.readings import Slice
 from app.base.text import counted, minute, span
+from app.health.past_runs import PastRun
 
 _MINUTE = timedelta(minutes=1)
-_HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _STEPS = (
     *(minutes * _MINUTE for minutes in (1, 5, 10, 15, 30)),
-    *(hours * _HOUR for hours in (1, 2, 3, 6, 12)),
+    *(hours * HOUR for hours in (1, 2, 3, 6, 12)),
     *(days * _DAY for days in (1, 2, 7, 14, 28)),
 )
 _MOST_BARS = 96
@@ -66,7 +66,6 @@ class Sum:
     runs: int = 0
     failed: int = 0
     readings: int = 0
-    events: int = 0
     duplicates: int = 0
     behind_s: float | None = None
     delivered_until: datetime | None = None
@@ -97,20 +96,19 @@ class Timeline:
     failed: int
 
 
-def timeline(runs: Sequence[JsonObject], hubs: Iterable[str], window: Slice) -> Timeline | None:
-    """Lay the runs out over the window; None where there was none."""
-    begun = [(parse_time(run["started"]), run) for run in runs]
-    begun = [(started, run) for started, run in begun if started in window]
+def timeline(runs: Sequence[PastRun], hubs: Iterable[str], window: Slice) -> Timeline | None:
+    """Lay the runs, which are in order, out over the window; None where there was none."""
+    begun = [run.started for run in runs]
     if not begun:
         return None
-    usual = _usual_interval([started for started, _ in begun])
+    usual = _usual_interval(begun)
     step = _step_for(window, at_least=usual or timedelta(0), most=_MOST_BARS)
     starts = list(_starts(window, step))
     axis = Slice(starts[0], starts[-1] + step)
-    inside: list[list[JsonObject]] = [[] for _ in starts]
-    for started, run in begun:
-        inside[(started - axis.start) // step].append(run)
-    idle = list(_idle([started for started, _ in begun], window, usual)) if usual else []
+    inside: list[list[PastRun]] = [[] for _ in starts]
+    for run in runs:
+        inside[(run.started - axis.start) // step].append(run)
+    idle = list(_idle(begun, window, usual)) if usual else []
     return Timeline(
         step=step,
         starts=starts,
@@ -118,8 +116,8 @@ def timeline(runs: Sequence[JsonObject], hubs: Iterable[str], window: Slice) -> 
         idle=idle,
         idle_bars=[_band(found, axis) for found in idle],
         hubs=[_hub_line(key, inside, starts, axis) for key in hubs],
-        runs=len(begun),
-        failed=sum(not run["ok"] for _, run in begun),
+        runs=len(runs),
+        failed=sum(not run.ok for run in runs),
     )
 
 
@@ -154,7 +152,7 @@ def _starts(window: Slice, step: timedelta) -> Iterator[datetime]:
 
 
 def _ticks(axis: Slice) -> list[Tick]:
-    step = max(_step_for(axis, at_least=_HOUR, most=_MOST_TICKS), _HOUR)
+    step = max(_step_for(axis, at_least=HOUR, most=_MOST_TICKS), HOUR)
     whole = [start for start in _starts(axis, step) if start in axis]
     return [Tick(_share(start, axis), _tick_label(start, step)) for start in whole]
 
@@ -178,7 +176,7 @@ def _band(stretch: Slice, axis: Slice) -> Bar:
 
 
 def _hub_line(
-    key: str, inside: Sequence[Sequence[JsonObject]], starts: Sequence[datetime], axis: Slice
+    key: str, inside: Sequence[Sequence[PastRun]], starts: Sequence[datetime], axis: Slice
 ) -> HubLine:
     sums = [_sum(key, runs) for runs in inside]
     total = _sum(key, [run for runs in inside for run in runs])
@@ -218,18 +216,16 @@ def _traffic(total: Sum, most: int) -> str:
     return f"{said}; in {counted(total.failed, 'run')} it failed, marked below" if total.failed else said
 
 
-def _sum(key: str, runs: Iterable[JsonObject]) -> Sum:
+def _sum(key: str, runs: Iterable[PastRun]) -> Sum:
     """Add up what runs did for the hub; a run of before it was configured says nothing of it."""
-    said = [run["hubs"][key] for run in runs if key in run["hubs"]]
-    behind = [hub["behind_s"] for hub in said if hub["behind_s"] is not None]
-    positions = [parse_time(hub["delivered_until"]) for hub in said if hub["delivered_until"]]
+    said = [run.hubs[key] for run in runs if key in run.hubs]
+    positions = [hub.delivered_until for hub in said if hub.delivered_until]
     return Sum(
         runs=len(said),
-        failed=sum(hub["error"] is not None for hub in said),
-        readings=sum(hub["readings"] for hub in said),
-        events=sum(hub["events"] for hub in said),
-        duplicates=sum(hub["duplicates"] for hub in said),
-        behind_s=max(behind, default=None),
+        failed=sum(hub.error is not None for hub in said),
+        readings=sum(hub.readings for hub in said),
+        duplicates=sum(hub.duplicates for hub in said),
+        behind_s=max((hub.behind_s for hub in said if hub.behind_s is not None), default=None),
         delivered_until=positions[-1] if positions else None,
     )
 

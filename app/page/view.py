@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import reduce
 from itertools import chain
 
 from app.audit.findings import BEHIND
-from app.base.instants import parse_time
-from app.base.readings import JsonObject, Slice
-from app.base.text import counted, moment, span
-from app.page.comparison import Comparison, Difference, Hour
+from app.base.grouping import by_key
+from app.base.readings import Slice
+from app.base.text import counted, moment, named, span
+from app.health.past_runs import PastRun
+from app.health.records import Condition, HubHealth, Kind, Trouble
+from app.health.trend import compared_by
+from app.page.comparison import Comparison, FindingGroup, Hour
 from app.page.coverage import Heatmap, heatmap
-from app.page.findings import FeedFindings, Findings, Hub
+from app.page.gathered import Gathered, GatheredFeed
 from app.page.timeline import Timeline, timeline
 from app.quality.lateness import DELAYS_S
 
@@ -25,12 +29,12 @@ WELL = "well"
 WANTING = "wanting"
 UNKNOWN = "unknown"
 
-# How `status` says that a feed fares, in a sentence.
+# How a feed fares, in a sentence.
 _FARES = {
-    "failing": "is failing",
-    "behind": "is behind",
-    "stopped": "has stopped",
-    "never ran": "never ran",
+    Condition.FAILING: "is failing",
+    Condition.BEHIND: "is behind",
+    Condition.STOPPED: "has stopped",
+    Condition.NEVER_RAN: "never ran",
 }
 # What the headings and causes of an audit mean, for readers who have not seen its documentation.
 _HEADINGS = {
@@ -68,15 +72,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class HubRow:
-    """A hub in figures. `problem` says why it was not compared; `hours` is None then."""
+    """A hub in figures; `hours` is None where it was not compared, `duplicates` where no run knew it."""
 
-    hub: Hub
+    name: str
     verdict: str
     hours: Hour | None
     behind: str
     delivered_until: datetime | None
     duplicates: int | None
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,6 @@ class Distribution:
     heads: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Share]]]
     longest: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that is wrong, in the words of `status`."""
-
-    said: str
-    do: str | None
-    since: datetime | None
-    grave: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,169 +155,150 @@ class View:
     feeds: Sequence[FeedView]
 
 
-def make_view(found: Findings) -> View:
+def make_view(found: Gathered) -> View:
     """Give the page of what was found."""
-    feeds = [_Feed(feed, found.window, found.made) for feed in found.feeds]
+    feeds = [_Feed(feed, found.window) for feed in found.feeds]
+    problems = by_key((text, feed.found.title) for feed in feeds for text in feed.problems)
     return View(
         made=found.made,
         window=found.window,
-        verdict=_verdict([feed for feed in feeds if not feed.found.off]),
-        problems=list(_problems(feeds)),
+        verdict=_verdict([feed for feed in feeds if not feed.is_off]),
+        problems=[f"{' and '.join(titles)}: {text}" for text, titles in problems.items()],
         feeds=[feed.view() for feed in feeds],
     )
-
-
-def _problems(feeds: Sequence[_Feed]) -> Iterator[str]:
-    """Give what could not be read or compared, with the feeds that it is about, and what to do."""
-    for text, titles in _alike((text, feed.found.title) for feed in feeds for text in feed.problems()):
-        yield f"{' and '.join(titles)}: {text}"
 
 
 class _Feed:
     """A feed on its way to the page: its audits gone through, and added up."""
 
-    def __init__(self, found: FeedFindings, window: Slice, made: datetime) -> None:
+    def __init__(self, found: GatheredFeed, window: Slice) -> None:
         self.found = found
         self._window = window
-        self._made = made
-        self.names = {hub.key: hub.name for hub in found.hubs}
-        self._status: JsonObject = found.status or {}
-        self.compared = {key: each for key, each in found.comparisons.items() if each.error is None}
+        self.is_off = found.health.verdict is Condition.OFF
+        self.compared = {key: each for key, each in found.comparisons.items() if each.audit.error is None}
         self.totals = {key: comparison.total for key, comparison in self.compared.items()}
-
-    @property
-    def published(self) -> int:
-        return _published(self.compared.values())
+        self.problems = list(self._find_problems())
 
     def overdue(self) -> int:
         """Count what hubs should have by now, and a run still brings."""
-        found = (each for hub in self.compared.values() for each in hub.differences)
-        return sum(each.readings for each in found if each.due and each.cause == BEHIND)
+        groups = (each for hub in self.compared.values() for each in hub.groups)
+        return sum(each.readings for each in groups if each.due and each.cause == BEHIND)
 
     def trouble(self) -> Iterator[str]:
         """Say how the feed fares now, where that is not well."""
-        if not self._status.get("ok", True) and self._status["verdict"] in _FARES:
-            yield f"{self.found.title} {_FARES[self._status['verdict']]}"
+        health = self.found.health
+        if not health.ok and health.verdict in _FARES:
+            yield f"{self.found.title} {_FARES[health.verdict]}"
 
-    def problems(self) -> Iterator[str]:
+    def _find_problems(self) -> Iterator[str]:
         """Give what could not be read or compared, with what to do."""
         yield from self.found.problems
         for key, comparison in self.found.comparisons.items():
-            if comparison.error is not None:
-                hub = f"hub {self.names[key]}"
+            if comparison.audit.error is not None:
+                hub = f"hub {self.found.hubs[key]}"
                 # A hub's own errors begin with its name.
-                said = comparison.error.removeprefix(f"{hub}: ")
+                said = comparison.audit.error.removeprefix(f"{hub}: ")
                 yield f"{hub} could not be compared: {said}"
-        yield from self._not_compared()
-
-    def _not_compared(self) -> Iterator[str]:
-        """Give the locations that could not be compared; it is the source's trouble, so once for all hubs."""
-        failures = {name: text for hub in self.compared.values() for name, text in hub.failures.items()}
-        for text, names in _alike((text, name) for name, text in failures.items()):
-            yield f"{_some(names)} could not be compared: {text}"
+        # Where a location could not be compared it is the source's trouble, so once for all hubs.
+        failures = {name: text for hub in self.compared.values() for name, text in hub.audit.failures.items()}
+        for text, names in by_key((text, name) for name, text in failures.items()).items():
+            yield f"{named(names, _MOST_NAMED)} could not be compared: {text}"
 
     def view(self) -> FeedView:
-        found = self.found
-        if found.off:
-            return FeedView(found.name, found.title, off=True, said="it has no view id")
-        troubles = list(self._troubles())
+        found, health = self.found, self.found.health
+        if self.is_off:
+            return FeedView(health.feed, found.title, off=True, said=health.said)
         return FeedView(
-            name=found.name,
+            name=health.feed,
             title=found.title,
             off=False,
-            said=self._said(),
-            hubs=[self._hub_row(hub) for hub in found.hubs],
-            troubles=troubles,
-            heatmap=heatmap(self.compared, self.names, self._window, self._locations()),
+            said=f"{health.verdict}: {health.said}",
+            hubs=[self._hub_row(key, name) for key, name in found.hubs.items()],
+            troubles=list(self._troubles()),
+            heatmap=heatmap(self.compared, found.hubs, self._window, self._locations()),
             differences=self._differences(),
             gaps=self._gaps(),
             delays=self._delays(),
             lateness=self._lateness(),
-            look_back=span(found.look_back.total_seconds()),
-            timeline=timeline(found.runs, [hub.key for hub in found.hubs], self._window),
+            look_back=span(found.look_back),
+            timeline=timeline(found.runs, found.hubs, self._window),
             failures=list(_told(found.runs)),
             changed=self._changed(),
             quarantine=self._quarantine(),
             notes=list(self._notes()),
-            names=self.names,
+            names=found.hubs,
         )
-
-    def _said(self) -> str:
-        if not self._status:
-            return "its state could not be read"
-        return f"{self._status['verdict']}: {self._status['said']}"
 
     def _locations(self) -> list[str]:
         """Give the locations that were asked for, or have readings in the window."""
         seen = {name for hub in self.compared.values() for name, _ in hub.hours}
-        asked = {place["location"] for place in self._status.get("locations", ()) if place["asked"]}
-        failed = {name for hub in self.compared.values() for name in hub.failures}
+        asked = {location.name for location in self.found.health.locations if location.asked}
+        failed = {name for hub in self.compared.values() for name in hub.audit.failures}
         return sorted((seen | asked) - failed)
 
-    # --- hubs ---------------------------------------------------------------------------------------
-
-    def _hub_row(self, hub: Hub) -> HubRow:
-        comparison = self.found.comparisons.get(hub.key)
-        status = self._status.get("hubs", {}).get(hub.key, {})
+    def _hub_row(self, key: str, name: str) -> HubRow:
+        hub = self.found.health.hubs.get(key) or HubHealth(name, Condition.UNKNOWN)
+        skipped = [run.hubs[key].duplicates for run in self.found.runs if key in run.hubs]
         return HubRow(
-            hub,
-            verdict=status.get("verdict", "unknown"),
-            hours=self.totals.get(hub.key),
-            behind=span(status.get("behind_s")),
-            delivered_until=_time(status.get("delivered_until")),
-            duplicates=_skipped(self.found.runs, hub.key),
-            problem=None if comparison is None else comparison.error,
+            name,
+            verdict=hub.verdict,
+            hours=self.totals.get(key),
+            behind=span(hub.lag),
+            delivered_until=hub.position,
+            duplicates=sum(skipped) if skipped else None,
         )
 
     def _troubles(self) -> Iterator[Trouble]:
-        """Give what `status` finds wrong; gaps and quarantine have lists of their own."""
-        for wrong in self._status.get("wrong", ()):
-            if wrong["kind"] not in ("gap", "quarantine"):
-                where = _some(wrong["locations"]) if wrong["locations"] else ""
-                said = f"{where}: {wrong['said']}" if where and where not in wrong["said"] else wrong["said"]
-                yield Trouble(said, wrong["do"], _time(wrong["since"]), wrong["grave"])
+        """Give what is wrong, with where; gaps and quarantine have lists of their own."""
+        for wrong in self.found.health.troubles:
+            if wrong.kind not in (Kind.GAP, Kind.QUARANTINE):
+                where = named(wrong.locations, _MOST_NAMED)
+                yield wrong if where in wrong.said else replace(wrong, said=f"{where}: {wrong.said}")
 
     # --- lists --------------------------------------------------------------------------------------
 
     def _differences(self) -> Listed:
-        found = [
-            (each, [each.location]) for hub in self.compared.values() for each in hub.differences if each.due
-        ]
-        found.sort(key=lambda item: (-item[0].readings, item[0].hub, item[0].location))
+        """List the faults, then, of all locations together, what is none."""
+        groups = [each for hub in self.compared.values() for each in hub.groups]
+        faults = sorted(
+            (each for each in groups if each.due), key=lambda each: (-each.readings, each.hub, each.location)
+        )
+        rest = by_key(((each.hub, each.heading, each.cause), each) for each in groups if not each.due)
         return _listed(
             (
-                self.names[each.hub],
-                _some(locations),
+                self.found.hubs[each.hub],
+                named([one.location for one in alike], _MOST_NAMED),
                 each.readings,
                 _what(each),
                 each.first,
                 each.last,
             )
-            for each, locations in (*found, *_merged(self.compared.values()))
+            for alike in (*([fault] for fault in faults), *rest.values())
+            for each in (reduce(FindingGroup.plus, alike),)
         )
 
     def _gaps(self) -> Listed:
-        gaps = sorted(self._status.get("gaps", ()), key=lambda gap: gap["from"], reverse=True)
+        gaps = sorted(self.found.health.gaps, key=lambda found: found[1].window.start, reverse=True)
         return _listed(
             (
-                gap["location"],
-                _time(gap["from"]),
-                _time(gap["to"]),
-                gap["cause"],
-                ", ".join(self.names.get(key, key) for key in gap["hubs"]) or "all hubs",
-                _time(gap["found"]),
+                location,
+                gap.window.start,
+                gap.window.end,
+                gap.cause,
+                self._names(gap.hubs) or "all hubs",
+                gap.found,
             )
-            for gap in gaps
+            for location, gap in gaps
         )
 
     def _changed(self) -> Listed:
-        found = [change for run in self.found.runs for change in run.get("changed", ())]
+        found = [change for run in self.found.runs for change in run.changed]
         return _listed(
             (
-                change["location"],
-                _time(change["hour"]),
-                change["readings"],
-                ", ".join(f"{old} → {new}" for old, new in change["ids"][:_MOST_NAMED]),
+                change.location,
+                change.hour,
+                len(change.ids) or None,
+                ", ".join(f"{old} → {new}" for old, new in change.ids[:_MOST_NAMED]),
             )
             for change in reversed(found)
         )
@@ -332,15 +306,11 @@ class _Feed:
     def _quarantine(self) -> Listed:
         newest_first = sorted(self.found.quarantined, key=lambda item: item.at, reverse=True)
         return _listed(
-            (
-                item.id,
-                item.location,
-                ", ".join(self.names.get(key, key) for key in item.hubs),
-                item.reason,
-                item.at,
-            )
-            for item in newest_first
+            (item.id, item.location, self._names(item.hubs), item.reason, item.at) for item in newest_first
         )
+
+    def _names(self, keys: Iterable[str]) -> str:
+        return ", ".join(self.found.hubs.get(key, key) for key in keys)
 
     # --- distributions ------------------------------------------------------------------------------
 
@@ -348,75 +318,49 @@ class _Feed:
         return _distribution(
             [
                 (
-                    self.names[key],
-                    {delay.up_to_s: delay.readings for delay in comparison.delays},
-                    comparison.max_delay_s,
+                    self.found.hubs[key],
+                    {delay.up_to_s: delay.readings for delay in comparison.audit.delays},
+                    comparison.audit.max_delay_s,
                 )
                 for key, comparison in self.compared.items()
             ]
         )
 
     def _lateness(self) -> Distribution | None:
-        told = [run["lateness"] for run in self.found.runs if run.get("lateness")]
-        counts: dict[float | None, int] = {}
-        for lateness in told:
-            for delay in lateness.get("delays", ()):
-                counts[delay["up_to_s"]] = counts.get(delay["up_to_s"], 0) + delay["readings"]
-        longest = max((lateness["max_s"] for lateness in told), default=None)
-        return _distribution([("readings", counts, longest)])
+        told = [run.lateness for run in self.found.runs if run.lateness]
+        counts = by_key((delay.up_to_s, delay.readings) for lateness in told for delay in lateness.delays)
+        longest = max((lateness.max_s for lateness in told), default=None)
+        return _distribution([("readings", {end: sum(found) for end, found in counts.items()}, longest)])
 
     def _notes(self) -> Iterator[str]:
         """Give sentences on what was compared and how, and on what a day costs."""
         for key, comparison in self.compared.items():
-            if comparison.readable_from is not None:
+            if comparison.audit.readable_from is not None:
                 yield (
-                    f"{self.names[key]} no longer holds all that came before "
-                    f"{moment(comparison.readable_from)}: its retention is over."
+                    f"{self.found.hubs[key]} no longer holds all that came before "
+                    f"{moment(comparison.audit.readable_from)}: its retention is over."
                 )
-        yield from dict.fromkeys(text for each in self.compared.values() for text in each.warnings)
-        compared_runs = [run["compared"] for run in self.found.runs if run.get("compared")]
-        if compared_runs:
-            hours = sum(run["hours"] for run in compared_runs)
-            differ = sum(run["differ"] for run in compared_runs)
+        yield from dict.fromkeys(text for each in self.compared.values() for text in each.audit.warnings)
+        daily = compared_by(self.found.runs)
+        if daily:
             yield (
-                f"The daily comparison asked the source again for {counted(hours, 'hour')} "
-                f"that had left the look-back; {differ:,} differed."
+                f"The daily comparison asked the source again for {counted(daily.hours, 'hour')} "
+                f"that had left the look-back; {daily.differ:,} differed."
             )
-        forecast = next((run["per_day"] for run in reversed(self.found.runs) if run.get("per_day")), None)
-        if forecast:
-            yield f"A day costs about {counted(forecast['api_calls'], 'API call')}."
-            for key, hub in forecast["hubs"].items():
+        per_day = next((run.per_day for run in reversed(self.found.runs) if run.per_day), None)
+        if per_day:
+            yield f"A day costs about {counted(per_day['api_calls'], 'API call')}."
+            for key, hub in per_day["hubs"].items():
                 yield (
-                    f"{self.names.get(key, key)} gets about {counted(hub['events'], 'event')} a day, "
+                    f"{self._names([key])} gets about {counted(hub['events'], 'event')} a day, "
                     f"{hub['bytes'] / 1_000_000:,.1f} MB, {_percent(hub['unit_share'])} of a throughput unit."
                 )
 
 
-def _what(each: Difference) -> str:
+def _what(each: FindingGroup) -> str:
     """Say what readings are, and why."""
     heading = "to come" if each.cause == BEHIND and not each.due else _HEADINGS[each.heading]
     return f"{heading}: {_CAUSES.get(each.cause, each.cause)}" if each.cause else heading
-
-
-def _time(written: str | None) -> datetime | None:
-    return parse_time(written) if written else None
-
-
-def _merged(hubs: Iterable[Comparison]) -> Iterator[tuple[Difference, list[str]]]:
-    """Give what is no fault, of all locations together."""
-    alike: dict[tuple[str, str, str | None], list[Difference]] = {}
-    for hub in hubs:
-        for each in hub.differences:
-            if not each.due:
-                alike.setdefault((each.hub, each.heading, each.cause), []).append(each)
-    for found in alike.values():
-        whole = replace(
-            found[0],
-            readings=sum(each.readings for each in found),
-            first=min(each.first for each in found),
-            last=max(each.last for each in found),
-        )
-        yield whole, [each.location for each in found]
 
 
 def _published(hubs: Iterable[Comparison]) -> int:
@@ -428,40 +372,21 @@ def _published(hubs: Iterable[Comparison]) -> int:
     return sum(most.values())
 
 
-def _skipped(runs: Sequence[JsonObject], key: str) -> int | None:
-    said = [run["hubs"][key]["duplicates"] for run in runs if key in run["hubs"]]
-    return sum(said) if said else None
-
-
-def _told(runs: Sequence[JsonObject]) -> Iterator[Told]:
+def _told(runs: Sequence[PastRun]) -> Iterator[Told]:
     """Give what runs failed with, and warned of, alike texts once, the latest first."""
-    texts: dict[str, list[str]] = {}
-    for run in runs:
-        said = [failure["error"] for failure in run["failures"]] + list(run["warnings"])
-        for text in dict.fromkeys(said):
-            texts.setdefault(text, []).append(run["started"])
+    texts = by_key(
+        (text, run.started)
+        for run in runs
+        for text in dict.fromkeys((*(failure.error for failure in run.failures), *run.warnings))
+    )
     latest_first = sorted(texts.items(), key=lambda item: item[1][-1], reverse=True)
     for text, started in latest_first[:MOST_LISTED]:
-        yield Told(text, len(started), parse_time(started[0]), parse_time(started[-1]))
+        yield Told(text, len(started), started[0], started[-1])
 
 
 def _listed(rows: Iterable[Sequence[object]]) -> Listed:
     kept = list(rows)
     return Listed(kept[:MOST_LISTED], max(0, len(kept) - MOST_LISTED))
-
-
-def _alike(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    found: dict[str, list[str]] = {}
-    for text, name in pairs:
-        found.setdefault(text, []).append(name)
-    yield from found.items()
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name a few, and count the others."""
-    if len(names) <= _MOST_NAMED:
-        return ", ".join(names)
-    return f"{', '.join(names[: _MOST_NAMED - 1])} and {len(names) - _MOST_NAMED + 1:,} more"
 
 
 def _percent(share: float) -> str:
@@ -500,27 +425,25 @@ def _verdict(feeds: Sequence[_Feed]) -> Verdict:
         return Verdict(
             UNKNOWN, "Nothing could be compared", "it is not known what was published and delivered"
         )
-    published = sum(feed.published for feed in feeds)
+    published = sum(_published(feed.compared.values()) for feed in feeds)
+    partly = any(feed.problems for feed in feeds)
+    wrong = any(hub.audit.wrong for feed in feeds for hub in feed.compared.values())
+    trouble = ", ".join(chain.from_iterable(feed.trouble() for feed in feeds))
     complete = all(map(_has_all, totals))
-    partly = bool([*chain.from_iterable(feed.problems() for feed in feeds)])
-    hubs = chain.from_iterable(feed.compared.values() for feed in feeds)
-    wrong = any(hub.wrong for hub in hubs)
-    trouble = [*chain.from_iterable(feed.trouble() for feed in feeds)]
-    headline = "; ".join(
-        [_lacks(feeds, totals) or _is_well(published, complete=complete, doubtful=partly or wrong)]
-        + ([", ".join(trouble)] if trouble else [])
-    )
-    state = WANTING if wrong or partly or trouble else WELL
-    if complete:
-        everywhere = f"{published:,} of {published:,} published readings are at every hub"
-        return Verdict(state, headline, everywhere + (" that could be compared" if partly else ""))
-    lacking = [*chain.from_iterable(map(_lacking, feeds))]
+    said = _lacks(feeds, totals) or _is_well(published, complete=complete, doubtful=partly or wrong)
     return Verdict(
-        state,
-        headline,
-        f"{counted(published, 'reading')} {'was' if published == 1 else 'were'} published",
-        lacking,
+        WANTING if wrong or partly or trouble else WELL,
+        f"{said}; {trouble}" if trouble else said,
+        _sentence(published, complete=complete, partly=partly),
+        () if complete else [*chain.from_iterable(map(_lacking, feeds))],
     )
+
+
+def _sentence(published: int, *, complete: bool, partly: bool) -> str:
+    if not complete:
+        return f"{counted(published, 'reading')} {'was' if published == 1 else 'were'} published"
+    compared = " that could be compared" if partly else ""
+    return f"{published:,} of {published:,} published readings are at every hub{compared}"
 
 
 def _lacks(feeds: Sequence[_Feed], totals: Sequence[Hour]) -> str:
@@ -549,7 +472,7 @@ def _lacking(feed: _Feed) -> Iterator[str]:
     """Say of each hub what it has of a feed, what it lacks, and where most of it."""
     for key, comparison in feed.compared.items():
         total = feed.totals[key]
-        head = f"{feed.found.title}, {feed.names[key]}: "
+        head = f"{feed.found.title}, {feed.found.hubs[key]}: "
         if _has_all(total):
             yield f"{head}all {total.published:,}."
             continue
@@ -574,4 +497,4 @@ def _where(comparison: Comparison) -> str:
         if hour.missing:
             missing[location] = missing.get(location, 0) + hour.missing
     most = sorted(missing, key=lambda name: (-missing[name], name))
-    return f" ({_some([f'{missing[name]:,} in {name}' for name in most])})"
+    return f" ({named([f'{missing[name]:,} in {name}' for name in most], _MOST_NAMED)})"

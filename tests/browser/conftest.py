@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from app.page.findings import Findings
+from app.page.gathered import Gathered
 from app.page.render import render
 from app.page.view import make_view
 from tests.browser.chromium import BrowserMissing, running_browser
@@ -33,7 +33,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
     complaints: list[str] = []
     contexts = []
 
-    def open_page(found: Findings, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
+    def open_page(found: Gathered, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_text(render(make_view(found)))
         context = browser.new_context(viewport={"width": width, "height": height}, **options)

@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Page
 
 from app.base.readings import Slice
-from app.page.findings import Findings
-from tests.findings import BACKUP, DAY, LIVE, MADE, Audited, a_feed, a_status, runs, troubled, well
+from app.page.gathered import Gathered
+from tests.findings import BACKUP, DAY, LIVE, MADE, Audited, a_feed, a_health, runs, troubled, well
 
 Show = Callable[..., Page]
 
@@ -25,18 +25,18 @@ _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 _CELLS = "#people_counter table.heat td.c"
 
 
-def many(locations: int = 100) -> Findings:
+def many(locations: int = 100) -> Gathered:
     """Give a week of locations with long names, one of which lacks readings."""
     week = Slice(DAY.end - timedelta(days=7), DAY.end)
     names = [f"Example House of a Very Long Name {number:03}" for number in range(locations)]
     backup = Audited(BACKUP, week, names).lacks(names[7], DAY.start, 3, "late")
-    return Findings(
+    return Gathered(
         MADE,
         week,
         [
             a_feed(
                 runs=runs(week),
-                status=a_status(locations=[]),
+                health=a_health(locations=[]),
                 audits=[Audited(LIVE, week, names).audit(), backup.audit()],
             )
         ],
@@ -77,7 +77,7 @@ def violations(page: Page, axe: str) -> list[str]:
     ids=["all well", "at a terminal", "in the dark", "on a phone", "on a phone in the dark", "a week"],
 )
 def test_nothing_keeps_anybody_from_reading_it(
-    show: Show, axe: str, made: Callable[[], Findings], width: int, theme: str
+    show: Show, axe: str, made: Callable[[], Gathered], width: int, theme: str
 ) -> None:
     page = show(made(), width=width, color_scheme=theme)
 
@@ -86,7 +86,7 @@ def test_nothing_keeps_anybody_from_reading_it(
 
 @pytest.mark.parametrize("made", [well, troubled, many])
 @pytest.mark.parametrize("width", [375, 768, 1280])
-def test_the_page_itself_never_scrolls_sideways(show: Show, made: Callable[[], Findings], width: int) -> None:
+def test_the_page_itself_never_scrolls_sideways(show: Show, made: Callable[[], Gathered], width: int) -> None:
     page = show(made(), width=width)
 
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -186,9 +186,9 @@ def test_the_first_tab_leads_past_the_head_to_the_report(show: Show) -> None:
 
 def test_on_paper_the_whole_heatmap_is_on_the_sheet(show: Show) -> None:
     week = Slice(DAY.end - timedelta(days=7), DAY.end)
-    found = a_feed(status=a_status(locations=[]), audits=[Audited(LIVE, week).audit()])
+    found = a_feed(health=a_health(locations=[]), audits=[Audited(LIVE, week).audit()])
     # An A4 sheet on its side between the margins, in CSS pixels.
-    page = show(Findings(MADE, week, [found]), width=1016, color_scheme="dark")
+    page = show(Gathered(MADE, week, [found]), width=1016, color_scheme="dark")
 
     page.emulate_media(media="print")
 

@@ -15,10 +15,11 @@ from app.audit.findings import HubAudit
 from app.base.instants import HOUR
 from app.base.readings import Slice
 from app.base.redaction import register_secret
+from app.health.records import Condition, FeedHealth, Kind, LocationHealth, Trouble
 from app.page.coverage import MOST_CELLS, MOST_ROWS
-from app.page.findings import FeedFindings, Findings
+from app.page.gathered import Gathered, GatheredFeed
 from app.page.render import render
-from app.page.view import MOST_LISTED, FeedView, Share, Trouble, Verdict, make_view
+from app.page.view import MOST_LISTED, FeedView, Share, Verdict, make_view
 from app.quality.lateness import DelayCount
 from tests.findings import (
     BACKUP,
@@ -28,9 +29,9 @@ from tests.findings import (
     MADE,
     Audited,
     a_feed,
+    a_health,
     a_hub,
     a_run,
-    a_status,
     runs,
     troubled,
     well,
@@ -40,11 +41,11 @@ STYLE = (Path(__file__).parents[2] / "app/page/templates/page.css").read_text()
 
 
 def feed(**fields: Any) -> FeedView:
-    return make_view(Findings(MADE, DAY, [a_feed(**fields)])).feeds[0]
+    return make_view(Gathered(MADE, DAY, [a_feed(**fields)])).feeds[0]
 
 
-def verdict(*feeds: FeedFindings) -> Verdict:
-    return make_view(Findings(MADE, DAY, feeds)).verdict
+def verdict(*feeds: GatheredFeed) -> Verdict:
+    return make_view(Gathered(MADE, DAY, feeds)).verdict
 
 
 def marked(found: FeedView) -> dict[tuple[str, str], tuple[str, str, str]]:
@@ -98,7 +99,9 @@ def test_what_a_run_still_brings_is_no_fault() -> None:
 
 
 def test_a_feed_that_fails_now_is_named_though_every_reading_of_the_window_arrived() -> None:
-    found = verdict(a_feed(status=a_status(ok=False, verdict="stopped", said="the last run was 2 h ago")))
+    stopped = Trouble(Kind.STOPPED, "the last run was 2 h ago", None, grave=True)
+
+    found = verdict(a_feed(health=a_health(verdict=Condition.STOPPED, troubles=[stopped])))
 
     assert (found.state, found.headline) == ("wanting", "Every reading arrived; people counter has stopped")
 
@@ -126,11 +129,11 @@ def test_what_a_hub_has_otherwise_than_published_is_told() -> None:
 
 def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> None:
     error = "hub people-backup: the key may not read here; use another"
-    refused = HubAudit("people_counter", BACKUP.key, DAY, error=error)
+    refused = HubAudit("people_counter", BACKUP, DAY, error=error)
     people = a_feed(audits=[Audited(LIVE).audit(), refused])
-    snapshots = replace(people, name="hourly_snapshot", title="hourly snapshot")
+    snapshots = replace(people, title="hourly snapshot", health=a_health(feed="hourly_snapshot"))
 
-    found = make_view(Findings(MADE, DAY, [people, snapshots]))
+    found = make_view(Gathered(MADE, DAY, [people, snapshots]))
 
     assert found.verdict == Verdict(
         "wanting",
@@ -139,7 +142,7 @@ def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> 
     )
     said = "hub people-backup could not be compared: the key may not read here; use another"
     assert found.problems == [f"people counter and hourly snapshot: {said}"]
-    assert [(row.hub.name, row.hours is not None) for row in found.feeds[0].hubs] == [
+    assert [(row.name, row.hours is not None) for row in found.feeds[0].hubs] == [
         ("people-live", True),
         ("people-backup", False),
     ]
@@ -152,7 +155,7 @@ def test_locations_that_could_not_be_asked_for_are_named_once_for_all_hubs() -> 
         for hub in (LIVE, BACKUP)
     ]
 
-    found = make_view(Findings(MADE, DAY, [a_feed(audits=failed)]))
+    found = make_view(Gathered(MADE, DAY, [a_feed(audits=failed)]))
 
     assert found.problems == [
         f"people counter: Example Beacon House, Mill & Lane and 2 more could not be compared: {error}"
@@ -165,7 +168,7 @@ def test_locations_that_could_not_be_asked_for_are_named_once_for_all_hubs() -> 
 def test_where_nothing_could_be_compared_the_runs_and_the_state_are_still_shown() -> None:
     problem = "microshare: login refused; check MICROSHARE_PASSWORD"
 
-    found = make_view(Findings(MADE, DAY, [a_feed(audits=[], problems=[problem], runs=runs())]))
+    found = make_view(Gathered(MADE, DAY, [a_feed(audits=[], problems=[problem], runs=runs())]))
 
     assert found.verdict.headline == "Nothing could be compared"
     assert found.problems == [f"people counter: {problem}"]
@@ -175,9 +178,9 @@ def test_where_nothing_could_be_compared_the_runs_and_the_state_are_still_shown(
 
 
 def test_a_feed_without_a_view_is_off_and_says_nothing_of_readings() -> None:
-    snapshots = FeedFindings("hourly_snapshot", "hourly snapshot", off=True)
+    off = FeedHealth("hourly_snapshot", MADE, Condition.OFF, "it has no view id")
 
-    found = make_view(Findings(MADE, DAY, [a_feed(), snapshots]))
+    found = make_view(Gathered(MADE, DAY, [a_feed(), GatheredFeed("hourly snapshot", off)]))
 
     assert found.verdict.headline == "Every reading arrived"
     assert (found.feeds[1].off, found.feeds[1].said) == (True, "it has no view id")
@@ -239,13 +242,13 @@ def test_an_hour_that_falls_a_little_short_is_as_usual() -> None:
     usual = Audited(LIVE, locations=("Tour Été",)).audit()
     short = replace(usual, hours=[replace(usual.hours[0], published=15, delivered=15), *usual.hours[1:]])
 
-    assert marked(feed(audits=[short], status=a_status(locations=[]))) == {}
+    assert marked(feed(audits=[short], health=a_health(locations=[]))) == {}
 
 
 def test_a_location_that_is_asked_for_and_never_published_has_a_row() -> None:
-    status = a_status(locations=[{"location": "Example Shed", "asked": True}])
+    health = a_health(locations=[LocationHealth("Example Shed", Condition.HEALTHY, asked=True)])
 
-    found = feed(audits=[Audited(LIVE, locations=()).audit()], status=status)
+    found = feed(audits=[Audited(LIVE, locations=()).audit()], health=health)
 
     assert set(marked(found).values()) == {("silent", "·", "nothing published")}
 
@@ -256,7 +259,7 @@ def test_an_hour_that_the_window_cuts_is_held_against_nothing() -> None:
     cut = replace(audit.hours[-1], hour=DAY.start + 2 * HOUR, published=4, delivered=4)
 
     found = make_view(
-        Findings(MADE, window, [a_feed(audits=[replace(audit, hours=[*audit.hours, cut])])])
+        Gathered(MADE, window, [a_feed(audits=[replace(audit, hours=[*audit.hours, cut])])])
     ).feeds[0]
 
     assert ("Tour Été", "14") not in marked(found)
@@ -280,7 +283,7 @@ def test_hours_are_put_together_where_they_would_not_fit(
     whole = Slice(DAY.end - window, DAY.end)
     audit = Audited(LIVE, whole, names).audit()
 
-    found = make_view(Findings(MADE, whole, [a_feed(status=a_status(locations=[]), audits=[audit])]))
+    found = make_view(Gathered(MADE, whole, [a_feed(health=a_health(locations=[]), audits=[audit])]))
 
     heatmap = found.feeds[0].heatmap
     assert heatmap is not None
@@ -294,7 +297,7 @@ def test_of_too_many_locations_the_worst_are_shown() -> None:
     names = [f"Example House {number:03}" for number in range(MOST_ROWS + 1)]
     audited = Audited(LIVE, Slice(DAY.start, DAY.start + HOUR), names).lacks(names[-1], DAY.start, 1, "late")
 
-    found = feed(status=a_status(locations=[]), audits=[audited.audit()])
+    found = feed(health=a_health(locations=[]), audits=[audited.audit()])
 
     assert found.heatmap is not None
     assert [row.location for row in found.heatmap.rows] == [names[-1], *names[: MOST_ROWS - 1]]
@@ -304,7 +307,7 @@ def test_a_column_of_days_is_named_by_its_month() -> None:
     whole = Slice(DAY.end - timedelta(days=30), DAY.end)
     names = [f"Example House {number:03}" for number in range(MOST_ROWS)]
 
-    found = make_view(Findings(MADE, whole, [a_feed(audits=[Audited(LIVE, whole, names).audit()])]))
+    found = make_view(Gathered(MADE, whole, [a_feed(audits=[Audited(LIVE, whole, names).audit()])]))
 
     heatmap = found.feeds[0].heatmap
     assert heatmap is not None
@@ -376,16 +379,20 @@ def test_gaps_quarantine_and_what_is_wrong_are_those_of_the_status() -> None:
     ]
     assert list(found.troubles) == [
         Trouble(
+            Kind.HUB,
             "50% Annex, Example Beacon House and 3 more: hub people-backup: connection refused",
             "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
+            BACKUP,
+            LOCATIONS,
             DAY.end - 3 * HOUR,
             grave=True,
         ),
         Trouble(
+            Kind.DRIFT,
             "Tour Été was silent for 3 h, longer than ever before",
             None,
-            DAY.start + 2 * HOUR,
-            grave=False,
+            locations=["Tour Été"],
+            since=DAY.start + 2 * HOUR,
         ),
     ]
 
@@ -424,8 +431,14 @@ def test_delays_stand_side_by_side_up_to_the_longest_class_that_any_hub_needs() 
 
 
 def test_the_lateness_of_all_runs_is_added_up() -> None:
-    told = {"readings": 5, "max_s": 901.0, "delays": [{"up_to_s": 300, "readings": 5}]}
-    later = {"readings": 3, "max_s": 4_000.0, "delays": [{"up_to_s": None, "readings": 3}]}
+    told = {
+        "readings": 5,
+        "median_s": 200.0,
+        "p95_s": 900.0,
+        "max_s": 901.0,
+        "delays": [{"up_to_s": 300, "readings": 5}],
+    }
+    later = {**told, "readings": 3, "max_s": 4_000.0, "delays": [{"up_to_s": None, "readings": 3}]}
 
     found = feed(runs=[a_run(DAY.start, {}, lateness=each) for each in (told, told, None, later)]).lateness
 
@@ -468,7 +481,7 @@ def test_a_forwarder_that_stopped_is_idle_up_to_the_end() -> None:
 def test_runs_of_a_month_become_a_bounded_number_of_bars() -> None:
     month = Slice(DAY.end - timedelta(days=30), DAY.end)
 
-    found = make_view(Findings(MADE, month, [a_feed(runs=runs(month))])).feeds[0].timeline
+    found = make_view(Gathered(MADE, month, [a_feed(runs=runs(month))])).feeds[0].timeline
 
     assert found is not None
     assert (found.step, len(found.starts)) == (timedelta(hours=12), 60)
@@ -476,7 +489,7 @@ def test_runs_of_a_month_become_a_bounded_number_of_bars() -> None:
 
 
 def test_a_hub_that_a_run_did_not_know_yet_is_not_counted_in_it() -> None:
-    line = feed(runs=[a_run(DAY.start, {LIVE.key: a_hub(DAY.start)})]).timeline
+    line = feed(runs=[a_run(DAY.start, {LIVE: a_hub(DAY.start)})]).timeline
 
     assert line is not None
     assert [hub.total.runs for hub in line.hubs] == [1, 0]
@@ -500,11 +513,11 @@ def test_what_runs_said_is_told_once_with_how_often() -> None:
 
 def test_what_comes_from_outside_is_text_and_no_markup() -> None:
     name = "<script>alert(1)</script>"
-    status = a_status(said=name, locations=[{"location": name, "asked": True}])
-    hub = replace(LIVE, name='"><img src=x onerror=alert(1)>')
+    health = a_health(said=name, locations=[LocationHealth(name, Condition.HEALTHY, asked=True)])
+    hubs = {LIVE: '"><img src=x onerror=alert(1)>'}
 
     html = render(
-        make_view(Findings(MADE, DAY, [a_feed(hubs=(hub,), status=status, audits=[Audited(LIVE).audit()])]))
+        make_view(Gathered(MADE, DAY, [a_feed(hubs=hubs, health=health, audits=[Audited(LIVE).audit()])]))
     )
 
     assert name not in html
@@ -516,7 +529,7 @@ def test_no_secret_and_no_control_character_is_shown() -> None:
     register_secret("obviously-false-page-secret")
     said = "failed with obviously-false-page-secret\x00\x1b[31m\u202e\ud800"
 
-    html = render(make_view(Findings(MADE, DAY, [a_feed(problems=[said], status=a_status(said=said))])))
+    html = render(make_view(Gathered(MADE, DAY, [a_feed(problems=[said], health=a_health(said=said))])))
 
     assert "obviously-false-page-secret" not in html
     assert r"\x00\x1b[31m\u202e\ud800" in html
@@ -532,7 +545,7 @@ def test_the_numbers_of_a_page_with_many_locations_stay_bounded() -> None:
     names = [f"Example House {number:03}" for number in range(100)]
     found = a_feed(runs=runs(week), audits=[Audited(LIVE, week, names).audit()])
 
-    assert len(render(make_view(Findings(MADE, week, [found])))) < 600_000
+    assert len(render(make_view(Gathered(MADE, week, [found])))) < 600_000
 
 
 # --- colours ----------------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ from app.base.checkpoints import (
 )
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading, Slice
-from app.health.feed_health import Kept, judge
+from app.health.facts import Kept
+from app.health.feed_health import judge
+from app.health.past_runs import past_run
 from app.settings.loading import APP_ROOT, load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
@@ -87,10 +89,15 @@ def report(began: datetime = NOON, **fields: Any) -> JsonObject:
 
 
 def judged(
-    settings: Settings, kept: Kept | FeedState, *, now: datetime = NOW, max_behind: timedelta | None = None
+    settings: Settings,
+    kept: Kept | FeedState,
+    reports: Sequence[JsonObject] = (),
+    *,
+    now: datetime = NOW,
+    max_behind: timedelta | None = None,
 ) -> dict[str, Any]:
-    kept = kept if isinstance(kept, Kept) else Kept(kept)
-    return judge(settings.feeds["people_counter"], settings, kept, now, max_behind)
+    kept = kept if isinstance(kept, Kept) else Kept(kept, [past_run(report) for report in reports])
+    return judge(settings.feeds["people_counter"], settings, kept, now, max_behind).as_json()
 
 
 def wrong(found: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -142,7 +149,8 @@ def test_what_is_behind_says_by_how_much_since_when_and_what_to_do(settings: Set
     late = location(checkpoints={HUB: Checkpoint(NOON, NOON), SECOND: Checkpoint(NOON - DAY, NOON - DAY)})
     found = judged(
         settings,
-        Kept(state(Mill=location(), Quay=late), [report(left=1, forecast_s=180.0)]),
+        state(Mill=location(), Quay=late),
+        [report(left=1, forecast_s=180.0)],
     )
 
     assert found["said"] == "second is 1 d behind at 1 of 2 locations"
@@ -202,7 +210,7 @@ def test_a_feed_that_runs_once_a_day_is_healthy_between_its_runs(settings: Setti
         state(last_run=ran(NOON - 10 * timedelta(hours=1)), Mill=location(NOON - timedelta(hours=10)))
     )
 
-    found = judge(daily, settings, kept, NOW)
+    found = judge(daily, settings, kept, NOW).as_json()
 
     assert (found["verdict"], found["next_run"]) == ("healthy", "2026-03-03T02:00:00.000Z")
 
@@ -272,7 +280,7 @@ def test_a_run_that_failed_as_a_whole_says_so_and_since_when(settings: Settings)
     ]
     without_reports = judged(settings, state(last_run=ran(ok=False, error=error), Mill=location()))
 
-    found = judged(settings, Kept(state(last_run=ran(ok=False, error=error), Mill=location()), reports))
+    found = judged(settings, state(last_run=ran(ok=False, error=error), Mill=location()), reports)
 
     [trouble] = wrong(found, "run")
     assert (trouble["said"], trouble["do"]) == (
@@ -289,9 +297,7 @@ def test_a_location_that_is_refused_has_no_state_and_is_told_all_the_same(settin
     failures = [{"location": "Annex", "hub": None, "error": error}]
     run = ran(ok=False, error=error)
 
-    found = judged(
-        settings, Kept(state(last_run=run, Mill=location()), [report(ok=False, failures=failures)])
-    )
+    found = judged(settings, state(last_run=run, Mill=location()), [report(ok=False, failures=failures)])
 
     assert [place["locations"] for place in found["wrong"] if place["kind"] == "location"] == [["Annex"]]
     assert (found["verdict"], found["ok"]) == ("failing", False)
@@ -301,7 +307,7 @@ def test_a_run_that_failed_with_what_is_gone_by_now_still_failed(settings: Setti
     failures = [{"location": "Annex", "hub": HUB, "error": "hub primary: gone; look"}]
     kept = state(last_run=ran(ok=False, error="hub primary: gone; look"), Mill=location())
 
-    found = judged(settings, Kept(kept, [report(ok=False, failures=failures)]))
+    found = judged(settings, kept, [report(ok=False, failures=failures)])
 
     assert (found["verdict"], found["ok"]) == ("failing", False)
     assert [(trouble["said"], trouble["do"]) for trouble in found["wrong"]] == [("hub primary: gone", "look")]
@@ -373,7 +379,7 @@ def test_warnings_of_a_day_are_told_in_the_words_of_the_run(settings: Settings) 
         report(warnings=[skew.format(7)]),
     ]
 
-    found = judged(settings, Kept(state(Mill=location()), reports))
+    found = judged(settings, state(Mill=location()), reports)
 
     told = [(one["said"], one["do"], one["since"], one["last"]) for one in wrong(found, "warning")]
     assert told == [
@@ -398,7 +404,7 @@ def test_a_warning_that_many_locations_have_is_told_once(settings: Settings) -> 
     ]
 
     locations: dict[str, Any] = {MILL: location(), QUAY: location()}
-    found = judged(settings, Kept(state(**locations), reports))
+    found = judged(settings, state(**locations), reports)
 
     assert [(one["said"], one["locations"]) for one in wrong(found, "warning")] == [
         (late.format(MILL, 4).removesuffix("; raise it"), [MILL, QUAY]),
@@ -444,6 +450,11 @@ def a_day_of_reports(*, but: Sequence[int] = (), days: int = 1, **fields: Any) -
     return [report(began, **fields) for number, began in enumerate(begins) if number not in but][::-1]
 
 
+def changed(*ids: tuple[str, str]) -> JsonObject:
+    """Give what a report says of an hour whose readings changed after delivery."""
+    return {"location": "Mill", "hour": format_time(NOON), "readings": len(ids) or None, "ids": ids}
+
+
 def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
     reports = a_day_of_reports(but=[5, 6, 40])
     reports[3] = {**reports[3], "ok": False}
@@ -452,10 +463,10 @@ def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
         reports[number] = {
             **reports[number],
             "compared": {"locations": 2, "hours": 24, "differ": 1},
-            "changed": [{"readings": 3}, {"readings": None}],
+            "changed": [changed(("a", "b"), ("c", "d"), ("e", "f")), changed()],
         }
 
-    trend = judged(settings, Kept(state(Mill=location()), reports))["trend"]
+    trend = judged(settings, state(Mill=location()), reports)["trend"]
 
     assert trend == {
         "from": "2026-03-01T12:10:00.000Z",
@@ -471,7 +482,7 @@ def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
 
 
 def test_a_day_of_runs_is_compared_with_the_day_before(settings: Settings) -> None:
-    trend = judged(settings, Kept(state(Mill=location()), a_day_of_reports(days=2)))["trend"]
+    trend = judged(settings, state(Mill=location()), a_day_of_reports(days=2))["trend"]
 
     assert (trend["runs"], trend["missed"]) == (96, 0)
     assert trend["readings_before"] == {HUB: 9_600, SECOND: 8_640}
@@ -698,7 +709,7 @@ def everything(settings: Settings) -> dict[str, Any]:
         compared={"locations": 1, "hours": 1, "differ": 0},
         per_day={"api_calls": 1, "hubs": {HUB: a_day}},
     )
-    return judged(settings, Kept(kept, reports))
+    return judged(settings, kept, reports)
 
 
 def test_the_example_of_the_documentation_has_every_field_and_no_other(settings: Settings) -> None:

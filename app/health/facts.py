@@ -1,0 +1,181 @@
+"""What a feed is judged by: when it ran and should have, and where its locations stand. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+from app.base.budget import GRACE
+from app.base.checkpoints import FeedState, Gap, HubRecord, LocationState
+from app.base.instants import parse_time
+from app.health.past_runs import PastRun
+from app.health.records import Condition, HubOfLocation, LocationHealth, Runs
+from app.settings.ncrontab import times_after, times_before
+from app.settings.schema import FeedSettings, HubSettings, Settings
+
+# One run that does not come, or brings a position no further, is forgiven: the next one catches up.
+RUNS_FORGIVEN = 2
+# A feed that runs every second and stopped hours ago: counting on would take longer than it tells.
+_MISSED_AT_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a feed: its state, its runs since `HISTORY`, readings set aside.
+
+    `quarantined` is how many those are, counted up to a limit at which `counted_all` is False.
+    """
+
+    state: FeedState
+    runs: Sequence[PastRun] = ()
+    quarantined: int = 0
+    counted_all: bool = True
+
+    @property
+    def last(self) -> PastRun | None:
+        return self.runs[-1] if self.runs else None
+
+    def record(self, location: str, hub: str) -> HubRecord:
+        return self.state.locations[location].hubs.get(hub, HubRecord())
+
+    def gaps(self) -> list[tuple[str, Gap]]:
+        """Give the gaps with their locations, in the order of the names."""
+        return [(name, gap) for name, found in sorted(self.state.locations.items()) for gap in found.gaps]
+
+    def last_success(self) -> datetime | None:
+        records = (record for found in self.state.locations.values() for record in found.hubs.values())
+        return max((record.last_success for record in records if record.last_success), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A feed under judgement. What is asked for counts, at hubs that are `on`; all else is only shown.
+
+    `limit` is what nothing may lag by more than; where it is not `given`, no two runs that were due.
+    """
+
+    feed: FeedSettings
+    hubs: Mapping[str, HubSettings]
+    kept: Kept
+    now: datetime
+    longest_run: timedelta
+    runs: Runs
+    limit: timedelta | None
+    given: bool
+    locations: Sequence[LocationHealth]
+
+    @property
+    def on(self) -> list[str]:
+        return [key for key, hub in self.hubs.items() if hub.enabled]
+
+    @property
+    def asked(self) -> dict[str, LocationHealth]:
+        return {location.name: location for location in self.locations if location.asked}
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The most that anything lags by."""
+        return max((found.lag for found in self.asked.values() if found.lag is not None), default=None)
+
+    def since(self, instant: datetime) -> timedelta:
+        return max(self.now - instant, timedelta(0))
+
+    def hub_name(self, key: str) -> str:
+        return self.hubs[key].name if key in self.hubs else key
+
+
+def gather_facts(
+    feed: FeedSettings, settings: Settings, kept: Kept, now: datetime, max_behind: timedelta | None
+) -> Facts:
+    longest_run = settings.run.budget + GRACE
+    runs = _runs(feed.schedule, kept, now, longest_run)
+    limit = max_behind
+    if limit is None and runs.expected is not None:
+        limit = now - runs.expected + feed.settle
+    hubs = {hub.key: hub for hub in settings.hubs}
+    locations = [
+        _location(name, location, hubs, now, limit, asked=_is_asked(name, location, feed, kept.state))
+        for name, location in sorted(kept.state.locations.items())
+    ]
+    return Facts(feed, hubs, kept, now, longest_run, runs, limit, max_behind is not None, locations)
+
+
+def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> Runs:
+    run = kept.state.last_run or {}
+    # A run that was killed has said nothing of itself, but its hubs' positions tell of it.
+    began = _parsed(run.get("started")) or kept.last_success()
+    # What was due later may still be under way.
+    done = now - longest_run
+    due = list(islice(times_before(schedule, done), RUNS_FORGIVEN))
+    missed = 0
+    if began is not None:
+        since = takewhile(lambda at: at > began, times_before(schedule, done))
+        missed = sum(1 for _ in islice(since, _MISSED_AT_MOST))
+    return Runs(
+        began,
+        kept.state.last_run_ended(),
+        next(times_after(schedule, now), None),
+        missed,
+        due[-1] if len(due) == RUNS_FORGIVEN else None,
+    )
+
+
+def _is_asked(name: str, location: LocationState, feed: FeedSettings, state: FeedState) -> bool:
+    """Whether a run still asks for the location: one that is gone stays where it is, and is not behind."""
+    if name in feed.locations:
+        return True
+    return location.last_listed is not None and not state.is_gone(location)
+
+
+def _location(
+    name: str,
+    location: LocationState,
+    hubs: Mapping[str, HubSettings],
+    now: datetime,
+    limit: timedelta | None,
+    *,
+    asked: bool,
+) -> LocationHealth:
+    found: dict[str, HubOfLocation] = {}
+    for key, checkpoint in sorted(location.checkpoints.items()):
+        hub, record = hubs.get(key), location.hubs.get(key, HubRecord())
+        lag = max(now - checkpoint.delivered_until, timedelta(0))
+        behind = asked and _is_on(hub) and limit is not None and lag > limit
+        how = fares(failing=bool(location.error or record.error), behind=behind) if asked else Condition.GONE
+        found[key] = HubOfLocation(
+            hub_condition(hub, how), checkpoint.delivered_until, checkpoint.known_from, lag, behind, record
+        )
+    failing = any(record.error for key, record in location.hubs.items() if _is_on(hubs.get(key)))
+    how = fares(failing=failing or bool(location.error), behind=any(hub.behind for hub in found.values()))
+    return LocationHealth(
+        name,
+        how if asked else Condition.GONE,
+        asked,
+        max((hub.lag for hub in found.values() if hub.is_on), default=None),
+        location.last_listed,
+        location.newest,
+        location.error,
+        location.since,
+        found,
+    )
+
+
+def fares(*, failing: bool, behind: bool) -> Condition:
+    return Condition.FAILING if failing else Condition.BEHIND if behind else Condition.HEALTHY
+
+
+def hub_condition(hub: HubSettings | None, how: Condition) -> Condition:
+    """Give how something fares at a hub, unless that is not in the settings, or off."""
+    if hub is None:
+        return Condition.REMOVED
+    return how if hub.enabled else Condition.PAUSED
+
+
+def _is_on(hub: HubSettings | None) -> bool:
+    return hub is not None and hub.enabled
+
+
+def _parsed(written: object) -> datetime | None:
+    return parse_time(written) if isinstance(written, str) else None

@@ -1,0 +1,202 @@
+"""What is wrong with a feed, since when, and what to do; alike things once. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import takewhile
+
+from app.base.checkpoints import Gap
+from app.base.grouping import by_key
+from app.base.instants import format_time
+from app.base.text import counted, dashed, moment, said_and_advised, span
+from app.health.facts import RUNS_FORGIVEN, Facts
+from app.health.records import Kind, Trouble
+from app.health.trend import TREND
+from app.run.report import Failure
+
+_NUMBERS = re.compile(r"\d+")
+
+
+def find_troubles(facts: Facts) -> Iterator[Trouble]:
+    """Give what is wrong, the gravest first."""
+    if facts.runs.missed >= RUNS_FORGIVEN:
+        yield _stopped(facts)
+    yield from _failures(facts)
+    yield from _lags(facts)
+    yield from _gaps(facts)
+    yield from _set_aside(facts)
+    for drift in facts.kept.state.drift:
+        locations = [drift.location] if drift.location else []
+        yield Trouble(Kind.DRIFT, *said_and_advised(drift.text), None, locations, drift.since)
+    yield from _warnings(facts)
+
+
+def _stopped(facts: Facts) -> Trouble:
+    """Tell a timer that does not fire from runs that are ended before they have saved that they ran."""
+    runs, alive = facts.runs, facts.kept.last_success()
+    # A hub that took readings for longer than a run may last after the last one ended was served by another.
+    if runs.ended is not None and alive is not None and alive > runs.ended + facts.longest_run:
+        return Trouble(
+            Kind.STOPPED,
+            f"no run has come to its end since {moment(runs.ended)}, though hubs took readings until "
+            f"{moment(alive)}",
+            "something ends runs from outside: look at the host's log; in Azure functionTimeout must "
+            "leave run.budget and half a minute more",
+            since=runs.ended,
+            grave=True,
+        )
+    last = runs.ended or runs.began or facts.now
+    return Trouble(
+        Kind.STOPPED,
+        f"the last run was {span(facts.since(last))} ago, at {moment(last)}; "
+        f"{counted(runs.missed, 'run')} due since then did not come",
+        "look at its timer: on a VM `systemctl list-timers`, in Azure whether the app runs and the "
+        f"function is enabled; `python -m app run {dashed(facts.feed.name)}` runs it now",
+        since=last,
+        grave=True,
+    )
+
+
+# --- what fails -------------------------------------------------------------------------------------
+
+
+def _failures(facts: Facts) -> Iterator[Trouble]:
+    """Give what fails: the last run as a whole, hubs, and locations."""
+    run = facts.kept.state.last_run or {}
+    # Those that are of no hub or location: a login, discovery, the state.
+    of_run = [failure.error for failure in _reported(facts) if failure.location is failure.hub is None]
+    of_parts = [*_failures_of_hubs(facts), *_failures_of_locations(facts)]
+    if not run.get("ok", True) and not of_run and not of_parts:
+        # It failed with what is paused or gone by now.
+        of_run = [str(run.get("error") or "the last run failed")]
+    for text in dict.fromkeys(of_run):
+        yield Trouble(Kind.RUN, *said_and_advised(text), since=_failing_since(facts), grave=True)
+    yield from of_parts
+
+
+def _reported(facts: Facts) -> Sequence[Failure]:
+    """Give the failures of the last run as its report has them; none where that was not kept."""
+    run, last = facts.kept.state.last_run or {}, facts.kept.last
+    return last.failures if last is not None and last.run == run.get("run") else ()
+
+
+def _failing_since(facts: Facts) -> datetime | None:
+    """Give when the oldest of the runs began that failed one after the other up to now."""
+    failed = takewhile(lambda run: not run.ok, reversed(facts.kept.runs))
+    return min((run.started for run in failed), default=None)
+
+
+def _failures_of_hubs(facts: Facts) -> Iterator[Trouble]:
+    for key in facts.on:
+        records = {name: facts.kept.record(name, key) for name in facts.asked}
+        failing = by_key((record.error, name) for name, record in records.items() if record.error)
+        for error, names in failing.items():
+            since = _earliest(records[name].since for name in names)
+            yield Trouble(Kind.HUB, *said_and_advised(error or ""), key, names, since, grave=True)
+
+
+def _failures_of_locations(facts: Facts) -> Iterator[Trouble]:
+    """Give what queries fail with, alike ones once; and locations that are refused, so have no state."""
+    asked = facts.asked
+    errors = {name: location.error for name, location in asked.items() if location.error}
+    for failure in _reported(facts):
+        if failure.location is not None and failure.hub is None:
+            errors.setdefault(failure.location, failure.error)
+    for names in by_key((error.replace(name, ""), name) for name, error in errors.items()).values():
+        since = _earliest(asked[name].since for name in names if name in asked)
+        said, do = said_and_advised(errors[names[0]])
+        yield Trouble(Kind.LOCATION, said, do, None, names, since, grave=True)
+
+
+def _earliest(instants: Iterable[datetime | None]) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)
+
+
+# --- what lags --------------------------------------------------------------------------------------
+
+
+def _lags(facts: Facts) -> Iterator[Trouble]:
+    for key in facts.on:
+        at_hub = {name: found.hubs[key] for name, found in facts.asked.items() if key in found.hubs}
+        late = {name: hub for name, hub in at_hub.items() if hub.behind}
+        if late:
+            worst = max(hub.lag for hub in late.values())
+            where = f"at {len(late):,} of {counted(len(facts.asked), 'location')}"
+            yield Trouble(
+                Kind.BEHIND,
+                f"{facts.hub_name(key)} is {span(worst)} behind {where}",
+                _how_it_catches_up(facts),
+                key,
+                list(late),
+                min(hub.position for hub in late.values()),
+                grave=facts.given,
+            )
+
+
+def _how_it_catches_up(facts: Facts) -> str:
+    if facts.runs.missed >= RUNS_FORGIVEN:
+        return "it catches up when runs come again"
+    last = facts.kept.last
+    if last is not None and last.forecast is not None:
+        return f"wait: it catches up, oldest first, in about {span(last.forecast)} of running time"
+    if last is not None and last.left and last.ok:
+        return "the last run brought it no further; raise run.budget in config.yaml, or run it more often"
+    return "it catches up, oldest first, when what fails is mended"
+
+
+# --- what is told beside ----------------------------------------------------------------------------
+
+
+def _gaps(facts: Facts) -> Iterator[Trouble]:
+    """Give the gaps, those that several locations share once, each with the command that closes it."""
+    alike = by_key(((gap.window, gap.cause, gap.hubs), (name, gap)) for name, gap in facts.kept.gaps())
+    for found in alike.values():
+        gap = found[0][1]
+        window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
+        hubs = ", ".join(map(facts.hub_name, gap.hubs)) or "all hubs"
+        hub = gap.hubs[0] if len(gap.hubs) == 1 else None
+        said, names = f"{gap.cause}, {window}, {hubs}", [name for name, _ in found]
+        yield Trouble(Kind.GAP, said, _repair(facts, gap), hub, names, gap.found)
+
+
+def _repair(facts: Facts, gap: Gap) -> str:
+    window = f"--from {format_time(gap.window.start)} --to {format_time(gap.window.end)}"
+    hub = f" --hub {shlex.quote(facts.hub_name(gap.hubs[0]))}" if len(gap.hubs) == 1 else ""
+    command = f"`python -m app audit --feed {dashed(facts.feed.name)} {window}{hub} --repair`"
+    if gap.cause == "saturated":
+        return f"have Microshare raise the view's $limit, set record_limit to it, then {command}"
+    if gap.cause == "left behind":
+        return f"nothing, it was skipped by hand; if it is wanted after all, {command}"
+    return command
+
+
+def _set_aside(facts: Facts) -> Iterator[Trouble]:
+    if facts.kept.quarantined:
+        more = "" if facts.kept.counted_all else " or more"
+        feed = dashed(facts.feed.name)
+        yield Trouble(
+            Kind.QUARANTINE,
+            f"{counted(facts.kept.quarantined, 'reading')}{more} that hubs could not take",
+            f"`python -m app quarantine list {feed}` says why, `quarantine replay` sends them again",
+        )
+
+
+def _warnings(facts: Facts) -> Iterator[Trouble]:
+    """Give a day's warnings, those alike but for numbers and location once, the newest first."""
+    lately = (run for run in facts.kept.runs if facts.now - run.started <= TREND)
+    said = [(run.started, text, *_named(text, facts)) for run in lately for text in run.warnings]
+    alike = by_key((kind, (began, text, name)) for began, text, name, kind in said)
+    for found in sorted(alike.values(), key=lambda each: each[-1][0], reverse=True):
+        since, (last, text, _) = found[0][0], found[-1]
+        names = [*dict.fromkeys(name for _, _, name in found if name is not None)]
+        yield Trouble(Kind.WARNING, *said_and_advised(text), None, names, since, last)
+
+
+def _named(text: str, facts: Facts) -> tuple[str | None, str]:
+    """Give the location that a warning is of, if any, and what it has in common with those alike."""
+    name, _, rest = text.partition(": ")
+    is_of_location = name in facts.kept.state.locations
+    return name if is_of_location else None, _NUMBERS.sub("", rest if is_of_location else text)
