@@ -26,7 +26,7 @@ from app.base.readings import DashboardAnswer, DashboardQuery
 from app.eventhub.deliveries import Delivered, Delivery, News, Rejected
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.run.ports import Lanes, MakeLanes
+from app.run.ports import MakeLanes
 from app.run.report import Report
 from app.settings.schema import HubSettings, MicroshareSettings, TelemetrySettings
 
@@ -204,37 +204,24 @@ class WatchedClient(MicroshareClient):
 
 def watching(make_lanes: MakeLanes, spans: Spans) -> MakeLanes:
     """Give what makes lanes whose deliveries become spans."""
-
-    def make(
-        hubs: Sequence[HubSettings],
-        budget: Budget,
-        tell: Callable[[News], None],
-        may_send: Callable[[], str | None],
-    ) -> Lanes:
-        under_way: dict[tuple[str, int], Callable[[str | None], None]] = {}
-
-        def tell_and_end(news: News) -> None:
-            if isinstance(news, Delivered | Rejected):
-                end = under_way.pop((news.hub, id(news.delivery)), None)
-                if end is not None:
-                    end(str(news.error) if isinstance(news, Rejected) else None)
-            tell(news)
-
-        return _WatchedLanes(make_lanes(hubs, budget, tell_and_end, may_send), spans, under_way)
-
-    return make
+    return lambda *given: _WatchedLanes(make_lanes, spans, *given)
 
 
 class _WatchedLanes:
     def __init__(
         self,
-        lanes: Lanes,
+        make_lanes: MakeLanes,
         spans: Spans,
-        under_way: dict[tuple[str, int], Callable[[str | None], None]],
+        hubs: Sequence[HubSettings],
+        budget: Budget,
+        tell: Callable[[News], None],
+        may_send: Callable[[], str | None],
     ) -> None:
-        self._lanes = lanes
         self._spans = spans
-        self._under_way = under_way
+        self._tell = tell
+        self._under_way: dict[tuple[str, int], Callable[[str | None], None]] = {}
+        lanes = make_lanes(hubs, budget, self._end_and_tell, may_send)
+        self._put = lanes.put
         self.start = lanes.start
         self.has_room = lanes.has_room
         self.stop_location = lanes.stop_location
@@ -246,7 +233,14 @@ class _WatchedLanes:
             self._under_way[hub, id(delivery)] = self._spans.begin(
                 "deliver", hub=hub, location=delivery.location, events=events, bytes=size
             )
-        self._lanes.put(hub, delivery)
+        self._put(hub, delivery)
+
+    def _end_and_tell(self, news: News) -> None:
+        if isinstance(news, Delivered | Rejected):
+            end = self._under_way.pop((news.hub, id(news.delivery)), None)
+            if end is not None:
+                end(str(news.error) if isinstance(news, Rejected) else None)
+        self._tell(news)
 
 
 # Where to, the run's span, the others, the metrics, and what the run is a part of; gives what went wrong.
