@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import click
 
@@ -16,7 +15,7 @@ from app.cli.output import Column, Output, table
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, json_option
 from app.feeds.hourly_snapshot import snapshot_name
 from app.microshare.client import MicroshareClient
-from app.settings.schema import FeedSettings, Settings
+from app.settings.schema import Settings
 
 _BUDGET = timedelta(minutes=2)
 _SNAPSHOTS = "hourly_snapshot"
@@ -28,6 +27,7 @@ class _Row:
     devices: int | None = None
     configured: bool = False
     feeds: list[str] = field(default_factory=list)
+    snapshot_name: str | None = None
 
 
 @click.command("locations", short_help=COMMANDS["locations"])
@@ -39,13 +39,12 @@ def command(as_json: bool) -> int:
     """
     settings = begin(as_json=as_json)
     rows, warnings, collisions = _find(settings)
-    snapshots = settings.feeds.get(_SNAPSHOTS)
     out = Output(as_json=as_json)
     if as_json:
         for name, row in rows.items():
-            out.write_object(_row_json(name, row, snapshots))
+            out.write_object({"location": name, **asdict(row)})
     else:
-        _show(rows, snapshots, out)
+        _show(rows, out)
     for warning in warnings:
         complain(f"warning: {warning}")
     for name in collisions:
@@ -80,25 +79,13 @@ def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
             row = rows.setdefault(location, _Row())
             row.configured = True
             row.feeds += [] if name in row.feeds else [name]
+    for location, row in rows.items():
+        if _SNAPSHOTS in row.feeds:
+            row.snapshot_name = snapshot_name(location, feeds[_SNAPSHOTS])
     return dict(sorted(rows.items())), list(warnings), list(collisions)
 
 
-def _row_json(name: str, row: _Row, snapshots: FeedSettings | None) -> dict[str, Any]:
-    return {
-        "location": name,
-        "owner": row.owner,
-        "devices": row.devices,
-        "configured": row.configured,
-        "feeds": row.feeds,
-        "snapshot_name": _snapshot_name(name, row, snapshots),
-    }
-
-
-def _snapshot_name(name: str, row: _Row, snapshots: FeedSettings | None) -> str | None:
-    return snapshot_name(name, snapshots) if snapshots and _SNAPSHOTS in row.feeds else None
-
-
-def _show(rows: Mapping[str, _Row], snapshots: FeedSettings | None, out: Output) -> None:
+def _show(rows: Mapping[str, _Row], out: Output) -> None:
     if not rows:
         out.show("there is no location: set MICROSHARE_PC_DEVICE_CLUSTER_ID, or MICROSHARE_LOCATIONS")
         return
@@ -114,8 +101,8 @@ def _show(rows: Mapping[str, _Row], snapshots: FeedSettings | None, out: Output)
             name,
             row.owner or "configured",
             row.devices,
-            _snapshot_name(name, row, snapshots),
-            ", ".join(dashed(feed) for feed in row.feeds),
+            row.snapshot_name,
+            ", ".join(map(dashed, row.feeds)),
         ]
         for name, row in rows.items()
     ]
