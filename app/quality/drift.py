@@ -14,19 +14,25 @@ from typing import Any
 from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey, Sensor
 from app.base.instants import format_time, hour_of
 from app.base.readings import Reading
+from app.base.text import dashed
 
 SILENT = "silent"
 SPEAKS_AGAIN = "speaks again"
+# Whoever looks once a week still sees it; and where names change in every run the state stays bounded.
 _TOLD_FOR = timedelta(days=7)
 _TOLD_AT_MOST = 200
-# A silence is odd when it is twice the longest one before, and at least so many look-backs.
+# A silence is odd when it is twice the longest one before: nights and holidays vary in length. It is at
+# least so many look-backs, for what comes late within one is no silence yet, but no more than a day.
 _TIMES_LONGEST = 2
 _LOOK_BACKS = 3
 _LONGEST_WAIT = timedelta(hours=24)
-# How much of two samples of devices must agree for the same building under another name.
+# How much of two samples of devices must agree for the same building under another name: some may have
+# been exchanged since, and two buildings share none.
 _SAME_DEVICES = 0.5
+# Where keys are data themselves, dates or ids, the state must not fill with them.
 _KEYS_AT_MOST = 300
 _KEY_DEPTH = 4
+# A key may come with one reading a day only.
 _KEY_VANISHED = timedelta(hours=48)
 
 
@@ -88,7 +94,7 @@ _GONE = (
 def _renamed(former: str, name: str, feed: str) -> str:
     return (
         f"{name}: a new location with the devices of {former}, which is gone: probably renamed; it began at "
-        f"START_FROM; to go on from where {former} stopped: `state move {feed.replace('_', '-')} --from "
+        f"START_FROM; to go on from where {former} stopped: `state move {dashed(feed)} --from "
         f"{shlex.quote(former)} --to {shlex.quote(name)}`"
     )
 

@@ -19,8 +19,10 @@ from app.base.readings import Reading, Slice
 
 MISSED = "missed"
 CHANGED = "changed"
+# Every hour is compared with the source once or twice, since that is done once a day.
 _KEPT = timedelta(hours=48)
 _DAY = timedelta(hours=24)
+# An id is a hash of the reading's key and one of its content, of so many bytes each.
 _HALF_BYTES = 6
 # The share of the view's record limit that a question aims at, as in catch-up.
 _SHARE = 0.5

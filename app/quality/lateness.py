@@ -17,10 +17,12 @@ from app.base.instants import HOUR
 from app.base.readings import Reading, key_of
 
 # A run this far from a position is steady: six schedules of people counters, one and a half of snapshots.
+# So one that was missed, and caught up with, still tells of the source.
 _STEADY = timedelta(minutes=90)
-# The share of the look-back that nothing late should need.
+# The share of the look-back that nothing late should need: what needs more is told before any is missed.
 _SAFE_SHARE = 0.75
-# The upper ends of the classes that delays are counted in, in seconds.
+# The upper ends of the classes that delays are counted in, in seconds: from a minute to a week, finest
+# where most readings are.
 DELAYS_S = (60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
 
 
