@@ -21,8 +21,8 @@ from app.cli.choices import find_feed
 from app.cli.output import Column, Output, hanging, table, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.feeds.feed import load_feed
-from app.health.facts import Kept
-from app.health.feed_health import HISTORY, judge, off, unreadable
+from app.health.facts import HISTORY, Kept
+from app.health.feed_health import judge, off, unreadable
 from app.health.past_runs import past_run
 from app.health.records import Condition, FeedHealth, Kind, Trend, Trouble
 from app.settings.rules import duration

@@ -12,12 +12,15 @@ from app.base.checkpoints import FeedState, Gap, HubRecord, LocationState
 from app.base.instants import parse_time
 from app.health.past_runs import PastRun
 from app.health.records import Condition, HubOfLocation, LocationHealth, Runs
+from app.health.trend import TREND
 from app.settings.ncrontab import times_after, times_before
 from app.settings.schema import FeedSettings, HubSettings, Settings
 
+# How much of the history is looked at: a day, and the day before it to compare with.
+HISTORY = 2 * TREND
 # One run that does not come, or brings a position no further, is forgiven: the next one catches up.
 RUNS_FORGIVEN = 2
-# A feed that runs every second and stopped hours ago: counting on would take longer than it tells.
+# Enough for a quarter of a year of people counters; who counts more of them has stopped for good.
 _MISSED_AT_MOST = 10_000
 
 

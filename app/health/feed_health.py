@@ -14,12 +14,10 @@ from app.base.checkpoints import HubRecord, Takeover
 from app.base.text import counted, moment, said_and_advised, span
 from app.health.facts import Facts, Kept, fares, gather_facts, hub_condition
 from app.health.records import Condition, FeedHealth, HubHealth, Kind, Trouble
-from app.health.trend import TREND, trend_of
+from app.health.trend import trend_of
 from app.health.troubles import find_troubles
 from app.settings.schema import FeedSettings, Settings
 
-# How much of the history is looked at: a day, and the day before it to compare with.
-HISTORY = 2 * TREND
 # An error may quote a whole page of HTML; what is wrong has it in full.
 _HEADLINE = 160
 # What can make the verdict; the rest is only told.

@@ -37,7 +37,7 @@ def find_troubles(facts: Facts) -> Iterator[Trouble]:
 def _stopped(facts: Facts) -> Trouble:
     """Tell a timer that does not fire from runs that are ended before they have saved that they ran."""
     runs, alive = facts.runs, facts.kept.last_success()
-    # A hub that took readings for longer than a run may last after the last one ended was served by another.
+    # Readings taken later than a run can last came from runs that never said that they ended.
     if runs.ended is not None and alive is not None and alive > runs.ended + facts.longest_run:
         return Trouble(
             Kind.STOPPED,
