@@ -31,8 +31,8 @@ from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
 from app.cli.state_edit import write_new
 from app.feeds.feed import load_feed
-from app.health.facts import Kept
-from app.health.feed_health import HISTORY, judge, off, unreadable
+from app.health.facts import HISTORY, Kept
+from app.health.feed_health import judge, off, unreadable
 from app.health.past_runs import PastRun, past_run
 from app.health.records import FeedHealth
 from app.page.comparison import Comparison, compared
@@ -81,7 +81,7 @@ def command(
     python -m app report --from 7d --feed people-counter --output week.html
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
-    desk = _Desk(
+    request = _Request(
         settings,
         open_store(settings.state),
         window_until_now(since, until, now),
@@ -93,14 +93,14 @@ def command(
     on = feeds_to("report on", settings, feeds)
     # Unless they are named, one that is off has its place on the page too.
     shown = on if feeds else list(settings.feeds.values())
-    view = make_view(_gather(desk, shown, consumer_group))
+    view = make_view(_gather(request, shown, consumer_group))
     _write(output, view)
     _tell(view, output)
     return ALL_WELL if view.verdict.state == WELL else FOUND_WANTING
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Request:
     """What the steps of the command share: the window, and the hubs that are read."""
 
     settings: Settings
@@ -114,51 +114,51 @@ class _Desk:
 # --- gathering --------------------------------------------------------------------------------------
 
 
-def _gather(desk: _Desk, feeds: Sequence[FeedSettings], consumer_group: str) -> Gathered:
+def _gather(request: _Request, feeds: Sequence[FeedSettings], consumer_group: str) -> Gathered:
     """Read what is kept of every feed, then compare the source with the hubs."""
-    found = {feed.name: _kept(desk, feed) for feed in feeds}
+    found = {feed.name: _kept(request, feed) for feed in feeds}
     if any(feed.health.is_known for feed in found.values()):
-        found |= _compared(desk, found, consumer_group)
-    return Gathered(desk.now, desk.window, list(found.values()))
+        found |= _compared(request, found, consumer_group)
+    return Gathered(request.now, request.window, list(found.values()))
 
 
-def _kept(desk: _Desk, feed: FeedSettings) -> GatheredFeed:
+def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
     """Read a feed's state, history and quarantine; what cannot be read becomes a problem."""
     module = load_feed(feed.name)
     if not feed.view_id:
-        return GatheredFeed(module.title, off(feed, desk.now))
+        return GatheredFeed(module.title, off(feed, request.now))
     problems: list[str] = []
     runs: list[PastRun] = []
     quarantined: list[QuarantinedReading] = []
-    since = desk.now - HISTORY
+    since = request.now - HISTORY
     try:
-        state = desk.store.load(module.state_name)
-        history = desk.store.history(module.state_name, min(desk.window.start, since))
+        state = request.store.load(module.state_name)
+        history = request.store.history(module.state_name, min(request.window.start, since))
         runs += map(past_run, history)
     except StateError as error:
         problems.append(str(error))
-        health = unreadable(feed, desk.now, str(error))
+        health = unreadable(feed, request.now, str(error))
     else:
-        quarantined = _quarantined(desk.store, module.state_name, feed.name, problems)
+        quarantined = _quarantined(request.store, module.state_name, feed.name, problems)
         lately = [run for run in runs if run.started >= since]
-        health = judge(feed, desk.settings, Kept(state, lately, len(quarantined)), desk.now)
+        health = judge(feed, request.settings, Kept(state, lately, len(quarantined)), request.now)
     return GatheredFeed(
         module.title,
         health,
         feed.look_back,
-        _hubs(desk, health),
-        [run for run in runs if run.started in desk.window],
+        _hubs(request, health),
+        [run for run in runs if run.started in request.window],
         quarantined=quarantined,
         problems=problems,
     )
 
 
-def _hubs(desk: _Desk, health: FeedHealth) -> dict[str, str]:
+def _hubs(request: _Request, health: FeedHealth) -> dict[str, str]:
     """Give the hubs to show: those that are read, and, unless these were named, all others there are."""
-    if desk.only_these:
-        return {hub.key: hub.name for hub in desk.hubs}
+    if request.only_these:
+        return {hub.key: hub.name for hub in request.hubs}
     left = {key: hub.name for key, hub in health.hubs.items()}
-    return {**{hub.key: hub.name for hub in desk.settings.hubs}, **left}
+    return {**{hub.key: hub.name for hub in request.settings.hubs}, **left}
 
 
 def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]) -> list[QuarantinedReading]:
@@ -171,7 +171,9 @@ def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]
     return found
 
 
-def _compared(desk: _Desk, found: Mapping[str, GatheredFeed], consumer_group: str) -> dict[str, GatheredFeed]:
+def _compared(
+    request: _Request, found: Mapping[str, GatheredFeed], consumer_group: str
+) -> dict[str, GatheredFeed]:
     """Compare the feeds with the hubs; where that ends early, those that lack a comparison say why."""
     feeds = {name: feed for name, feed in found.items() if feed.health.is_known}
     comparisons: dict[str, dict[str, Comparison]] = {name: {} for name in feeds}
@@ -179,9 +181,9 @@ def _compared(desk: _Desk, found: Mapping[str, GatheredFeed], consumer_group: st
     if feeds:
         with ProgressBars(Output(), in_lines=True) as bars:
             compared_with = compared_feeds(
-                [Asked(name, desk.window) for name in feeds],
-                desk.hubs,
-                wire(desk.settings),
+                [Asked(name, request.window) for name in feeds],
+                request.hubs,
+                wire(request.settings),
                 consumer_group=consumer_group,
                 progress=bars.show,
             )

@@ -51,7 +51,7 @@ _Hours = Mapping[datetime, Mapping[str, Hour]]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TimeColumn:
     """A column of the heatmap, a window of time. Not every one is `labelled`, for want of room."""
 
     window: Slice
@@ -91,7 +91,7 @@ class Heatmap:
     """
 
     step: timedelta
-    columns: Sequence[Column]
+    columns: Sequence[TimeColumn]
     groups: Sequence[tuple[str, int]]
     rows: Sequence[Row]
     left_out: int = 0
@@ -143,9 +143,9 @@ def _by_location(compared: Mapping[str, Comparison]) -> dict[str, _Hours]:
 # --- columns ----------------------------------------------------------------------------------------
 
 
-def _columns_for(window: Slice, rows: int) -> list[Column]:
+def _columns_for(window: Slice, rows: int) -> list[TimeColumn]:
     """Cut the window into the narrowest columns that leave the heatmap bounded."""
-    columns: list[Column] = []
+    columns: list[TimeColumn] = []
     for step in STEPS:
         columns = list(_columns(window, step))
         if len(columns) <= MOST_COLUMNS and len(columns) * rows <= MOST_CELLS:
@@ -153,14 +153,14 @@ def _columns_for(window: Slice, rows: int) -> list[Column]:
     return [replace(column, labelled=_is_labelled(column, len(columns))) for column in columns]
 
 
-def _columns(window: Slice, step: timedelta) -> Iterator[Column]:
+def _columns(window: Slice, step: timedelta) -> Iterator[TimeColumn]:
     start = floor_to(window.start, min(step, _DAY))
     while start < window.end:
-        yield Column(Slice(start, start + step), f"{start:%H}" if step < _DAY else str(start.day))
+        yield TimeColumn(Slice(start, start + step), f"{start:%H}" if step < _DAY else str(start.day))
         start += step
 
 
-def _is_labelled(column: Column, columns: int) -> bool:
+def _is_labelled(column: TimeColumn, columns: int) -> bool:
     start, step = column.window.start, _length(column.window)
     apart = step * next(every for most, every in _LABELS if columns <= most)
     if step >= _DAY:
@@ -168,7 +168,7 @@ def _is_labelled(column: Column, columns: int) -> bool:
     return floor_to(start, min(_DAY, apart)) == start
 
 
-def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
+def _groups(columns: Sequence[TimeColumn]) -> list[tuple[str, int]]:
     """Name days over hours, months over days."""
     groups: list[tuple[str, int]] = []
     for column in columns:
@@ -196,7 +196,7 @@ def _whole_hours(span: Slice, window: Slice) -> int:
 
 
 def _row(
-    location: str, hours: _Hours, columns: Sequence[Column], window: Slice, names: Mapping[str, str]
+    location: str, hours: _Hours, columns: Sequence[TimeColumn], window: Slice, names: Mapping[str, str]
 ) -> Row:
     usual = usual_an_hour(_published(hubs.values()) for hubs in hours.values())
     start, step = columns[0].window.start, _length(columns[0].window)

@@ -178,6 +178,7 @@ class _Feed:
         self.compared = {key: each for key, each in found.comparisons.items() if each.audit.error is None}
         self.totals = {key: comparison.total for key, comparison in self.compared.items()}
         self.problems = list(self._find_problems())
+        self.is_wrong = any(each.audit.wrong for each in self.compared.values())
 
     def overdue(self) -> int:
         """Count what hubs should have by now, and a run still brings."""
@@ -427,12 +428,12 @@ def _verdict(feeds: Sequence[_Feed]) -> Verdict:
         )
     published = sum(_published(feed.compared.values()) for feed in feeds)
     partly = any(feed.problems for feed in feeds)
-    wrong = any(hub.audit.wrong for feed in feeds for hub in feed.compared.values())
+    doubtful = partly or any(feed.is_wrong for feed in feeds)
     trouble = ", ".join(chain.from_iterable(feed.trouble() for feed in feeds))
     complete = all(map(_has_all, totals))
-    said = _lacks(feeds, totals) or _is_well(published, complete=complete, doubtful=partly or wrong)
+    said = _lacks(feeds, totals) or _is_well(published, complete=complete, doubtful=doubtful)
     return Verdict(
-        WANTING if wrong or partly or trouble else WELL,
+        WANTING if doubtful or trouble else WELL,
         f"{said}; {trouble}" if trouble else said,
         _sentence(published, complete=complete, partly=partly),
         () if complete else [*chain.from_iterable(map(_lacking, feeds))],
