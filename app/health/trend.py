@@ -8,6 +8,7 @@ from dataclasses import astuple
 from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
+from app.base.grouping import by_key
 from app.health.past_runs import PastRun
 from app.health.records import Trend
 from app.run.report import Compared
@@ -58,8 +59,5 @@ def _missed(
 
 
 def _readings(runs: Sequence[PastRun]) -> dict[str, int]:
-    readings: dict[str, int] = {}
-    for run in runs:
-        for key, hub in run.hubs.items():
-            readings[key] = readings.get(key, 0) + hub.readings
-    return readings
+    by_hub = by_key((key, hub.readings) for run in runs for key, hub in run.hubs.items())
+    return {key: sum(readings) for key, readings in by_hub.items()}

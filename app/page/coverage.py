@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.instants import HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
 from app.page.comparison import Comparison, Hour, total
+from app.page.timeline import starts
 
 _DAY = timedelta(days=1)
 # What a column of the heatmap may span; the narrowest is taken that keeps it within the limits below.
@@ -147,17 +148,13 @@ def _columns_for(window: Slice, rows: int) -> list[TimeColumn]:
     """Cut the window into the narrowest columns that leave the heatmap bounded."""
     columns: list[TimeColumn] = []
     for step in STEPS:
-        columns = list(_columns(window, step))
+        columns = [
+            TimeColumn(Slice(start, start + step), f"{start:%H}" if step < _DAY else str(start.day))
+            for start in starts(window, step)
+        ]
         if len(columns) <= MOST_COLUMNS and len(columns) * rows <= MOST_CELLS:
             break
     return [replace(column, labelled=_is_labelled(column, len(columns))) for column in columns]
-
-
-def _columns(window: Slice, step: timedelta) -> Iterator[TimeColumn]:
-    start = floor_to(window.start, min(step, _DAY))
-    while start < window.end:
-        yield TimeColumn(Slice(start, start + step), f"{start:%H}" if step < _DAY else str(start.day))
-        start += step
 
 
 def _is_labelled(column: TimeColumn, columns: int) -> bool:

@@ -103,19 +103,19 @@ def timeline(runs: Sequence[PastRun], hubs: Iterable[str], window: Slice) -> Tim
         return None
     usual = _usual_interval(begun)
     step = _step_for(window, at_least=usual or timedelta(0), most=_MOST_BARS)
-    starts = list(_starts(window, step))
-    axis = Slice(starts[0], starts[-1] + step)
-    inside: list[list[PastRun]] = [[] for _ in starts]
+    begins = list(starts(window, step))
+    axis = Slice(begins[0], begins[-1] + step)
+    inside: list[list[PastRun]] = [[] for _ in begins]
     for run in runs:
         inside[(run.started - axis.start) // step].append(run)
     idle = list(_idle(begun, window, usual)) if usual else []
     return Timeline(
         step=step,
-        starts=starts,
+        starts=begins,
         ticks=_ticks(axis),
         idle=idle,
         idle_bars=[_band(found, axis) for found in idle],
-        hubs=[_hub_line(key, inside, starts, axis) for key in hubs],
+        hubs=[_hub_line(key, inside, begins, axis) for key in hubs],
         runs=len(runs),
         failed=sum(not run.ok for run in runs),
     )
@@ -144,7 +144,8 @@ def _step_for(window: Slice, *, at_least: timedelta, most: int) -> timedelta:
     return next(fitting, _STEPS[-1])
 
 
-def _starts(window: Slice, step: timedelta) -> Iterator[datetime]:
+def starts(window: Slice, step: timedelta) -> Iterator[datetime]:
+    """Give where the steps that cover a window begin: at multiples of theirs, or at a midnight."""
     start = floor_to(window.start, min(step, _DAY))
     while start < window.end:
         yield start
@@ -153,7 +154,7 @@ def _starts(window: Slice, step: timedelta) -> Iterator[datetime]:
 
 def _ticks(axis: Slice) -> list[Tick]:
     step = max(_step_for(axis, at_least=HOUR, most=_MOST_TICKS), HOUR)
-    whole = [start for start in _starts(axis, step) if start in axis]
+    whole = [start for start in starts(axis, step) if start in axis]
     return [Tick(_share(start, axis), _tick_label(start, step)) for start in whole]
 
 
@@ -176,15 +177,15 @@ def _band(stretch: Slice, axis: Slice) -> Bar:
 
 
 def _hub_line(
-    key: str, inside: Sequence[Sequence[PastRun]], starts: Sequence[datetime], axis: Slice
+    key: str, inside: Sequence[Sequence[PastRun]], begins: Sequence[datetime], axis: Slice
 ) -> HubLine:
     sums = [_sum(key, runs) for runs in inside]
     total = _sum(key, [run for runs in inside for run in runs])
     most = max(found.readings for found in sums)
     longest_s = max((found.behind_s or 0.0 for found in sums), default=0.0)
     top, top_s = _round_up(most), _round_up_s(longest_s)
-    width = round(100 / len(starts), 3)
-    places = [(_share(start, axis), minute(start), found) for start, found in zip(starts, sums, strict=True)]
+    width = round(100 / len(begins), 3)
+    places = [(_share(start, axis), minute(start), found) for start, found in zip(begins, sums, strict=True)]
     traffic = Chart(
         summary=_traffic(total, most),
         top=f"{top:,}",

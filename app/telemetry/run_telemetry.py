@@ -121,14 +121,9 @@ def measurements(report: Report) -> Sequence[Measurement]:
 
 def span_of(report: Report) -> Span:
     """Give the whole run as a span."""
+    named = ("run", "feed", "ok", "locations", "slices", "api_calls", "left")
     attributes: dict[str, Value] = {
-        "run": report.run,
-        "feed": report.feed,
-        "ok": report.ok,
-        "locations": report.locations,
-        "slices": report.slices,
-        "api_calls": report.api_calls,
-        "left": report.left,
+        **{name: getattr(report, name) for name in named},
         "warnings": len(report.warnings),
         "failures": len(report.failures),
     }
