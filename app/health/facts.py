@@ -20,7 +20,7 @@ from app.settings.schema import FeedSettings, HubSettings, Settings
 HISTORY = 2 * TREND
 # One run that does not come, or brings a position no further, is forgiven: the next one catches up.
 RUNS_FORGIVEN = 2
-# Enough for a quarter of a year of people counters; who counts more of them has stopped for good.
+# Over a hundred days of people counters: beyond that the count tells nothing more, and takes long.
 _MISSED_AT_MOST = 10_000
 
 

@@ -72,13 +72,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class HubRow:
-    """A hub in figures; `hours` is None where it was not compared, `duplicates` where no run knew it."""
+    """A hub: how it fares, and figures. `hours` is None where it was not compared, `duplicates` where no run knew it."""
 
-    name: str
-    verdict: str
+    health: HubHealth
     hours: Hour | None
-    behind: str
-    delivered_until: datetime | None
     duplicates: int | None
 
 
@@ -238,16 +235,9 @@ class _Feed:
         return sorted((seen | asked) - failed)
 
     def _hub_row(self, key: str, name: str) -> HubRow:
-        hub = self.found.health.hubs.get(key) or HubHealth(name, Condition.UNKNOWN)
+        health = self.found.health.hubs.get(key) or HubHealth(name, Condition.UNKNOWN)
         skipped = [run.hubs[key].duplicates for run in self.found.runs if key in run.hubs]
-        return HubRow(
-            name,
-            verdict=hub.verdict,
-            hours=self.totals.get(key),
-            behind=span(hub.lag),
-            delivered_until=hub.position,
-            duplicates=sum(skipped) if skipped else None,
-        )
+        return HubRow(health, self.totals.get(key), sum(skipped) if skipped else None)
 
     def _troubles(self) -> Iterator[Trouble]:
         """Give what is wrong, with where; gaps and quarantine have lists of their own."""

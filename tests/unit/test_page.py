@@ -142,7 +142,7 @@ def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> 
     )
     said = "hub people-backup could not be compared: the key may not read here; use another"
     assert found.problems == [f"people counter and hourly snapshot: {said}"]
-    assert [(row.name, row.hours is not None) for row in found.feeds[0].hubs] == [
+    assert [(row.health.name, row.hours is not None) for row in found.feeds[0].hubs] == [
         ("people-live", True),
         ("people-backup", False),
     ]
@@ -174,7 +174,7 @@ def test_where_nothing_could_be_compared_the_runs_and_the_state_are_still_shown(
     assert found.problems == [f"people counter: {problem}"]
     assert found.feeds[0].heatmap is None
     assert found.feeds[0].timeline is not None
-    assert [row.verdict for row in found.feeds[0].hubs] == ["healthy", "healthy"]
+    assert [row.health.verdict for row in found.feeds[0].hubs] == ["healthy", "healthy"]
 
 
 def test_a_feed_without_a_view_is_off_and_says_nothing_of_readings() -> None:
