@@ -72,7 +72,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class HubRow:
-    """A hub: how it fares, and figures. `hours` is None where it was not compared, `duplicates` where no run knew it."""
+    """A hub: how it fares, and figures.
+
+    `hours` is None where it was not compared, `duplicates` where no run knew it.
+    """
 
     health: HubHealth
     hours: Hour | None

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.environments.installation import small_estate
@@ -111,7 +110,7 @@ def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(terminal: Ter
     terminal.source.estate.hide("Quay+One", hour, hour + timedelta(hours=1), feed="people")
     terminal.call("run", "people-counter")
     # Shown now, and older than the look-back: no run reads them again.
-    terminal.source.estate = Estate()
+    terminal.source.estate = small_estate()
 
     ended = terminal.call(
         "report", "--from", "5h", "--to", "20m", "--feed", "people-counter", "--output", str(page)
