@@ -16,6 +16,7 @@ from app.audit.findings import Finding, Heading, HeldReading, Published
 from app.base.errors import ForwarderError
 from app.base.instants import EPOCH
 
+# Nobody reads the file but this process, and nobody after it: nothing needs to survive a crash.
 _PRAGMAS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384;"
 _SCHEMA = """
 CREATE TABLE published (

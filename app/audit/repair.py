@@ -30,7 +30,9 @@ from app.state.edits import changed, close_gap, remember
 from app.state.store import RunLock
 
 OWNER = "audit --repair"
+# Nobody waits for the next run meanwhile: the feed's run lock is held until all is sent.
 _UNHURRIED = timedelta(days=7)
+# Of hours that follow one another; as long as a run's longest slice.
 _LONGEST = timedelta(hours=24)
 
 

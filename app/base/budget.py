@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from app.base.errors import Interrupted
 
+# What a batch under way may need to be acknowledged; with the budget of 4 minutes it stays well below the
+# 10 that host.json allows an invocation.
 GRACE = timedelta(seconds=30)
 
 

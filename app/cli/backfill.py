@@ -39,6 +39,7 @@ from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
 from app.wiring import wire
 
+# For login and discovery, before anything else; a person waits for it.
 _ASKING = timedelta(minutes=2)
 # Runs in a row that opened no slice: the next one would not either.
 _FRUITLESS = 3

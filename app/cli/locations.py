@@ -17,6 +17,7 @@ from app.feeds.hourly_snapshot import snapshot_name
 from app.microshare.client import MicroshareClient
 from app.settings.schema import Settings
 
+# For login and discovery of all clusters; a person waits for it.
 _BUDGET = timedelta(minutes=2)
 _SNAPSHOTS = "hourly_snapshot"
 

@@ -35,6 +35,7 @@ from app.settings.schema import FeedSettings, HubSettings
 if TYPE_CHECKING:
     from rich.table import Table
 
+# A person waits: less patience than a run has, which can do something else meanwhile.
 _OPEN_S = 15.0
 _SEND_S = 30.0
 _HEAD_WIDTH = 10

@@ -23,7 +23,9 @@ from app.settings.schema import HubSettings
 _REC_TYPE = "test"
 # Also the partition key, so that test events arrive in their order.
 _LOCATION = "test"
+# To see that a hub works, not to load it.
 _MOST = 1_000
+# A person waits: less patience than a run has, which can do something else meanwhile.
 _OPEN_S = 15.0
 _SEND_S = 30.0
 

@@ -39,6 +39,7 @@ _COUNTED_AT_MOST = 100
 _SHOWN_AT_MOST = 10
 _NAMED_AT_MOST = 4
 _CHARACTERS = 300
+# Positions change with runs, minutes apart; soon enough to watch one, and little work for the store.
 _REFRESH_S = 5.0
 
 

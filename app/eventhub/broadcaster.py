@@ -18,12 +18,16 @@ from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, Ne
 from app.eventhub.hub import Hub
 from app.settings.schema import HubSettings
 
-# A busy hub asks for at least 4 s (Event Hubs quotas documentation).
+# A busy hub asks for at least 4 s (Event Hubs quotas documentation); a run has few minutes in all.
 _SHORTEST_BUSY_WAIT_S = 4.0
 _LONGEST_BUSY_WAIT_S = 30.0
+# A hub that is busy so often in a row has no room in this run; it holds up nobody but itself.
 _BUSY_IN_A_ROW = 3
+# One location may have a batch that a hub takes amiss; where several do, the hub is the common cause.
 _REFUSED_LOCATIONS_IN_A_ROW = 3
+# A first connection looks up a name, shakes hands over TLS and asks for a token.
 _OPEN_TIMEOUT_S = 30.0
+# How long before the run's hard end a call is given up, so that its failure is still in the report.
 _TELLING_S = 1.0
 # The pause between batches after a busy answer, halved by each acknowledgement.
 _SLOWEST_PACE_S = 2.0

@@ -18,7 +18,9 @@ from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnr
 from app.eventhub.batches import Batch
 from app.settings.schema import HubSettings
 
+# What is closed needs nothing more of the hub; a courtesy must not hold up the end of a run.
 _CLOSE_TIMEOUT_S = 3.0
+# The SDK now and then swallows a cancellation, and goes on; asked again, it ends.
 _CANCELLATIONS = 5
 _CANCELLATION_S = 0.5
 # One repeat, on a new connection: enough for a link that was detached, or closed for being idle.

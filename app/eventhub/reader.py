@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 # How long a hub may take to answer, and then to hand out the first of the events it holds.
 _ANSWER_S = 12.0
+# What was read is read; the end of a command does not wait for a courtesy.
 _CLOSE_S = 1.0
 # A connection that lasted this long is opened again where it is lost.
 _STEADY_S = 30.0

@@ -16,6 +16,7 @@ from app.page.timeline import starts
 _DAY = timedelta(days=1)
 # What a column of the heatmap may span; the narrowest is taken that keeps it within the limits below.
 STEPS = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, _DAY, 7 * _DAY, 28 * _DAY)
+# A week of hours; what a browser lays out at once, and a mail takes (some 2 MB); more rows nobody reads.
 MOST_COLUMNS = 168
 MOST_CELLS = 7_000
 MOST_ROWS = 200

@@ -23,6 +23,7 @@ _STEPS = (
     *(hours * HOUR for hours in (1, 2, 3, 6, 12)),
     *(days * _DAY for days in (1, 2, 7, 14, 28)),
 )
+# A day of quarter hours; and as many labels as stand side by side on a phone.
 _MOST_BARS = 96
 _MOST_TICKS = 6
 # Runs are missed where the next one takes this many times as long as usual to come.

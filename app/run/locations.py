@@ -19,6 +19,7 @@ from app.settings.schema import FeedSettings, Settings
 
 # A cold start within the hour does not ask again.
 _DISCOVERY_KEPT = timedelta(hours=1)
+# Two hosts, or two runs by different clocks, may differ by so much; a list from further ahead is no list.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 

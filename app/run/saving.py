@@ -9,7 +9,8 @@ from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.state.store import RunLock, StateStore
 
-# A save flushes to disk, or writes a row a location: a state that takes long to save is saved less often.
+# A save flushes to disk, or writes a row a location: a state that takes long to save is saved less often,
+# so that saving takes a tenth of a run at most.
 _SAVES_APART_S = 1.0
 _SAVES_APART_TIMES = 10.0
 

@@ -17,7 +17,8 @@ from app.run.ports import Wiring
 from app.run.report import Report
 from app.settings.schema import FeedSettings
 
-# A run that begins so soon or so late after another does not tell what the feed does in such a time.
+# What a run did is told as a rate where it follows on another as runs do, hourly ones with a pause
+# included; after a longer one it caught up, and a repeat by hand did nothing.
 _SHORTEST_APART = timedelta(minutes=1)
 _LONGEST_APART = timedelta(hours=3)
 

@@ -51,6 +51,7 @@ _OPERATION_S: Final = 30
 _LONGEST_WAIT_S: Final = 10.0
 _REPEATS: Final = 2
 
+# Rows are saved side by side, since each waits for the service; more would meet its limits for a table.
 _WRITERS: Final = 8
 
 _EARLIER: Final = ("forwarder", "state")

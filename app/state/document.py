@@ -54,6 +54,8 @@ from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, by_k
 
 VERSION = 1
 ID_LENGTH = 16
+# A month of runs answers what is asked about last week, and of a month's report. A run in which everything
+# fails has much to say: its lists are cut where its report would take more than this.
 HISTORY_KEPT = timedelta(days=30)
 _HISTORY_BYTES = 256 * 1024
 # What the earlier forwarder called its one position and its total, the later name first.

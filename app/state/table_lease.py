@@ -17,6 +17,8 @@ from app.base.errors import LockHeld
 from app.state.document import lock_owner, owner_text
 from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race, put_row
 
+# Two renewals may fail before a lease ends; whoever holds it stops that much before, by its own clock,
+# and a run that was killed holds the next one up for a minute at most.
 _LEASE: Final = timedelta(seconds=60)
 _LEASE_MARGIN: Final = timedelta(seconds=5)
 _RENEW_EVERY_S: Final = 20.0

@@ -49,6 +49,7 @@ _LOG.propagate = False
 # What the exporter takes for passing it does not mention: 429, 5xx.
 _UNAVAILABLE = "it is busy or unavailable"
 _SCOPE = "microshare-forwarder"
+# A run waits for two calls, one after the other, and is over when they are.
 _CALL_S = 5
 _MICROSECOND = timedelta(microseconds=1)
 
