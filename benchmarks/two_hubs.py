@@ -21,7 +21,7 @@ from app.eventhub.batches import pack
 from app.eventhub.broadcaster import Broadcaster
 from app.eventhub.deliveries import Delivered, Delivery, LaneClosed, News, Opened
 from app.feeds.feed import read_answer
-from app.feeds.people_counter import FEED, REC_TYPE
+from app.feeds.people_counter import FEED
 from app.settings.schema import FeedSettings, HubSettings
 from emulators.eventhubs import EventHubsEmulator
 
@@ -36,7 +36,7 @@ def example_events() -> list[Event]:
         for n in range(EVENTS)
     ]
     answer = DashboardAnswer(({"data": {"_id": {"tags": ["A", "1", "Door"]}, "line": lines}},))
-    readings = read_answer(REC_TYPE, "A", answer)
+    readings = read_answer(FEED.rec_type, "A", answer)
     settings = FeedSettings("people_counter", "v", ("people",), "", timedelta(hours=1))
     return FEED.events("A", readings, readings, Checkpoint(NOW, NOW), settings)
 

@@ -354,7 +354,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeat has another message id",
-        "app/feeds/people_counter.py",
+        "app/feeds/flat.py",
         "return Event(reading.id, location,",
         'return Event(f"{reading.id}{id(reading)}", location,',
     ),

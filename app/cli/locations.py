@@ -13,7 +13,7 @@ from app.base.text import dashed
 from app.cli import COMMANDS
 from app.cli.output import Column, Output, table
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, json_option
-from app.feeds.hourly_snapshot import snapshot_name
+from app.feeds.feed import name_in_view
 from app.microshare.client import MicroshareClient
 from app.settings.schema import Settings
 
@@ -82,7 +82,7 @@ def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
             row.feeds += [] if name in row.feeds else [name]
     for location, row in rows.items():
         if _SNAPSHOTS in row.feeds:
-            row.snapshot_name = snapshot_name(location, feeds[_SNAPSHOTS])
+            row.snapshot_name = name_in_view(location, feeds[_SNAPSHOTS])
     return dict(sorted(rows.items())), list(warnings), list(collisions)
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
@@ -28,21 +30,41 @@ SOURCE = "microshare-forwarder"
 AskDashboard = Callable[[DashboardQuery], DashboardAnswer]
 
 
-class Feed(Protocol):
+@dataclass(frozen=True, slots=True)
+class Feed(ABC):
     """One recType and its way to the hubs. `title` is what people call it.
 
-    `merged_by` names the fields of an entry that tell readings apart for a consumer, beside their
-    location, tags and time.
+    `placeholders` are those of its view beside what every query has; configured parameters win over
+    them. `merged_by` names the fields of an entry that tell readings apart for a consumer, beside
+    their location, tags and time. `unused` are settings that mean nothing to such a feed, each with
+    the value that says what it does.
     """
 
     title: str
     rec_type: str
     state_name: str
-    merged_by: tuple[str, ...]
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    merged_by: tuple[str, ...] = ()
+    unused: ClassVar[Mapping[str, Any]] = {}
 
     def query(self, settings: FeedSettings, location: str, window: Slice) -> DashboardQuery:
         """Give the question to the feed's view for one location and window."""
+        return DashboardQuery(
+            view_id=settings.view_id,
+            rec_type=self.rec_type,
+            data_context=settings.data_context,
+            loc1=name_in_view(location, settings),
+            window=window,
+            parameters={**self.placeholders, **settings.parameters},
+        )
 
+    def full_coverage(
+        self, dashboard: AskDashboard, settings: FeedSettings, location: str, window: Slice
+    ) -> DashboardAnswer:
+        """Ask for all readings of one building in a window, pages merged."""
+        return dashboard(self.query(settings, location, window))
+
+    @abstractmethod
     def events(
         self,
         location: str,
@@ -57,49 +79,72 @@ class Feed(Protocol):
         the hub had before.
         """
 
-    def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
-        """Split an event that is too large into several that fit, and the readings that never will."""
+    def parts(self, event: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:  # noqa: ARG002
+        """Split an event that is too large into several that fit, and the readings that never will.
 
-    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:
+        An event of a single reading cannot be split.
+        """
+        return [], list(event.readings)
+
+    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:  # noqa: ARG002
         """Give time and id of each reading that an event of this feed, as a hub holds it, stands for.
 
         Raises BadResponse for a body that this feed did not write.
         """
+        found = self.readings_in(location, body)
+        return [(reading.time, reading.id) for reading in found if reading.time is not None]
 
+    @abstractmethod
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
         """Give the readings that the body of an event stands for, as the source wrote them.
 
         Their ids are what the content gives. Raises BadResponse as `ids_in` does.
         """
 
-    def held_as(self, location: str, reading: Reading) -> str:
+    def held_as(self, location: str, reading: Reading) -> str:  # noqa: ARG002
         """Give the id that `readings_in` finds in the event of a reading: its own, nearly always."""
+        return reading.id
 
 
 def load_feed(name: str) -> Feed:
     """Give the feed that `app/feeds/<name>.py` defines. Raises SettingsError where there is none."""
+    why = ""
     try:
-        feed: Feed = importlib.import_module(f"app.feeds.{name}").FEED
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise SettingsError(
-            [f"feeds.{name}: no module app/feeds/{name}.py that defines FEED; add it, or remove the entry"],
-            source="config.yaml",
-        ) from error
-    return feed
-
-
-def view_query(
-    settings: FeedSettings, rec_type: str, loc1: str, window: Slice, placeholders: Mapping[str, str]
-) -> DashboardQuery:
-    """Give the question to a view for one building; the configured parameters win over `placeholders`."""
-    return DashboardQuery(
-        view_id=settings.view_id,
-        rec_type=rec_type,
-        data_context=settings.data_context,
-        loc1=loc1,
-        window=window,
-        parameters={**placeholders, **settings.parameters},
+        feed = importlib.import_module(f"app.feeds.{name}").FEED
+        if isinstance(feed, Feed):
+            return feed
+        why = " as a Feed"
+    except ModuleNotFoundError:
+        pass
+    except (ImportError, AttributeError) as error:
+        why = f" ({error})"
+    raise SettingsError(
+        [f"feeds.{name}: no module app/feeds/{name}.py that defines FEED{why}; add it, or remove the entry"],
+        source="config.yaml",
     )
+
+
+def six_fields(*sub_documents: str) -> dict[str, str]:
+    """Give the placeholders `field1` to `field6` of a view, which copies what they name into each line.
+
+    An unused one is its own name, and must be there: a missing placeholder is answered with 503.
+    """
+    slots = [f"field{number}" for number in range(1, 7)]
+    return dict(zip(slots, [*sub_documents, *slots[len(sub_documents) :]], strict=True))
+
+
+def name_in_view(location: str, settings: FeedSettings) -> str:
+    """Give the name under which a feed's view knows a discovered location: a mapped one, or without prefix.
+
+    A wrong name is answered with 200 and nothing.
+    """
+    mapped = settings.location_names.get(location)
+    if mapped is not None:
+        return mapped
+    prefix = settings.location_prefix
+    if not prefix or not location.startswith(prefix):
+        return location
+    return location.removeprefix(prefix).lstrip() or location
 
 
 def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[Reading]:
@@ -131,11 +176,6 @@ def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
     if not isinstance(objs, list) or not all(isinstance(obj, Mapping) for obj in objs):
         raise BadResponse(f"an event of {location} has no list of objects")
     return read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
-
-
-def timed_ids(readings: Sequence[Reading]) -> list[tuple[datetime, str]]:
-    """Give time and id of each reading that has a time."""
-    return [(reading.time, reading.id) for reading in readings if reading.time is not None]
 
 
 def read_body(location: str, body: bytes) -> JsonObject:

@@ -9,8 +9,8 @@ from app.base import exact_json
 from app.base.checkpoints import Checkpoint
 from app.base.errors import BadResponse, ForwarderError
 from app.base.instants import hour_of
-from app.base.readings import DashboardAnswer, Event, QuarantinedReading, Reading
-from app.feeds.feed import Feed, read_answer
+from app.base.readings import Event, QuarantinedReading, Reading
+from app.feeds.feed import Feed, read_objects
 from app.settings.schema import FeedSettings
 
 
@@ -51,8 +51,8 @@ def _reading_again(feed: Feed, item: QuarantinedReading) -> Reading:
     # What was quarantined before the object was kept has its tags alone.
     frame = kept.get("object", {"_id": {"tags": kept.get("tags")}})
     try:
-        answer = DashboardAnswer(({"data": {**frame, "line": [kept["entry"]]}},))
-        reading = read_answer(feed.rec_type, item.location, answer)[0]
+        again = {"data": {**frame, "line": [kept["entry"]]}}
+        reading = read_objects(feed.rec_type, item.location, [again])[0]
     except (BadResponse, TypeError):
         raise NotForwardable("it is not as it was written; it was changed since") from None
     if reading.id != item.id:

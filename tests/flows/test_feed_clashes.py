@@ -25,9 +25,11 @@ ENTRY = """
 
 event_hubs:"""
 MODULE = """
-from app.feeds.people_counter import PeopleCounterFeed
+from dataclasses import replace
 
-FEED = PeopleCounterFeed(title="door counter", rec_type="io.example.doors")
+from app.feeds.people_counter import FEED as PEOPLE
+
+FEED = replace(PEOPLE, title="door counter", rec_type="io.example.doors")
 """
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from app.feeds.people_counter import PeopleCounterFeed
+from app.feeds import people_counter
 from app.settings.loading import APP_ROOT, schedule
 from tests.environments.installation import START, Installation, arrivals
 from tests.promise import breaches
@@ -29,7 +30,7 @@ def test_a_third_feed_is_one_module_and_one_entry(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("app.feeds.door_counter")
-    module.FEED = PeopleCounterFeed(title="door counter", state_name="doorcounterstate")  # type: ignore[attr-defined]
+    module.FEED = replace(people_counter.FEED, title="door counter", state_name="doorcounterstate")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "app.feeds.door_counter", module)
     config = tmp_path / "config.yaml"
     config.write_text((APP_ROOT / "config.yaml").read_text().replace("\nevent_hubs:", ENTRY, 1))

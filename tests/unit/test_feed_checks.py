@@ -14,7 +14,7 @@ import pytest
 
 from app.base.checkpoints import FeedState
 from app.base.errors import SettingsError
-from app.feeds.people_counter import PeopleCounterFeed
+from app.feeds.flat import FlatFeed
 from app.run.feed_checks import check_feeds
 from app.settings.schema import FeedSettings, MicroshareSettings, RunSettings, Settings, StateSettings
 from app.state.json_file import JsonFileStore
@@ -30,7 +30,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
     def define_one(name: str, **parts: str) -> None:
         named = {"rec_type": f"io.example.{name}", "state_name": name.replace("_", "") + "state"} | parts
         module = ModuleType(f"app.feeds.{name}")
-        module.FEED = PeopleCounterFeed(name, **named)  # type: ignore[attr-defined, arg-type]
+        module.FEED = FlatFeed(name, **named)  # type: ignore[attr-defined, arg-type]
         monkeypatch.setitem(sys.modules, f"app.feeds.{name}", module)
 
     return define_one

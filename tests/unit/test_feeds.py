@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from app.base.errors import BadResponse, SettingsError
 from app.base.exact_json import loads
 from app.base.readings import DashboardAnswer, DashboardQuery, Event, Reading, Slice
 from app.feeds import hourly_snapshot, people_counter
-from app.feeds.feed import count_lines, load_feed, read_answer
+from app.feeds.feed import Feed, count_lines, load_feed, read_answer
 from app.settings.schema import FeedSettings
 
 LOCATION = "Example Beacon House"
@@ -45,14 +48,14 @@ def answer(*lines: Any, tags: Any = TAGS) -> DashboardAnswer:
 
 
 def people(*lines: Any) -> list[Reading]:
-    return read_answer(people_counter.REC_TYPE, LOCATION, answer(*lines))
+    return read_answer(people_counter.FEED.rec_type, LOCATION, answer(*lines))
 
 
 def snapshots(*objs: tuple[list[str], list[dict[str, Any]]]) -> list[Reading]:
     found = tuple(
         {"name": "Derived Data", "data": {"_id": {"tags": tags}, "line": lines}} for tags, lines in objs
     )
-    return read_answer(hourly_snapshot.REC_TYPE, LOCATION, DashboardAnswer(found))
+    return read_answer(hourly_snapshot.FEED.rec_type, LOCATION, DashboardAnswer(found))
 
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ def test_without_a_record_the_key_is_time_category_and_metric(other: dict[str, s
 def test_two_places_or_two_feeds_never_share_a_key() -> None:
     keys = {
         read_answer(rec_type, location, answer(ENTRY, tags=tags))[0].id[:8]
-        for rec_type in (people_counter.REC_TYPE, hourly_snapshot.REC_TYPE)
+        for rec_type in (people_counter.FEED.rec_type, hourly_snapshot.FEED.rec_type)
         for location in ("A", "B")
         for tags in (["A", "1"], ["A", "2"])
     }
@@ -145,7 +148,7 @@ def test_a_flawed_entry_has_the_same_id_each_time() -> None:
 
 
 def test_an_object_without_tags_makes_its_readings_flawed() -> None:
-    [reading] = read_answer(people_counter.REC_TYPE, LOCATION, answer(ENTRY, tags=None))
+    [reading] = read_answer(people_counter.FEED.rec_type, LOCATION, answer(ENTRY, tags=None))
 
     assert reading.flaw == "its object has no list of tags"
 
@@ -153,7 +156,7 @@ def test_an_object_without_tags_makes_its_readings_flawed() -> None:
 @pytest.mark.parametrize("obj", [{}, {"data": {"line": {}}}, {"data": []}], ids=["no data", "line", "list"])
 def test_an_object_that_could_hide_readings_is_no_answer(obj: dict[str, Any]) -> None:
     with pytest.raises(BadResponse, match=r"objs\[0\] has no data with a list of lines"):
-        read_answer(people_counter.REC_TYPE, LOCATION, DashboardAnswer((obj,)))
+        read_answer(people_counter.FEED.rec_type, LOCATION, DashboardAnswer((obj,)))
 
 
 @pytest.mark.parametrize(
@@ -183,9 +186,9 @@ def test_lines_are_counted_as_they_came() -> None:
 def test_a_count_goes_out_as_it_came_with_rec_type_and_tags() -> None:
     [event] = people_counter.FEED.events(LOCATION, people(ENTRY), [], NOTHING, SETTINGS)
 
-    assert json.loads(event.body) == ENTRY | {"recType": people_counter.REC_TYPE, "_location_tags": TAGS}
+    assert json.loads(event.body) == ENTRY | {"recType": people_counter.FEED.rec_type, "_location_tags": TAGS}
     assert event.properties == {
-        "recType": people_counter.REC_TYPE,
+        "recType": people_counter.FEED.rec_type,
         "location": LOCATION,
         "source": "microshare-forwarder",
     }
@@ -346,8 +349,11 @@ def test_a_reading_that_fits_no_message_is_named_and_the_others_are_kept() -> No
     ],
     ids=["prefix and the space after it", "at the start only", "never to nothing", "a mapped name wins"],
 )
-def test_snapshots_are_asked_by_their_own_name(location: str, settings: dict[str, Any], asked: str) -> None:
-    assert hourly_snapshot.snapshot_name(location, replace(SETTINGS, **settings)) == asked
+@pytest.mark.parametrize("feed", [people_counter.FEED, hourly_snapshot.FEED], ids=lambda feed: feed.title)
+def test_a_view_is_asked_by_the_name_that_it_knows(
+    feed: Feed, location: str, settings: dict[str, Any], asked: str
+) -> None:
+    assert feed.query(replace(SETTINGS, **settings), location, WINDOW).loc1 == asked
 
 
 def test_owner_org_is_asked_with_its_quotes() -> None:
@@ -368,6 +374,22 @@ def test_a_feed_without_a_module_is_named() -> None:
         load_feed("lifts")
 
 
+@pytest.mark.parametrize(
+    ("defined", "said"),
+    [({}, "defines FEED (module 'app.feeds.lifts' has no attribute 'FEED'); "), ({"FEED": 1}, "as a Feed; ")],
+    ids=["nothing", "something else"],
+)
+def test_a_module_that_defines_no_feed_is_named(
+    monkeypatch: pytest.MonkeyPatch, defined: dict[str, int], said: str
+) -> None:
+    module = ModuleType("app.feeds.lifts")
+    vars(module).update(defined)
+    monkeypatch.setitem(sys.modules, "app.feeds.lifts", module)
+
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        load_feed("lifts")
+
+
 # --- back from a hub --------------------------------------------------------------------------------
 
 
@@ -377,7 +399,7 @@ def test_a_feed_without_a_module_is_named() -> None:
         {},
         {"recType": "another.type"},
         {"_location_tags": ["elsewhere"]},
-        {"recType": people_counter.REC_TYPE},
+        {"recType": people_counter.FEED.rec_type},
     ],
     ids=["as usual", "own recType", "own tags", "our recType"],
 )
