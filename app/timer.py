@@ -34,8 +34,7 @@ def wired_for_timer(feed: str, timer: TimerRequest, context: Context | None = No
     configure_logging("INFO", to_stderr=False)
     log = get_log(feed=feed)
     try:
-        settings = load_settings()
-        check_feeds(settings)
+        settings = check_feeds(load_settings())
     except SettingsError as error:
         log.error("settings.refused", problems=list(error.problems))
         raise
@@ -45,7 +44,10 @@ def wired_for_timer(feed: str, timer: TimerRequest, context: Context | None = No
     try:
         yield wire(settings, traceparent=_traceparent(context))
     except FeedOff:
-        log.info("run.skipped", reason="the feed has no view id, so it is off")
+        if feed in settings.feeds:
+            log.info("run.skipped", reason="the feed has no view id, so it is off")
+        else:
+            log.warning("run.skipped", reason=f"the settings file has no entry feeds.{feed}, so it is off")
     except LockHeld as error:
         log.warning("run.skipped", reason=str(error))
 

@@ -53,8 +53,7 @@ def begin(*, as_json: bool = False) -> Settings:
     from app.run.feed_checks import check_feeds
     from app.settings.loading import journal_stream, load_settings
 
-    settings = load_settings()
-    check_feeds(settings)
+    settings = check_feeds(load_settings())
     # What people read on a terminal says all that the log lines say.
     told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
     configure_logging(

@@ -1,9 +1,10 @@
-"""Whether the feeds of config.yaml can stand beside one another: their state names and their recTypes."""
+"""Whether the feeds of config.yaml can stand beside one another, and whether each uses what it is given."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 
 from app.base.errors import SettingsError
@@ -19,13 +20,14 @@ _TAKEN = frozenset({"state", "probe", "forwardercheck", "tables"})
 _BESIDE = ("history", "quarantine", "replayed")
 
 
-def check_feeds(settings: Settings) -> None:
+def check_feeds(settings: Settings) -> Settings:
     """Refuse feeds that would share a state, or be taken for one another, or whose state has no place.
 
     Two feeds under one state name move each other's positions, and readings are lost; under one
     recType, their readings are told apart neither by us nor by whoever reads the hubs. Feeds that
     are off count: their states are looked at, too.
 
+    Gives the settings with a warning of each that means nothing to its feed, and without its value.
     Raises SettingsError with every problem. A feed whose module cannot be loaded is left to whoever
     asks for it.
     """
@@ -33,6 +35,21 @@ def check_feeds(settings: Settings) -> None:
     problems = [*_bad_names(feeds, settings), *_clashes(feeds)]
     if problems:
         raise SettingsError(problems, source="feeds")
+    used = {name: replace(settings.feeds[name], **feed.unused) for name, feed in feeds.items()}
+    return replace(
+        settings,
+        feeds={**settings.feeds, **used},
+        warnings=(*settings.warnings, *_unused(feeds, settings)),
+    )
+
+
+def _unused(feeds: Mapping[str, Feed], settings: Settings) -> Iterator[str]:
+    for name, feed in feeds.items():
+        for key, without in feed.unused.items():
+            value = getattr(settings.feeds[name], key)
+            if value != without:
+                ignored = f"{value!r} means nothing to this feed and is ignored"
+                yield f"feeds.{name}.{key}: {ignored}; remove it, a later version refuses it"
 
 
 def _loaded(settings: Settings) -> Iterator[tuple[str, Feed]]:

@@ -169,6 +169,43 @@ def test_at_most_twenty_locations_are_asked_for_the_doubtful_ones_first(tmp_path
     assert "25 locations asked for" in wanting(all_asked.objects)["locations of people-counter"]["said"]
 
 
+def test_what_a_feed_has_no_use_for_is_warned_of_by_check_and_by_the_run(terminal: Terminal) -> None:
+    config = Path(terminal.environ["FORWARDER_CONFIG"])
+    config.write_text(
+        config.read_text().replace("    look_back: 1h\n", "    look_back: 1h\n    late: hour\n", 1)
+    )
+
+    told = [found for found in terminal.call("check", "--json").objects if found["warning"]]
+    (report,) = terminal.call("run", "people-counter", "--json").objects
+
+    assert [(found["check"], found["said"], found["do"]) for found in told] == [
+        (
+            "settings",
+            "feeds.people_counter.late: 'hour' means nothing to this feed and is ignored",
+            "remove it, a later version refuses it",
+        )
+    ]
+    assert report["warnings"][0].startswith(told[0]["said"])
+    assert report["ok"]
+
+
+def test_a_view_of_any_feed_is_asked_by_the_names_that_its_entry_has(terminal: Terminal) -> None:
+    terminal.source.estate.rename("Mill & Lane", "Lane", at=None)
+    config = Path(terminal.environ["FORWARDER_CONFIG"])
+    config.write_text(
+        config.read_text().replace("    look_back: 1h\n", "    look_back: 1h\n    location_prefix: Old\n", 1)
+    )
+
+    (report,) = terminal.call(
+        "run", "people-counter", "--json", MICROSHARE_LOCATIONS='["Old Lane"]', START_FROM="3h"
+    ).objects
+
+    by_old_name = [event for event in terminal.a.received() if event.properties["location"] == "Old Lane"]
+    assert report["ok"]
+    assert "Old Lane" not in {query.location for query in terminal.source.queries()}
+    assert by_old_name
+
+
 def test_a_key_with_all_rights_and_a_signature_that_ended_are_found(terminal: Terminal) -> None:
     host = f"127.0.0.1:{terminal.hubs.port}"
     root = re.sub("KeyName=[^;]*", "KeyName=RootManageSharedAccessKey", terminal.hubs.connection_string("a"))

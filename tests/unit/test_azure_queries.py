@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from azure.functions.timer import TimerRequest
 
 import function_app
@@ -119,10 +120,27 @@ def test_lines_begin_as_the_queries_have_it(caplog: pytest.LogCaptureFixture) ->
     assert caplog.records[0].getMessage().startswith('{"event": "run.finished"')
 
 
+@pytest.mark.parametrize(
+    ("without", "said", "level"),
+    [
+        ("nothing", "the feed has no view id, so it is off", "INFO"),
+        ("its entry", "the settings file has no entry feeds.hourly_snapshot, so it is off", "WARNING"),
+    ],
+)
 def test_a_feed_that_is_off_says_so_as_the_rules_have_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    without: str,
+    said: str,
+    level: str,
 ) -> None:
+    config = yaml.safe_load((APP_ROOT / "config.yaml").read_text())
+    if without == "its entry":
+        del config["feeds"]["hourly_snapshot"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for name, value in {
+        "FORWARDER_CONFIG": str(tmp_path / "config.yaml"),
         "MICROSHARE_USERNAME": "svc@example.test",
         "MICROSHARE_PASSWORD": "obviously-false-password",
         "MICROSHARE_IDENTITY": "com.example.NORTH",
@@ -139,7 +157,7 @@ def test_a_feed_that_is_off_says_so_as_the_rules_have_it(
     function_app.hourly_snapshot_forwarder(TimerRequest(past_due=False))
 
     line = json.loads(caplog.records[-1].getMessage())
-    assert line["event"] == "run.skipped"
+    assert (line["event"], line["reason"], caplog.records[-1].levelname) == ("run.skipped", said, level)
     for rule in ("no-data", "failing"):
         [ending] = re.findall(r'reason\) endswith "(.+?)"', QUERIES[rule])
         assert line["reason"].endswith(ending)

@@ -58,7 +58,23 @@ def test_feeds_with_names_of_their_own_are_well(define: Define) -> None:
     define("doors")
     define("lifts")
 
-    check_feeds(settings("people_counter", "hourly_snapshot", "doors", "lifts"))
+    asked = settings("people_counter", "hourly_snapshot", "doors", "lifts")
+
+    assert check_feeds(asked) == asked
+
+
+def test_a_setting_that_means_nothing_to_its_feed_is_warned_of_and_does_nothing() -> None:
+    asked = settings("people_counter", "hourly_snapshot")
+    late = {name: replace(feed, late="hour") for name, feed in asked.feeds.items()}
+
+    checked = check_feeds(replace(asked, feeds=late))
+
+    assert {name: feed.late for name, feed in checked.feeds.items()} == {
+        "people_counter": "reading",
+        "hourly_snapshot": "hour",
+    }
+    (warning,) = checked.warnings
+    assert warning.startswith("feeds.people_counter.late: 'hour' means nothing to this feed and is ignored; ")
 
 
 @pytest.mark.parametrize(
