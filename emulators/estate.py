@@ -6,12 +6,15 @@ beside the generated ones, correct them, hold them back, and move buildings abou
 
 All instants are timezone-aware UTC; windows are half-open unless said otherwise. Entries handed
 out are shared: do not change them.
+
+A feed of the platform is an `EmulatedFeed`, at the end of this file: a view and how its readings look.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +26,6 @@ from zoneinfo import ZoneInfo
 
 Tags = tuple[str, ...]
 Entry = dict[str, Any]
-Feed = Literal["people", "snapshots"]
 Count = tuple[datetime, int, int]
 Expected = tuple[str, Tags, str | None, Entry]
 
@@ -133,6 +135,42 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where readings come from: the `number`th place of a building, whose `key` outlives its names."""
+
+    key: str
+    number: int
+    tags: Tags
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedFeed:
+    """A feed as the platform has it: its recType, its view, and how its readings look.
+
+    `placeholders` are those of the view beside what every view has. Of `matched` ones a record must
+    have the value; the sub-documents of a record are in a line entry where a field names them.
+    `called` is the name by which the view knows a building, `places` are the tags that have
+    readings there. `make_day` gives a place's readings of one day, a local one or UTC's. `variables`
+    are what a forwarder's environment says of the feed.
+    """
+
+    name: str
+    rec_type: str
+    view_id: str
+    view_name: str
+    context: tuple[str, ...]
+    sub_documents: tuple[str, ...]
+    make_day: Callable[[Estate, Place, date], tuple[Stored, ...]]
+    variables: Mapping[str, str]
+    placeholders: tuple[str, ...] = ()
+    matched: tuple[str, ...] = ()
+    called: Callable[[Building], str] = lambda building: building.name
+    places: Callable[[Building], tuple[Tags, ...]] = lambda building: building.groups
+    local_days: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Tenancy:
     """A building under one name, from `start` until `end`. `key` stays the same through renamings."""
 
@@ -140,9 +178,6 @@ class _Tenancy:
     building: Building
     start: int | None = None
     end: int | None = None
-
-    def named(self, feed: Feed) -> str:
-        return self.building.name if feed == "people" else self.building.snapshot_name
 
     def covers(self, position: int) -> bool:
         return (self.start is None or self.start <= position) and (self.end is None or position < self.end)
@@ -153,14 +188,14 @@ class _Held:
     """Readings held back: those whose time, or whose publication, lies in a window."""
 
     key: str
-    feed: Feed | None
+    feed: str | None
     tags: Tags | None
     by: Literal["time", "publication"]
     start: int
     end: int | None
     until: int | None
 
-    def visible_from(self, key: str, feed: Feed, stored: Stored, visible_from: int) -> int | None:
+    def visible_from(self, key: str, feed: str, stored: Stored, visible_from: int) -> int | None:
         """Give from when the reading can be seen; None for never."""
         told = (key, feed) if self.feed else (key, None)
         if (self.key, self.feed) != told or self.tags not in (None, stored.tags):
@@ -174,7 +209,7 @@ class _Held:
 @dataclass(frozen=True, slots=True)
 class _Correction:
     key: str
-    feed: Feed
+    feed: str
     tags: Tags
     position: int
     at: int
@@ -259,7 +294,7 @@ class Estate:
     `people_lag` and `snapshot_lag` pass between a reading's time and its publication; `late_share`
     of the snapshots come 30 to 120 minutes later still. `counts`, rows of (local time, in, out),
     become the readings of the first building's first group, moved by whole weeks and repeated.
-    With `generated=False` there is only what was planted (and `counts`).
+    With `generated=False` there is only what was planted (and `counts`). `feeds` are the platform's.
     """
 
     def __init__(
@@ -272,8 +307,10 @@ class Estate:
         late_share: float = 0.03,
         counts: Sequence[Count] | None = None,
         generated: bool = True,
+        feeds: Sequence[EmulatedFeed] | None = None,
     ) -> None:
         self.seed = seed
+        self.feeds = {feed.name: feed for feed in (FEEDS if feeds is None else feeds)}
         self.people_lag = people_lag
         self.snapshot_lag = snapshot_lag
         self._late_in_256 = round(late_share * 256)
@@ -285,7 +322,7 @@ class Estate:
             own.append(FOREIGN)
         # Two buildings of one name (of two organisations, say) are two sources.
         self._tenancies = tuple(_Tenancy(_key(building), building) for building in own)
-        self._planted: dict[tuple[str, Feed], tuple[Stored, ...]] = {}
+        self._planted: dict[tuple[str, str], tuple[Stored, ...]] = {}
         self._held: tuple[_Held, ...] = ()
         self._corrections: tuple[_Correction, ...] = ()
         self._days: dict[tuple[Any, ...], tuple[Stored, ...]] = {}
@@ -300,7 +337,7 @@ class Estate:
 
     def readings(
         self,
-        feed: Feed,
+        feed: str,
         name: str,
         first: int,
         last: int,
@@ -316,7 +353,7 @@ class Estate:
         found = [
             stored
             for tenancy in self._tenancies
-            if tenancy.named(feed) == name and tenancy.building.cluster in clusters
+            if self.feeds[feed].called(tenancy.building) == name and tenancy.building.cluster in clusters
             for stored in self._visible(tenancy, feed, first, last, seen_at)
         ]
         return sorted(found, key=lambda stored: stored.position)
@@ -333,12 +370,24 @@ class Estate:
         """Give the line entries of each room that are visible at `now`, all categories and metrics."""
         return _by_tags(self.readings("snapshots", snapshot_name, ms_of(start), ms_of(end) - 1, now))
 
-    def expected_people(self, start: datetime, end: datetime, now: datetime) -> list[Expected]:
+    def expected(self, feed: str, start: datetime, end: datetime, now: datetime) -> list[Expected]:
         """Give what a complete forwarder must have of `[start, end)`: (building, tags, time, entry).
 
         The building is named as discovered; the foreign organisation's are left out.
         """
-        return self._expected("people", start, end, now)
+        first = max(ms_of(start), ms_of(now - RETENTION))
+        found = [
+            (tenancy.building.name, stored)
+            for tenancy in self._tenancies
+            if tenancy.building.cluster in OWN_CLUSTERS
+            for stored in self._visible(tenancy, feed, first, ms_of(end) - 1, ms_of(now))
+        ]
+        found.sort(key=lambda pair: (pair[0], pair[1].position, pair[1].tags))
+        return [(name, stored.tags, stored.entry.get("time"), stored.entry) for name, stored in found]
+
+    def expected_people(self, start: datetime, end: datetime, now: datetime) -> list[Expected]:
+        """Give the same for people counts."""
+        return self.expected("people", start, end, now)
 
     def expected_snapshots(
         self,
@@ -352,7 +401,7 @@ class Estate:
         """Give the same for the snapshots of one category and metric."""
         return [
             expected
-            for expected in self._expected("snapshots", start, end, now)
+            for expected in self.expected("snapshots", start, end, now)
             if (expected[3].get("category"), expected[3].get("metric")) == (category, metric)
         ]
 
@@ -437,7 +486,7 @@ class Estate:
         time: datetime | str,
         *,
         at: datetime,
-        feed: Feed = "people",
+        feed: str = "people",
         **fields: Any,
     ) -> None:
         """Let the entry of `tags` at `time` have other content from the instant `at` on."""
@@ -454,7 +503,7 @@ class Estate:
         end: datetime,
         until: datetime | None = None,
         *,
-        feed: Feed | None = None,
+        feed: str | None = None,
         tags: Sequence[str] | None = None,
     ) -> None:
         """Hold back the readings whose time is in `[start, end)`, until `until` or for ever."""
@@ -466,7 +515,7 @@ class Estate:
         start: datetime,
         until: datetime | None = None,
         *,
-        feed: Feed | None = None,
+        feed: str | None = None,
         tags: Sequence[str] | None = None,
     ) -> None:
         """Publish nothing from `start` on; at `until`, if ever, all of it at once."""
@@ -512,7 +561,7 @@ class Estate:
         place = self._tenancies.index(old)
         self._tenancies = (*self._tenancies[:place], *new, *self._tenancies[place + 1 :])
 
-    def _plant(self, key: str, feed: Feed, stored: Stored) -> None:
+    def _plant(self, key: str, feed: str, stored: Stored) -> None:
         self._planted[key, feed] = (*self._planted.get((key, feed), ()), stored)
 
     def _planted_record(self, key: str, tags: Tags, position: int, created: int) -> str:
@@ -525,7 +574,7 @@ class Estate:
     def _hold(
         self,
         building: str,
-        feed: Feed | None,
+        feed: str | None,
         tags: Sequence[str] | None,
         by: Literal["time", "publication"],
         start: datetime,
@@ -538,20 +587,7 @@ class Estate:
         with self._lock:
             self._held += (held,)
 
-    def _expected(self, feed: Feed, start: datetime, end: datetime, now: datetime) -> list[Expected]:
-        first = max(ms_of(start), ms_of(now - RETENTION))
-        found = [
-            (tenancy.building.name, stored)
-            for tenancy in self._tenancies
-            if tenancy.building.cluster in OWN_CLUSTERS
-            for stored in self._visible(tenancy, feed, first, ms_of(end) - 1, ms_of(now))
-        ]
-        found.sort(key=lambda pair: (pair[0], pair[1].position, pair[1].tags))
-        return [(name, stored.tags, stored.entry.get("time"), stored.entry) for name, stored in found]
-
-    def _visible(
-        self, tenancy: _Tenancy, feed: Feed, first: int, last: int, seen_at: int
-    ) -> Iterator[Stored]:
+    def _visible(self, tenancy: _Tenancy, feed: str, first: int, last: int, seen_at: int) -> Iterator[Stored]:
         held = [rule for rule in self._held if rule.key == tenancy.key]
         corrections = [one for one in self._corrections if (one.key, one.feed) == (tenancy.key, feed)]
         for stored in self._all(tenancy, feed, first, min(last, seen_at)):
@@ -564,42 +600,42 @@ class Estate:
             if visible_from is not None and visible_from <= seen_at:
                 yield _corrected(stored, corrections, seen_at) if corrections else stored
 
-    def _all(self, tenancy: _Tenancy, feed: Feed, first: int, last: int) -> Iterator[Stored]:
+    def _all(self, tenancy: _Tenancy, feed: str, first: int, last: int) -> Iterator[Stored]:
         """Give planted readings, and generated ones of at least `first` to `last`."""
         yield from self._planted.get((tenancy.key, feed), ())
         if first > last:
             return
-        building = tenancy.building
-        if feed == "people":
-            for number, tags in enumerate(building.groups):
-                door = _Door(tags, building.zone, capacity=50 + 10 * number)
-                replayed = self._series and number == 0 and tenancy.key == self._replayed
-                if replayed or self._generated:
-                    make = self._replayed_day if replayed else self._people_day
-                    for day in _days(_local_day(first, door.zone), _local_day(last, door.zone)):
-                        yield from self._cached(make, tenancy.key, number, door, day)
-        elif self._generated:
-            for number, tags in enumerate(building.rooms):
-                for day in _days(_local_day(first, "UTC"), _local_day(last, "UTC")):
-                    yield from self._cached(self._snapshot_day, tenancy.key, number, tags, building.zone, day)
+        building, made = tenancy.building, self.feeds[feed]
+        zone = building.zone if made.local_days else "UTC"
+        for number, tags in enumerate(made.places(building)):
+            place = Place(tenancy.key, number, tags, building.zone)
+            if self._generated or self._replays(feed, place):
+                for day in _days(_local_day(first, zone), _local_day(last, zone)):
+                    yield from self._cached(made, place, day)
 
-    def _cached(self, make: Callable[..., tuple[Stored, ...]], *of: Any) -> tuple[Stored, ...]:
-        key = (make.__name__, *of)
+    def _replays(self, feed: str, place: Place) -> bool:
+        return feed == "people" and place.number == 0 and place.key == self._replayed
+
+    def _cached(self, feed: EmulatedFeed, place: Place, day: date) -> tuple[Stored, ...]:
+        key = (feed.name, place, day)
         found = self._days.get(key)
         if found is None:
             if len(self._days) >= CACHED_DAYS:
                 self._days.clear()
-            found = self._days[key] = make(*of)
+            found = self._days[key] = feed.make_day(self, place, day)
         return found
 
     # How it is made.
 
-    def _people_day(self, key: str, number: int, door: _Door, day: date) -> tuple[Stored, ...]:
+    def people_day(self, place: Place, day: date) -> tuple[Stored, ...]:
         """Make the readings of one door whose times are on one local day.
 
         A lost uplink leaves no entry; the next one carries its counts, across midnight too.
         """
-        source = _Source(self.seed, "people", key, str(number))
+        door = _Door(place.tags, place.zone, capacity=50 + 10 * place.number)
+        if self._replays("people", place):
+            return self._replayed_day(place, door, day)
+        source = _Source(self.seed, "people", place.key, str(place.number))
         # A phase of the device's own, never on the quarter, and some milliseconds to and fro.
         phase = 20_000 + int.from_bytes(source.digest(-1)[:4]) % (SLOT_MS - 40_000)
         start, end = _midnight(day, door.zone), _midnight(day + timedelta(days=1), door.zone)
@@ -627,10 +663,10 @@ class Estate:
             made.append(Stored(at, visible_from, door.tags, PEOPLE_CONTEXT, entry))
         return tuple(made)
 
-    def _replayed_day(self, key: str, number: int, door: _Door, day: date) -> tuple[Stored, ...]:
+    def _replayed_day(self, place: Place, door: _Door, day: date) -> tuple[Stored, ...]:
         """Make the readings of the file on one local day, values exactly as they are there."""
         assert self._series is not None
-        source = _Source(self.seed, "counts", key, str(number))
+        source = _Source(self.seed, "counts", place.key, str(place.number))
         totals = _Totals(door, _midnight(day, door.zone))
         made = []
         for row, (local, came, left) in enumerate(self._series.on(day)):
@@ -641,16 +677,16 @@ class Estate:
             made.append(Stored(at, visible_from, door.tags, PEOPLE_CONTEXT, entry))
         return tuple(made)
 
-    def _snapshot_day(self, key: str, number: int, tags: Tags, zone: str, day: date) -> tuple[Stored, ...]:
+    def snapshot_day(self, place: Place, day: date) -> tuple[Stored, ...]:
         """Make the snapshots of one room whose times, the ends of their hours, are on one UTC day."""
-        source = _Source(self.seed, "snapshots", key, str(number))
+        source = _Source(self.seed, "snapshots", place.key, str(place.number))
         made = []
         for hour in range(24):
             at = _midnight(day, "UTC") + hour * HOUR_MS
             digest = source.digest(at)
             if digest[0] < LOST_IN_256:
                 continue
-            local = (EPOCH + timedelta(milliseconds=at)).astimezone(ZoneInfo(zone))
+            local = (EPOCH + timedelta(milliseconds=at)).astimezone(ZoneInfo(place.zone))
             busy = 30 if local.isoweekday() < 6 and 8 < local.hour < 20 else 2
             late = (30 + digest[2] * 90 // 255) * 60_000 if digest[1] < self._late_in_256 else 0
             visible_from = at + self.snapshot_lag // MILLISECOND + late
@@ -660,7 +696,7 @@ class Estate:
                 "metric": "occupancy",
                 "current": _occupancy(digest, busy),
             }
-            made.append(Stored(at, visible_from, tags, SNAPSHOT_CONTEXT, entry))
+            made.append(Stored(at, visible_from, place.tags, SNAPSHOT_CONTEXT, entry))
         return tuple(made)
 
 
@@ -791,3 +827,56 @@ def _midnight(day: date, zone: str) -> int:
 def _days(first: date, last: date) -> Iterator[date]:
     for number in range((last - first).days + 1):
         yield first + timedelta(days=number)
+
+
+def every(
+    minutes: int, context: tuple[str, ...], entry: Callable[[bytes], Entry], *, lag: timedelta = timedelta(0)
+) -> Callable[[Estate, Place, date], tuple[Stored, ...]]:
+    """Give what makes a day of a feed: an entry every so many minutes, made of sixteen bytes of its own."""
+
+    def make_day(estate: Estate, place: Place, day: date) -> tuple[Stored, ...]:
+        source = _Source(estate.seed, *context, place.key, str(place.number))
+        start = _midnight(day, "UTC")
+        made = []
+        for at in range(start, start + 24 * HOUR_MS, minutes * 60_000):
+            said = {"time": time_text(at)} | entry(source.digest(at))
+            made.append(Stored(at, at + lag // MILLISECOND, place.tags, context, said))
+        return tuple(made)
+
+    return make_day
+
+
+PEOPLE = EmulatedFeed(
+    name="people",
+    rec_type="io.microshare.peoplecounter.unpacked.event.agg",
+    view_id="ffffffffffffffffffffff0a",
+    view_name="People dashboard",
+    context=PEOPLE_CONTEXT,
+    sub_documents=("change", "daily_total", "meta"),
+    make_day=Estate.people_day,
+    variables={
+        "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0a",
+        "MICROSHARE_PC_DATA_CONTEXT": json.dumps(PEOPLE_CONTEXT[1:]),
+    },
+    local_days=True,
+)
+SNAPSHOTS = EmulatedFeed(
+    name="snapshots",
+    rec_type="io.microshare.lake.snapshot.hourly",
+    view_id="ffffffffffffffffffffff0b",
+    view_name="Snapshot dashboard",
+    context=SNAPSHOT_CONTEXT,
+    sub_documents=("current",),
+    make_day=Estate.snapshot_day,
+    variables={
+        "MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0b",
+        "MICROSHARE_SNAPSHOT_DATA_CONTEXT": json.dumps(SNAPSHOT_CONTEXT),
+        "MICROSHARE_SNAPSHOT_CATEGORY": "space",
+        "MICROSHARE_SNAPSHOT_METRIC": "occupancy",
+    },
+    placeholders=("category", "metric", "ownerOrg"),
+    matched=("category", "metric"),
+    called=lambda building: building.snapshot_name,
+    places=lambda building: building.rooms,
+)
+FEEDS = (PEOPLE, SNAPSHOTS)

@@ -20,8 +20,9 @@ from emulators.estate import (
     ALL_CLUSTERS,
     EPOCH,
     FOREIGN_CLUSTER,
-    PEOPLE_CONTEXT,
-    SNAPSHOT_CONTEXT,
+    PEOPLE,
+    SNAPSHOTS,
+    EmulatedFeed,
     Entry,
     Estate,
     Stored,
@@ -36,14 +37,8 @@ from emulators.microshare_answers import (
     NOT_FOUND,
     OWN_ORG,
     PACKED_REC_TYPE,
-    PEOPLE_REC_TYPE,
-    PEOPLE_VIEW,
-    SNAPSHOT_REC_TYPE,
-    SNAPSHOT_VIEW,
     VIEW_REC_TYPE,
-    VIEWS,
     Refusal,
-    View,
     cluster_of,
     derived,
     line_entry,
@@ -70,8 +65,6 @@ from emulators.microshare_http import (
 
 __all__ = [
     "PACKED_REC_TYPE",
-    "PEOPLE_REC_TYPE",
-    "SNAPSHOT_REC_TYPE",
     "VIEW_REC_TYPE",
     "Faults",
     "MicroshareEmulator",
@@ -128,10 +121,10 @@ class MicroshareEmulator:
         self.empty_groups = False
         self.login_refusal: Refusal = "401"
         self.identity = OWN_ORG
-        self.people_view_id, self.snapshot_view_id = PEOPLE_VIEW.id, SNAPSHOT_VIEW.id
+        self.people_view_id, self.snapshot_view_id = PEOPLE.view_id, SNAPSHOTS.view_id
         self.cluster_ids = CLUSTER_IDS[:FOREIGN_CLUSTER]
         self.foreign_cluster_id = CLUSTER_IDS[FOREIGN_CLUSTER]
-        self.faults = Faults(self.revoke_tokens)
+        self.faults = Faults(self.revoke_tokens, self._feed_of)
         self.intercept: Callable[[Request], Response | None] | None = None
         self.further_faults: dict[str, Callable[..., None]] = {}
         self.logins = 0
@@ -180,13 +173,9 @@ class MicroshareEmulator:
             "MICROSHARE_API_URL": self.url,
             "MICROSHARE_IDENTITY": self.identity,
             "MICROSHARE_PC_DEVICE_CLUSTER_ID": json.dumps(self.cluster_ids),
-            "MICROSHARE_PC_DASHBOARD_VIEW_ID": self.people_view_id,
-            "MICROSHARE_PC_DATA_CONTEXT": json.dumps(PEOPLE_CONTEXT[1:]),
-            "MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID": self.snapshot_view_id,
-            "MICROSHARE_SNAPSHOT_DATA_CONTEXT": json.dumps(SNAPSHOT_CONTEXT),
-            "MICROSHARE_SNAPSHOT_CATEGORY": "space",
-            "MICROSHARE_SNAPSHOT_METRIC": "occupancy",
         }
+        for feed in self.estate.feeds.values():
+            variables |= feed.variables
         prefix = self.estate.snapshot_prefix().rstrip()
         return variables | ({"MICROSHARE_LOCATION_PREFIX": prefix} if prefix else {})
 
@@ -321,57 +310,58 @@ class MicroshareEmulator:
     def _query(self, request: Request) -> Response:
         if request.path != f"/share/{VIEW_REC_TYPE}/" or "id" not in request.query:
             return Response.text(403, DENIED)
-        view = VIEWS.get(request.first("id") or "")
-        if view is None:
+        feed = self._feed_of(request)
+        if feed is None:
             return Response.text(404, NOT_FOUND)
-        broken = template_error(view, request)
+        broken = template_error(feed, request)
         if broken is not None:
             return Response.text(503, broken)
-        return self._paged(request, self._objs(view, request))
+        return self._paged(request, self._objs(feed, request))
 
-    def _objs(self, view: View, request: Request) -> list[JsonObject]:
+    def _objs(self, feed: EmulatedFeed, request: Request) -> list[JsonObject]:
         lines: dict[Tags, list[Entry]] = {}
         if self.empty_groups:
-            lines = {tags: [] for tags in self._groups_of(view, request.first("loc1"))}
+            lines = {tags: [] for tags in self._groups_of(feed, request.first("loc1"))}
         slots = {request.first(slot) for slot in FIELD_SLOTS}
-        for stored in self._matching(view, request):
-            lines.setdefault(stored.tags, []).append(line_entry(stored.entry, slots))
-        return [derived(view, tags, line, request.at) for tags, line in sorted(lines.items())]
+        for stored in self._matching(feed, request):
+            lines.setdefault(stored.tags, []).append(line_entry(feed, stored.entry, slots))
+        return [derived(feed, tags, line, request.at) for tags, line in sorted(lines.items())]
 
-    def _matching(self, view: View, request: Request) -> list[Stored]:
+    def _matching(self, feed: EmulatedFeed, request: Request) -> list[Stored]:
         """Give the newest records that match, as the platform cuts a view without a limit of its own."""
         start, end = (exact_time(request.first(name)) for name in ("from", "to"))
-        if start is None or end is None or request.first("recType") != view.rec_type:
+        if start is None or end is None or request.first("recType") != feed.rec_type:
             return []  # ends are compared as texts: one in another form matches nothing
         context = set(map(str, json.loads(request.first("dataContext") or "[]")))
         clusters = ALL_CLUSTERS
-        if view is SNAPSHOT_VIEW:
+        if "ownerOrg" in feed.placeholders:
             pattern = json.loads(request.first("ownerOrg") or '""')
             clusters = frozenset(number for number in ALL_CLUSTERS if re.search(pattern, org_of(number)))
         found = self.estate.readings(
-            view.feed, request.first("loc1") or "", ms_of(start), ms_of(end), request.at, clusters
+            feed.name, request.first("loc1") or "", ms_of(start), ms_of(end), request.at, clusters
         )
         asked = [
             stored
             for stored in found
             if context
             and context <= set(stored.context)
-            and all(
-                stored.entry.get(name) == request.first(name)
-                for name in ("category", "metric")
-                if view is SNAPSHOT_VIEW
-            )
+            and all(stored.entry.get(name) == request.first(name) for name in feed.matched)
         ]
         cap: int = self.faults.run("cap", request, self.record_cap)
         return asked[-cap:]
 
-    def _groups_of(self, view: View, name: str | None) -> list[Tags]:
+    def _groups_of(self, feed: EmulatedFeed, name: str | None) -> list[Tags]:
         return [
             tags
             for building in self.estate.listed(self.clock())
-            if name == (building.name if view is PEOPLE_VIEW else building.snapshot_name)
-            for tags in (building.groups if view is PEOPLE_VIEW else building.rooms)
+            if name == feed.called(building)
+            for tags in feed.places(building)
         ]
+
+    def _feed_of(self, request: Request) -> EmulatedFeed | None:
+        """Give the feed whose view a request asks."""
+        asked = request.first("id")
+        return next((feed for feed in self.estate.feeds.values() if feed.view_id == asked), None)
 
     # Device clusters and views.
 
@@ -396,21 +386,21 @@ class MicroshareEmulator:
 
     def _views(self, request: Request) -> Response:
         parts = [unquote(part) for part in request.path.split("/")[2:] if part]
-        views = [view for view in VIEWS.values() if parts[:1] in ([VIEW_REC_TYPE], ["*"], [])]
+        feeds = [feed for feed in self.estate.feeds.values() if parts[:1] in ([VIEW_REC_TYPE], ["*"], [])]
         if len(parts) > 1:
-            views = [view for view in views if view.id == parts[1]]
-            if not views:
+            feeds = [feed for feed in feeds if feed.view_id == parts[1]]
+            if not feeds:
                 return Response.text(404, NOT_FOUND)
         described = [
             {
-                "_id": view.id,
-                "id": view.id,
-                "name": view.name,
+                "_id": feed.view_id,
+                "id": feed.view_id,
+                "name": feed.view_name,
                 "recType": VIEW_REC_TYPE,
                 "tags": [],
                 "owner": owner_of(0),
             }
-            for view in views
+            for feed in feeds
         ]
         return self._paged(request, described)
 

@@ -8,56 +8,25 @@ import hmac
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from urllib.parse import parse_qs
 
-from emulators.estate import FOREIGN_CLUSTER, Building, Entry, Feed, Tags, ms_of
+from emulators.estate import FOREIGN_CLUSTER, Building, EmulatedFeed, Entry, Tags, ms_of
 from emulators.microshare_http import JsonObject, Request, Response
 
 Refusal = Literal["401", "form", "redirect", "no-token"]
 VIEW_REC_TYPE = "io.microshare.fm.master.agg"
 PACKED_REC_TYPE = "io.microshare.peoplecounter.packed"
-PEOPLE_REC_TYPE = "io.microshare.peoplecounter.unpacked.event.agg"
-SNAPSHOT_REC_TYPE = "io.microshare.lake.snapshot.hourly"
 OWN_ORG = "com.example.NORTH"
 FOREIGN_ORG = "com.other.SOUTH"
 CLUSTER_IDS = ("aaaaaaaaaaaaaaaaaaaaaa01", "aaaaaaaaaaaaaaaaaaaaaa02", "aaaaaaaaaaaaaaaaaaaaaa03")
 CLUSTER_NAMES = ("Example People Counting", "Example Annex Counting", "Other tenant")
 FIELD_SLOTS = tuple(f"field{number}" for number in range(1, 7))
-# Sub-documents of a record: a line entry has those that field1 to field6 name.
-SUB_DOCUMENTS = frozenset({"change", "daily_total", "meta", "current"})
+# What a query to any view must fill.
+PLACEHOLDERS = ("recType", "dataContext", *FIELD_SLOTS, "loc1", "from", "to")
 NOT_FOUND = "io.microshare.utils.NotFoundException: Record not found or inaccessible."
 DENIED = "Access to this path is denied"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A dashboard view: a pipeline with placeholders, every one of which a query must fill."""
-
-    id: str
-    name: str
-    feed: Feed
-    rec_type: str
-    placeholders: tuple[str, ...]
-
-
-PEOPLE_VIEW = View(
-    id="ffffffffffffffffffffff0a",
-    name="People dashboard",
-    feed="people",
-    rec_type=PEOPLE_REC_TYPE,
-    placeholders=("recType", "dataContext", *FIELD_SLOTS, "loc1", "from", "to"),
-)
-SNAPSHOT_VIEW = View(
-    id="ffffffffffffffffffffff0b",
-    name="Snapshot dashboard",
-    feed="snapshots",
-    rec_type=SNAPSHOT_REC_TYPE,
-    placeholders=(*PEOPLE_VIEW.placeholders, "category", "metric", "ownerOrg"),
-)
-VIEWS = {view.id: view for view in (PEOPLE_VIEW, SNAPSHOT_VIEW)}
 
 
 def refused_login(request: Request, how: Refusal) -> Response:
@@ -116,12 +85,13 @@ def unix(instant: datetime) -> int:
     return ms_of(instant) // 1000
 
 
-def template_error(view: View, request: Request) -> str | None:
-    """Say what the view's template makes of a query's parameters; None where it can be filled."""
-    for name in view.placeholders:
+def template_error(feed: EmulatedFeed, request: Request) -> str | None:
+    """Say what the template of a feed's view makes of a query's parameters; None where it can be filled."""
+    placeholders = PLACEHOLDERS + feed.placeholders
+    for name in placeholders:
         if name not in request.query:
             return _mvel_error(name)
-    if any(len(request.query[name]) > 1 for name in view.placeholders):
+    if any(len(request.query[name]) > 1 for name in placeholders):
         # A repeated parameter breaks the text around it: what MVEL names is not what is at fault.
         return _mvel_error("ownerOrg")
     try:
@@ -130,7 +100,7 @@ def template_error(view: View, request: Request) -> str | None:
         return _mvel_error("ownerOrg")
     if not isinstance(context, list):
         return _mongo_error("$all needs an array")
-    if view is SNAPSHOT_VIEW:
+    if "ownerOrg" in placeholders:
         try:
             re.compile(json.loads(request.first("ownerOrg") or ""))
         except (ValueError, TypeError, re.error):
@@ -147,14 +117,15 @@ def _mongo_error(said: str) -> str:
     return f"com.mongodb.MongoCommandException: Command failed with error 2 (BadValue): '{said}'"
 
 
-def line_entry(entry: Entry, slots: set[str | None]) -> Entry:
-    return {name: value for name, value in entry.items() if name not in SUB_DOCUMENTS or name in slots}
+def line_entry(feed: EmulatedFeed, entry: Entry, slots: set[str | None]) -> Entry:
+    """Give an entry with those sub-documents only that field1 to field6 name."""
+    return {name: value for name, value in entry.items() if name not in feed.sub_documents or name in slots}
 
 
-def derived(view: View, tags: Tags, line: list[Entry], at: datetime) -> JsonObject:
+def derived(feed: EmulatedFeed, tags: Tags, line: list[Entry], at: datetime) -> JsonObject:
     return {
-        "_id": view.id,
-        "id": view.id,
+        "_id": feed.view_id,
+        "id": feed.view_id,
         "name": "Derived Data",
         "desc": f"Derived from {VIEW_REC_TYPE}",
         "url": f"/share/{VIEW_REC_TYPE}",

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-from emulators.estate import FOREIGN_CLUSTER, Entry, Feed, ms_of
-from emulators.microshare_answers import VIEWS, Refusal, refused_login
+from emulators.estate import FOREIGN_CLUSTER, EmulatedFeed, Entry, ms_of
+from emulators.microshare_answers import Refusal, refused_login
 from emulators.microshare_http import (
     MEGABYTE,
     JsonObject,
@@ -38,7 +38,7 @@ class Where(TypedDict, total=False):
     times: int | None
     after: int
     location: str | None
-    feed: Feed | None
+    feed: str | None
     on: Target
     when: Callable[[Request], bool] | None
 
@@ -66,14 +66,13 @@ class _Armed:
     passed: int = 0
     fired: int = 0
 
-    def concerns(self, request: Request) -> bool:
+    def concerns(self, request: Request, asked: EmulatedFeed | None) -> bool:
         where = self.where
         location, feed, when = where.get("location"), where.get("feed"), where.get("when")
-        asked = VIEWS.get(request.first("id") or "")
         return (
             _targets(where.get("on", "query"), request.kind)
             and (location is None or request.first("loc1") == location)
-            and (feed is None or (asked is not None and asked.feed == feed))
+            and (feed is None or (asked is not None and asked.name == feed))
             and (when is None or when(request))
         )
 
@@ -95,10 +94,13 @@ class Faults:
     has no end, and stays until `clear`. Durations are seconds.
     """
 
-    def __init__(self, revoke_tokens: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, revoke_tokens: Callable[[], None], feed_of: Callable[[Request], EmulatedFeed | None]
+    ) -> None:
         self.fired: Counter[str] = Counter()
         self._armed: tuple[_Armed, ...] = ()
         self._revoke_tokens = revoke_tokens
+        self._feed_of = feed_of
         self._lock = threading.RLock()
 
     def clear(self, name: str | None = None) -> None:
@@ -413,8 +415,9 @@ class Faults:
     def run(self, stage: Stage, request: Request, value: Any = None) -> Any:
         """Give what the faults of a stage make of `value`; of stage `instead`, the first answer."""
         with self._lock:
+            feed = self._feed_of(request)
             for armed in self._armed:
-                if armed.stage != stage or armed.spent() or not armed.concerns(request):
+                if armed.stage != stage or armed.spent() or not armed.concerns(request, feed):
                     continue
                 outcome = armed.act(request, value)
                 if outcome is None:

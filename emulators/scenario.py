@@ -24,10 +24,10 @@ from pathlib import Path
 import click
 
 from emulators.__main__ import write_env_file
-from emulators.estate import Estate, ms_of
+from emulators.estate import PEOPLE, Estate, ms_of
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.history import Clock, Runs, runs
-from emulators.microshare import PEOPLE_REC_TYPE, MicroshareEmulator
+from emulators.microshare import MicroshareEmulator
 
 ROOT = Path(__file__).parent.parent
 LENGTH = timedelta(hours=50)
@@ -77,7 +77,7 @@ class Installation:
         return [
             event
             for event in self.hub(hub).received()
-            if (event.properties["location"], event.properties["recType"]) == (location, PEOPLE_REC_TYPE)
+            if (event.properties["location"], event.properties["recType"]) == (location, PEOPLE.rec_type)
         ][-1]
 
     def environment(self, folder: Path) -> dict[str, str]:

@@ -22,11 +22,9 @@ import pytest
 import requests
 from dotenv import dotenv_values
 
-from emulators.estate import DEFAULT, Building, Count, Estate, read_counts
+from emulators.estate import DEFAULT, PEOPLE, SNAPSHOTS, Building, Count, Estate, read_counts
 from emulators.microshare import (
     PACKED_REC_TYPE,
-    PEOPLE_REC_TYPE,
-    SNAPSHOT_REC_TYPE,
     VIEW_REC_TYPE,
     Faults,
     MicroshareEmulator,
@@ -92,7 +90,7 @@ class Client:
 def people_parameters(emulator: MicroshareEmulator, loc1: str) -> dict[str, Any]:
     return {
         "id": emulator.people_view_id,
-        "recType": PEOPLE_REC_TYPE,
+        "recType": PEOPLE.rec_type,
         "dataContext": '["people"]',
         "field1": "daily_total",
         "field2": "meta",
@@ -109,7 +107,7 @@ def people_parameters(emulator: MicroshareEmulator, loc1: str) -> dict[str, Any]
 def snapshot_parameters(emulator: MicroshareEmulator, loc1: str) -> dict[str, Any]:
     return people_parameters(emulator, loc1) | {
         "id": emulator.snapshot_view_id,
-        "recType": SNAPSHOT_REC_TYPE,
+        "recType": SNAPSHOTS.rec_type,
         "dataContext": '["example","room"]',
         "field1": "current",
         "field2": "field2",
@@ -305,7 +303,7 @@ def test_a_view_is_refused_without_its_trailing_slash_and_protected_data_without
     parameters = people_parameters(client.emulator, "Tower")
     answers = [
         client.get(f"/share/{VIEW_REC_TYPE}", **parameters),
-        client.get(f"/share/{PEOPLE_REC_TYPE}", details="true"),
+        client.get(f"/share/{PEOPLE.rec_type}", details="true"),
         client.people(id="ffffffffffffffffffffffff"),
     ]
     assert [(answer.status_code, answer.text) for answer in answers] == [
@@ -389,7 +387,7 @@ def test_an_entry_has_the_sub_documents_that_the_fields_name(client: Client, est
         {"loc1": "Nowhere"},
         {"loc1": "tower"},
         {"loc1": ""},
-        {"recType": SNAPSHOT_REC_TYPE},
+        {"recType": SNAPSHOTS.rec_type},
         {"from": "2025-11-13T12:00:00Z"},
         {"to": "2025-11-14T13:00:00.000+01:00"},
     ],

@@ -27,9 +27,9 @@ from app.run.report import Report, RunFailed
 from app.settings.loading import APP_ROOT
 from app.settings.schema import Settings
 from app.wiring import wire
-from emulators.estate import Building, Entry, Estate
+from emulators.estate import PEOPLE, SNAPSHOTS, Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
-from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
+from emulators.microshare import MicroshareEmulator
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.environments.azurite import Relay, connection_string
 from tests.environments.installation import Clock, Installation, arrivals
@@ -208,9 +208,9 @@ class FaultyInstallation(Installation):
         now = self.clock.now
         start = now - LONG_AGO
         if self.case.feed == "hourly_snapshot":
-            rec_type, found = SNAPSHOT_REC_TYPE, self.estate.expected_snapshots(start, now, now)
+            rec_type, found = SNAPSHOTS.rec_type, self.estate.expected_snapshots(start, now, now)
         else:
-            rec_type, found = PEOPLE_REC_TYPE, self.estate.expected_people(start, now, now)
+            rec_type, found = PEOPLE.rec_type, self.estate.expected_people(start, now, now)
         return {reading_of(name, rec_type, tags, entry) for name, tags, _, entry in found}
 
     def set_aside(self, entry: Entry, *hubs: str) -> None:

@@ -24,9 +24,9 @@ from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.store import MendableStore
 from app.wiring import wire
-from emulators.estate import DEFAULT, Estate, Expected
+from emulators.estate import DEFAULT, PEOPLE, Estate, Expected
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
-from emulators.microshare import PEOPLE_REC_TYPE, MicroshareEmulator
+from emulators.microshare import MicroshareEmulator
 from tests.promise import Arrival, Reading, arrival_of, breaches, reading_of
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -150,7 +150,7 @@ class Installation:
 
     def published(self, start: datetime) -> list[Reading]:
         """Give what the source shows of people counts, as every hub should have it."""
-        return [reading_of(name, PEOPLE_REC_TYPE, tags, entry) for name, tags, _, entry in self.shown(start)]
+        return [reading_of(name, PEOPLE.rec_type, tags, entry) for name, tags, _, entry in self.shown(start)]
 
     def breaches(self, hub: EmulatedHub, start: datetime, **allowed: Any) -> list[str]:
         """Say what is wrong at a hub that should have all people counts since `start`."""

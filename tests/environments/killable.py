@@ -27,13 +27,13 @@ from app.base.checkpoints import Checkpoint, FeedState
 from app.base.instants import format_time
 from app.base.readings import DashboardAnswer
 from app.base.readings import Reading as AppReading
-from app.feeds.feed import read_answer
+from app.feeds.feed import load_feed, read_answer
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.opening import open_store
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
-from emulators.microshare import PEOPLE_REC_TYPE, SNAPSHOT_REC_TYPE, MicroshareEmulator
+from emulators.microshare import MicroshareEmulator
 from tests.crashes.child import LONGEST_RUN_S, Order, fingerprints
 from tests.crashes.forks import ROOT, Ended, Forks
 from tests.environments.azurite import Relay, connection_string
@@ -53,7 +53,6 @@ Feed = Literal["people_counter", "hourly_snapshot"]
 
 START = datetime(2025, 9, 1, 12, 0, tzinfo=UTC)
 STATE_NAMES = {"people_counter": "peoplecounterstate", "hourly_snapshot": "snapshotstate"}
-_REC_TYPES = {"people_counter": PEOPLE_REC_TYPE, "hourly_snapshot": SNAPSHOT_REC_TYPE}
 HUBS = ("a", "b")
 NAMES = ("Mill & Lane", "Quay+One")
 MINUTE = timedelta(minutes=1)
@@ -289,7 +288,7 @@ class KillableInstallation:
         else:
             found = self.estate.expected_snapshots(start, self.now, self.now)
         flawed = {id(entry) for _, entry in self._flawed}
-        rec_type = _REC_TYPES[self.feed]
+        rec_type = load_feed(self.feed).rec_type
         return {
             reading_of(name, rec_type, tags, entry)
             for name, tags, _, entry in found
