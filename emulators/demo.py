@@ -23,10 +23,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from app.feeds.feed import load_feed
-from emulators.estate import Estate, Expected, read_counts
+from app.feeds.feed import Feed, load_feed
+from emulators.estate import Estate, read_counts
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from emulators.microshare_answers import line_entry
 
 ROOT = Path(__file__).parent.parent
 HUBS = ("people-live", "people-backup")
@@ -71,14 +72,17 @@ class World:
             }
         )
 
-    def published(self, rec_type: str) -> list[Expected]:
-        """Give what the source published under a recType."""
-        return [
-            expected
-            for feed in self.source.estate.feeds.values()
-            if feed.rec_type == rec_type
-            for expected in self.source.estate.expected(feed.name, self.start, self.now, self.now)
-        ]
+    def published(self, feed: Feed) -> Counter[Arrived]:
+        """Give what the source published of a feed, as its view shows it."""
+        found: Counter[Arrived] = Counter()
+        named = set(feed.placeholders.values())
+        for shown in self.source.estate.feeds.values():
+            if shown.rec_type == feed.rec_type:
+                for location, tags, _, entry in self.source.estate.expected(
+                    shown.name, self.start, self.now, self.now
+                ):
+                    found[arrived(feed.rec_type, location, tags, line_entry(shown, entry, named))] += 1
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +156,19 @@ def compare(world: World, feeds: Sequence[str]) -> bool:
     for heading in ("published", *HUBS):
         table.add_column(heading, justify="right")
     agree = True
-    held = {name: Counter(arrived_at(world.hubs.hub(name))) for name in HUBS}
-    for feed in feeds:
-        rec_type = load_feed(feed).rec_type
-        published = Counter(
-            arrived(rec_type, location, tuple(tags), entry)
-            for location, tags, _, entry in world.published(rec_type)
-        )
-        there = {name: at_location(found, rec_type) for name, found in held.items()}
-        for location, here in sorted(at_location(published, rec_type).items()):
+    held = {hub: Counter(arrived_at(world.hubs.hub(hub))) for hub in HUBS}
+    for name in feeds:
+        feed = load_feed(name)
+        published = at_location(world.published(feed), feed.rec_type)
+        there = {hub: at_location(found, feed.rec_type) for hub, found in held.items()}
+        for location, here in sorted(published.items()):
             cells = []
-            for name in HUBS:
-                has = there[name].get(location, Counter())
+            for hub in HUBS:
+                has = there[hub].get(location, Counter())
                 agree = agree and has == here
                 cells.append(f"{has.total():,} {'=' if has == here else '[red]differs[/red]'}")
-            table.add_row(feed, location, f"{here.total():,}", *cells)
-        agree = agree and published.total() > 0
+            table.add_row(name, location, f"{here.total():,}", *cells)
+        agree = agree and bool(published)
     console.print()
     console.print(table)
     return agree

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 from urllib.parse import parse_qs
@@ -117,7 +117,7 @@ def _mongo_error(said: str) -> str:
     return f"com.mongodb.MongoCommandException: Command failed with error 2 (BadValue): '{said}'"
 
 
-def line_entry(feed: EmulatedFeed, entry: Entry, slots: set[str | None]) -> Entry:
+def line_entry(feed: EmulatedFeed, entry: Entry, slots: Collection[str | None]) -> Entry:
     """Give an entry with those sub-documents only that field1 to field6 name."""
     return {name: value for name, value in entry.items() if name not in feed.sub_documents or name in slots}
 

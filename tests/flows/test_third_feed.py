@@ -1,46 +1,132 @@
-"""A further feed is one module, one timer function and one entry in config.yaml."""
+"""A further feed is one module, one timer function and one entry in config.yaml; after that all know it."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
-from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
-from types import ModuleType
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.feeds import people_counter
-from app.settings.loading import APP_ROOT, schedule
-from tests.environments.installation import START, Installation, arrivals
-from tests.promise import breaches
+from emulators.estate import FEEDS, Estate
+from emulators.eventhubs import EventHubsEmulator
+from emulators.microshare import MicroshareEmulator
+from tests.commands import Ended
+from tests.environments import third_feed
+from tests.environments.indexing import indexed
+from tests.environments.terminal import Terminal
+from tests.runtime.host import timer_bindings
 
-ENTRY = """
-  door_counter:
-    schedule: 0 */5 * * * *
-    view_id: ${MICROSHARE_PC_DASHBOARD_VIEW_ID:-}
-    data_context: ["people"]
-    locations: ["Mill & Lane"]
-    look_back: 2h
-
-event_hubs:"""
+NOW = datetime.now(UTC).replace(microsecond=0)
+FEED = third_feed.module().FEED
 
 
-def test_a_third_feed_is_one_module_and_one_entry(
-    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = ModuleType("app.feeds.door_counter")
-    module.FEED = replace(people_counter.FEED, title="door counter", state_name="doorcounterstate")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "app.feeds.door_counter", module)
-    config = tmp_path / "config.yaml"
-    config.write_text((APP_ROOT / "config.yaml").read_text().replace("\nevent_hubs:", ENTRY, 1))
-    installation.environ["FORWARDER_CONFIG"] = str(config)
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """Somebody in a tree with the third feed, who ran all feeds once."""
+    folder = tmp_path_factory.mktemp("tree")
+    estate = Estate(feeds=(*FEEDS, third_feed.DESKS))
+    with MicroshareEmulator(estate, clock=lambda: NOW) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        terminal = Terminal(source, hubs, folder)
+        third_feed.add_to(folder)
+        terminal.environ["START_FROM"] = "3h"
+        ran = call(terminal, "-m", "app", "run", "all", "--json")
+        assert ran.status == 0, ran.err
+        yield terminal
 
-    report = installation.run("door_counter")
 
-    published = installation.published(START - timedelta(hours=24))
-    of_one = [reading for reading in published if reading.location == "Mill & Lane"]
-    assert report.ok, report.failures
-    assert breaches(of_one, arrivals(installation.b.received())) == []
-    assert (tmp_path / "state" / "doorcounterstate.json").exists()
-    assert schedule("door_counter", {"FORWARDER_CONFIG": str(config)}) == "0 */5 * * * *"
+def call(terminal: Terminal, *words: str) -> Ended:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=terminal.folder,
+        env=terminal.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def test_what_its_view_shows_is_at_every_hub(terminal: Terminal) -> None:
+    published = Counter(
+        (location, json.dumps(entry["presence"], sort_keys=True), entry["record"])
+        for location, _, _, entry in terminal.source.estate.expected(
+            "desks", NOW - timedelta(hours=3), NOW, NOW
+        )
+    )
+
+    for hub in (terminal.a, terminal.b):
+        bodies = [
+            (str(event.properties["location"]), json.loads(event.body))
+            for event in hub.received()
+            if event.properties["recType"] == FEED.rec_type
+        ]
+        assert published == Counter(
+            (location, json.dumps(body["presence"], sort_keys=True), body["record"])
+            for location, body in bodies
+        )
+        assert all("battery" in body and "internal" not in body for _, body in bodies)
+    assert (terminal.folder / "state" / f"{FEED.state_name}.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check",),
+        ("run", "example-desks"),
+        ("status",),
+        ("audit", "--feed", "example-desks", "--from", "2h"),
+        ("backfill", "example-desks", "--from", "2h", "--to", "1h", "--only-missing", "--yes"),
+        ("state", "show", "example-desks"),
+        ("quarantine", "list"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_knows_it(terminal: Terminal, words: tuple[str, ...]) -> None:
+    ended = call(terminal, "-m", "app", *words, "--json")
+
+    assert ended.status == 0, ended.out + ended.err
+    told = " ".join(json.dumps(found) for found in ended.objects)
+    assert "example_desks" in told or "example-desks" in told or words[0] == "quarantine"
+
+
+def test_the_page_shows_it(terminal: Terminal) -> None:
+    page = terminal.folder / "page.html"
+
+    ended = call(terminal, "-m", "app", "report", "--from", "2h", "--output", str(page))
+
+    assert ended.status == 0, ended.err
+    assert FEED.title in page.read_text().lower()
+
+
+def test_locations_are_asked_for_it(terminal: Terminal) -> None:
+    ended = call(terminal, "-m", "app", "locations", "--json")
+
+    assert {"example_desks"} <= {feed for found in ended.objects for feed in found["feeds"]}
+
+
+def test_the_functions_host_finds_its_timer(terminal: Terminal) -> None:
+    found = indexed(terminal.folder, {"EXAMPLE_DESKS_SCHEDULE": "0 */5 * * * *"})
+
+    assert found["example_desks_forwarder"] == timer_bindings("0 */5 * * * *")
+    assert len(found) == 3
+
+
+def test_the_demo_compares_it_and_takes_no_offence_at_a_feed_that_is_off(terminal: Terminal) -> None:
+    lifts = third_feed.MODULE.replace("desks", "lifts")
+    (terminal.folder / "app" / "feeds" / "example_lifts.py").write_text(lifts)
+    config = terminal.folder / "config.yaml"
+    off = third_feed.ENTRY.replace("desks", "lifts").replace("DESKS", "LIFTS")
+    with_both = config.read_text().replace("\nevent_hubs:", f"\n{off}event_hubs:", 1)
+    config.write_text(with_both)
+
+    ended = call(terminal, "-m", "emulators.demo")
+
+    assert ended.status == 0, ended.out + ended.err
+    assert "Source and hubs agree" in ended.out
+    assert "│ example_desks" in ended.out
+    assert "example_lifts   off: it has no view id" in ended.out

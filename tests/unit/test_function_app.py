@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
+from app.settings.loading import schedule
+from tests.environments.indexing import indexed
 from tests.runtime.host import publish, timer_bindings
 from tools.runtime_venv import ROOT
 
-_TELL_BINDINGS = """
-import json, sys
-import function_app
-sys.stdout.write(json.dumps({
-    function.get_function_name(): [json.loads(binding) for binding in function.get_raw_bindings()]
-    for function in function_app.app.get_functions()
-}))
-"""
+FEEDS = list(yaml.safe_load((ROOT / "config.yaml").read_text())["feeds"])
 
 
-def indexed(folder: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, object]]]:
-    """Import function_app in a process that has `environ` alone; give the bindings of each function."""
+def indexed_with(folder: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, object]]]:
+    """Index the app with the settings of a folder that holds config.yaml alone, unless told otherwise."""
     shutil.copy(ROOT / "config.yaml", folder)
-    told = subprocess.run(
-        [sys.executable, "-c", _TELL_BINDINGS],
-        cwd=ROOT,
-        env={"FORWARDER_CONFIG": str(folder / "config.yaml"), **environ},
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=60,
-    )
-    bindings: dict[str, list[dict[str, object]]] = json.loads(told.stdout)
-    return bindings
+    return indexed(ROOT, {"FORWARDER_CONFIG": str(folder / "config.yaml"), **environ})
 
 
 @pytest.mark.parametrize(
@@ -57,19 +41,25 @@ def indexed(folder: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str
     ],
     ids=["nothing set", "both set", "both wrong", "no settings file"],
 )
-def test_both_functions_are_declared_whatever_the_environment_says(
+def test_the_functions_are_declared_whatever_the_environment_says(
     tmp_path: Path, environ: Mapping[str, str], people: str, snapshot: str
 ) -> None:
-    assert indexed(tmp_path, environ) == {
-        "people_counter_forwarder": timer_bindings(people),
-        "hourly_snapshot_forwarder": timer_bindings(snapshot),
-    }
+    found = indexed_with(tmp_path, environ)
+
+    assert found["people_counter_forwarder"] == timer_bindings(people)
+    assert found["hourly_snapshot_forwarder"] == timer_bindings(snapshot)
+
+
+def test_every_feed_of_the_config_file_has_its_timer_function_and_no_other_is_there(tmp_path: Path) -> None:
+    found = indexed_with(tmp_path, {})
+
+    assert found == {f"{feed}_forwarder": timer_bindings(schedule(feed, {})) for feed in FEEDS}
 
 
 def test_a_schedule_in_the_env_file_counts(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PEOPLE_COUNTER_SCHEDULE=0 */30 * * * *\n")
 
-    assert indexed(tmp_path, {})["people_counter_forwarder"] == timer_bindings("0 */30 * * * *")
+    assert indexed_with(tmp_path, {})["people_counter_forwarder"] == timer_bindings("0 */30 * * * *")
 
 
 def test_a_deployment_takes_the_whole_app_and_nothing_of_the_workshop(tmp_path: Path) -> None:
