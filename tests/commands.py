@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
+from app.settings.loading import APP_ROOT
+
+# The entries of config.yaml, by the names of their feeds; one that is added there is in every test of this.
+FEEDS: dict[str, dict[str, Any]] = yaml.safe_load((APP_ROOT / "config.yaml").read_text())["feeds"]
 HUB = "example.servicebus.windows.net/counts"
 FALSE_KEY = "obviously-false-shared-access-key"
 ENVIRONMENT = {
@@ -36,3 +43,8 @@ class Ended:
 
 
 Call = Callable[..., Ended]
+
+
+def variables_of(feed: str) -> set[str]:
+    """Give the variables that stand in a feed's entry of config.yaml."""
+    return set(re.findall(r"\$\{(\w+)", json.dumps(FEEDS[feed])))

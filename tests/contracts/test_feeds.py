@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import yaml
 
 from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint
@@ -23,16 +22,17 @@ from app.feeds.quarantine import event_again, quarantine_text
 from app.microshare.client import MicroshareClient
 from app.settings.loading import APP_ROOT, load_settings
 from app.settings.schema import FeedSettings
-from emulators.estate import FEEDS, Estate
+from emulators.estate import FEEDS as DESCRIBED_FEEDS
+from emulators.estate import Estate
 from emulators.microshare import MicroshareEmulator
+from tests.commands import FEEDS
 from tests.environments import third_feed
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WINDOW = Slice(NOON, NOON + 2 * HOUR)
 LOCATION = "Example Été & Lane"
-OF_CONFIG = list(yaml.safe_load((APP_ROOT / "config.yaml").read_text())["feeds"])
-EVERY_FEED: dict[str, Feed] = {name: load_feed(name) for name in OF_CONFIG} | {
+EVERY_FEED: dict[str, Feed] = {name: load_feed(name) for name in FEEDS} | {
     third_feed.NAME: third_feed.module().FEED
 }
 SETTINGS = FeedSettings("a_feed", "view", ("tag",), "0 0 * * * *", HOUR)
@@ -208,7 +208,7 @@ def test_a_question_says_what_the_settings_say(feed: Feed) -> None:
 
 # --- the view of a feed -----------------------------------------------------------------------------
 
-DESCRIBED = {feed.rec_type: feed for feed in (*FEEDS, third_feed.DESKS)}
+DESCRIBED = {feed.rec_type: feed for feed in (*DESCRIBED_FEEDS, third_feed.DESKS)}
 
 
 @pytest.fixture(scope="module")

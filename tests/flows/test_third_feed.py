@@ -128,5 +128,5 @@ def test_the_demo_compares_it_and_takes_no_offence_at_a_feed_that_is_off(termina
 
     assert ended.status == 0, ended.out + ended.err
     assert "Source and hubs agree" in ended.out
-    assert "│ example_desks" in ended.out
+    assert "│ desks" in ended.out
     assert "example_lifts   off: it has no view id" in ended.out

@@ -25,6 +25,7 @@ from app.settings.schema import (
     Settings,
     StateSettings,
 )
+from tests.commands import FEEDS, variables_of
 
 HUB_A = "Endpoint=sb://a.example.test/;SharedAccessKeyName=send;SharedAccessKey=canary-hub-key-a=;EntityPath=counts"
 HUB_B = "Endpoint=sb://b.example.test/;SharedAccessKeyName=send;SharedAccessKey=canary-hub-key-b=;EntityPath=counts"
@@ -48,6 +49,9 @@ SNAPSHOT = {
     "MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff0b",
     "MICROSHARE_SNAPSHOT_DATA_CONTEXT": '["room"]',
 }
+# The feeds whose settings are followed here; what further ones have beside theirs stands in their entries.
+FOLLOWED = ("people_counter", "hourly_snapshot")
+OF_FURTHER_FEEDS = {name for feed in FEEDS if feed not in FOLLOWED for name in variables_of(feed)}
 # Every variable that the documentation lists.
 DOCUMENTED = [
     "MICROSHARE_USERNAME",
@@ -93,12 +97,13 @@ Problems = Callable[..., list[str]]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load the shipped config.yaml with the minimal environment, both changed as told."""
+    """Load the shipped config.yaml, the followed feeds of it, with the minimal environment, as changed."""
 
     def load(
         environ: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None, dotenv: str = ""
     ) -> Settings:
         written = yaml.safe_load((APP_ROOT / "config.yaml").read_text())
+        written["feeds"] = {name: written["feeds"][name] for name in FOLLOWED}
         for dotted, value in (config or {}).items():
             *sections, key = dotted.split("/")
             section = written
@@ -294,13 +299,13 @@ def test_the_effect_of_every_documented_variable_is_tested() -> None:
 def test_every_documented_variable_stands_in_config_yaml_and_no_other() -> None:
     in_file = set(re.findall(r"\$\{(\w+)", (APP_ROOT / "config.yaml").read_text())) - {"NAME"}
 
-    assert in_file == set(DOCUMENTED)
+    assert in_file == {*DOCUMENTED, *OF_FURTHER_FEEDS}
 
 
 def test_the_example_env_file_names_every_documented_variable() -> None:
     named = set(re.findall(r"(?m)^#?([A-Za-z_]+)=", (APP_ROOT / ".env.example").read_text()))
 
-    assert named == {*DOCUMENTED, "FORWARDER_CONFIG"}
+    assert named == {*DOCUMENTED, *OF_FURTHER_FEEDS, "FORWARDER_CONFIG"}
 
 
 def test_the_example_local_settings_are_texts_the_host_can_read() -> None:
@@ -308,9 +313,9 @@ def test_the_example_local_settings_are_texts_the_host_can_read() -> None:
 
     assert example["IsEncrypted"] is False
     assert {type(value) for value in example["Values"].values()} == {str}
-    assert {name for name in DOCUMENTED if not name.startswith("AzureWebJobsStorage__")} <= set(
-        example["Values"]
-    )
+    assert {
+        name for name in {*DOCUMENTED, *OF_FURTHER_FEEDS} if not name.startswith("AzureWebJobsStorage__")
+    } <= set(example["Values"])
     assert example["Values"]["FUNCTIONS_WORKER_RUNTIME"] == "python"
     assert example["Values"]["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"
 

@@ -1,30 +1,23 @@
 """What stands by hand for each feed of config.yaml, and says what is missing where one was added.
 
-Its timer function is looked for in test_function_app.py, its variables in test_docs.py.
+Its timer function is looked for in test_function_app.py, its variables in test_docs.py and test_config.py,
+and what it must keep to in contracts/test_feeds.py.
 """
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
-import yaml
 
 from app.base.text import dashed
 from app.feeds.feed import load_feed
 from app.run.feed_checks import check_feeds
 from app.settings.loading import APP_ROOT, load_settings
-from tests.commands import ENVIRONMENT
+from tests.commands import ENVIRONMENT, FEEDS
 
 DEPLOY = APP_ROOT / "deploy"
-FEEDS = yaml.safe_load((APP_ROOT / "config.yaml").read_text())["feeds"]
 every_feed = pytest.mark.parametrize("feed", FEEDS)
-
-
-def variables_of(feed: str) -> set[str]:
-    """Give the variables that stand in a feed's entry of config.yaml."""
-    return set(re.findall(r"\$\{(\w+)", json.dumps(FEEDS[feed])))
 
 
 @every_feed
@@ -56,15 +49,3 @@ def test_alerts_expect_no_feed_that_is_not_there(query: str) -> None:
     asked = (DEPLOY / "azure" / "queries" / f"{query}.kql").read_text()
 
     assert re.findall(r'(?m)^    "(\w+)", ', asked) == list(FEEDS)
-
-
-@every_feed
-@pytest.mark.parametrize("example", [".env.example", "local.settings.json.example"])
-def test_the_examples_of_settings_name_its_variables(feed: str, example: str) -> None:
-    text = (APP_ROOT / example).read_text()
-    named = (
-        set(json.loads(text)["Values"]) if example.endswith(".json.example") else re.findall(r"(\w+)=", text)
-    )
-
-    assert variables_of(feed) - set(named) == set()
-    assert any(name.endswith("_VIEW_ID") for name in variables_of(feed))

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from app.settings.loading import schedule
+from tests.commands import FEEDS
 from tests.environments.indexing import indexed
 from tests.runtime.host import publish, timer_bindings
 from tools.runtime_venv import ROOT
-
-FEEDS = list(yaml.safe_load((ROOT / "config.yaml").read_text())["feeds"])
 
 
 def indexed_with(folder: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, object]]]:
