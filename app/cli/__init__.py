@@ -60,7 +60,7 @@ class _LazyGroup(click.Group):
 
 
 def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
-    """Keep the choice where `edge.begin` finds it."""
+    """Keep the choice where `session.begin` finds it."""
     if chosen is not None:
         ctx.find_root().obj = chosen
 

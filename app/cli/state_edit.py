@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,20 +178,23 @@ class StateEdit:
         """Say what the change means: what is sent again, with which ids, and what never."""
         if change.said:
             self.show(change.said)
-        after = before if change.after is None else change.after
-        found = effects(before, after, self.start)
+        found = effects(before, before if change.after is None else change.after, self.start)
         if found:
             self.session.out.show(table(_EFFECTS, [self._row(effect) for effect in found]))
-        if any(effect.again for effect in found):
-            self.show("sent again: all that the source still shows of it, with the same message ids")
-        if any(effect.never for effect in found):
-            self.show(f"never sent: {change.never}")
-        if any(effect.after is None for effect in found):
-            self.show(f"START_FROM: where the next run begins, {moment(self.start)} if it ran now")
-        if before.takeover and before.takeover.at is None and before.takeover != after.takeover:
-            position, source = moment(before.takeover.position), before.takeover.source
-            self.show(f"the earlier forwarder's position {position} from {source} is not taken over")
+        self.show(*self._meaning(before, change, found))
         self.session.out.show(*(text(remark, "yellow") for remark in change.remarks))
+
+    def _meaning(self, before: FeedState, change: Change, found: Sequence[Effect]) -> Iterator[str]:
+        if any(effect.again for effect in found):
+            yield "sent again: all that the source still shows of it, with the same message ids"
+        if any(effect.never for effect in found):
+            yield f"never sent: {change.never}"
+        if any(effect.after is None for effect in found):
+            yield f"START_FROM: where the next run begins, {moment(self.start)} if it ran now"
+        left = before.takeover
+        if change.after and left and left.at is None and left != change.after.takeover:
+            position = f"{moment(left.position)} from {left.source}"
+            yield f"the earlier forwarder's position {position} is not taken over"
 
     def _row(self, effect: Effect) -> list[object]:
         return [
