@@ -1,11 +1,19 @@
-"""Instants: timezone-aware UTC everywhere, written as ISO with milliseconds and Z."""
+"""Instants: timezone-aware UTC everywhere, written as ISO with milliseconds and Z; and durations."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
-HOUR = timedelta(hours=1)
+from app.base.text import shown
+
 MILLISECOND = timedelta(milliseconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+# The units that durations are written in, in settings and on the command line.
+UNITS = {"s": timedelta(seconds=1), "m": MINUTE, "h": HOUR, "d": DAY}
+_DURATION = re.compile(r"([0-9]{1,7})([smhd])")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -37,3 +45,22 @@ def floor_to(instant: datetime, step: timedelta) -> datetime:
 
 def hour_of(instant: datetime) -> datetime:
     return floor_to(instant, HOUR)
+
+
+def read_duration(text: str) -> timedelta:
+    """Read `90s`, `15m`, `6h`, `2d`. Raises ValueError, saying what to write."""
+    match = _DURATION.fullmatch(text)
+    if match is not None:
+        return int(match[1]) * UNITS[match[2]]
+    if re.fullmatch("[0-9]{1,7}", text):
+        raise ValueError(f"{shown(text)} has no unit; write {text}m or {int(text) * 60}s")
+    raise ValueError(
+        f"{shown(text)} is no duration; write a whole number and its unit, like 90s, 15m, 6h or 2d"
+    )
+
+
+def write_duration(duration: timedelta) -> str:
+    """Write a duration as the settings do, in its largest whole unit."""
+    whole = timedelta(seconds=round(duration.total_seconds()))
+    unit = next((unit for unit in reversed(UNITS) if whole and not whole % UNITS[unit]), "s")
+    return f"{whole // UNITS[unit]}{unit}"

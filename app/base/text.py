@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from app.base.instants import format_time
+_LONGEST_SHOWN = 60
 
 
 def printable(content: str) -> str:
@@ -18,14 +18,20 @@ def printable(content: str) -> str:
     )
 
 
+def shown(value: object) -> str:
+    """Write a value, which must not be secret, for a message; long ones are cut."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
 def minute(instant: datetime | None) -> str:
     """Write an instant for people, in UTC, to the minute; a dash where there is none."""
-    return "-" if instant is None else format_time(instant)[:16].replace("T", " ")
+    return "-" if instant is None else str(instant.astimezone(UTC))[:16]
 
 
 def moment(instant: datetime | None) -> str:
     """Write an instant for people, in UTC, to the second."""
-    return "-" if instant is None else format_time(instant)[:19].replace("T", " ") + " UTC"
+    return "-" if instant is None else f"{str(instant.astimezone(UTC))[:19]} UTC"
 
 
 def span(length: timedelta | float | None) -> str:

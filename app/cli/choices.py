@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from app.base.errors import FeedOff
-from app.base.instants import EPOCH, MILLISECOND, floor_to, parse_time
+from app.base.instants import EPOCH, MILLISECOND, UNITS, floor_to, parse_time
 from app.base.readings import Slice
 from app.base.redaction import redact
 from app.base.text import dashed, moment, printable
 
 if TYPE_CHECKING:
     from app.settings.schema import FeedSettings, HubSettings, Settings
-
-_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 _DAY = timedelta(days=1)
 
@@ -77,8 +70,8 @@ def instant(option: str, text: str, now: datetime, *, cut: bool = False) -> date
 
 
 def _read(option: str, text: str, now: datetime, *, cut: bool) -> datetime:
-    if text[:-1].isdecimal() and text[-1:] in _UNITS:
-        unit = _UNITS[text[-1]]
+    if text[:-1].isdecimal() and text[-1:] in UNITS:
+        unit = UNITS[text[-1]]
         try:
             return floor_to(now - int(text[:-1]) * unit, unit if cut else MILLISECOND)
         except OverflowError:

@@ -12,7 +12,7 @@ import click
 
 from app.base.checkpoints import FeedState
 from app.base.errors import LockLost, StateDamaged, StateError
-from app.base.instants import MILLISECOND, floor_to, parse_time, utc_now
+from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
 from app.cli.choices import find_feed
@@ -116,10 +116,8 @@ class StateEdit:
 
     def instant(self, written: str) -> datetime:
         """Read --to. Raises UsageError for what is no time, or lies after the horizon."""
-        from app.settings.rules import duration
-
         try:
-            back = duration(written)
+            back = read_duration(written)
         except (ValueError, OverflowError):
             back = None
         try:

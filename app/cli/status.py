@@ -14,7 +14,7 @@ import click
 
 from app.base.errors import StateError
 from app.base.grouping import by_key
-from app.base.instants import MILLISECOND, floor_to, utc_now
+from app.base.instants import MILLISECOND, floor_to, read_duration, utc_now
 from app.base.text import counted, dashed, minute, moment, named, span
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
@@ -25,7 +25,6 @@ from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
 from app.health.past_runs import past_run
 from app.health.records import Condition, FeedHealth, Kind, Trend, Trouble
-from app.settings.rules import duration
 from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
@@ -53,7 +52,7 @@ class _Limits(click.ParamType[dict[str, timedelta]]):
     ) -> dict[str, timedelta]:
         feed, _, written = str(value).rpartition("=")
         try:
-            return {dashed(feed.lower()): duration(written)}
+            return {dashed(feed.lower()): read_duration(written)}
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

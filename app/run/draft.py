@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 
 from app.base.checkpoints import Drift, Gap, LocationState
+from app.base.instants import write_duration
 from app.base.redaction import redact
 from app.quality.drift import Drifting
 from app.quality.lateness import Latenesses
@@ -52,9 +53,9 @@ class Draft:
         """Tell that a location's readings nearly came too late to be found."""
         noun = "reading" if readings == 1 else "readings"
         self.warn(
-            f"{location}: {readings} {noun} came so late that the look-back ({_written(feed.look_back)}) "
-            f"all but ended before; later ones are missed; in config.yaml write "
-            f"feeds.{feed.name}.look_back: {_written(feed.look_back * 2)}"
+            f"{location}: {readings} {noun} came so late that the look-back "
+            f"({write_duration(feed.look_back)}) all but ended before; later ones are missed; in config.yaml "
+            f"write feeds.{feed.name}.look_back: {write_duration(feed.look_back * 2)}"
         )
 
     def fail(self, location: str | None, hub: str | None, error: str) -> None:
@@ -165,15 +166,6 @@ def backlog(locations: Iterable[LocationState], hubs: Sequence[HubSettings], unt
         )
         for location in locations
     )
-
-
-def _written(duration: timedelta) -> str:
-    """Write a duration as the settings do, in its largest whole unit."""
-    seconds = round(duration.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def _position(location: LocationState, hub: str, otherwise: datetime) -> datetime:

@@ -19,6 +19,7 @@ except ImportError:  # built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
 from app.base.errors import SettingsError
+from app.base.text import shown
 
 # Where a value stands in the file: ("feeds", "people_counter", "settle").
 Keys = tuple[str | int, ...]
@@ -38,7 +39,6 @@ _PLACEHOLDER = re.compile(r"(?i)<[^<>]*>|\$\{.*\}|change[-_ ]?me|your[-_][\w-]*|
 _PLACEHOLDER_WITHIN = re.compile(r"(?:=|//|\")<[^<>\"]*>")
 _KEY_VAULT_REFERENCE = re.compile(r"(?i)@Microsoft\.KeyVault\(")
 _VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
-_LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,6 @@ class Document:
 
 def is_secret(keys: Keys) -> bool:
     return keys[:2] in _SECRET_KEYS
-
-
-def shown(value: object) -> str:
-    """Write a value, which must not be secret, for a message; long ones are cut."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def read_env_file(path: Path) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.base.errors import SettingsError
 from app.base.redaction import register_secret
+from app.base.text import shown
 from app.settings.connection_strings import (
     DEVELOPMENT_STORAGE,
     HubAddress,
@@ -22,7 +23,7 @@ from app.settings.connection_strings import (
     secrets_in,
     table_connection,
 )
-from app.settings.document import Document, Keys, fill_in, read_env_file, read_yaml, shown
+from app.settings.document import Document, Keys, fill_in, read_env_file, read_yaml
 from app.settings.ncrontab import schedule_problem
 from app.settings.schema import (
     FeedSettings,

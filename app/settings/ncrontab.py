@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import product
+
+from app.base.instants import DAY
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -24,7 +26,6 @@ _FIELDS: tuple[tuple[str, int, int, Sequence[str]], ...] = (
     ("day of the week", 0, 6, _WEEKDAYS),
 )
 _ITEM = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?", re.ASCII)
-_DAY = timedelta(days=1)
 # The rarest day that can be asked for, 29 February on a given weekday, comes after 40 years at most.
 _SEARCHED_DAYS = 40 * 366
 
@@ -59,7 +60,7 @@ def times_after(schedule: str, instant: datetime) -> Iterator[datetime]:
     day = _midnight(instant)
     for _ in range(_SEARCHED_DAYS):
         yield from (found for found in _times_on(day, fields) if found > instant)
-        day += _DAY
+        day += DAY
 
 
 def times_before(schedule: str, instant: datetime) -> Iterator[datetime]:
@@ -68,7 +69,7 @@ def times_before(schedule: str, instant: datetime) -> Iterator[datetime]:
     day = _midnight(instant)
     for _ in range(_SEARCHED_DAYS):
         yield from reversed([found for found in _times_on(day, fields) if found <= instant])
-        day -= _DAY
+        day -= DAY
 
 
 def _fields(schedule: str) -> Sequence[Sequence[int]]:

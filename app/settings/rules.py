@@ -26,13 +26,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from app.base.instants import format_time, parse_time, utc_now
+from app.base.instants import format_time, parse_time, read_duration, utc_now
+from app.base.text import shown
 from app.settings.connection_strings import is_loopback
-from app.settings.document import Document, Keys, is_secret, shown
+from app.settings.document import Document, Keys, is_secret
 from app.settings.ncrontab import schedule_problem
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"([0-9]{1,7})([smhd])")
 _LONGEST_START = timedelta(days=3650)
 # What the query says by itself.
 _OWN_PARAMETERS = {"id", "recType", "dataContext", "loc1", "from", "to", "page", "perPage"}
@@ -44,18 +43,6 @@ _WHAT_TO_WRITE = {
 }
 
 Rules = TypeVar("Rules", bound=BaseModel)
-
-
-def duration(text: str) -> timedelta:
-    """Read `90s`, `15m`, `6h`, `2d`. Raises ValueError."""
-    match = _DURATION.fullmatch(text)
-    if match is not None:
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if re.fullmatch("[0-9]{1,7}", text):
-        raise ValueError(f"{shown(text)} has no unit; write {text}m or {int(text) * 60}s")
-    raise ValueError(
-        f"{shown(text)} is no duration; write a whole number and its unit, like 90s, 15m, 6h or 2d"
-    )
 
 
 def plain_text(value: object) -> str:
@@ -129,8 +116,8 @@ def _word(value: object) -> str:
 
 def _between(least: str, most: str) -> Callable[[object], timedelta]:
     def read(value: object) -> timedelta:
-        found = duration(str(value) if isinstance(value, int) else _trimmed(value))
-        if not duration(least) <= found <= duration(most):
+        found = read_duration(str(value) if isinstance(value, int) else _trimmed(value))
+        if not read_duration(least) <= found <= read_duration(most):
             raise ValueError(f"{shown(value)} is out of range; write {least} to {most}")
         return found
 
