@@ -451,7 +451,7 @@ MUTATIONS = (
     Mutation(
         "one comparison is enough for ever",
         "app/quality/hourly_digests.py",
-        "    return now - location.compared >= _DAY\n",
+        "    return now - location.compared >= DAY\n",
         "    return False\n",
     ),
     Mutation(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import blake2b
 
 from app.audit.comparing import slot_of, written_time
 from app.audit.comparison_file import ComparisonFile
 from app.audit.findings import HeldReading
 from app.base.errors import BadResponse, HubError
-from app.base.instants import MILLISECOND
+from app.base.instants import HOUR, MILLISECOND
 from app.base.readings import Reading, Slice
 from app.eventhub.reader import HubReader, Received
 from app.feeds.feed import SOURCE, Feed, joint_id
 from app.settings.schema import HubSettings
 
 # The clocks of hub and source may differ, so hubs are read from before the window.
-_BEFORE = timedelta(hours=1)
+_BEFORE = HOUR
 # Puts an event's time and its number into one integer that sorts as they do.
 _NUMBERS = 1_000_000
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.base.errors import ClocksDiffer
-from app.base.instants import MILLISECOND, floor_to, format_time
+from app.base.instants import MILLISECOND, MINUTE, floor_to, format_time
 from app.base.text import span
 from app.base.version import RELEASED
 
@@ -50,7 +50,7 @@ class Clocks:
             )
         if abs(self.skew) <= SKEW_TOLERATED:
             return None
-        minutes = abs(self.skew) // timedelta(minutes=1)
+        minutes = abs(self.skew) // MINUTE
         order = "ahead of" if self.host > self.api else "behind"
         return (
             f"the host's clock is {minutes} minutes {order} the API's; "

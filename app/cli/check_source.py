@@ -12,7 +12,7 @@ from app.base.budget import Budget
 from app.base.checkpoints import FeedState
 from app.base.clocks import SKEW_TOLERATED, Clocks
 from app.base.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
-from app.base.instants import EPOCH, MILLISECOND, floor_to, format_time, utc_now
+from app.base.instants import DAY, EPOCH, HOUR, MILLISECOND, MINUTE, floor_to, format_time, utc_now
 from app.base.readings import DashboardAnswer, Slice
 from app.base.text import counted, dashed, moment, said_and_advised, span
 from app.cli.check_findings import Finding, Findings
@@ -22,9 +22,6 @@ from app.settings.schema import FeedSettings, Settings
 
 _BUDGET = timedelta(seconds=90)
 _BUDGET_FOR_ALL = timedelta(minutes=15)
-_MINUTE = timedelta(minutes=1)
-_HOUR = timedelta(hours=1)
-_DAY = timedelta(hours=24)
 # The API is shared with people.
 _AT_A_TIME = 4
 _ASKED_AT_MOST = 20
@@ -169,7 +166,7 @@ def _check_view(
         return False
     with rights.on(f"view {feed.view_id}", check):
         end = _now(client)
-        answer, _ = _ask(client, feed, names[0], Slice(end - _MINUTE, end))
+        answer, _ = _ask(client, feed, names[0], Slice(end - MINUTE, end))
         readings = read_answer(load_feed(feed.name).rec_type, names[0], answer)
         findings.well(
             check, f"answers for {names[0]!r}: {counted(len(readings), 'reading')} in the last minute"
@@ -230,9 +227,9 @@ def _ask_day(client: MicroshareClient, feed: FeedSettings, name: str, end: datet
     asked_as = name
     try:
         try:
-            answer, asked_as = _ask(client, feed, name, Slice(end - _DAY, end))
+            answer, asked_as = _ask(client, feed, name, Slice(end - DAY, end))
         except WindowTooWide:
-            answer, asked_as = _ask(client, feed, name, Slice(end - _HOUR, end))
+            answer, asked_as = _ask(client, feed, name, Slice(end - HOUR, end))
         readings = read_answer(load_feed(feed.name).rec_type, name, answer)
     except ForwarderError as error:
         return _Asked(name, asked_as, 0, error)

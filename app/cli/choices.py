@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from app.base.errors import FeedOff
-from app.base.instants import EPOCH, MILLISECOND, UNITS, floor_to, parse_time
+from app.base.instants import DAY, EPOCH, MILLISECOND, UNITS, floor_to, parse_time
 from app.base.readings import Slice
 from app.base.redaction import redact
 from app.base.text import dashed, moment, printable
@@ -17,7 +17,6 @@ from app.base.text import dashed, moment, printable
 if TYPE_CHECKING:
     from app.settings.schema import FeedSettings, HubSettings, Settings
 
-_DAY = timedelta(days=1)
 
 _REPEATED = "This one only; may be repeated."
 feeds_option = click.option(
@@ -49,7 +48,7 @@ consumer_group_option = click.option(
 def window_until_now(since: str | None, until: str | None, now: datetime) -> Slice:
     """Give the window that `since_option` and `until_option` tell, cut to now. Raises UsageError."""
     end = now if until is None else min(now, instant("--to", until, now))
-    start = end - _DAY if since is None else instant("--from", since, now)
+    start = end - DAY if since is None else instant("--from", since, now)
     if start >= end:
         raise click.UsageError(
             f"--from {moment(start)} does not lie before --to {moment(end)}, and before now"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -42,8 +42,6 @@ from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
 from app.wiring import wire
-
-_DAY = timedelta(days=1)
 
 
 @click.command("report", short_help=COMMANDS["report"])

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.base.instants import HOUR, MILLISECOND, floor_to
+from app.base.instants import DAY, HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
 from app.page.comparison import Comparison, Hour, total
 from app.page.timeline import starts
 
-_DAY = timedelta(days=1)
 # What a column of the heatmap may span; the narrowest is taken that keeps it within the limits below.
-STEPS = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, _DAY, 7 * _DAY, 28 * _DAY)
+STEPS = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 7 * DAY, 28 * DAY)
 # A week of hours; what a browser lays out at once, and a mail takes (some 2 MB); more rows nobody reads.
 MOST_COLUMNS = 168
 MOST_CELLS = 7_000
@@ -150,7 +149,7 @@ def _columns_for(window: Slice, rows: int) -> list[TimeColumn]:
     columns: list[TimeColumn] = []
     for step in STEPS:
         columns = [
-            TimeColumn(Slice(start, start + step), f"{start:%H}" if step < _DAY else str(start.day))
+            TimeColumn(Slice(start, start + step), f"{start:%H}" if step < DAY else str(start.day))
             for start in starts(window, step)
         ]
         if len(columns) <= MOST_COLUMNS and len(columns) * rows <= MOST_CELLS:
@@ -161,9 +160,9 @@ def _columns_for(window: Slice, rows: int) -> list[TimeColumn]:
 def _is_labelled(column: TimeColumn, columns: int) -> bool:
     start, step = column.window.start, _length(column.window)
     apart = step * next(every for most, every in _LABELS if columns <= most)
-    if step >= _DAY:
-        return (start.day - 1) % (apart // _DAY) == 0 or columns <= _LABELS[0][0]
-    return floor_to(start, min(_DAY, apart)) == start
+    if step >= DAY:
+        return (start.day - 1) % (apart // DAY) == 0 or columns <= _LABELS[0][0]
+    return floor_to(start, min(DAY, apart)) == start
 
 
 def _groups(columns: Sequence[TimeColumn]) -> list[tuple[str, int]]:
@@ -171,7 +170,7 @@ def _groups(columns: Sequence[TimeColumn]) -> list[tuple[str, int]]:
     groups: list[tuple[str, int]] = []
     for column in columns:
         start = column.window.start
-        within_a_day = _length(column.window) < _DAY
+        within_a_day = _length(column.window) < DAY
         label = f"{start:%a} {start.day} {start:%b}" if within_a_day else f"{start:%B %Y}"
         if groups and groups[-1][0] == label:
             groups[-1] = (label, groups[-1][1] + 1)

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from app.base.instants import HOUR, floor_to
+from app.base.instants import DAY, HOUR, MINUTE, floor_to
 from app.base.readings import Slice
 from app.base.text import counted, minute, span
 from app.health.past_runs import PastRun
 
-_MINUTE = timedelta(minutes=1)
-_DAY = timedelta(days=1)
 _STEPS = (
-    *(minutes * _MINUTE for minutes in (1, 5, 10, 15, 30)),
+    *(minutes * MINUTE for minutes in (1, 5, 10, 15, 30)),
     *(hours * HOUR for hours in (1, 2, 3, 6, 12)),
-    *(days * _DAY for days in (1, 2, 7, 14, 28)),
+    *(days * DAY for days in (1, 2, 7, 14, 28)),
 )
 # A day of quarter hours; and as many labels as stand side by side on a phone.
 _MOST_BARS = 96
@@ -147,7 +145,7 @@ def _step_for(window: Slice, *, at_least: timedelta, most: int) -> timedelta:
 
 def starts(window: Slice, step: timedelta) -> Iterator[datetime]:
     """Give where the steps that cover a window begin: at multiples of theirs, or at a midnight."""
-    start = floor_to(window.start, min(step, _DAY))
+    start = floor_to(window.start, min(step, DAY))
     while start < window.end:
         yield start
         start += step
@@ -161,7 +159,7 @@ def _ticks(axis: Slice) -> list[Tick]:
 
 def _tick_label(instant: datetime, step: timedelta) -> str:
     day = f"{instant.day} {instant:%b}"
-    return day if step >= _DAY or instant == floor_to(instant, _DAY) else f"{instant:%H:%M}"
+    return day if step >= DAY or instant == floor_to(instant, DAY) else f"{instant:%H:%M}"
 
 
 def _share(instant: datetime, axis: Slice) -> float:

@@ -14,14 +14,13 @@ from datetime import datetime, timedelta
 from functools import reduce
 
 from app.base.checkpoints import Checkpoint, Gap, LocationState, Seal, Seals
-from app.base.instants import HOUR, hour_of
+from app.base.instants import DAY, HOUR, hour_of
 from app.base.readings import Reading, Slice
 
 MISSED = "missed"
 CHANGED = "changed"
 # Every hour is compared with the source once or twice, since that is done once a day.
 _KEPT = timedelta(hours=48)
-_DAY = timedelta(hours=24)
 # An id is a hash of the reading's key and one of its content, of so many bytes each.
 _HALF_BYTES = 6
 # The share of the view's record limit that a question aims at, as in catch-up.
@@ -69,8 +68,8 @@ def is_due(location: LocationState, hubs: Iterable[str], now: datetime) -> bool:
     if not oldest:
         return False
     if location.compared is None or location.compared > now:
-        return now - min(oldest) >= 2 * _DAY
-    return now - location.compared >= _DAY
+        return now - min(oldest) >= 2 * DAY
+    return now - location.compared >= DAY
 
 
 def questions(location: LocationState, hubs: Iterable[str], record_limit: int) -> Iterator[Slice]:
@@ -87,7 +86,7 @@ def questions(location: LocationState, hubs: Iterable[str], record_limit: int) -
     expected = 0
     for hour, readings in sorted(most.items()):
         fits = expected + readings <= record_limit * _SHARE
-        if window is not None and window.end == hour and fits and hour - window.start < _DAY:
+        if window is not None and window.end == hour and fits and hour - window.start < DAY:
             window, expected = replace(window, end=hour + HOUR), expected + readings
             continue
         if window is not None:

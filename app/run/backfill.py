@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint, FeedState, LocationState
 from app.base.errors import BadResponse
-from app.base.instants import format_time, hour_of
+from app.base.instants import DAY, format_time, hour_of
 from app.base.readings import Ids, Slice
 from app.eventhub.reader import Received
 from app.feeds.feed import Feed
@@ -23,7 +23,7 @@ from app.run.report import HubReport, Report
 from app.settings.schema import Settings
 
 # A view may show readings a little outside the window that it was asked for.
-_AROUND = timedelta(days=1)
+_AROUND = DAY
 
 
 @dataclass(frozen=True, slots=True)

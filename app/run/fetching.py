@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from app.base.errors import SourceUnavailable, WindowTooWide
-from app.base.instants import HOUR, MILLISECOND, floor_to
+from app.base.instants import HOUR, MILLISECOND, MINUTE, floor_to
 from app.base.readings import DashboardAnswer, Ids, Reading, Slice, key_of
 from app.feeds.feed import count_lines, reading_order
 from app.run.planning import halve
@@ -23,7 +23,7 @@ OVERLAP = timedelta(seconds=1)
 # From this share of the record limit on, an answer may be cut.
 _FULL_SHARE = 0.95
 # A source that cannot answer for so little is not too slow but broken.
-_SHORTEST_AFTER_TIMEOUT = timedelta(minutes=1)
+_SHORTEST_AFTER_TIMEOUT = MINUTE
 
 Ask = Callable[[Slice], DashboardAnswer]
 Read = Callable[[DashboardAnswer], Sequence[Reading]]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from app.base.checkpoints import LOCATION_KEPT, Discovery, Drift, FeedState, Takeover
 from app.base.clocks import DATE_RESOLUTION
 from app.base.errors import AuthError, NoPermission, SourceError, SourceRefused
-from app.base.instants import MILLISECOND, floor_to, format_time
+from app.base.instants import HOUR, MILLISECOND, floor_to, format_time
 from app.base.text import counted
 from app.microshare.client import MicroshareClient
 from app.quality.drift import between
@@ -18,7 +18,7 @@ from app.run.ledger import Ledger
 from app.settings.schema import FeedSettings, Settings
 
 # A cold start within the hour does not ask again.
-_DISCOVERY_KEPT = timedelta(hours=1)
+_DISCOVERY_KEPT = HOUR
 # Two hosts, or two runs by different clocks, may differ by so much; a list from further ahead is no list.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 

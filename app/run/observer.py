@@ -7,7 +7,7 @@ back, for what is noticed here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app.base.checkpoints import Gap, LocationState
 from app.base.instants import EPOCH, HOUR, format_time, hour_of
@@ -22,7 +22,7 @@ from app.run.planning import Group
 from app.settings.schema import FeedSettings
 
 # A reading so far outside the window asked is worth a word.
-_ABSURD = timedelta(hours=1)
+_ABSURD = HOUR
 
 
 class Observer:

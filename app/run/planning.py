@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint
 from app.base.clocks import DATE_RESOLUTION
-from app.base.instants import HOUR, MILLISECOND, floor_to
+from app.base.instants import DAY, HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
 
 # How long a silence of the source costs nothing: ids are kept, and read again, that far back.
-_DAY = timedelta(hours=24)
 # The sizes of catch-up slices. Each divides a day, so that ends meet whatever the size was before.
 _GRID = [
     *(timedelta(hours=hours) for hours in (24, 12, 8, 6, 4, 3, 2, 1)),
@@ -45,7 +44,7 @@ class Limits:
 
 def reach(look_back: timedelta) -> timedelta:
     """Give how far before a position readings can still be read again, so how long ids are kept."""
-    return max(_DAY, look_back)
+    return max(DAY, look_back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from app.base.checkpoints import LocationState
+from app.base.instants import MINUTE
 from app.base.readings import Ids, Reading, Slice
 from app.feeds.feed import Feed, read_answer
 from app.microshare.client import MicroshareClient
@@ -19,7 +20,7 @@ from app.run.schedule import Task
 from app.settings.schema import FeedSettings
 
 # A source that answered for less than this is asked for this much all the same: it has to end some time.
-_SHORTEST_LENGTH = timedelta(minutes=1)
+_SHORTEST_LENGTH = MINUTE
 
 
 @dataclass(frozen=True, slots=True)

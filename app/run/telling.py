@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.base.errors import StateError
-from app.base.instants import format_time, parse_time
+from app.base.instants import MINUTE, format_time, parse_time
 from app.base.log import get_log
 from app.base.readings import JsonObject
 from app.base.redaction import redact
@@ -19,7 +19,7 @@ from app.settings.schema import FeedSettings
 
 # What a run did is told as a rate where it follows on another as runs do, hourly ones with a pause
 # included; after a longer one it caught up, and a repeat by hand did nothing.
-_SHORTEST_APART = timedelta(minutes=1)
+_SHORTEST_APART = MINUTE
 _LONGEST_APART = timedelta(hours=3)
 
 
