@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlencode
 from app.base import exact_json
 from app.base.errors import AuthError
 from app.base.redaction import register_secret
+from app.base.text import printable
 from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause, told_time
-from app.microshare.verdict import one_line, quote_body, redirect_target, searchable
+from app.microshare.verdict import quote_body, redirect_target, searchable
 from app.settings.schema import MicroshareSettings
 
 # What the platform documents; said by neither form of login in a way to rely on.
@@ -224,7 +225,7 @@ def _names_of(settings: MicroshareSettings) -> str:
 
 def _refused(settings: MicroshareSettings, seen: str, check: str) -> AuthError:
     return AuthError(
-        f"microshare: login refused for user {one_line(settings.username)} ({seen}); check {check}"
+        f"microshare: login refused for user {printable(settings.username)} ({seen}); check {check}"
     )
 
 

@@ -27,13 +27,14 @@ from app.base.errors import (
 from app.base.instants import MILLISECOND, format_time, utc_now
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject
 from app.base.redaction import register_secret
+from app.base.text import printable
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
 from app.microshare.discovery import Found, find_places
 from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
 from app.microshare.retries import PassingTrouble, told_time, with_retries
-from app.microshare.verdict import Question, check_status, is_json_typed, one_line, quote_body, read_json
+from app.microshare.verdict import Question, check_status, is_json_typed, quote_body, read_json
 from app.settings.schema import MicroshareSettings
 
 VIEW_REC_TYPE = "io.microshare.fm.master.agg"
@@ -168,8 +169,8 @@ class MicroshareClient:
 
     def _discovery(self, cluster_id: str, *, details: bool) -> Question:
         return Question(
-            name=f"discovery of cluster {one_line(cluster_id)}",
-            id=f"cluster {one_line(cluster_id)}",
+            name=f"discovery of cluster {printable(cluster_id)}",
+            id=f"cluster {printable(cluster_id)}",
             url=f"{self._settings.api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
             f"?details={'true' if details else 'false'}",
         )
@@ -179,7 +180,7 @@ class MicroshareClient:
             answer = self._ask_patiently(question, question.url + paging(number))
             found = self._told_by(question, answer)
             kind = answer.headers.get("Content-Type") or "no content type"
-            odd = () if is_json_typed(answer) else (f"JSON that is sent as {one_line(kind)[:80]}",)
+            odd = () if is_json_typed(answer) else (f"JSON that is sent as {printable(kind)[:80]}",)
             return read_page(question, found, len(answer.body), odd)
 
         return read_all_pages(question, fetch, largest_bytes=self._settings.largest_answer_bytes)
@@ -227,7 +228,7 @@ class MicroshareClient:
             raise self._fail(
                 AuthError(
                     f"microshare: {question.name}: 401 with a fresh token, {quote_body(answer.body)}; check "
-                    f"the rights of {one_line(self._settings.username)}, and MICROSHARE_API_URL"
+                    f"the rights of {printable(self._settings.username)}, and MICROSHARE_API_URL"
                 )
             )
         check_status(question, answer, self._clock())
@@ -295,7 +296,7 @@ class MicroshareClient:
             raise self._fail(
                 AuthError(
                     f"microshare: {_MOST_LOGINS} tokens were refused in one run; check the rights of "
-                    f"{one_line(self._settings.username)}, and whether its tokens are being revoked"
+                    f"{printable(self._settings.username)}, and whether its tokens are being revoked"
                 )
             )
         self._logins += 1
@@ -347,8 +348,8 @@ def _question_of(query: DashboardQuery, api_url: str) -> Question:
     ]
     parameters = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in pairs)
     return Question(
-        name=f"query of view {one_line(query.view_id)} for {query.loc1!r}, {start} to {end}",
-        id=f"view {one_line(query.view_id)}",
+        name=f"query of view {printable(query.view_id)} for {query.loc1!r}, {start} to {end}",
+        id=f"view {printable(query.view_id)}",
         url=f"{api_url}/share/{VIEW_REC_TYPE}/?{parameters}",
         parameters=parameters,
         wide=query.window.end - query.window.start > _NARROW,

@@ -14,7 +14,7 @@ from typing import Any
 from app.base.checkpoints import Place
 from app.base.errors import NoPermission
 from app.base.readings import JsonObject
-from app.microshare.verdict import one_line
+from app.base.text import printable
 
 _SKETCHED = 16
 
@@ -41,7 +41,7 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
     """
     owned = [cluster for cluster in clusters if is_owned(_owner(cluster), identity)]
     if not owned:
-        seen = ", ".join(sorted({one_line(_owner(cluster)) or "no owner" for cluster in clusters}))
+        seen = ", ".join(sorted({printable(_owner(cluster)) or "no owner" for cluster in clusters}))
         raise NoPermission(
             f"microshare: discovery: no cluster of {', '.join(identity)}, only of {seen or 'nobody'}; check "
             f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"

@@ -13,6 +13,7 @@ from app.base import exact_json
 from app.base.errors import BadResponse, NoPermission, SourceError, SourceRefused, WindowTooWide
 from app.base.readings import JsonObject
 from app.base.redaction import redact
+from app.base.text import printable
 from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause
 
@@ -117,7 +118,7 @@ def redirect_target(answer: HttpAnswer) -> str:
         host = urlsplit(answer.headers.get("Location", "")).hostname
     except ValueError:
         host = None
-    return one_line(host) if host else "the same host"
+    return printable(host) if host else "the same host"
 
 
 def searchable(body: bytes) -> str:
@@ -126,16 +127,8 @@ def searchable(body: bytes) -> str:
 
 def quote_body(body: bytes) -> str:
     """Give the beginning of an error body, whatever its bytes, as one line without secrets."""
-    text = one_line(redact(searchable(body)).strip())[:_QUOTED_CHARACTERS]
+    text = printable(redact(searchable(body)).strip())[:_QUOTED_CHARACTERS]
     return f'"{text}"' if text else "an empty body"
-
-
-def one_line(text: str) -> str:
-    """Escape what is not printable, line breaks among it, so that a text cannot forge a line."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
