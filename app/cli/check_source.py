@@ -14,7 +14,7 @@ from app.base.clocks import SKEW_TOLERATED, Clocks
 from app.base.errors import AuthError, ForwarderError, Interrupted, NoPermission, SourceRefused, WindowTooWide
 from app.base.instants import DAY, EPOCH, HOUR, MILLISECOND, MINUTE, floor_to, format_time, utc_now
 from app.base.readings import DashboardAnswer, Slice
-from app.base.text import counted, dashed, moment, said_and_advised, span
+from app.base.text import counted, dashed, moment, named, said_and_advised, span
 from app.cli.check_findings import Finding, Findings
 from app.feeds.feed import load_feed, read_answer
 from app.microshare.client import MicroshareClient
@@ -247,10 +247,9 @@ def _ask(
 def _listed(silent: Sequence[_Asked]) -> str:
     names = [
         repr(one.location) + (f" (asked as {one.name!r})" if one.name != one.location else "")
-        for one in silent[:_NAMED_AT_MOST]
+        for one in silent
     ]
-    more = len(silent) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
+    return named(names, _NAMED_AT_MOST + 1)
 
 
 def _silence_advice(feed: FeedSettings, *, all_silent: bool) -> str:

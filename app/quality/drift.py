@@ -14,7 +14,7 @@ from typing import Any
 from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey, Sensor
 from app.base.instants import format_time, hour_of
 from app.base.readings import Reading
-from app.base.text import dashed
+from app.base.text import dashed, named
 
 SILENT = "silent"
 SPEAKS_AGAIN = "speaks again"
@@ -29,6 +29,7 @@ _LONGEST_WAIT = timedelta(hours=24)
 # How much of two samples of devices must agree for the same building under another name: some may have
 # been exchanged since, and two buildings share none.
 _SAME_DEVICES = 0.5
+_KEYS_NAMED = 11
 # Where keys are data themselves, dates or ids, the state must not fill with them.
 _KEYS_AT_MOST = 300
 _KEY_DEPTH = 4
@@ -212,16 +213,13 @@ def keys_drift(
     after |= {key: replace(after[key], vanished=True) for key in vanished}
     drifts = []
     if new:
-        drifts.append(Drift("keys appeared", None, f"new keys in the readings: {_listed(new)}", now))
+        text = f"new keys in the readings: {named(new, _KEYS_NAMED)}"
+        drifts.append(Drift("keys appeared", None, text, now))
     if vanished:
-        text = f"keys that no reading has had for two days: {_listed(vanished)}; consumers may miss them"
+        keys = named(vanished, _KEYS_NAMED)
+        text = f"keys that no reading has had for two days: {keys}; consumers may miss them"
         drifts.append(Drift("keys vanished", None, text, now))
     return dict(list(after.items())[:_KEYS_AT_MOST]), drifts
-
-
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
-    return ", ".join(keys[:10]) + more
 
 
 def _subject(drift: Drift) -> tuple[object, ...]:
