@@ -24,7 +24,7 @@ from app.cli.choices import (
     hubs_option,
     locations_option,
     since_option,
-    unknown_location,
+    unknown_name,
     until_option,
     window_until_now,
 )
@@ -110,7 +110,7 @@ def command(
         try:
             well = [_tell(feed, out, bars, send if repairs else None, yes=yes) for feed in found]
         except UnknownLocation as error:
-            raise unknown_location(error.name, error.known) from error
+            raise unknown_name(error.name, sorted(error.known)) from error
     return ALL_WELL if all(well) else FOUND_WANTING
 
 

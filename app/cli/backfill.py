@@ -23,7 +23,7 @@ from app.cli.choices import (
     hubs_option,
     instant,
     locations_option,
-    unknown_location,
+    unknown_name,
 )
 from app.cli.output import Output
 from app.cli.progress import FetchedShare, ProgressBars
@@ -149,7 +149,7 @@ def _locations(job: _Job, now: datetime) -> list[str]:
     known = {*found.names, *state.locations} - found.refused
     unknown = [name for name in asked.locations if name not in known]
     if unknown:
-        raise unknown_location(unknown[0], known)
+        raise unknown_name(unknown[0], sorted(known))
     if not found.names:
         raise click.UsageError("there is no location to ask for; see `locations`")
     return sorted(asked.locations or found.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -115,10 +115,10 @@ def feeds_to(purpose: str, settings: Settings, wanted: Sequence[str]) -> list[Fe
     return chosen
 
 
-def unknown_location(name: str, known: Collection[str]) -> click.UsageError:
-    """Give the error for a location that is none, which lists those there are."""
-    there_are = "".join(f"\n  {printable(location)}" for location in sorted(known)) or " none"
-    return click.UsageError(f"{printable(name)!r} is none of the locations; there are:{there_are}")
+def unknown_name(name: str, known: Iterable[str], *, what: str = "none of the locations") -> click.UsageError:
+    """Give the error for a name that is `what`, which lists those there are."""
+    there_are = "".join(f"\n  {printable(one)}" for one in known) or " none"
+    return click.UsageError(redact(f"{printable(name)!r} is {what}; there are:{there_are}"))
 
 
 def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
@@ -131,10 +131,8 @@ def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
     for hub in settings.hubs:
         if wanted.lower() in (hub.key.lower(), hub.name.lower()):
             return hub
-    known = "".join(
-        f"\n  {hub.name}" + (f" ({hub.key})" if hub.key != hub.name else "") for hub in settings.hubs
-    )
-    raise click.UsageError(redact(f"{printable(wanted)!r} is none of the hubs; there are:{known}"))
+    known = [hub.name if hub.key == hub.name else f"{hub.name} ({hub.key})" for hub in settings.hubs]
+    raise unknown_name(wanted, known, what="none of the hubs")
 
 
 def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:

@@ -15,7 +15,7 @@ from app.base.errors import LockLost, StateDamaged, StateError
 from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
-from app.cli.choices import find_feed
+from app.cli.choices import find_feed, unknown_name
 from app.cli.output import Column, table, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
 from app.feeds.feed import load_feed
@@ -136,8 +136,7 @@ class StateEdit:
     def part(self, state: FeedState, location: str | None, hub: str | None) -> Part:
         """Give what --location and --hub mean. Raises UsageError, listing what there is."""
         if location is not None and location not in state.locations:
-            known = "".join(f"\n  {printable(name)}" for name in sorted(state.locations)) or " none"
-            raise click.UsageError(f"{printable(location)!r} is no location of this state; there are:{known}")
+            raise unknown_name(location, sorted(state.locations), what="no location of this state")
         return Part(location, None if hub is None else self._hub_key(state, hub))
 
     def _hub_key(self, state: FeedState, wanted: str) -> str:
@@ -147,8 +146,7 @@ class StateEdit:
         for location in state.locations.values():
             keys |= {key.lower(): key for key in (*location.checkpoints, *location.hubs)}
         if wanted.lower() not in keys:
-            known = "".join(f"\n  {key}" for key in sorted(set(keys.values())))
-            raise click.UsageError(f"{printable(wanted)!r} is none of the hubs; there are:{known}")
+            raise unknown_name(wanted, sorted(set(keys.values())), what="none of the hubs")
         return keys[wanted.lower()]
 
     def require_positions(self, state: FeedState, part: Part, *, but_takeover: bool = False) -> None:
@@ -169,8 +167,7 @@ class StateEdit:
         listed = {place.name for place in state.discovery.places} if state.discovery else set()
         known = listed | state.locations.keys() | {*self.feed.locations}
         if name not in known:
-            names = "".join(f"\n  {printable(found)}" for found in sorted(known))
-            raise click.UsageError(f"{printable(name)!r} is no location that is known; there are:{names}")
+            raise unknown_name(name, sorted(known), what="no location that is known")
 
     def _tell(self, before: FeedState, change: Change) -> None:
         """Say what the change means: what is sent again, with which ids, and what never."""
