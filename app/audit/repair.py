@@ -164,7 +164,7 @@ class _Repair:
         had = [reading for reading in fetched.readings if reading.id not in wanted]
         if hub not in self.came or len(had) == len(fetched.readings):
             return
-        known = Checkpoint(start, start).with_ids((hour_of(found.time or start), found.id) for found in had)
+        known = Checkpoint(start, start).with_ids((found.time or start, found.id) for found in had)
         group, limits = Group(location, (hub,), known, start), {hub: self.largest[hub]}
         todo = dispatch(self.compared.feed, self.compared.settings, group, fetched, end, limits)
         for reading in fetched.readings:

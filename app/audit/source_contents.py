@@ -13,7 +13,7 @@ from app.audit.comparison_file import ComparisonFile
 from app.audit.findings import Published
 from app.base.checkpoints import Checkpoint
 from app.base.errors import AuthError, SourceError
-from app.base.instants import format_time, hour_of
+from app.base.instants import format_time
 from app.base.readings import Reading, Slice
 from app.feeds.feed import Feed
 from app.microshare.client import MicroshareClient
@@ -140,7 +140,7 @@ class _Asking:
 
     def after(self, fetched: Fetched) -> _Asking:
         done, full = fetched.window, fetched.saturated
-        came = ((hour_of(reading.time or done.start), reading.id) for reading in fetched.readings)
+        came = ((reading.time or done.start, reading.id) for reading in fetched.readings)
         limits = self.limits
         if fetched.too_wide:
             limits = replace(limits, slice_length=done.end - done.start)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.base.instants import hour_of, parse_time
-from app.base.readings import Ids, JsonObject, Slice
+from app.base.readings import Ids, JsonObject, Slice, ids_by_hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,12 @@ class Checkpoint:
         return max((hour for hour, ids in self.ids.items() if ids), default=None)
 
     def with_ids(self, found: Iterable[tuple[datetime, str]]) -> Checkpoint:
-        """Give the checkpoint with (hour, id) pairs added."""
-        added: dict[datetime, set[str]] = {}
-        for hour, reading_id in found:
-            added.setdefault(hour, set()).add(reading_id)
+        """Give the checkpoint with (instant, id) pairs, by the hour, added."""
+        added = ids_by_hour(found)
         if not added:
             return self
-        ids = dict(self.ids)
-        for hour, new in added.items():
-            ids[hour] = ids.get(hour, frozenset()) | new
-        return replace(self, ids=ids)
+        new = {hour: self.ids.get(hour, frozenset()) | ids for hour, ids in added.items()}
+        return replace(self, ids={**self.ids, **new})
 
     def done_until(self, end: datetime, *, reach: timedelta, newest: datetime | None = None) -> Checkpoint:
         """Give the checkpoint moved on to `end`, never back, with ids older than `reach` dropped.

@@ -5,7 +5,7 @@ A position always means the exclusive end of what is done. All instants are time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -102,6 +102,14 @@ class QuarantinedReading:
     reason: str
     at: datetime
     text: bytes = field(repr=False)
+
+
+def ids_by_hour(found: Iterable[tuple[datetime, str]]) -> Ids:
+    """Gather ids, each with an instant, by the hours that these lie in."""
+    ids: dict[datetime, set[str]] = {}
+    for instant, reading_id in found:
+        ids.setdefault(hour_of(instant), set()).add(reading_id)
+    return {hour: frozenset(together) for hour, together in ids.items()}
 
 
 def key_of(reading_id: str) -> str:

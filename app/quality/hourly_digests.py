@@ -15,7 +15,7 @@ from functools import reduce
 
 from app.base.checkpoints import Checkpoint, Gap, LocationState, Seal, Seals
 from app.base.instants import DAY, HOUR, hour_of
-from app.base.readings import Reading, Slice
+from app.base.readings import Reading, Slice, ids_by_hour
 
 MISSED = "missed"
 CHANGED = "changed"
@@ -104,10 +104,7 @@ def compare(
     Gives the location with seals that follow the source, and where it differs, oldest first; hours
     that lie in a known gap of the hub are not told again.
     """
-    ids: dict[datetime, set[str]] = {}
-    for reading in readings:
-        if reading.time is not None:
-            ids.setdefault(hour_of(reading.time), set()).add(reading.id)
+    ids = ids_by_hour((reading.time, reading.id) for reading in readings if reading.time is not None)
     seals = dict(location.seals)
     found: dict[tuple[datetime, str], list[str]] = {}
     for hub in hubs:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
-from app.base.readings import Event, Ids, Reading, Slice
+from app.base.readings import Event, Ids, Reading, Slice, ids_by_hour
 from app.eventhub.batches import Batch, Packed, pack
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
@@ -107,7 +107,7 @@ def dispatch(
         )
         deliveries |= dict.fromkeys(hubs, queue)
     ids = (*_Remembered(fresh, kept).pairs(), *strays.pairs())
-    return Dispatch(deliveries, refused, _by_hour(ids), newest)
+    return Dispatch(deliveries, refused, ids_by_hour(ids), newest)
 
 
 def _newest(fetched: Fetched, done_until: datetime, at_most: datetime | None) -> datetime | None:
@@ -171,10 +171,3 @@ def _queue(
 def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], window: Slice) -> Delivery:
     remembered = _Remembered(readings, window)
     return Delivery(location, batch, remembered.pairs(), odd=remembered.odd_hours())
-
-
-def _by_hour(pairs: Iterable[tuple[datetime, str]]) -> Ids:
-    ids: dict[datetime, set[str]] = {}
-    for hour, reading_id in pairs:
-        ids.setdefault(hour, set()).add(reading_id)
-    return {hour: frozenset(found) for hour, found in ids.items()}
