@@ -37,7 +37,7 @@ def example_events() -> list[Event]:
     ]
     answer = DashboardAnswer(({"data": {"_id": {"tags": ["A", "1", "Door"]}, "line": lines}},))
     readings = read_answer(FEED.rec_type, "A", answer)
-    settings = FeedSettings("people_counter", "v", ("people",), "", timedelta(hours=1))
+    settings = FeedSettings(name="people_counter", view_id="v", data_context=("people",), schedule="")
     return FEED.events("A", readings, readings, Checkpoint(NOW, NOW), settings)
 
 

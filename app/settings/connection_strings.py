@@ -72,6 +72,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def authority(host: str, port: int | None) -> str:
+    """Write a host and its port as URLs do; an IPv6 address goes in brackets."""
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port is None else f"{bracketed}:{port}"
+
+
 def hub_address(connection_string: str) -> HubAddress:
     """Read where a connection string points to. Raises ValueError, saying what to write."""
     parts = _parts(connection_string, _HUB_KEYS)
@@ -137,8 +143,7 @@ def insights_connection(connection_string: str) -> str:
         raise ValueError("has no InstrumentationKey that is one; copy the whole connection string")
     parts["instrumentationkey"] = key.lower()
     endpoint = parts.get("ingestionendpoint", "https://")
-    url = urlsplit(endpoint)
-    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+    if not _stays_private(endpoint):
         raise ValueError(f"has the IngestionEndpoint {endpoint[:60]!r}; write https://")
     return ";".join(f"{name}={value}" for name, value in parts.items())
 
@@ -177,8 +182,7 @@ def _endpoint_host(endpoint: str) -> str:
         or url.query
     ):
         raise ValueError("has no usable Endpoint; write Endpoint=sb://<namespace>.servicebus.windows.net/")
-    bracketed = f"[{host}]" if ":" in host else host
-    return bracketed if port is None else f"{bracketed}:{port}"
+    return authority(host, port)
 
 
 def _require_credential(parts: Mapping[str, str]) -> None:
@@ -213,12 +217,16 @@ def _hub_name(entity: str, key: str) -> str:
     return entity
 
 
+def _stays_private(endpoint: str) -> bool:
+    url = urlsplit(endpoint)
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+
+
 def _require_tls(parts: Mapping[str, str]) -> None:
     endpoint = parts.get("tableendpoint")
     if endpoint is None:
         if parts.get("defaultendpointsprotocol", "https").lower() != "https":
             raise ValueError("would send unencrypted; write DefaultEndpointsProtocol=https")
         return
-    url = urlsplit(endpoint)
-    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+    if not _stays_private(endpoint):
         raise ValueError("has a TableEndpoint that is not https; write https://")

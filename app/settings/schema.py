@@ -1,15 +1,40 @@
-"""What a run is told: frozen, validated settings. `config.py` makes them; everybody else reads them."""
+"""The settings: each with its default and with the rule for what may be written. Frozen.
+
+A section whose class says so is read from config.yaml as it stands here; the rules in its types are
+applied by `problems.py`. The other classes are what `loading.py` makes of what is written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from app.base.instants import DAY, HOUR
+from app.settings import rules
+from app.settings.rules import Checks, Reads, between, needed, texts, whole
+
+Text = Annotated[str, Reads(rules.plain_text)]
+Word = Annotated[str, Reads(rules.word)]
+Url = Annotated[str, Reads(rules.base_url)]
+Names = Annotated[Mapping[str, str], Reads(rules.names)]
+Given = Annotated[str | None, Reads(rules.plain_text)]
+Transport = Annotated[Literal["amqp", "websockets"], Reads(rules.lower)]
+
+# For a field that is checked beside others even where it is not written.
+_CHECKED = {"validate_default": True}
 
 
 @dataclass(frozen=True, slots=True)
-class MicroshareSettings:
+class Written:
+    """A section of config.yaml. A key that is none of its fields is refused."""
+
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroshareSettings(Written):
     """How to reach and question the Microshare API.
 
     URLs have no trailing slash and may carry a path prefix; `ca_file` names the certificate
@@ -17,22 +42,27 @@ class MicroshareSettings:
     whose clusters count, each exact or trailing dot-segments, case ignored.
     """
 
-    app_url: str
-    auth_url: str
-    api_url: str
-    auth: Literal["web", "oauth2"]
-    username: str
-    password: str = field(repr=False)
-    api_key: str = field(repr=False)
-    identity: tuple[str, ...]
-    timeout: timedelta = timedelta(seconds=60)
-    attempts: int = 4
-    largest_answer_bytes: int = 64 * 1024 * 1024
-    ca_file: str | None = None
+    username: Annotated[Text, needed("write the user name of the Microshare account")]
+    password: Annotated[Text, needed("write the password of the Microshare account")] = field(repr=False)
+    auth: Annotated[Literal["web", "oauth2"], Reads(rules.lower)] = "web"
+    api_key: Annotated[Text, Checks(rules.key_for_oauth2)] = field(default="", repr=False, metadata=_CHECKED)
+    app_url: Url = "https://app.microshare.io"
+    auth_url: Url = "https://auth.microshare.io"
+    api_url: Url = "https://api.microshare.io"
+    identity: Annotated[
+        tuple[str, ...],
+        texts("an organisation", one=True),
+        needed("write the organisation whose clusters count, like com.example.NORTH"),
+        Checks(rules.whole_segments),
+    ]
+    timeout: Annotated[timedelta, between("1s", "10m")] = timedelta(seconds=60)
+    attempts: Annotated[int, whole(1, 10)] = 4
+    largest_answer_bytes: Annotated[int, whole(65_536, 2**30)] = 64 * 1024 * 1024
+    ca_file: Annotated[str | None, rules.UNWRITTEN] = None
 
 
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSettings(Written):
     """One feed: what to ask of which view, and how far to read.
 
     `name` is the module in `app/feeds`; an empty `view_id` means that the feed is off.
@@ -40,20 +70,24 @@ class FeedSettings:
     a discovered location to its name in this feed; other names lose `location_prefix`.
     """
 
-    name: str
-    view_id: str
-    data_context: tuple[str, ...]
-    schedule: str
-    look_back: timedelta
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    cluster_ids: tuple[str, ...] = ()
-    locations: tuple[str, ...] = ()
+    name: Annotated[str, rules.UNWRITTEN] = ""
+    view_id: Word = ""
+    schedule: Annotated[str, Reads(rules.schedule), needed("write six fields, like '0 */15 * * * *'")]
+    data_context: Annotated[
+        tuple[str, ...], texts("a tag", one=True), Checks(rules.context_of_a_feed_that_is_on)
+    ] = field(default=(), metadata=_CHECKED)
+    parameters: Annotated[Names, Checks(rules.further_parameters_only)] = field(default_factory=dict)
+    locations: Annotated[tuple[str, ...], texts("a location", one=False)] = ()
+    cluster_ids: Annotated[
+        tuple[Word, ...], texts("a cluster id", one=True), Checks(rules.somewhere_to_ask)
+    ] = field(default=(), metadata=_CHECKED)
     location_prefix: str = ""
-    location_names: Mapping[str, str] = field(default_factory=dict)
-    settle: timedelta = timedelta(0)
-    slice_length: timedelta = timedelta(hours=24)
-    record_limit: int = 999
-    late: Literal["reading", "hour"] = "reading"
+    location_names: Names = field(default_factory=dict)
+    look_back: Annotated[timedelta, between("0s", "7d")] = HOUR
+    settle: Annotated[timedelta, between("0s", "24h")] = timedelta(0)
+    slice_length: Annotated[timedelta, between("1m", "24h")] = DAY
+    record_limit: Annotated[int, whole(10, 1_000_000)] = 999
+    late: Annotated[Literal["reading", "hour"], Reads(rules.lower)] = "reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +123,14 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettings:
+class RunSettings(Written):
     """The limits of one run. `start_from` is a duration back from now, or an instant."""
 
-    start_from: timedelta | datetime = timedelta(hours=24)
-    budget: timedelta = timedelta(minutes=4)
-    concurrency: int = 4
-    send_timeout: timedelta = timedelta(seconds=60)
-    lane_bytes: int = 8 * 1024 * 1024
+    start_from: Annotated[timedelta | datetime, Reads(rules.start)] = DAY
+    budget: Annotated[timedelta, between("10s", "1h")] = timedelta(minutes=4)
+    concurrency: Annotated[int, whole(1, 32)] = 4
+    send_timeout: Annotated[timedelta, between("1s", "10m")] = timedelta(seconds=60)
+    lane_bytes: Annotated[int, whole(2**20, 2**28)] = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +141,18 @@ class TelemetrySettings:
     role: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings(Written):
+    """How log lines are written."""
+
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Reads(rules.upper)] = (
+        "INFO"
+    )
+    log_format: Annotated[Literal["json", "text"], Reads(rules.lower)] = "json"
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(LogSettings):
     """Everything a run needs. `warnings` are doubtful but usable settings, to be shown with each run.
 
     Without `telemetry` a run tells of itself in its log lines only.
@@ -119,7 +163,62 @@ class Settings:
     hubs: tuple[HubSettings, ...]
     state: StateSettings
     run: RunSettings
-    log_level: str = "INFO"
-    log_format: Literal["json", "text"] = "json"
     telemetry: TelemetrySettings | None = None
     warnings: tuple[str, ...] = ()
+
+
+# --- sections that are written otherwise than they are used ------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenHub(Written):
+    """A hub that is written as an object."""
+
+    name: Given = None
+    connection_string: Given = field(default=None, repr=False)
+    namespace: Given = None
+    event_hub: Given = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenHubs(Written):
+    """`event_hubs:` of config.yaml; the hubs themselves are read entry by entry."""
+
+    primary: Any = field(default="", repr=False)
+    others: Any = field(default=(), repr=False)
+    names: Names = field(default_factory=dict)
+    transport: Transport = "amqp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenState(Written):
+    """`state:` of config.yaml."""
+
+    store: Annotated[Literal["auto", "json", "table"], Reads(rules.lower)] = "auto"
+    directory: Annotated[Text, needed("write it")] = "/var/lib/microshare-forwarder"
+    connection_string: Text = field(default="", repr=False)
+    account_name: Annotated[str, Reads(rules.account_name)] = ""
+    table_url: Annotated[str, Reads(rules.url_or_nothing)] = ""
+    client_id: Word = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTelemetry(Written):
+    """`telemetry:` of config.yaml; the connection string is read only where it is used."""
+
+    export: Annotated[Literal["none", "azure-monitor"], Reads(rules.lower)] = "none"
+    connection_string: Any = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile(LogSettings):
+    """The top level of config.yaml, its sections unread."""
+
+    microshare: dict[str, Any] = field(default_factory=dict, repr=False)
+    feeds: dict[str, Any] = field(default_factory=dict)
+    event_hubs: dict[str, Any] = field(default_factory=dict, repr=False)
+    state: dict[str, Any] = field(default_factory=dict, repr=False)
+    run: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict, repr=False)
+    ca_file: Annotated[str | None, Reads(rules.file)] = None

@@ -35,7 +35,7 @@ LOCATION = "Example Été & Lane"
 EVERY_FEED: dict[str, Feed] = {name: load_feed(name) for name in FEEDS} | {
     third_feed.NAME: third_feed.module().FEED
 }
-SETTINGS = FeedSettings("a_feed", "view", ("tag",), "0 0 * * * *", HOUR)
+SETTINGS = FeedSettings(name="a_feed", view_id="view", data_context=("tag",), schedule="0 0 * * * *")
 NOTHING = Checkpoint(NOON, NOON)
 
 

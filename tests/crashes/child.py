@@ -42,7 +42,7 @@ from azure.data.tables import TableClient
 
 import app.feeds.hourly_snapshot
 import app.feeds.people_counter
-import app.settings.rules  # as above
+import app.settings.problems  # as above
 import app.state.json_file  # noqa: F401 - as above
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState

@@ -241,7 +241,7 @@ class SimulatedFeed:
         if rng.random() < 0.1:
             look_back = 30 * HOUR
         return FeedSettings(
-            name,
+            name=name,
             view_id="view",
             data_context=("people",),
             schedule="0 */15 * * * *",

@@ -30,7 +30,14 @@ FEEDS = ["people_counter", "hourly_snapshot"]
 
 
 def settings_of(name: str) -> FeedSettings:
-    return FeedSettings(name, "view", ("context",), "0 0 * * * *", 6 * HOUR, cluster_ids=("cluster",))
+    return FeedSettings(
+        name=name,
+        view_id="view",
+        data_context=("context",),
+        schedule="0 0 * * * *",
+        look_back=6 * HOUR,
+        cluster_ids=("cluster",),
+    )
 
 
 def hub(name: str, *, enabled: bool = True) -> HubSettings:
@@ -38,7 +45,7 @@ def hub(name: str, *, enabled: bool = True) -> HubSettings:
 
 
 SETTINGS = Settings(
-    MicroshareSettings("u", "u", "u", "web", "svc", "obviously-false", "", ("com.example",)),
+    MicroshareSettings(username="svc", password="obviously-false", identity=("com.example",)),
     {name: settings_of(name) for name in FEEDS},
     (hub("one"), hub("two"), hub("off", enabled=False)),
     StateSettings("json", "/nowhere"),

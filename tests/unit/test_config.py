@@ -1100,6 +1100,8 @@ BAD_KEYS: dict[str, tuple[str, Any, str]] = {
     "eleven attempts": ("microshare/attempts", 11, "microshare.attempts: 11 | 1 to 10"),
     "record limit of 9": ("feeds/people_counter/record_limit", 9, "record_limit: 9 | 10 to"),
     "unknown key": ("feeds/people_counter/setle", "5m", "feeds.people_counter.setle: | did you mean settle?"),
+    "a name inside a feed": ("feeds/people_counter/name", "x", "people_counter.name: is no known key"),
+    "authorities in a section": ("microshare/ca_file", "/x", "microshare.ca_file: is no known key; remove"),
     "unknown section": ("feedz", {}, "feedz: is no known key; did you mean feeds?"),
     "section is a list": ("run", [], "run: is a list"),
     "user is a number": ("microshare/username", 12345, "microshare.username: is a number | quotes"),

@@ -16,7 +16,13 @@ from app.run.planning import Group
 from app.settings.schema import FeedSettings
 
 FEED = load_feed("hourly_snapshot")
-SETTINGS = FeedSettings("hourly_snapshot", "view", ("room",), "0 0 * * * *", timedelta(hours=6))
+SETTINGS = FeedSettings(
+    name="hourly_snapshot",
+    view_id="view",
+    data_context=("room",),
+    schedule="0 0 * * * *",
+    look_back=timedelta(hours=6),
+)
 AT_TEN, AT_ELEVEN = parse_time("2026-03-02T10:00:00Z"), parse_time("2026-03-02T11:00:00Z")
 NOON = parse_time("2026-03-02T12:00:00Z")
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -38,7 +37,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
 
 def settings(*feeds: str, directory: str = "nowhere", store: str = "json") -> Settings:
     microshare: MicroshareSettings = MICROSHARE
-    of = FeedSettings("", view_id="view", data_context=("people",), schedule="", look_back=timedelta(hours=1))
+    of = FeedSettings(view_id="view", data_context=("people",), schedule="")
     return Settings(
         microshare,
         {name: replace(of, name=name) for name in feeds},

@@ -186,7 +186,7 @@ def events_of(sizes: Sequence[int]) -> list[Event]:
 
 
 def feed_settings(name: str) -> FeedSettings:
-    return FeedSettings(name, "view", ("x",), "0 * * * * *", HOUR)
+    return FeedSettings(name=name, view_id="view", data_context=("x",), schedule="0 * * * * *")
 
 
 @given(st.lists(st.integers(0, 3_000), max_size=25), st.integers(600, 5_000))

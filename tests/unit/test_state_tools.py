@@ -281,8 +281,8 @@ def test_hubs_that_are_alike_are_told_as_one_and_what_stays_is_not_told() -> Non
 
 # --- a reading out of quarantine --------------------------------------------------------------------
 
-_PEOPLE = FeedSettings("people_counter", "v", ("people",), "", HOUR)
-_SNAPSHOTS = FeedSettings("hourly_snapshot", "v", ("room",), "", HOUR)
+_PEOPLE = FeedSettings(name="people_counter", view_id="v", data_context=("people",), schedule="")
+_SNAPSHOTS = FeedSettings(name="hourly_snapshot", view_id="v", data_context=("room",), schedule="")
 
 
 def quarantined(

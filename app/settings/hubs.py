@@ -1,0 +1,110 @@
+"""The hubs of `event_hubs:`, each once: the primary and the others, in whatever form they are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.base.text import shown
+from app.settings.connection_strings import HubAddress, hub_address, identity_address
+from app.settings.document import Document, Keys
+from app.settings.rules import json_array, plain_text
+from app.settings.schema import HubSettings, WrittenHub, WrittenHubs
+
+if TYPE_CHECKING:
+    from app.settings.problems import Problems
+
+_PRIMARY: Keys = ("event_hubs", "primary")
+_OTHERS: Keys = ("event_hubs", "others")
+_Entries = Sequence[tuple[Keys, object]]
+
+
+def read_hubs(document: Document, problems: Problems) -> Sequence[HubSettings]:
+    """Give the hubs, named; what is wrong with them is noted."""
+    section = problems.section(WrittenHubs, "event_hubs")
+    entries = _entries(document, problems)
+    hubs = _each_once(entries, document, problems)
+    if not entries:
+        other = document.name(_OTHERS)
+        problems.add(_PRIMARY, f"not set, and no hub in {other}; write a connection string with EntityPath")
+    if section is None:
+        return ()
+    return _named([replace(hub, transport=section.transport) for hub in hubs], section.names, problems)
+
+
+def _entries(document: Document, problems: Problems) -> _Entries:
+    written = document.values.get("event_hubs")
+    section = written if isinstance(written, dict) else {}
+    primary, others = section.get("primary"), section.get("others")
+    entries: list[tuple[Keys, object]] = [(_PRIMARY, primary)] if primary else []
+    if isinstance(others, str):
+        try:
+            others = json_array(others.strip() or "[]", secret=True)
+        except ValueError as error:
+            problems.add(_OTHERS, str(error))
+            return [*entries, (_OTHERS, None)]
+    listed = others if isinstance(others, list) else [] if others is None else [others]
+    return entries + [((*_OTHERS, at), entry) for at, entry in enumerate(listed)]
+
+
+def _each_once(entries: _Entries, document: Document, problems: Problems) -> list[HubSettings]:
+    """Read the entries. One of the primary that is not enabled pauses it, and is no hub of its own."""
+    found: dict[str, tuple[Keys, HubSettings]] = {}
+    for keys, entry in entries:
+        # Entries that could not be read as a list are noted already.
+        unread = keys == _OTHERS or document.is_flawed(keys)
+        hub = None if unread else _hub(keys, entry, problems)
+        if hub is None:
+            continue
+        earlier_keys, earlier = found.setdefault(hub.key.lower(), (keys, hub))
+        if earlier is hub:
+            continue
+        if earlier_keys == _PRIMARY and earlier.enabled and not hub.enabled:
+            found[hub.key.lower()] = _PRIMARY, replace(earlier, enabled=False, name=hub.name or earlier.name)
+        else:
+            same = document.name(earlier_keys)
+            problems.add(keys, f"is the same hub as {same} ({earlier.key}); remove one of them")
+    return [hub for _, hub in found.values()]
+
+
+def _hub(keys: Keys, entry: object, problems: Problems) -> HubSettings | None:
+    """Read one entry; its name is empty where none was given. None where it is noted as a problem."""
+    written = problems.check(WrittenHub, entry, keys) if isinstance(entry, dict) else WrittenHub()
+    if written is None:
+        return None
+    try:
+        connection_string = written.connection_string if isinstance(entry, dict) else plain_text(entry)
+        address = _address(connection_string, written.namespace, written.event_hub)
+    except ValueError as error:
+        problems.add(keys, str(error))
+        return None
+    name = written.name or ("primary" if keys == _PRIMARY else "")
+    return HubSettings(address.key, name, address.host, address.entity, connection_string, written.enabled)
+
+
+def _address(connection_string: str | None, namespace: str | None, event_hub: str | None) -> HubAddress:
+    if connection_string is not None:
+        if namespace or event_hub:
+            raise ValueError("has a connection_string and a namespace or event_hub; keep one or the other")
+        return hub_address(connection_string)
+    if not namespace or not event_hub:
+        raise ValueError("has no connection_string; write it, or namespace and event_hub")
+    return identity_address(namespace, event_hub)
+
+
+def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Problems) -> list[HubSettings]:
+    """Give the hubs with the names of the config file, else their keys, where they have none."""
+    by_key = {key.lower(): name for key, name in names.items()}
+    for key in names:
+        if key.lower() not in {hub.key.lower() for hub in hubs}:
+            keys = ", ".join(hub.key for hub in hubs)
+            problems.add(("event_hubs", "names", key), f"is none of the hubs ({keys}); correct or remove it")
+    named = [replace(hub, name=by_key.get(hub.key.lower(), hub.name) or hub.name or hub.key) for hub in hubs]
+    for name, count in Counter(hub.name for hub in named).items():
+        if count > 1:
+            problems.add(
+                ("event_hubs",), f"{count} hubs are called {shown(name)}; give each a name of its own"
+            )
+    return named
