@@ -92,11 +92,6 @@ class MicroshareClient:
         """HTTP requests made, logins included."""
         return self._api_calls
 
-    @property
-    def logins(self) -> int:
-        """Logins begun; the repeats of one that met passing trouble are part of it."""
-        return self._logins
-
     def api_time(self) -> datetime | None:
         """Give the API's clock now, up to a second early; None before an answer told it.
 

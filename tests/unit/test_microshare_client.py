@@ -174,7 +174,7 @@ def test_every_call_carries_the_token(microshare: FakeMicroshare) -> None:
     client.query_dashboard(query())
 
     assert microshare.tokens_used == ["Bearer token-1", "Bearer token-1"]
-    assert (client.api_calls, client.logins) == (3, 1)
+    assert (client.api_calls, microshare.login_requests) == (3, 1)
 
 
 # --- pages ------------------------------------------------------------------------------------------
@@ -684,7 +684,7 @@ def test_a_refused_token_is_replaced_and_the_request_repeated(microshare: FakeMi
 
     answer = client.query_dashboard(query())
 
-    assert (answer.objs, microshare.tokens_used, client.logins) == (
+    assert (answer.objs, microshare.tokens_used, microshare.login_requests) == (
         (A,),
         ["Bearer token-1", "Bearer token-2"],
         2,
@@ -699,7 +699,7 @@ def test_a_token_kept_from_an_earlier_run_can_be_refused_too(microshare: FakeMic
 
     client.query_dashboard(query())
 
-    assert (microshare.tokens_used, client.logins) == (["Bearer token-1", "Bearer token-2"], 1)
+    assert (microshare.tokens_used, microshare.login_requests) == (["Bearer token-1", "Bearer token-2"], 2)
 
 
 def test_a_storm_of_refusals_ends_after_two_logins(microshare: FakeMicroshare) -> None:
@@ -713,7 +713,7 @@ def test_a_storm_of_refusals_ends_after_two_logins(microshare: FakeMicroshare) -
         "and MICROSHARE_API_URL"
     )
     assert found == [(AuthError, message), (AuthError, message)]
-    assert (len(microshare.asked), client.logins) == (2, 2)
+    assert (len(microshare.asked), microshare.login_requests) == (2, 2)
 
 
 def test_the_run_after_a_storm_logs_in_anew(microshare: FakeMicroshare) -> None:
@@ -738,7 +738,7 @@ def test_a_third_token_is_not_asked_for_in_one_run(microshare: FakeMicroshare) -
             "its tokens are being revoked"
         ),
     )
-    assert client.logins == 2
+    assert microshare.login_requests == 2
 
 
 def test_workers_whose_token_is_refused_at_once_share_one_login(microshare: FakeMicroshare) -> None:
@@ -761,7 +761,7 @@ def test_workers_whose_token_is_refused_at_once_share_one_login(microshare: Fake
     for worker in workers:
         worker.join()
 
-    assert (found, client.logins) == ([DashboardAnswer((A,))] * 4, 2)
+    assert (found, microshare.login_requests) == ([DashboardAnswer((A,))] * 4, 2)
 
 
 def test_a_login_that_is_refused_in_mid_run_stops_every_call(microshare: FakeMicroshare) -> None:
