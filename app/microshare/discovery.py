@@ -7,8 +7,9 @@ looked at, and nothing of a cluster is kept or quoted but owners, names and loca
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.base.checkpoints import Place
@@ -47,26 +48,37 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
             f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
         )
     warnings = [_left_out(cluster, flawed) for cluster in owned if (flawed := _flawed_devices(cluster))]
-    owners: dict[str, dict[str, str]] = {}
-    devices: dict[str, set[str]] = {}
-    guids: dict[str, set[str]] = {}
+    buildings = _buildings(clusters, identity)
+    ours = [(name, building) for name, building in sorted(buildings.items()) if building.devices]
+    places = tuple(
+        Place(name, next(iter(building.owners.values())), len(building.devices), _sketch(building.guids))
+        for name, building in ours
+        if len(building.owners) == 1
+    )
+    return Found(places, tuple(warnings), tuple(name for name, building in ours if len(building.owners) > 1))
+
+
+@dataclass(slots=True)
+class _Building:
+    """Who has devices in a building, each owner as first written; and the devices that are ours."""
+
+    owners: dict[str, str] = field(default_factory=dict)
+    devices: set[str] = field(default_factory=set)
+    guids: set[str] = field(default_factory=set)
+
+
+def _buildings(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Mapping[str, _Building]:
+    found: defaultdict[str, _Building] = defaultdict(_Building)
     for position, cluster in enumerate(clusters):
         owner = _owner(cluster)
         ours = is_owned(owner, identity)
         for number, device in enumerate(_devices(cluster)):
-            name = _building(device)
-            if not name:
-                continue
-            owners.setdefault(name, {}).setdefault(owner.casefold(), owner)
-            if ours:
-                devices.setdefault(name, set()).add(_guid(device) or f"{position}/{number}")
-                guids.setdefault(name, set()).update(filter(None, [_guid(device) or _eui(device)]))
-    places = tuple(
-        Place(name, next(iter(owners[name].values())), len(devices[name]), _sketch(guids.get(name, ())))
-        for name in sorted(devices)
-        if len(owners[name]) == 1
-    )
-    return Found(places, tuple(warnings), tuple(name for name in sorted(devices) if len(owners[name]) > 1))
+            if name := _building(device):
+                found[name].owners.setdefault(owner.casefold(), owner)
+                if ours:
+                    found[name].devices.add(_guid(device) or f"{position}/{number}")
+                    found[name].guids.add(_guid(device) or _eui(device))
+    return found
 
 
 def _flawed_devices(cluster: JsonObject) -> int:
@@ -124,7 +136,7 @@ def _eui(device: JsonObject) -> str:
 
 def _sketch(guids: Iterable[str]) -> frozenset[str]:
     """Give the least of the devices' hashes: two buildings with the same devices have the same."""
-    hashes = (hashlib.sha256(guid.encode("utf-8", "surrogatepass")).hexdigest()[:8] for guid in guids)
+    hashes = (hashlib.sha256(guid.encode("utf-8", "surrogatepass")).hexdigest()[:8] for guid in guids if guid)
     return frozenset(sorted(hashes)[:_SKETCHED])
 
 
