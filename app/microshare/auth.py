@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -112,19 +111,15 @@ def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], d
         raise _rejected(settings, answer, "MICROSHARE_APP_URL")
     session = _play_session(answer)
     if session is None:
-        raise _refused(
-            settings, f"303 without a {_COOKIE} cookie", "MICROSHARE_USERNAME and MICROSHARE_PASSWORD"
-        )
+        raise _refused(settings, f"303 without a {_COOKIE} cookie", _names_of(settings))
     claims = _claims(session)
     data = claims.get("data")
-    value = _token_text(data.get("access_token")) if isinstance(data, Mapping) else None
+    held = data if isinstance(data, Mapping) else {}
+    value = _token_text(held.get("access_token"))
     if value is None:
-        raise _refused(
-            settings,
-            f"303 with a {_COOKIE} cookie that holds no access token",
-            "MICROSHARE_USERNAME and MICROSHARE_PASSWORD",
-        )
-    _register(value, session, data.get("refresh_token") if isinstance(data, Mapping) else None)
+        seen = f"303 with a {_COOKIE} cookie that holds no access token"
+        raise _refused(settings, seen, _names_of(settings))
+    _register(value, session, held.get("refresh_token"))
     return Accepted(_token(value, _instant(claims.get("exp")), told_time(answer.headers) or now()), answer)
 
 
@@ -146,10 +141,9 @@ def _claims(jwt: str) -> Mapping[str, Any]:
     if len(parts) < 2:
         return {}
     try:
-        found = exact_json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
+        return _json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
         return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 # --- OAuth2 -----------------------------------------------------------------------------------------
@@ -174,7 +168,7 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
     _check_passing(answer, now())
     if answer.status != 200:
         raise _rejected(settings, answer, "MICROSHARE_AUTH_URL")
-    found = _json_object(answer)
+    found = _json_object(answer.body)
     value = _token_text(found.get("access_token"))
     if value is None:
         raise _refused(settings, "200 without an access token", _names_of(settings))
@@ -186,13 +180,13 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
 
 
 def _refuses_the_account(answer: HttpAnswer) -> bool:
-    error = _json_object(answer).get("error")
+    error = _json_object(answer.body).get("error")
     return isinstance(error, str) and error in _OAUTH2_REFUSALS
 
 
-def _json_object(answer: HttpAnswer) -> Mapping[str, Any]:
+def _json_object(text: bytes) -> Mapping[str, Any]:
     try:
-        found = exact_json.loads(answer.body)
+        found = exact_json.loads(text)
     except exact_json.NotJson:
         return {}
     return found if isinstance(found, Mapping) else {}

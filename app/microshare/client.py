@@ -247,7 +247,7 @@ class MicroshareClient:
         with self._lock:
             self._api_calls += 1
         try:
-            answer = self._http.send(
+            return self._http.send(
                 method,
                 url,
                 seconds=self._settings.timeout.total_seconds(),
@@ -260,7 +260,6 @@ class MicroshareClient:
             if self._budget.remaining() <= 0:
                 raise Interrupted(_OVER) from trouble
             raise
-        return answer
 
     def _share_pause(self, trouble: PassingTrouble, seconds: float) -> None:
         if trouble.busy:

@@ -89,7 +89,9 @@ class Http:
         deadline = time.monotonic() + seconds
         with _Call(lambda: min(deadline - time.monotonic(), remaining())) as call:
             try:
-                answer = self._exchange(call, method, url, accept=accept, token=token, form=form)
+                answer = self._exchange(
+                    call, method, url, data=form, headers={"Accept": accept}, auth=_Authorization(token)
+                )
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
                 failure: Exception | None = error
             else:
@@ -106,22 +108,11 @@ class Http:
             self._sessions.clear()
         self._own = threading.local()
 
-    def _exchange(
-        self,
-        call: _Call,
-        method: str,
-        url: str,
-        *,
-        accept: str,
-        token: str | None,
-        form: Mapping[str, str] | None,
-    ) -> HttpAnswer:
+    def _exchange(self, call: _Call, method: str, url: str, **asked: Any) -> HttpAnswer:
         with self._session().request(
             method,
             url,
-            data=form,
-            headers={"Accept": accept},
-            auth=_Authorization(token),
+            **asked,
             timeout=max(call.left(), 0.001),
             allow_redirects=False,
             stream=True,
