@@ -12,13 +12,7 @@ from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connection, table_connection
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
-from app.settings.schema import (
-    FeedSettings,
-    StateSettings,
-    TelemetrySettings,
-    WrittenState,
-    WrittenTelemetry,
-)
+from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
 
 if TYPE_CHECKING:
     from app.settings.problems import Problems

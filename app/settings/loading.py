@@ -11,13 +11,7 @@ from pathlib import Path
 from app.base.errors import SettingsError
 from app.base.redaction import register_secret
 from app.base.text import shown
-from app.settings.checks import (
-    INSIGHTS,
-    find_misspelt_variables,
-    read_feeds,
-    read_state,
-    read_telemetry,
-)
+from app.settings.checks import INSIGHTS, find_misspelt_variables, read_feeds, read_state, read_telemetry
 from app.settings.connection_strings import DEVELOPMENT_STORAGE, secrets_in
 from app.settings.document import Document, fill_in, read_env_file, read_yaml
 from app.settings.hubs import read_hubs
