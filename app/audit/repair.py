@@ -18,10 +18,9 @@ from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
 from app.base.errors import HubError, LockLost, SourceError, StateError
 from app.base.instants import HOUR, hour_of
-from app.base.readings import QuarantinedReading, Slice
+from app.base.readings import Slice
 from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.reader import HubReader
-from app.feeds.quarantine import quarantine_text
 from app.run.delivery import Refused, dispatch
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group
@@ -180,14 +179,10 @@ class _Repair:
             lanes.put(hub, batch)
 
     def _quarantine(self, location: str, refused: Refused) -> None:
-        reason = refused.reason or "it cannot be forwarded"
-        feed, at = self.compared.settings.name, self.wiring.now()
-        for reading in refused.readings:
-            text = quarantine_text(reading)
-            item = QuarantinedReading(feed, location, refused.hubs, reading.id, reason, at, text)
+        for item in refused.set_aside(self.compared.settings.name, location, self.wiring.now()):
             place = self.wiring.store.quarantine(self.compared.feed.state_name, item)
             self.outcome.errors.append(
-                f"{location}: a reading was set aside, {reason}; it is kept at {place}"
+                f"{location}: a reading was set aside, {item.reason}; it is kept at {place}"
             )
 
     def _handle_next(self) -> None:

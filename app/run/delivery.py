@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
-from app.base.readings import Event, Ids, Reading, Slice, ids_by_hour
+from app.base.readings import Event, Ids, QuarantinedReading, Reading, Slice, ids_by_hour
 from app.eventhub.batches import Batch, Packed, pack
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
+from app.feeds.quarantine import quarantine_text
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group, reach
 from app.settings.schema import FeedSettings
@@ -23,7 +24,13 @@ class Refused:
 
     readings: tuple[Reading, ...]
     hubs: tuple[str, ...]
-    reason: str | None
+    reason: str
+
+    def set_aside(self, feed: str, location: str, at: datetime) -> Iterator[QuarantinedReading]:
+        """Give each as quarantine keeps it."""
+        for reading in self.readings:
+            text = quarantine_text(reading)
+            yield QuarantinedReading(feed, location, self.hubs, reading.id, self.reason, at, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,9 @@ def dispatch(
     events = feed.events(group.location, sound, fetched.readings, group.checkpoint, settings)
 
     newest = _newest(fetched, done_until, newest_at_most)
-    refused = [Refused((reading,), tuple(limits), reading.flaw) for reading in flawed]
+    refused = [
+        Refused((reading,), tuple(limits), reading.flaw) for reading in flawed if reading.flaw is not None
+    ]
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
     for hubs, packed in _pack_for(events, feed, limits):

@@ -6,10 +6,8 @@ from collections import Counter
 from datetime import datetime
 
 from app.base.errors import StateError
-from app.base.readings import QuarantinedReading
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
-from app.feeds.quarantine import quarantine_text
 from app.run.availability import Availability
 from app.run.delivery import Refused, dispatch
 from app.run.draft import Draft
@@ -97,22 +95,12 @@ class Handover:
 
     def _quarantine(self, name: str, refused: Refused) -> bool:
         """Set readings aside. False where that failed: no position may move past them then."""
-        for reading in refused.readings:
-            reason = refused.reason or "it cannot be forwarded"
-            item = QuarantinedReading(
-                self._settings.name,
-                name,
-                refused.hubs,
-                reading.id,
-                reason,
-                self._now(),
-                quarantine_text(reading),
-            )
+        for item in refused.set_aside(self._settings.name, name, self._now()):
             try:
                 place = self._store.quarantine(self._feed.state_name, item)
             except StateError as error:
                 for hub in refused.hubs:
                     self._available.refused(name, hub, f"a reading could not be quarantined: {error}")
                 return False
-            self._draft.quarantined(Quarantined(name, refused.hubs, reading.id, reason, place))
+            self._draft.quarantined(Quarantined(name, refused.hubs, item.id, item.reason, place))
         return True
