@@ -254,8 +254,8 @@ MUTATIONS = (
     Mutation(
         "any answer tells the API's clock",
         "app/microshare/client.py",
-        "            raise\n        return answer\n",
-        "            raise\n        self._saw_time(answer)\n        return answer\n",
+        "        check_status(question, answer, self._clock())\n",
+        "        self._saw_time(answer)\n        check_status(question, answer, self._clock())\n",
         ("tests/unit/test_microshare_client.py",),
         simulated=False,
     ),
