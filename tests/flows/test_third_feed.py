@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +13,13 @@ import pytest
 from emulators.estate import FEEDS, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from emulators.microshare_answers import line_entry
 from tests.commands import Ended
 from tests.environments import third_feed
 from tests.environments.indexing import indexed
+from tests.environments.installation import arrivals
 from tests.environments.terminal import Terminal
+from tests.promise import breaches, reading_of
 from tests.runtime.host import timer_bindings
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -52,24 +54,17 @@ def call(terminal: Terminal, *words: str) -> Ended:
 
 
 def test_what_its_view_shows_is_at_every_hub(terminal: Terminal) -> None:
-    published = Counter(
-        (location, json.dumps(entry["presence"], sort_keys=True), entry["record"])
-        for location, _, _, entry in terminal.source.estate.expected(
-            "desks", NOW - timedelta(hours=3), NOW, NOW
-        )
-    )
+    named = set(FEED.placeholders.values())
+    shown = terminal.source.estate.expected("desks", NOW - timedelta(hours=3), NOW, NOW)
+    published = [
+        reading_of(location, FEED.rec_type, tags, line_entry(third_feed.DESKS, entry, named))
+        for location, tags, _, entry in shown
+    ]
 
+    assert all({"presence", "battery"} <= reading.entry.keys() for reading in published)
     for hub in (terminal.a, terminal.b):
-        bodies = [
-            (str(event.properties["location"]), json.loads(event.body))
-            for event in hub.received()
-            if event.properties["recType"] == FEED.rec_type
-        ]
-        assert published == Counter(
-            (location, json.dumps(body["presence"], sort_keys=True), body["record"])
-            for location, body in bodies
-        )
-        assert all("battery" in body and "internal" not in body for _, body in bodies)
+        events = [event for event in hub.received() if event.properties["recType"] == FEED.rec_type]
+        assert breaches(published, arrivals(events)) == []
     assert (terminal.folder / "state" / f"{FEED.state_name}.json").exists()
 
 
