@@ -15,6 +15,7 @@ from typing import Any
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
+from app.feeds.feed import load_feed
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
@@ -138,8 +139,7 @@ class Installation:
         self.tokens = TokenCache()
 
     def state(self, feed: str = "people_counter") -> FeedState:
-        name = {"people_counter": "peoplecounterstate", "hourly_snapshot": "snapshotstate"}[feed]
-        return wire(self.settings()).store.load(name)
+        return wire(self.settings()).store.load(load_feed(feed).state_name)
 
     def position(self, location: str, hub: str, feed: str = "people_counter") -> datetime:
         return self.state(feed).locations[location].checkpoints[self.key(hub)].delivered_until
