@@ -40,8 +40,14 @@ PEOPLE, SNAPSHOTS = "people_counter", "hourly_snapshot"
 
 @pytest.fixture
 def estate() -> Estate:
-    """Two buildings are enough, so that a test takes little time."""
-    return Estate(buildings=[Building(MILL, zone="Europe/London"), Building(QUAY, cluster=1)])
+    """Two buildings with two doors are enough, so that a test takes little time."""
+    doors = {name: ((name, "0", "Main Entrance"), (name, "1", "Patio")) for name in (MILL, QUAY)}
+    return Estate(
+        buildings=[
+            Building(MILL, zone="Europe/London", groups=doors[MILL]),
+            Building(QUAY, cluster=1, groups=doors[QUAY]),
+        ]
+    )
 
 
 @pytest.fixture
