@@ -91,6 +91,18 @@ def one_more_login(faulty: FaultyInstallation) -> None:
     all_moved(faulty)
 
 
+def revoke_in_mid_run(faulty: FaultyInstallation) -> None:
+    """Revoke the token as the first query comes; whether another worker has asked by then is all the same."""
+
+    def revoke(request: Request) -> Response | None:
+        if request.kind == "query" and not faulty.fired["token revoked"]:
+            faulty.fired["token revoked"] += 1
+            faulty.source.revoke_tokens()
+        return None
+
+    faulty.source.intercept = revoke
+
+
 def expire_token(faulty: FaultyInstallation) -> None:
     faulty.skip_time(hours=49)
     faulty.proof("the token was past its end", lambda: faulty.since("logins") > 0)
@@ -220,7 +232,7 @@ A = (
         "A2",
         "token revoked in mid-run",
         "one login for all workers, that request again, the run goes on",
-        lambda faulty: faulty.source.faults.revoke_after(1),
+        revoke_in_mid_run,
         check=one_more_login,
     ),
     Case(
