@@ -50,10 +50,10 @@ def check_status(question: Question, answer: HttpAnswer, now: datetime) -> None:
 
     Raises PassingTrouble, WindowTooWide, NoPermission or SourceRefused.
     """
-    status, said = answer.status, f"{answer.status}, {quote_body(answer.body)}"
-    where = f"microshare: {question.name}"
+    status = answer.status
     if 200 <= status < 300:
         return
+    where, said = f"microshare: {question.name}", f"{status}, {quote_body(answer.body)}"
     if status == 429:
         raise PassingTrouble(f"{question.name}: {said}", busy=True, pause=asked_pause(answer.headers, now))
     if status >= 500 and _TEMPLATE_FAULT.search(searchable(answer.body)):
