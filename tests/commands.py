@@ -48,3 +48,10 @@ Call = Callable[..., Ended]
 def variables_of(feed: str) -> set[str]:
     """Give the variables that stand in a feed's entry of config.yaml."""
     return set(re.findall(r"\$\{(\w+)", json.dumps(FEEDS[feed])))
+
+
+def of_two_feeds(config: str) -> str:
+    """Give the text of config.yaml with people counts and snapshots alone, whatever other feeds it has."""
+    head, feeds, rest = re.split(r"(?ms)(^feeds:\n.*?)(?=^event_hubs:)", config)
+    others = r"(?ms)^  (?!people_counter:|hourly_snapshot:)\w+:$.*?(?=^  \w+:$|\Z)"
+    return head + re.sub(others, "", feeds).rstrip() + "\n\n" + rest

@@ -6,7 +6,6 @@ import html
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +13,18 @@ from pathlib import Path
 from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.commands import Ended
+from tests.commands import Ended, of_two_feeds
 from tests.environments.forked import forked_commands
 
 
 class Terminal:
-    """Somebody with a shell, settings in the environment, and an installation to work on."""
+    """Somebody with a shell, settings in the environment, and an installation of two feeds to work on."""
 
     def __init__(self, source: MicroshareEmulator, hubs: EventHubsEmulator, folder: Path) -> None:
         self.source = source
         self.hubs = hubs
         self.folder = folder
-        shutil.copy(APP_ROOT / "config.yaml", folder)
+        (folder / "config.yaml").write_text(of_two_feeds((APP_ROOT / "config.yaml").read_text()))
         self.environ = {
             "PATH": os.environ["PATH"],
             "FORWARDER_CONFIG": str(folder / "config.yaml"),
