@@ -19,7 +19,7 @@ help:
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
 	@echo "make crashes       kill a run at each of its boundaries in turn; fail each call of its store in turn"
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
-	@echo "make faults        make everything go wrong that is thought of, and write docs/faults.md"
+	@echo "make faults        make everything go wrong that is thought of, once each"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -78,7 +78,7 @@ simulate: $(BIN)/.dev
 	$(BIN)/python -m tests.simulation --runs $(or $(N),100000) --seed $(or $(SEED),1) $(if $(WRITE),--write)
 
 faults: $(BIN)/.dev azurite
-	$(BIN)/python -m tests.faults --workers $(WORKERS)
+	$(BIN)/python -m tests.faults --workers $(WORKERS) $(if $(WRITE),--write)
 
 clean:
 	rm -rf $(VENV) .venvs node_modules .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,4 @@
-"""Local stand-ins for Microshare and Azure Event Hubs. Never deployed; they import nothing from `app`."""
+"""Local stand-ins for Microshare and Azure Event Hubs. Never deployed.
+
+They import nothing from `app`, but for `history`, which makes real runs.
+"""

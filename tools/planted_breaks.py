@@ -22,7 +22,17 @@ from pathlib import Path
 from tools import faults_document
 
 ROOT = Path(__file__).parents[1]
-_COPIED = ("app", "tests", "tools", "emulators", "pyproject.toml", "config.yaml")
+# All but what is made, and what does not belong to the code.
+_NOT_COPIED = (
+    ".git",
+    ".venv*",
+    "node_modules",
+    ".*_cache",
+    "__pycache__",
+    ".hypothesis",
+    ".demo",
+    ".scenario",
+)
 _RUNS = 2_000
 # Enough to see that the simulation starts and ends in a copy; `make simulate` says whether the code holds.
 _RUNS_UNBROKEN = 200
@@ -42,7 +52,7 @@ _TESTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mutation:
+class PlantedBreak:
     """`old` stands once in `file` and becomes `new`; `tests` are tried where the simulation is content.
 
     A break that is not `simulated` sits where the simulation has a stand-in, or nothing.
@@ -56,14 +66,14 @@ class Mutation:
     simulated: bool = True
 
 
-MUTATIONS = (
-    Mutation(
+BREAKS = (
+    PlantedBreak(
         "a rejected batch counts as delivered",
         "app/run/forwarder.py",
         "self._handover.rejected(hub, delivery, str(error))\n",
         "self._handover.delivered(hub, delivery, maybe_twice=False)\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a slice is closed by its first batch",
         "app/run/delivery.py",
         "            closes=done_until,\n            newest=newest,\n            duplicates=duplicates,\n"
@@ -72,57 +82,57 @@ MUTATIONS = (
         "        queue[0] = replace(queue[0], closes=done_until, newest=newest, duplicates=duplicates)\n"
         "        deliveries |=",
     ),
-    Mutation(
+    PlantedBreak(
         "no look-back",
         "app/run/planning.py",
         "floor = max(spoken - limits.look_back, furthest)",
         "floor = max(spoken, furthest)",
     ),
-    Mutation(
+    PlantedBreak(
         "questions go before known_from",
         "app/run/fetching.py",
         "asked = Slice(max(window.start - OVERLAP, earliest), window.end)",
         "asked = Slice(window.start - OVERLAP, window.end)",
     ),
-    Mutation(
+    PlantedBreak(
         "slices are planned from before known_from",
         "app/run/planning.py",
         "return max(floor, checkpoint.known_from)",
         "return floor",
     ),
-    Mutation(
+    PlantedBreak(
         "the newest reading is the location's, not the hub's",
         "app/run/ledger.py",
         "_Plan(checkpoint, read_floor(checkpoint, self._limits))",
         "_Plan(checkpoint, max(read_floor(checkpoint, self._limits), min(checkpoint.delivered_until, "
         "self.location(name).newest or checkpoint.delivered_until) - self._limits.look_back))",
     ),
-    Mutation(
+    PlantedBreak(
         "the newest reading counts, whichever slice of a run shows it",
         "app/run/ledger.py",
         "return before.newest if before else None",
         "return LATEST",
     ),
-    Mutation(
+    PlantedBreak(
         "the horizon is the host's clock",
         "app/base/clocks.py",
         "return self.host if self.api is None else min(self.host, self.api)",
         "return self.host",
     ),
-    Mutation(
+    PlantedBreak(
         "what is put into a lane counts as acknowledged",
         "app/run/handover.py",
         "                self._lanes.put(hub, delivery)\n",
         "                self._lanes.put(hub, delivery)\n"
         "                self._ledger.delivered(hub, delivery, self._now())\n",
     ),
-    Mutation(
+    PlantedBreak(
         "ids are forgotten within the reach",
         "app/base/checkpoints.py",
         "for hour, ids in self.ids.items() if hour >= oldest}",
         "for hour, ids in self.ids.items() if hour > position - timedelta(hours=2)}",
     ),
-    Mutation(
+    PlantedBreak(
         "ids are forgotten without raising known_from, at half the reach",
         "app/base/checkpoints.py",
         "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}\n"
@@ -130,74 +140,74 @@ MUTATIONS = (
         "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest + reach / 2}\n"
         "        return Checkpoint(position, self.known_from, ids, seen)\n",
     ),
-    Mutation(
+    PlantedBreak(
         "the first checkpoint is computed anew while nothing was delivered",
         "app/run/locations.py",
         "            if checkpoint is None:\n",
         "            if checkpoint is None or not checkpoint.ids:\n",
     ),
-    Mutation(
+    PlantedBreak(
         "first checkpoints are not saved before sending",
         "app/run/forwarder.py",
         "        self._saving.save(self._ledger)\n        self._await_lanes()\n",
         "        self._await_lanes()\n",
     ),
-    Mutation(
+    PlantedBreak(
         "no save at the end of a run",
         "app/run/forwarder.py",
         "            self._ledger.update(last_run=self._telling.last_run(self._available))\n"
         "            self._saving.save(self._ledger)\n",
         "            self._ledger.update(last_run=self._telling.last_run(self._available))\n",
     ),
-    Mutation(
+    PlantedBreak(
         "sending goes on after a failed save",
         "app/run/saving.py",
         "                self._unsaved = str(error)\n",
         "                self._unsaved = None\n",
     ),
-    Mutation(
+    PlantedBreak(
         "sending goes on without the run lock",
         "app/run/saving.py",
         'return "the run lock was lost" if lost else self._unsaved',
         "return self._unsaved",
     ),
-    Mutation(
+    PlantedBreak(
         "a location that another run changed goes on",
         "app/run/saving.py",
         "            self._give_up(error)\n",
         "            pass\n",
     ),
-    Mutation(
+    PlantedBreak(
         "readings are told apart by time, not by id",
         "app/run/delivery.py",
         "if not group.checkpoint.knows(reading.id)]",
         "if reading.time is None or reading.time >= group.checkpoint.delivered_until]",
     ),
-    Mutation(
+    PlantedBreak(
         "a full answer counts as complete",
         "app/run/fetching.py",
         "full = lines >= record_limit * _FULL_SHARE",
         "full = lines < 0",
     ),
-    Mutation(
+    PlantedBreak(
         "what a halved slice left over is skipped",
         "app/run/fetching.py",
         "done = Slice(window.start, asked.end)",
         "done = window",
     ),
-    Mutation(
+    PlantedBreak(
         "a full millisecond is not kept as a gap",
         "app/run/ledger.py",
         "        self._set(name, replace(location, gaps=(*location.gaps, gap)))\n        return True\n",
         "        return True\n",
     ),
-    Mutation(
+    PlantedBreak(
         "all hubs of a location share one position",
         "app/run/ledger.py",
         "                checkpoints={**location.checkpoints, hub: checkpoint},\n",
         "                checkpoints=dict.fromkeys(location.checkpoints, checkpoint),\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a reading that could not be quarantined is passed over",
         "app/run/handover.py",
         "                    self._available.refused(name, hub, "
@@ -205,56 +215,56 @@ MUTATIONS = (
         "                return False\n",
         "                    _ = hub\n                continue\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a position goes back",
         "app/base/checkpoints.py",
         "position = max(self.delivered_until, end)",
         "position = end",
     ),
-    Mutation(
+    PlantedBreak(
         "known_from goes down",
         "app/base/checkpoints.py",
         "        if oldest <= self.known_from:\n",
         "        if oldest == self.known_from:\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a position that is ahead of the horizon is asked for",
         "app/run/planning.py",
         "if group.cursor >= horizon or is_ahead:",
         "if group.cursor >= horizon:",
         ("tests/flows/test_clocks.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "clocks that are far apart fail no run",
         "app/run/horizon.py",
         "    clocks.require_agreement(last_run)\n",
         "",
     ),
-    Mutation(
+    PlantedBreak(
         "a run whose clocks are far apart changes the state",
         "app/run/forwarder.py",
         "        self._knows_the_time = False\n",
         "        self._knows_the_time = True\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a process that kept its token believes its host's clock",
         "app/run/horizon.py",
         "    client.learn_time(cluster_ids)\n",
         "",
     ),
-    Mutation(
+    PlantedBreak(
         "a time far from the host's counts in mid-run",
         "app/base/clocks.py",
         "if self._told is not None and clocks.are_apart:",
         "if self._told is None and clocks.are_apart:",
     ),
-    Mutation(
+    PlantedBreak(
         "a second wrong time in a row goes on",
         "app/run/horizon.py",
         "if found.in_a_row == 2]",
         "if found.in_a_row < 0]",
     ),
-    Mutation(
+    PlantedBreak(
         "any answer tells the API's clock",
         "app/microshare/client.py",
         "        check_status(question, answer, self._clock())\n",
@@ -262,7 +272,7 @@ MUTATIONS = (
         ("tests/unit/test_microshare_client.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "the age of an answer from a cache does not count",
         "app/microshare/retries.py",
         "return date + timedelta(seconds=int(age))",
@@ -270,7 +280,7 @@ MUTATIONS = (
         ("tests/unit/test_microshare_client.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "a part that fits no message vanishes",
         "app/eventhub/batches.py",
         "                oversize += part.readings\n",
@@ -278,13 +288,13 @@ MUTATIONS = (
         ("tests/unit/test_hub_batches.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "a save that does not fit as a whole is passed over",
         "app/run/saving.py",
         "if not isinstance(error, StateConflict | StateTooLarge) or not error.locations:",
         "if not isinstance(error, StateConflict | StateTooLarge):",
     ),
-    Mutation(
+    PlantedBreak(
         "a repair saves over the run that came before it",
         "app/audit/repair.py",
         "before = after = self.wiring.store.load(name)",
@@ -292,22 +302,22 @@ MUTATIONS = (
         ("tests/flows/test_repair_beside_runs.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "plain HTTP with a port is taken",
         "app/settings/rules.py",
         'if url.scheme == "http" and not is_loopback(host):',
         'if url.scheme == "http" and not is_loopback(host) and not url.port:',
-        ("tests/unit/test_config.py",),
+        ("tests/unit/test_settings.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "a slice may end before it begins",
         "app/run/fetching.py",
         "if shared > max(asked.start, window.start):",
         "if shared > asked.start:",
         ("tests/unit/test_slicing_properties.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "refusals are counted in a run, not in a row",
         "app/eventhub/broadcaster.py",
         "            self._refused_in_a_row = 0\n        self._tell(",
@@ -315,7 +325,7 @@ MUTATIONS = (
         ("tests/flows/test_failures.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "a lock that is held covers a feed that failed",
         "app/cli/session.py",
         "(ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)",
@@ -323,7 +333,7 @@ MUTATIONS = (
         ("tests/unit/test_cli.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "two feeds share one state",
         "app/run/feed_checks.py",
         "if a.state_name.lower() == b.state_name.lower():",
@@ -331,55 +341,55 @@ MUTATIONS = (
         ("tests/unit/test_feed_checks.py",),
         simulated=False,
     ),
-    Mutation(
+    PlantedBreak(
         "what is planned for a hub is not counted as had",
         "app/run/ledger.py",
         "after = before.with_ids(pairs).done_until(",
         "after = before.done_until(",
     ),
-    Mutation(
+    PlantedBreak(
         "one hub's failure ends the run for all",
         "app/run/forwarder.py",
         "        self._handover.closed(hub)\n",
         "        self._handover.closed(hub)\n        self._opens_no_more = True\n",
     ),
-    Mutation(
+    PlantedBreak(
         "one location's failure ends the run for all",
         "app/run/forwarder.py",
         "        if isinstance(error, AuthError | Interrupted):\n",
         "        if isinstance(error, ForwarderError):\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a building that discovery no longer lists is left at once",
         "app/base/checkpoints.py",
         "LOCATION_KEPT = timedelta(hours=48)",
         "LOCATION_KEPT = timedelta(0)",
     ),
-    Mutation(
+    PlantedBreak(
         "a repeat has another message id",
         "app/feeds/flat.py",
         "return Event(reading.id, location,",
         'return Event(f"{reading.id}{id(reading)}", location,',
     ),
-    Mutation(
+    PlantedBreak(
         "readings are sent in the order of their ids",
         "app/feeds/feed.py",
         "    return reading.time or EPOCH, reading.id\n",
         "    return EPOCH, reading.id\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a correction has the id of what it corrects",
         "app/feeds/feed.py",
         "halves = _digest(exact_json.dumps_with_flaws(key)) + _digest(content)",
         "halves = _digest(exact_json.dumps_with_flaws(key)) * 2",
     ),
-    Mutation(
+    PlantedBreak(
         "the horizon does not follow the API's clock back",
         "app/run/forwarder.py",
         "            self._horizon.follow()\n            self._note_fetched(",
         "            self._note_fetched(",
     ),
-    Mutation(
+    PlantedBreak(
         "a query that failed counts as an empty answer",
         "app/run/fetching.py",
         "        except WindowTooWide as error:\n"
@@ -388,95 +398,95 @@ MUTATIONS = (
         "            continue\n",
         "        except WindowTooWide as error:\n            return Fetched(window, (), 0, (str(error),))\n",
     ),
-    Mutation(
+    PlantedBreak(
         "pages that do not add up count as a whole",
         "app/microshare/paging.py",
         "return Pages(second.objs, None if same else _flaw(second), _warnings(second))",
         "return Pages(second.objs, None, _warnings(second))",
     ),
-    Mutation(
+    PlantedBreak(
         "the first page counts as all of them",
         "app/microshare/paging.py",
         "        return len(pages) >= page.total_pages\n",
         "        return True\n",
     ),
-    Mutation(
+    PlantedBreak(
         "an hour that is sent again is sent in part",
         "app/feeds/hourly_snapshot.py",
         'whole[hour] if settings.late == "hour" else readings',
         "readings",
     ),
-    Mutation(
+    PlantedBreak(
         "a reading beside its slice is remembered under the slice's end",
         "app/run/delivery.py",
         "kept = Slice(group.checkpoint.known_from, fetched.window.end)",
         "kept = Slice(fetched.window.start, max(done_until, fetched.window.start))",
         ("tests/unit/test_delivery.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "an hour that leaves the reach gets no seal",
         "app/run/ledger.py",
         "seals = sealed(seals, full, checkpoint)",
         "_ = sealed",
     ),
-    Mutation(
+    PlantedBreak(
         "hours are sealed as if they were empty",
         "app/quality/hourly_digests.py",
         "kept.setdefault(hour, seal(before.ids.get(hour, ())))",
         "kept.setdefault(hour, seal(()))",
     ),
-    Mutation(
+    PlantedBreak(
         "no hour ever differs from the source",
         "app/quality/hourly_digests.py",
         "        return MISSED\n",
         "        return None\n",
     ),
-    Mutation(
+    PlantedBreak(
         "an hour that differs is no gap",
         "app/quality/hourly_digests.py",
         "            gaps.append(Gap(window, MISSED, found, difference.hubs))",
         "            _ = found",
     ),
-    Mutation(
+    PlantedBreak(
         "an hour that differs is told every day",
         "app/quality/hourly_digests.py",
         "if kind and not _in_gap(location.gaps, hub, hour):",
         "if kind:",
         ("tests/unit/test_proof.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "a seal does not follow the source",
         "app/quality/hourly_digests.py",
         "seals[hub] = {**had, **shown}",
         "seals[hub] = {**had}",
         ("tests/unit/test_proof.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "one comparison is enough for ever",
         "app/quality/hourly_digests.py",
         "    return now - location.compared >= DAY\n",
         "    return False\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a comparison sees the hours of the first hub only",
         "app/quality/hourly_digests.py",
         "    for hub in hubs:\n        had = location.seals.get(hub)\n",
         "    for hub in list(hubs)[:1]:\n        had = location.seals.get(hub)\n",
     ),
-    Mutation(
+    PlantedBreak(
         "a reading that is in every answer is forgotten after a day",
         "app/run/delivery.py",
         "    strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)\n",
         "    strays = _Remembered((), kept)\n",
     ),
-    Mutation(
+    PlantedBreak(
         "halves that are full count as complete",
         "app/run/fetching.py",
         "        if any(count_lines(half) >= record_limit * _FULL_SHARE for half in halves):\n",
         "        if count_lines(answer) < 0:\n",
         ("tests/unit/test_fetching.py",),
     ),
-    Mutation(
+    PlantedBreak(
         "what differs is not asked for again",
         "app/run/observer.py",
         "for hour in sorted({difference.hour for difference in suspected}):",
@@ -488,49 +498,47 @@ MUTATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What noticed a mutation: an invariant, a test, or, where `by` is empty, nothing."""
+    """What noticed a planted: an invariant, a test, or, where `by` is empty, nothing."""
 
-    mutation: Mutation
+    planted: PlantedBreak
     by: str
     seconds: float
 
 
-def unbroken(mutations: Sequence[Mutation]) -> str:
+def unbroken(breaks: Sequence[PlantedBreak]) -> str:
     """Give what complains of a copy in which nothing is broken, which would complain of every break."""
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         tree = Path(folder)
         _copy_to(tree)
-        tests = sorted({test for mutation in mutations for test in mutation.tests})
-        simulated = any(mutation.simulated for mutation in mutations)
+        tests = sorted({test for planted in breaks for test in planted.tests})
+        simulated = any(planted.simulated for planted in breaks)
         return (_by_simulation(tree, _RUNS_UNBROKEN) if simulated else "") or _by_tests(tree, tuple(tests))
 
 
-def check(mutation: Mutation) -> Verdict:
+def check(planted: PlantedBreak) -> Verdict:
     """Break a copy of the tree and see what notices."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         tree = Path(folder)
         _copy_to(tree)
-        file = tree / mutation.file
+        file = tree / planted.file
         text = file.read_text()
-        if text.count(mutation.old) != 1:
-            return Verdict(mutation, "", 0.0)
-        file.write_text(text.replace(mutation.old, mutation.new))
-        by = (_by_simulation(tree) if mutation.simulated else "") or _by_tests(tree, mutation.tests)
-    return Verdict(mutation, by, time.monotonic() - began)
+        if text.count(planted.old) != 1:
+            return Verdict(planted, "", 0.0)
+        file.write_text(text.replace(planted.old, planted.new))
+        by = (_by_simulation(tree) if planted.simulated else "") or _by_tests(tree, planted.tests)
+    return Verdict(planted, by, time.monotonic() - began)
 
 
-def fits(mutation: Mutation) -> bool:
-    """Whether the text that a mutation replaces is still in the code, once."""
-    return (ROOT / mutation.file).read_text().count(mutation.old) == 1
+def fits(planted: PlantedBreak) -> bool:
+    """Whether the text that a planted replaces is still in the code, once."""
+    return (ROOT / planted.file).read_text().count(planted.old) == 1
 
 
 def _copy_to(tree: Path) -> None:
-    for name in _COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, tree / name)
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True)
+    # Azurite, for the tests of the table store.
+    (tree / "node_modules").symlink_to(ROOT / "node_modules")
 
 
 def _by_simulation(tree: Path, runs: int = _RUNS) -> str:
@@ -571,7 +579,7 @@ def _run(tree: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
 
 def _account(verdicts: list[Verdict]) -> str:
     rows = [
-        (f"{found.mutation.name} (`{found.mutation.file}`)", found.by or "**nothing**", round(found.seconds))
+        (f"{found.planted.name} (`{found.planted.file}`)", found.by or "**nothing**", round(found.seconds))
         for found in verdicts
     ]
     return (
@@ -583,7 +591,7 @@ def _account(verdicts: list[Verdict]) -> str:
 
 
 def main() -> int:
-    """Try all mutations, or those whose name holds a text.
+    """Try all breaks, or those whose name holds a text.
 
     Gives 1 where nothing noticed one, 2 where even the code as it is does not pass.
     """
@@ -592,7 +600,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
     options = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    chosen = [planted for planted in BREAKS if options.only in planted.name]
     amiss = unbroken(chosen)
     if amiss:
         print(f"nothing is broken yet, and there is a complaint: {amiss}; see to that first", file=sys.stderr)
@@ -601,7 +609,7 @@ def main() -> int:
     with ThreadPoolExecutor(options.jobs) as jobs:
         for verdict in jobs.map(check, chosen):
             verdicts.append(verdict)
-            print(f"{verdict.seconds:6.1f} s  {verdict.mutation.name}: {verdict.by or 'NOTHING'}", flush=True)
+            print(f"{verdict.seconds:6.1f} s  {verdict.planted.name}: {verdict.by or 'NOTHING'}", flush=True)
     if options.write:
         faults_document.write("planted breaks", _account(verdicts))
     return 1 if any(not verdict.by for verdict in verdicts) else 0

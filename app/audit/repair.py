@@ -179,7 +179,7 @@ class _Repair:
             lanes.put(hub, batch)
 
     def _quarantine(self, location: str, refused: Refused) -> None:
-        for item in refused.set_aside(self.compared.settings.name, location, self.wiring.now()):
+        for item in refused.as_quarantined(self.compared.settings.name, location, self.wiring.now()):
             place = self.wiring.store.quarantine(self.compared.feed.state_name, item)
             self.outcome.errors.append(
                 f"{location}: a reading was set aside, {item.reason}; it is kept at {place}"

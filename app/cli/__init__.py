@@ -1,7 +1,7 @@
 """The command line: one module a command, loaded when it is called.
 
-This module is the edge. What fails anywhere below becomes a message on standard error and an
-exit status here, and nowhere else; no user meets a traceback.
+What fails anywhere below becomes a message on standard error and an exit status here, and nowhere
+else; no user meets a traceback.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from app.base.errors import ForwarderError, HubRefused, LockHeld, SettingsError,
 from app.base.instants import utc_now
 from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS
-from app.cli.check_findings import Finding, Findings, doubt, fault
 from app.cli.check_host import check_disk, check_schedule, check_versions
+from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
@@ -49,7 +49,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     the settings are refused: nothing else is looked at then.
     """
     out = Output(as_json=as_json)
-    findings = Findings(out)
+    findings = CheckResults(out)
     try:
         settings = begin(as_json=as_json)
     except SettingsError as error:
@@ -75,7 +75,7 @@ def _on(settings: Settings) -> list[FeedSettings]:
     return [feed for feed in settings.feeds.values() if feed.view_id]
 
 
-def _check_settings(settings: Settings, findings: Findings) -> None:
+def _check_settings(settings: Settings, findings: CheckResults) -> None:
     hubs = counted(len(settings.hubs), "hub")
     findings.well("settings", f"{counted(len(_on(settings)), 'feed')} on, {hubs}")
     for warning in settings.warnings:
@@ -111,8 +111,8 @@ def _known_states(settings: Settings) -> dict[str, FeedState]:
 # --- hubs -------------------------------------------------------------------------------------------
 
 
-def _check_hubs(settings: Settings, findings: Findings, now: datetime) -> None:
-    async def check_all() -> list[Finding]:
+def _check_hubs(settings: Settings, findings: CheckResults, now: datetime) -> None:
+    async def check_all() -> list[CheckResult]:
         return await asyncio.gather(*(_check_hub(hub) for hub in settings.hubs))
 
     for hub, finding in zip(settings.hubs, asyncio.run(check_all()), strict=True):
@@ -121,7 +121,7 @@ def _check_hubs(settings: Settings, findings: Findings, now: datetime) -> None:
             findings.tell(further)
 
 
-def _key_findings(hub: HubSettings, now: datetime) -> Iterator[Finding]:
+def _key_findings(hub: HubSettings, now: datetime) -> Iterator[CheckResult]:
     """Tell what a connection string itself shows of its key: more rights than needed, or an end."""
     check = f"hub {hub.name}"
     if hub.connection_string is None:
@@ -139,11 +139,11 @@ def _key_findings(hub: HubSettings, now: datetime) -> Iterator[Finding]:
         yield doubt(check, f"its SharedAccessSignature ends at {moment(end)}; make a new one before")
 
 
-async def _check_hub(settings: HubSettings) -> Finding:
+async def _check_hub(settings: HubSettings) -> CheckResult:
     """Open a link for sending, as a run does, and ask for the hub's properties; nothing is sent."""
     check = f"hub {settings.name}"
     if not settings.enabled:
-        return Finding(check, True, f"{settings.key} is paused: it is sent nothing, and catches up later")
+        return CheckResult(check, True, f"{settings.key} is paused: it is sent nothing, and catches up later")
     hub = Hub(settings)
     try:
         largest = await hub.open(_HUB_S)
@@ -152,12 +152,12 @@ async def _check_hub(settings: HubSettings) -> Finding:
             properties = await hub.properties(_HUB_S)
         except HubRefused:
             # A key with nothing but the Send right may be refused this, and needs no more.
-            return Finding(
+            return CheckResult(
                 check, True, f"{found}; its properties may not be read, which sending does not need"
             )
         partitions = len(properties["partition_ids"])
         facts = {"largest_bytes": largest, "partitions": partitions}
-        return Finding(check, True, f"{found}, {counted(partitions, 'partition')}", facts=facts)
+        return CheckResult(check, True, f"{found}, {counted(partitions, 'partition')}", facts=facts)
     except ForwarderError as error:
         return fault(check, str(error))
     finally:
@@ -167,7 +167,7 @@ async def _check_hub(settings: HubSettings) -> Finding:
 # --- state ------------------------------------------------------------------------------------------
 
 
-def _check_state(settings: Settings, findings: Findings, *, offline: bool) -> None:
+def _check_state(settings: Settings, findings: CheckResults, *, offline: bool) -> None:
     if settings.state.store == "table":
         if offline:
             findings.well("state", "kept in tables, which are not asked with --offline")
@@ -185,7 +185,7 @@ def _check_state(settings: Settings, findings: Findings, *, offline: bool) -> No
             _check_feed_state(feed, store, findings)
 
 
-def _check_feed_state(feed: FeedSettings, store: StateStore, findings: Findings) -> None:
+def _check_feed_state(feed: FeedSettings, store: StateStore, findings: CheckResults) -> None:
     check = f"state of {dashed(feed.name)}"
     with findings.of(check):
         name = load_feed(feed.name).state_name

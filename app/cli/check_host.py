@@ -17,7 +17,7 @@ from app.base.budget import GRACE
 from app.base.instants import format_time
 from app.base.text import dashed, span
 from app.base.version import VERSION
-from app.cli.check_findings import Finding, Findings, doubt, fault
+from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.settings.loading import APP_ROOT
 from app.settings.ncrontab import times_after
 from app.settings.schema import FeedSettings, Settings
@@ -36,7 +36,7 @@ _VOLATILE = ("tmpfs", "ramfs")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def check_versions(findings: Findings, today: date) -> None:
+def check_versions(findings: CheckResults, today: date) -> None:
     """Tell the versions of the forwarder, of Python, and of what was installed against what is pinned."""
     requirements = APP_ROOT / "requirements.txt"
     pins = requirements.read_text(encoding="utf-8") if requirements.is_file() else ""
@@ -53,7 +53,7 @@ def check_versions(findings: Findings, today: date) -> None:
             findings.tell(finding)
 
 
-def python_finding(running: tuple[int, int], today: date) -> Finding | None:
+def python_finding(running: tuple[int, int], today: date) -> CheckResult | None:
     """Say what is wrong with a version of Python; None where nothing is."""
     name = ".".join(map(str, running))
     until = _SUPPORTED_UNTIL.get(running)
@@ -69,7 +69,7 @@ def python_finding(running: tuple[int, int], today: date) -> Finding | None:
 
 def packages_finding(
     installed: Mapping[str, str | None], pinned: Mapping[str, frozenset[str]]
-) -> Finding | None:
+) -> CheckResult | None:
     """Say which packages are missing, or others than those that this was tested with."""
     missing = [name for name in pinned if installed[name] is None]
     do = "`pip install -r requirements.txt` in the environment that runs this"
@@ -87,7 +87,7 @@ def packages_finding(
     )
 
 
-def check_schedule(feed: FeedSettings, settings: Settings, findings: Findings, now: datetime) -> None:
+def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResults, now: datetime) -> None:
     """Tell when a feed's timer fires next."""
     check = f"schedule of {dashed(feed.name)}"
     times = list(islice(times_after(feed.schedule, now), _TIMES_SHOWN))
@@ -107,7 +107,7 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: Findings, n
         )
 
 
-def check_disk(directory: Path, findings: Findings) -> None:
+def check_disk(directory: Path, findings: CheckResults) -> None:
     """Tell where the folder of the JSON store is no good place, though it can be written."""
     kind = None
     # Not every system tells; then there is nothing to say.
@@ -118,7 +118,7 @@ def check_disk(directory: Path, findings: Findings) -> None:
             findings.tell(finding)
 
 
-def disk_findings(directory: Path, kind: str | None, free_bytes: int) -> Iterator[Finding]:
+def disk_findings(directory: Path, kind: str | None, free_bytes: int) -> Iterator[CheckResult]:
     if kind is not None and _NETWORK.fullmatch(kind):
         yield doubt(
             "state",

@@ -15,7 +15,7 @@ from app.base.errors import AuthError, ForwarderError, Interrupted, NoPermission
 from app.base.instants import DAY, EPOCH, HOUR, MILLISECOND, MINUTE, floor_to, format_time, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, named, said_and_advised, span
-from app.cli.check_findings import Finding, Findings
+from app.cli.check_results import CheckResult, CheckResults
 from app.feeds.feed import load_feed, read_answer
 from app.microshare.client import MicroshareClient
 from app.settings.schema import FeedSettings, Settings
@@ -40,7 +40,7 @@ class _Asked:
 
 
 def check_source(
-    settings: Settings, states: Mapping[str, FeedState], findings: Findings, *, all_locations: bool
+    settings: Settings, states: Mapping[str, FeedState], findings: CheckResults, *, all_locations: bool
 ) -> None:
     """Tell of all that is asked of Microshare. `states` are those of the feeds, where they are known."""
     budget = Budget(_BUDGET_FOR_ALL if all_locations else _BUDGET, grace=timedelta(0))
@@ -58,7 +58,7 @@ def check_source(
 class _SourceCheck:
     """Asks Microshare, logged in; what the token was refused is told once, at the end."""
 
-    def __init__(self, client: MicroshareClient, findings: Findings) -> None:
+    def __init__(self, client: MicroshareClient, findings: CheckResults) -> None:
         self._client = client
         self._findings = findings
         self._rights_asked: list[str] = []
@@ -101,7 +101,7 @@ class _SourceCheck:
             do = "set this host's clock right: `timedatectl set-ntp true` keeps it so"
         well = not clocks.are_apart and abs(clocks.skew) <= SKEW_TOLERATED
         facts = {"skew_s": seconds, "host": format_time(clocks.host), "api": format_time(clocks.api)}
-        self._findings.tell(Finding("clock", well, said, do, facts=facts))
+        self._findings.tell(CheckResult("clock", well, said, do, facts=facts))
 
     @contextmanager
     def _needing_rights(self, what: str, check: str) -> Iterator[None]:
@@ -179,7 +179,7 @@ class _SourceCheck:
             said = f"{count} asked for give nothing of the last day: {_listed(silent)}"
             do = _silence_advice(feed, all_silent=len(silent) == len(answered)) + more
             facts = {"locations": [one.location for one in silent]}
-            self._findings.tell(Finding(check, False, said, do, facts=facts))
+            self._findings.tell(CheckResult(check, False, said, do, facts=facts))
         elif answered:
             whole = len(answered) == known
             of = f"all {known:,}" if whole else f"{len(answered):,} of {known:,} asked for, all"

@@ -1,4 +1,4 @@
-"""What all commands share at their edges: settings and logs to begin with, errors to end with."""
+"""What all commands share: settings and logs to begin with, errors to end with."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Refused:
     hubs: tuple[str, ...]
     reason: str
 
-    def set_aside(self, feed: str, location: str, at: datetime) -> Iterator[QuarantinedReading]:
+    def as_quarantined(self, feed: str, location: str, at: datetime) -> Iterator[QuarantinedReading]:
         """Give each as quarantine keeps it."""
         for reading in self.readings:
             text = quarantine_text(reading)

@@ -95,7 +95,7 @@ class Handover:
 
     def _quarantine(self, name: str, refused: Refused) -> bool:
         """Set readings aside. False where that failed: no position may move past them then."""
-        for item in refused.set_aside(self._settings.name, name, self._now()):
+        for item in refused.as_quarantined(self._settings.name, name, self._now()):
             try:
                 place = self._store.quarantine(self._feed.state_name, item)
             except StateError as error:

@@ -16,7 +16,6 @@ from app.base.clocks import DATE_RESOLUTION
 from app.base.instants import DAY, HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
 
-# How long a silence of the source costs nothing: ids are kept, and read again, that far back.
 # The sizes of catch-up slices. Each divides a day, so that ends meet whatever the size was before.
 _GRID = [
     *(timedelta(hours=hours) for hours in (24, 12, 8, 6, 4, 3, 2, 1)),
@@ -43,7 +42,10 @@ class Limits:
 
 
 def reach(look_back: timedelta) -> timedelta:
-    """Give how far before a position readings can still be read again, so how long ids are kept."""
+    """Give how far before a position readings can still be read again, so how long ids are kept.
+
+    A silence of the source that is no longer costs nothing.
+    """
     return max(DAY, look_back)
 
 

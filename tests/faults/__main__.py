@@ -1,4 +1,4 @@
-"""Runs the whole fault matrix, prints how every case stands, and writes it into docs/faults.md."""
+"""Runs the whole fault matrix, and prints how every case stands."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ NOT_RUN = "not run"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--workers", default="4", help="how many cases at a time")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
     arguments = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -35,10 +36,10 @@ def main() -> int:
         print(f"{case.id:4} {case.name:62} {case.expects[:70]:72} {results[case.title]}")
     green = sum(result == "green" for result in results.values())
     print(f"{len(CASES)} cases, {green} green, in {minutes:.1f} minutes")
-    if NOT_RUN in results.values():
+    if arguments.write and NOT_RUN in results.values():
         print("not every case was run, so docs/faults.md stays as it was")
-        return 1
-    faults_document.write("fault cases", _account(CASES, results, minutes=minutes))
+    elif arguments.write:
+        faults_document.write("fault cases", _account(CASES, results, minutes=minutes))
     return 0 if green == len(CASES) else 1
 
 

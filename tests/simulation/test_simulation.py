@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.environments.simulated import simulate
-from tools.planted_breaks import MUTATIONS, ROOT, Mutation, fits
+from tools.planted_breaks import BREAKS, ROOT, PlantedBreak, fits
 
 _PARTS = 8
 _WORLDS_A_PART = 10
@@ -61,6 +61,6 @@ def _told_of_seed(seed: str, *, hashes: str) -> list[str]:
     return [first.partition(", in ")[0], *counts]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_a_planted_break_still_fits_the_code(mutation: Mutation) -> None:
-    assert fits(mutation)
+@pytest.mark.parametrize("planted", BREAKS, ids=lambda planted: planted.name)
+def test_a_planted_break_still_fits_the_code(planted: PlantedBreak) -> None:
+    assert fits(planted)

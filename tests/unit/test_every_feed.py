@@ -1,6 +1,6 @@
 """What stands by hand for each feed of config.yaml, and says what is missing where one was added.
 
-Its timer function is looked for in test_function_app.py, its variables in test_docs.py and test_config.py,
+Its timer function is looked for in test_function_app.py, its variables in test_docs.py and test_settings.py,
 and what it must keep to in contracts/test_feeds.py.
 """
 

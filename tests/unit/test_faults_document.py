@@ -4,6 +4,7 @@ import re
 
 from tests.faults.matrix import CASES
 from tools import faults_document
+from tools.planted_breaks import BREAKS
 
 
 def test_the_document_lists_exactly_the_cases_there_are() -> None:
@@ -14,3 +15,9 @@ def test_the_document_lists_exactly_the_cases_there_are() -> None:
 
 def test_no_two_cases_have_one_name() -> None:
     assert len({case.title for case in CASES}) == len(CASES)
+
+
+def test_the_document_lists_exactly_the_breaks_there_are_each_with_the_file_that_it_breaks() -> None:
+    listed = re.findall(r"(?m)^\| (.+) \(`(app/[^`]+)`\) \|", faults_document.read("planted breaks"))
+
+    assert listed == [(planted.name, planted.file) for planted in BREAKS]

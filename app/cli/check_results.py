@@ -18,7 +18,7 @@ _DO_AT_LEAST = "if it lasts, look for it in the troubleshooting table of README.
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What was found of one thing; `do` is what to do about it.
 
     A warning is well as things are, but doubtful. `facts` are what programs get besides.
@@ -32,26 +32,26 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def fault(check: str, message: str) -> Finding:
+def fault(check: str, message: str) -> CheckResult:
     """Make a finding of an error's message, which may begin with what was checked."""
     said, do = said_and_advised(message.removeprefix(f"{check}: "))
-    return Finding(check, False, said, do or _DO_AT_LEAST)
+    return CheckResult(check, False, said, do or _DO_AT_LEAST)
 
 
-def doubt(check: str, message: str) -> Finding:
+def doubt(check: str, message: str) -> CheckResult:
     """Make a finding of a warning."""
     said, do = said_and_advised(message)
-    return Finding(check, True, said, do, warning=True)
+    return CheckResult(check, True, said, do, warning=True)
 
 
-class Findings:
+class CheckResults:
     """Tells each finding as it comes. `ok` is whether all were well so far."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self.ok = True
 
-    def tell(self, finding: Finding) -> None:
+    def tell(self, finding: CheckResult) -> None:
         self.ok = self.ok and finding.ok
         if self._out.as_json:
             said = {"said": finding.said, "do": finding.do, "warning": finding.warning}
@@ -66,7 +66,7 @@ class Findings:
         self._out.show(*parts)
 
     def well(self, check: str, said: str, **facts: Any) -> None:
-        self.tell(Finding(check, True, said, facts=facts))
+        self.tell(CheckResult(check, True, said, facts=facts))
 
     def warn(self, check: str, message: str) -> None:
         self.tell(doubt(check, message))
