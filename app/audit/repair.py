@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.audit.auditor import ComparedFeed, Tell, untold
@@ -166,8 +166,7 @@ class _Repair:
         known = Checkpoint(start, start).with_ids((found.time or start, found.id) for found in had)
         group, limits = Group(location, (hub,), known, start), {hub: self.largest[hub]}
         todo = dispatch(self.compared.feed, self.compared.settings, group, fetched, end, limits)
-        for reading in fetched.readings:
-            wanted.pop(reading.id, None)
+        taken = {reading.id for reading in fetched.readings if wanted.pop(reading.id, None)}
         for refused in todo.refused:
             self._quarantine(location, refused)
         for batch in [delivery for delivery in todo.deliveries[hub] if delivery.batch is not None]:
@@ -176,7 +175,8 @@ class _Repair:
             if hub not in self.came:
                 return
             self.under_way[hub] += 1
-            lanes.put(hub, batch)
+            # A delivery also names what is remembered though it is not sent now.
+            lanes.put(hub, replace(batch, ids=tuple(pair for pair in batch.ids if pair[1] in taken)))
 
     def _quarantine(self, location: str, refused: Refused) -> None:
         for item in refused.as_quarantined(self.compared.settings.name, location, self.wiring.now()):
@@ -206,7 +206,7 @@ class _Repair:
 
     def _delivered(self, hub: str, delivery: Delivery) -> None:
         times = self.times[delivery.location, hub]
-        sent = [(times[found], found) for _, found in delivery.ids if found in times]
+        sent = [(times[found], found) for _, found in delivery.ids]
         self.sent.setdefault((delivery.location, hub), []).extend(sent)
         self.compared.repaired(hub, delivery.location, sent)
         self.outcome.sent[hub] += len(sent)

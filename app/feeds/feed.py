@@ -114,8 +114,10 @@ def load_feed(name: str) -> Feed:
         if isinstance(feed, Feed):
             return feed
         why = " as a Feed"
-    except ModuleNotFoundError:
-        pass
+    except ModuleNotFoundError as error:
+        # It is there, and asks for a module that is not.
+        if error.name != f"app.feeds.{name}":
+            why = f" ({error})"
     except (ImportError, AttributeError) as error:
         why = f" ({error})"
     raise SettingsError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -129,6 +130,10 @@ def nth(*numbers: int) -> Callable[[StoredEvent], bool]:
 
 def at(event: StoredEvent) -> datetime:
     return parse_time(entry_of(event)["time"])
+
+
+def of_mill(event: StoredEvent) -> bool:
+    return event.properties["location"] == MILL
 
 
 def is_people(event: StoredEvent) -> bool:
@@ -551,6 +556,41 @@ def test_a_repair_sends_what_is_missing_with_the_same_ids_and_no_run_sends_it_ag
     installation.clock.move(minutes=15)
     installation.run()
     assert audit(installation).audit.ok
+
+
+def always_with(event: StoredEvent) -> Callable[[bytes], bytes]:
+    """Give what adds the reading of an event to an answer that lacks it."""
+    entry = entry_of(event)
+    tags = entry.pop("_location_tags")
+    entry.pop("recType")
+
+    def rewrite(body: bytes) -> bytes:
+        answer = json.loads(body)
+        if entry not in [line for found in answer["objs"] for line in found["data"]["line"]]:
+            answer["objs"].append({"data": {"_id": {"tags": tags}, "line": [entry]}})
+            for count in ("currentCount", "totalCount"):
+                answer["meta"][count] += 1
+        return json.dumps(answer).encode()
+
+    return rewrite
+
+
+def test_a_repair_counts_once_what_a_view_shows_whatever_it_is_asked(installation: Installation) -> None:
+    installation.environ["START_FROM"] = "72h"
+    installation.run()
+    at_mill = sorted((found for found in installation.a.received() if of_mill(found)), key=at)
+    old, new = at_mill[3], at_mill[-3]
+    installation.a.discard(lambda event: event in (old, new))
+    installation.source.faults.rewrite_body(always_with(old), feed="people", location=MILL)
+
+    found, outcome = repaired(installation, since=START - 72 * HOUR)
+
+    assert at(new) - at(old) > 48 * HOUR
+    assert (outcome.errors, outcome.sent.total(), found.audit.repaired) == ([], 2, 2)
+    sent = [
+        event for event in installation.a.received() if event.message_id in (old.message_id, new.message_id)
+    ]
+    assert Counter(event.message_id for event in sent) == Counter([old.message_id, new.message_id])
 
 
 def test_what_was_published_late_and_repaired_is_not_sent_again_by_a_longer_look_back(

@@ -63,3 +63,13 @@ def test_what_is_left_within_folders_is_in_nobodys_way(tmp_path: Path) -> None:
     ended = python(laid_over(tmp_path, WITHIN_FOLDERS), "-m", "app", "--help")
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_feed_of_ones_own_that_still_imports_what_has_moved_is_told_what_it_lacks(tmp_path: Path) -> None:
+    folder = laid_over(tmp_path, [])
+    (folder / "app" / "feeds" / "lifts.py").write_text("from app.model import Reading\n")
+
+    ended = python(folder, "-c", "from app.feeds.feed import load_feed; load_feed('lifts')")
+
+    assert "app/feeds/lifts.py" in ended.stderr
+    assert "No module named 'app.model'" in ended.stderr.strip().splitlines()[-1]
