@@ -460,8 +460,10 @@ def test_a_source_that_never_answers_is_named(installation: Installation) -> Non
 
     report = installation.run(budget=Budget(timedelta(seconds=6), grace=timedelta(seconds=2)))
 
-    assert [failure.location for failure in report.failures] == [None]
-    assert report.failures[0].error.startswith("microshare: no query was answered within the run's")
+    # On a busy machine a hub may be no quicker than that, which is told too.
+    [failure] = [failure for failure in report.failures if failure.hub is None]
+    assert failure.location is None
+    assert failure.error.startswith("microshare: no query was answered within the run's")
     assert report.left == 5
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from emulators.estate import FEEDS, Estate
-from emulators.eventhubs import EventHubsEmulator
+from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from emulators.microshare_answers import line_entry
 from tests.commands import Ended
@@ -22,22 +23,41 @@ from tests.environments.terminal import Terminal
 from tests.promise import breaches, reading_of
 from tests.runtime.host import timer_bindings
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 FEED = third_feed.module().FEED
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A tree with the third feed, in which all feeds were run once, at an instant; what each hub had then."""
+
+    terminal: Terminal
+    at: datetime
+    received: Sequence[Sequence[StoredEvent]]
+
+
 @pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """Somebody in a tree with the third feed, who ran all feeds once."""
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    at = datetime.now(UTC).replace(microsecond=0)
+    # The source stands still for the run, so that it is known what was published then, and goes on after it.
+    clocks = [lambda: at, lambda: datetime.now(UTC)]
     folder = tmp_path_factory.mktemp("tree")
     estate = Estate(feeds=(*FEEDS, third_feed.DESKS))
-    with MicroshareEmulator(estate, clock=lambda: NOW) as source, EventHubsEmulator(["a", "b"]) as hubs:
+    with (
+        MicroshareEmulator(estate, clock=lambda: clocks[0]()) as source,
+        EventHubsEmulator(["a", "b"]) as hubs,
+    ):
         terminal = Terminal(source, hubs, folder)
         third_feed.add_to(folder)
         terminal.environ["START_FROM"] = "3h"
-        ran = call(terminal, "-m", "app", "run", "all", "--json")
-        assert ran.status == 0, ran.err
-        yield terminal
+        ended = call(terminal, "-m", "app", "run", "all", "--json")
+        assert ended.status == 0, ended.err
+        del clocks[0]
+        yield Ran(terminal, at, [list(hub.received()) for hub in (terminal.a, terminal.b)])
+
+
+@pytest.fixture
+def terminal(ran: Ran) -> Terminal:
+    return ran.terminal
 
 
 def call(terminal: Terminal, *words: str) -> Ended:
@@ -53,17 +73,18 @@ def call(terminal: Terminal, *words: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def test_what_its_view_shows_is_at_every_hub(terminal: Terminal) -> None:
+def test_what_its_view_shows_is_at_every_hub(ran: Ran) -> None:
+    terminal = ran.terminal
     named = set(FEED.placeholders.values())
-    shown = terminal.source.estate.expected("desks", NOW - timedelta(hours=3), NOW, NOW)
+    shown = terminal.source.estate.expected("desks", ran.at - timedelta(hours=3), ran.at, ran.at)
     published = [
         reading_of(location, FEED.rec_type, tags, line_entry(third_feed.DESKS, entry, named))
         for location, tags, _, entry in shown
     ]
 
     assert all({"presence", "battery"} <= reading.entry.keys() for reading in published)
-    for hub in (terminal.a, terminal.b):
-        events = [event for event in hub.received() if event.properties["recType"] == FEED.rec_type]
+    for received in ran.received:
+        events = [event for event in received if event.properties["recType"] == FEED.rec_type]
         assert breaches(published, arrivals(events)) == []
     assert (terminal.folder / "state" / f"{FEED.state_name}.json").exists()
 
