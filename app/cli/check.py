@@ -27,7 +27,7 @@ from app.settings.connection_strings import policy_of, signature_end
 from app.settings.loading import differs_from_local_settings
 from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.opening import open_store
-from app.state.store import StateStore
+from app.state.store import MendableStore, StateStore
 
 _HUB_S = 15.0
 _ALL_RIGHTS = "RootManageSharedAccessKey"
@@ -61,10 +61,11 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     check_versions(findings, now.date())
     for feed in _on(settings):
         check_schedule(feed, settings, findings, now)
+    opened = _opened(settings)
     if not offline:
-        check_source(settings, _known_states(settings), findings, all_locations=all_locations)
+        check_source(settings, _known_states(settings, opened), findings, all_locations=all_locations)
         _check_hubs(settings, findings, now)
-    _check_state(settings, findings, offline=offline)
+    _check_state(settings, opened, findings, offline=offline)
     if not as_json:
         summary = "all well" if findings.ok else "something is to be done, see above"
         out.show("", text(summary, "bold" if findings.ok else "bold red"))
@@ -97,14 +98,22 @@ def _check_settings(settings: Settings, findings: CheckResults) -> None:
                 findings.well(dashed(feed.name), "off: it has no view id, so its timer does nothing")
 
 
-def _known_states(settings: Settings) -> dict[str, FeedState]:
+def _opened(settings: Settings) -> MendableStore | StateError:
+    """Open the state store; what keeps it from being opened is told when its turn has come."""
+    try:
+        return open_store(settings.state)
+    except StateError as error:
+        return error
+
+
+def _known_states(settings: Settings, opened: MendableStore | StateError) -> dict[str, FeedState]:
     """Give the states that can be read, to know whom to ask for first; what is wrong with one comes later."""
-    states = {}
-    with suppress(StateError):
-        store = open_store(settings.state)
-        for feed in _on(settings):
-            with suppress(StateError, SettingsError):
-                states[feed.name] = store.load(load_feed(feed.name).state_name)
+    states: dict[str, FeedState] = {}
+    if isinstance(opened, StateError):
+        return states
+    for feed in _on(settings):
+        with suppress(StateError, SettingsError):
+            states[feed.name] = opened.load(load_feed(feed.name).state_name)
     return states
 
 
@@ -167,7 +176,9 @@ async def _check_hub(settings: HubSettings) -> CheckResult:
 # --- state ------------------------------------------------------------------------------------------
 
 
-def _check_state(settings: Settings, findings: CheckResults, *, offline: bool) -> None:
+def _check_state(
+    settings: Settings, opened: MendableStore | StateError, findings: CheckResults, *, offline: bool
+) -> None:
     if settings.state.store == "table":
         if offline:
             findings.well("state", "kept in tables, which are not asked with --offline")
@@ -176,13 +187,14 @@ def _check_state(settings: Settings, findings: CheckResults, *, offline: bool) -
     else:
         what = "files of this machine; a forwarder elsewhere, or one that keeps tables, does not know of them"
     with findings.of("state"):
-        store = open_store(settings.state)
-        store.probe()
-        findings.well("state", f"{store.place} can be written: {what}")
+        if isinstance(opened, StateError):
+            raise opened
+        opened.probe()
+        findings.well("state", f"{opened.place} can be written: {what}")
         if settings.state.store == "json":
             check_disk(Path(settings.state.directory), findings)
         for feed in _on(settings):
-            _check_feed_state(feed, store, findings)
+            _check_feed_state(feed, opened, findings)
 
 
 def _check_feed_state(feed: FeedSettings, store: StateStore, findings: CheckResults) -> None:

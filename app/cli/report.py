@@ -38,8 +38,8 @@ from app.health.records import FeedHealth
 from app.page.comparison import Comparison, compared
 from app.page.gathered import Gathered, GatheredFeed
 from app.page.view import WELL, View, make_view
-from app.settings.schema import FeedSettings, HubSettings, Settings
-from app.state.opening import open_store
+from app.run.ports import Wiring
+from app.settings.schema import FeedSettings, HubSettings
 from app.state.store import MendableStore
 from app.wiring import wire
 
@@ -80,8 +80,7 @@ def command(
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
     request = _Request(
-        settings,
-        open_store(settings.state),
+        wire(settings),
         window_until_now(since, until, now),
         now,
         find_hubs(settings, hubs),
@@ -101,8 +100,7 @@ def command(
 class _Request:
     """What the steps of the command share: the window, and the hubs that are read."""
 
-    settings: Settings
-    store: MendableStore
+    wiring: Wiring
     window: Slice
     now: datetime
     hubs: Sequence[HubSettings]
@@ -130,16 +128,16 @@ def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
     quarantined: list[QuarantinedReading] = []
     since = request.now - HISTORY
     try:
-        state = request.store.load(module.state_name)
-        history = request.store.history(module.state_name, min(request.window.start, since))
+        state = request.wiring.store.load(module.state_name)
+        history = request.wiring.store.history(module.state_name, min(request.window.start, since))
         runs += map(past_run, history)
     except StateError as error:
         problems.append(str(error))
         health = unreadable(feed, request.now, str(error))
     else:
-        quarantined = _quarantined(request.store, module.state_name, feed.name, problems)
+        quarantined = _quarantined(request.wiring.store, module.state_name, feed.name, problems)
         lately = [run for run in runs if run.started >= since]
-        health = judge(feed, request.settings, Kept(state, lately, len(quarantined)), request.now)
+        health = judge(feed, request.wiring.settings, Kept(state, lately, len(quarantined)), request.now)
     return GatheredFeed(
         module.title,
         health,
@@ -156,7 +154,7 @@ def _hubs(request: _Request, health: FeedHealth) -> dict[str, str]:
     if request.only_these:
         return {hub.key: hub.name for hub in request.hubs}
     left = {key: hub.name for key, hub in health.hubs.items()}
-    return {**{hub.key: hub.name for hub in request.settings.hubs}, **left}
+    return {**{hub.key: hub.name for hub in request.wiring.settings.hubs}, **left}
 
 
 def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]) -> list[QuarantinedReading]:
@@ -181,7 +179,7 @@ def _compared(
             compared_with = compared_feeds(
                 [Asked(name, request.window) for name in feeds],
                 request.hubs,
-                wire(request.settings),
+                request.wiring,
                 consumer_group=consumer_group,
                 progress=bars.show,
             )
