@@ -512,7 +512,7 @@ def unbroken(breaks: Sequence[PlantedBreak]) -> str:
         _copy_to(tree)
         tests = sorted({test for planted in breaks for test in planted.tests})
         simulated = any(planted.simulated for planted in breaks)
-        return (_by_simulation(tree, _RUNS_UNBROKEN) if simulated else "") or _by_tests(tree, tuple(tests))
+        return (_by_simulation(tree, _RUNS_UNBROKEN) if simulated else "") or _by_tests(tree, tuple(tests), "6")
 
 
 def check(planted: PlantedBreak) -> Verdict:
@@ -555,8 +555,8 @@ def _by_simulation(tree: Path, runs: int = _RUNS) -> str:
     return ""
 
 
-def _by_tests(tree: Path, tests: tuple[str, ...]) -> str:
-    found = _run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2", *tests)
+def _by_tests(tree: Path, tests: tuple[str, ...], workers: str = "2") -> str:
+    found = _run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", workers, *tests)
     if found is None:
         return "tests: they do not end"
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
