@@ -512,7 +512,9 @@ def unbroken(breaks: Sequence[PlantedBreak]) -> str:
         _copy_to(tree)
         tests = sorted({test for planted in breaks for test in planted.tests})
         simulated = any(planted.simulated for planted in breaks)
-        return (_by_simulation(tree, _RUNS_UNBROKEN) if simulated else "") or _by_tests(tree, tuple(tests), "6")
+        return (_by_simulation(tree, _RUNS_UNBROKEN) if simulated else "") or _by_tests(
+            tree, tuple(tests), "6"
+        )
 
 
 def check(planted: PlantedBreak) -> Verdict:
