@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
-WORKERS ?= 6
+WORKERS ?= 8
 
 .PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
 
