@@ -60,6 +60,19 @@ class Terminal:
             encoding="utf-8",
         )
 
+    def call_in_folder(self, *words: str) -> Ended:
+        """Call Python where `folder` holds a tree of its own, of which a command is `-m app`."""
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
     def call(self, *words: str, **variables: str) -> Ended:
         self.environ |= variables
         if not hasattr(os, "fork"):

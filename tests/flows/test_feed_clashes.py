@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.commands import Ended
 from tests.environments.terminal import Terminal
 
 ENTRY = """
@@ -45,19 +42,6 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         yield terminal
 
 
-def call(terminal: Terminal, *words: str) -> Ended:
-    done = subprocess.run(
-        [sys.executable, "-m", "app", *words],
-        cwd=terminal.folder,
-        env=terminal.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -80,7 +64,7 @@ def call(terminal: Terminal, *words: str) -> Ended:
     ids=" ".join,
 )
 def test_every_command_is_refused_naming_both_feeds(terminal: Terminal, words: tuple[str, ...]) -> None:
-    ended = call(terminal, *words)
+    ended = terminal.call_in_folder("-m", "app", *words)
 
     assert ended.status == 2, ended.err
     assert "feeds.people_counter and feeds.door_counter: both have the state name" in ended.err
@@ -91,6 +75,6 @@ def test_every_command_is_refused_naming_both_feeds(terminal: Terminal, words: t
 
 @pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("state", "show", "-h")], ids=" ".join)
 def test_help_is_given_all_the_same(terminal: Terminal, words: tuple[str, ...]) -> None:
-    ended = call(terminal, *words)
+    ended = terminal.call_in_folder("-m", "app", *words)
 
     assert (ended.status, "Usage: " in ended.out) == (0, True)

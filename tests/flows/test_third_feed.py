@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,6 @@ from emulators.estate import FEEDS, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from emulators.microshare_answers import line_entry
-from tests.commands import Ended
 from tests.environments import third_feed
 from tests.environments.indexing import indexed
 from tests.environments.installation import arrivals
@@ -49,7 +46,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         terminal = Terminal(source, hubs, folder)
         third_feed.add_to(folder)
         terminal.environ["START_FROM"] = "3h"
-        ended = call(terminal, "-m", "app", "run", "all", "--json")
+        ended = terminal.call_in_folder("-m", "app", "run", "all", "--json")
         assert ended.status == 0, ended.err
         del clocks[0]
         yield Ran(terminal, at, [list(hub.received()) for hub in (terminal.a, terminal.b)])
@@ -58,19 +55,6 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 @pytest.fixture
 def terminal(ran: Ran) -> Terminal:
     return ran.terminal
-
-
-def call(terminal: Terminal, *words: str) -> Ended:
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=terminal.folder,
-        env=terminal.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def test_what_its_view_shows_is_at_every_hub(ran: Ran) -> None:
@@ -103,7 +87,7 @@ def test_what_its_view_shows_is_at_every_hub(ran: Ran) -> None:
     ids=lambda words: words[0],
 )
 def test_a_command_knows_it(terminal: Terminal, words: tuple[str, ...]) -> None:
-    ended = call(terminal, "-m", "app", *words, "--json")
+    ended = terminal.call_in_folder("-m", "app", *words, "--json")
 
     assert ended.status == 0, ended.out + ended.err
     told = " ".join(json.dumps(found) for found in ended.objects)
@@ -113,14 +97,14 @@ def test_a_command_knows_it(terminal: Terminal, words: tuple[str, ...]) -> None:
 def test_the_page_shows_it(terminal: Terminal) -> None:
     page = terminal.folder / "page.html"
 
-    ended = call(terminal, "-m", "app", "report", "--from", "2h", "--output", str(page))
+    ended = terminal.call_in_folder("-m", "app", "report", "--from", "2h", "--output", str(page))
 
     assert ended.status == 0, ended.err
     assert FEED.title in page.read_text().lower()
 
 
 def test_locations_are_asked_for_it(terminal: Terminal) -> None:
-    ended = call(terminal, "-m", "app", "locations", "--json")
+    ended = terminal.call_in_folder("-m", "app", "locations", "--json")
 
     assert {"example_desks"} <= {feed for found in ended.objects for feed in found["feeds"]}
 
@@ -140,7 +124,7 @@ def test_the_demo_compares_it_and_takes_no_offence_at_a_feed_that_is_off(termina
     with_both = config.read_text().replace("\nevent_hubs:", f"\n{off}event_hubs:", 1)
     config.write_text(with_both)
 
-    ended = call(terminal, "-m", "emulators.demo")
+    ended = terminal.call_in_folder("-m", "emulators.demo")
 
     assert ended.status == 0, ended.out + ended.err
     assert "Source and hubs agree" in ended.out
