@@ -35,7 +35,7 @@ from app.settings.schema import HubSettings, Settings
 from app.state.store import MendableStore
 
 # An audit takes the time it takes; each request has a limit of its own.
-_UNHURRIED = timedelta(days=7)
+UNHURRIED = timedelta(days=7)
 
 # What is being done, how much of it is done, and of how much.
 Tell = Callable[[str, float, float], None]
@@ -87,7 +87,7 @@ def compared_feeds(
     UnknownLocation, and ForwarderError for a window that is yet to come, all before the first result.
     """
     at_once = wiring.settings.run.concurrency
-    client = wiring.make_client(Budget(_UNHURRIED))
+    client = wiring.make_client(Budget(UNHURRIED))
     with ExitStack() as stack:
         stack.callback(client.close)
         client.login()
@@ -116,7 +116,7 @@ class ComparedFeed:
         self.settings = wiring.settings.feeds[asked.feed]
         self.feed = load_feed(asked.feed)
         self.hubs = hubs
-        self._limits = Limits(self.settings.look_back, self.settings.slice_length, self.settings.record_limit)
+        self._limits = Limits.of(self.settings)
         self._warnings: list[str] = []
         # From before hubs and source are asked: what comes meanwhile is a coming run's.
         self.state = wiring.store.load(self.feed.state_name)

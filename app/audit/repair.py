@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.audit.auditor import ComparedFeed, Tell, untold
+from app.audit.auditor import UNHURRIED, ComparedFeed, Tell, untold
 from app.audit.findings import BEFORE_START, QUARANTINED, Finding
 from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
@@ -29,8 +29,6 @@ from app.state.edits import changed, close_gap, remember
 from app.state.store import RunLock
 
 OWNER = "audit --repair"
-# Nobody waits for the next run meanwhile: the feed's run lock is held until all is sent.
-_UNHURRIED = timedelta(days=7)
 # Of hours that follow one another; as long as a run's longest slice.
 _LONGEST = timedelta(hours=24)
 
@@ -126,7 +124,7 @@ class _Repair:
         if not self.times:
             return
         hubs = [hub for hub in self.compared.hubs if hub.key in self.came]
-        lanes = self.wiring.make_lanes(hubs, Budget(_UNHURRIED), self.inbox.put, self._why_not)
+        lanes = self.wiring.make_lanes(hubs, Budget(UNHURRIED), self.inbox.put, self._why_not)
         lanes.start()
         try:
             while len(self.largest) < len(self.came):

@@ -28,7 +28,16 @@ from app.cli.choices import (
 from app.cli.output import Output
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.run import run_once, show
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
+from app.cli.session import (
+    ALL_WELL,
+    DISCOVERY_TIME,
+    FOUND_WANTING,
+    begin,
+    complain,
+    confirmed,
+    json_option,
+    yes_option,
+)
 from app.cli.stop import Stop
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
@@ -39,8 +48,6 @@ from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
 from app.wiring import wire
 
-# For login and discovery, before anything else; a person waits for it.
-_ASKING = timedelta(minutes=2)
 # Runs in a row that opened no slice: the next one would not either.
 _FRUITLESS = 3
 # A hub's clock may be a little behind ours.
@@ -137,7 +144,7 @@ def _locations(job: _Job, now: datetime) -> list[str]:
     """
     asked, state = job.backfill, job.wiring.store.load(job.feed.state_name)
     feed = job.settings.feeds[asked.feed]
-    client = job.wiring.make_client(Budget(_ASKING))
+    client = job.wiring.make_client(Budget(DISCOVERY_TIME))
     try:
         client.login()
         found = find_locations(client, state, job.settings, feed, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 
 import click
 
@@ -12,13 +11,11 @@ from app.base.budget import Budget
 from app.base.text import dashed
 from app.cli import COMMANDS
 from app.cli.output import Column, Output, table
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, json_option
+from app.cli.session import ALL_WELL, DISCOVERY_TIME, FOUND_WANTING, begin, complain, json_option
 from app.feeds.feed import name_in_view
 from app.microshare.client import MicroshareClient
 from app.settings.schema import Settings
 
-# For login and discovery of all clusters; a person waits for it.
-_BUDGET = timedelta(minutes=2)
 _SNAPSHOTS = "hourly_snapshot"
 
 
@@ -62,7 +59,7 @@ def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
     rows: dict[str, _Row] = {}
     warnings: dict[str, None] = {}
     collisions: dict[str, None] = {}
-    client = MicroshareClient(settings.microshare, Budget(_BUDGET))
+    client = MicroshareClient(settings.microshare, Budget(DISCOVERY_TIME))
     try:
         for clusters in dict.fromkeys(feed.cluster_ids for feed in feeds.values() if feed.cluster_ids):
             found = client.discover_locations(clusters)

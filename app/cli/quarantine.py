@@ -20,6 +20,8 @@ from app.cli.output import Column, hanging, table, text
 from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
+    HUB_OPEN_S,
+    HUB_SEND_S,
     Session,
     complain,
     confirmed,
@@ -35,9 +37,6 @@ from app.settings.schema import FeedSettings, HubSettings
 if TYPE_CHECKING:
     from rich.table import Table
 
-# A person waits: less patience than a run has, which can do something else meanwhile.
-_OPEN_S = 15.0
-_SEND_S = 30.0
 _HEAD_WIDTH = 10
 _COLUMNS = (
     Column("feed"),
@@ -316,7 +315,7 @@ async def _send_to(settings: HubSettings, plans: Sequence[_Plan]) -> None:
     hub = Hub(settings)
     waiting = list(plans)
     try:
-        largest = await hub.open(_OPEN_S)
+        largest = await hub.open(HUB_OPEN_S)
         while waiting:
             await _send(hub, waiting[0], largest)
             waiting.pop(0)
@@ -338,7 +337,7 @@ async def _send(hub: Hub, plan: _Plan, largest: int) -> None:
         return
     try:
         for batch in packed.batches:
-            await hub.send(batch, _SEND_S)
+            await hub.send(batch, HUB_SEND_S)
     except (BatchRejected, MessageTooLarge) as error:
         plan.refused[key] = str(error)
         return

@@ -14,7 +14,7 @@ from app.base.text import counted
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import find_hub, hub_option
 from app.cli.output import Output
-from app.cli.session import ALL_WELL, begin
+from app.cli.session import ALL_WELL, HUB_OPEN_S, HUB_SEND_S, begin
 from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import SOURCE
@@ -25,9 +25,6 @@ _REC_TYPE = "test"
 _LOCATION = "test"
 # To see that a hub works, not to load it.
 _MOST = 1_000
-# A person waits: less patience than a run has, which can do something else meanwhile.
-_OPEN_S = 15.0
-_SEND_S = 30.0
 
 
 @click.command("send-test", short_help=COMMANDS["send-test"])
@@ -69,10 +66,10 @@ async def _send(settings: HubSettings, events: list[Event]) -> int:
     """Send, and give in how many batches. Raises HubError."""
     hub = Hub(settings)
     try:
-        largest = await hub.open(_OPEN_S)
+        largest = await hub.open(HUB_OPEN_S)
         batches = pack(events, largest, lambda _event, _fits: ([], [])).batches
         for batch in batches:
-            await hub.send(batch, _SEND_S)
+            await hub.send(batch, HUB_SEND_S)
         return len(batches)
     finally:
         await hub.close()

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +26,11 @@ ALL_WELL = 0
 FOUND_WANTING = 1
 REFUSED = 2
 LOCKED = 3
+# A person waits for a hub: less patience than a run has, which can do something else meanwhile.
+HUB_OPEN_S = 15.0
+HUB_SEND_S = 30.0
+# For login and discovery, while a person waits.
+DISCOVERY_TIME = timedelta(minutes=2)
 # The worst comes last: a lock is somebody's work under way, and no reason to sleep through a failure.
 _BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
 

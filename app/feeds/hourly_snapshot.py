@@ -9,6 +9,7 @@ from typing import Any
 
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
+from app.base.grouping import by_key
 from app.base.instants import format_time, hour_of
 from app.base.readings import Event, Reading
 from app.feeds.feed import SOURCE, Feed, joint_id, read_body, read_objects, six_fields
@@ -71,10 +72,7 @@ def _has_any(checkpoint: Checkpoint, hour: datetime, answer: Sequence[Reading]) 
 
 
 def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:
-    hours: dict[datetime, list[Reading]] = {}
-    for reading in readings:
-        if reading.time is not None:
-            hours.setdefault(hour_of(reading.time), []).append(reading)
+    hours = by_key((hour_of(reading.time), reading) for reading in readings if reading.time is not None)
     return dict(sorted(hours.items()))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint
+from app.base.grouping import by_key
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
 from app.base.readings import Event, Ids, QuarantinedReading, Reading, Slice, ids_by_hour
 from app.eventhub.batches import Batch, Packed, pack
@@ -156,9 +157,7 @@ def _pack_for(
     packed = pack(events, smallest, feed.parts)
     if not packed.oversize or set(limits.values()) == {smallest}:
         return [(tuple(limits), packed)]
-    by_limit: dict[int, list[str]] = {}
-    for hub, limit in limits.items():
-        by_limit.setdefault(limit, []).append(hub)
+    by_limit = by_key((limit, hub) for hub, limit in limits.items())
     return [
         (tuple(hubs), packed if limit == smallest else pack(events, limit, feed.parts))
         for limit, hubs in by_limit.items()

@@ -113,7 +113,7 @@ class _Run:
         self._telling = telling
         self._state = state
         self._draft = draft = telling.draft
-        limits = Limits(settings.look_back, settings.slice_length, settings.record_limit)
+        limits = Limits.of(settings)
         self._client = wiring.make_client(budget)
         self._inbox = wiring.make_inbox()
         self._ledger = ledger = Ledger(state, limits)

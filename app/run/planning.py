@@ -15,6 +15,7 @@ from app.base.checkpoints import Checkpoint
 from app.base.clocks import DATE_RESOLUTION
 from app.base.instants import DAY, HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
+from app.settings.schema import FeedSettings
 
 # The sizes of catch-up slices. Each divides a day, so that ends meet whatever the size was before.
 _GRID = [
@@ -35,6 +36,10 @@ class Limits:
     look_back: timedelta
     slice_length: timedelta
     record_limit: int
+
+    @classmethod
+    def of(cls, feed: FeedSettings) -> Limits:
+        return cls(feed.look_back, feed.slice_length, feed.record_limit)
 
     @property
     def reach(self) -> timedelta:

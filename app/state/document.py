@@ -50,7 +50,7 @@ from app.base.checkpoints import (
 )
 from app.base.instants import format_time, parse_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
-from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, by_key, of_kind, several
+from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, keyed, of_kind, several
 
 VERSION = 1
 ID_LENGTH = 16
@@ -395,7 +395,7 @@ _LOCATION = Record(
         "error": TEXT.or_none(),
         "since": _INSTANT_OR_NONE.or_absent(),
         "groups": Field(_groups_document, _checkpoints_from, "checkpoints"),
-        "hubs": by_key(_HUB.field()),
+        "hubs": keyed(_HUB.field()),
         "gaps": several(Field(_gap_document, _gap_from)),
         "begun": _INSTANT_OR_NONE.or_absent(),
         "compared": _INSTANT_OR_NONE.or_absent(),
@@ -421,7 +421,7 @@ _FEED = Record(
         "takeover": _TAKEOVER.field().or_none(),
         "last_run": OBJECT.or_none(),
         "drift": several(_DRIFT.field()).or_absent([]),
-        "keys": by_key(Field(_seen_key_text, _seen_key_from)).or_absent({}),
+        "keys": keyed(Field(_seen_key_text, _seen_key_from)).or_absent({}),
     },
 )
 _QUARANTINED = Record(

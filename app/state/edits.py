@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seals
+from app.base.grouping import by_key
 from app.base.instants import HOUR, hour_of
 from app.base.readings import Slice
 from app.quality.hourly_digests import unprovable
@@ -215,10 +216,7 @@ def _with_location(state: FeedState, name: str, location: LocationState) -> Feed
 def _left_behind(
     positions: Mapping[str, datetime], to: datetime, now: datetime, known: Iterable[Gap]
 ) -> list[Gap]:
-    by_position: dict[datetime, list[str]] = {}
-    for hub, position in sorted(positions.items()):
-        if position < to:
-            by_position.setdefault(position, []).append(hub)
+    by_position = by_key((position, hub) for hub, position in sorted(positions.items()) if position < to)
     gaps = [
         Gap(Slice(position, to), LEFT_BEHIND, now, tuple(hubs))
         for position, hubs in sorted(by_position.items())

@@ -75,7 +75,7 @@ def several(field: Field) -> Field:
     )
 
 
-def by_key(field: Field) -> Field:
+def keyed(field: Field) -> Field:
     """Give the field of such values by their keys, which are written in their order."""
     return Field(
         lambda values: {key: field.write(value) for key, value in sorted(values.items())},
