@@ -232,17 +232,12 @@ def _listed(silent: Sequence[_Asked]) -> str:
 
 
 def _silence_advice(feed: FeedSettings, *, all_silent: bool) -> str:
-    if feed.location_prefix or feed.location_names or feed.name == "hourly_snapshot":
-        prefix = repr(feed.location_prefix) if feed.location_prefix else "none"
-        names = (
-            "a name that the view does not know looks like this: set MICROSHARE_LOCATION_PREFIX (now "
-            f"{prefix}), or the name in feeds.{feed.name}.location_names of config.yaml"
-        )
-    else:
-        names = (
-            "a name that the view does not know looks like this: compare it with what Microshare calls the "
-            "building"
-        )
+    prefix = repr(feed.location_prefix) if feed.location_prefix else "none"
+    names = (
+        "a name that the view does not know looks like this: compare it with what the view calls the "
+        f"building; where it differs, set location_prefix (now {prefix}) or location_names of "
+        f"feeds.{feed.name}"
+    )
     if all_silent:
         context = ", ".join(feed.data_context)
         return f"see that {feed.view_id} is the view of this feed, and {context} its data context; {names}"

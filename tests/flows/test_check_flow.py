@@ -137,7 +137,7 @@ def test_locations_that_give_nothing_are_named_with_the_name_they_were_asked_by(
     snapshots = found["locations of hourly-snapshot"]
     assert snapshots["locations"] == ["Nowhere House", "Example Beacon House", "Tour Été"]
     assert "'Tour Été' (asked as 'Été')" in snapshots["said"]
-    assert "MICROSHARE_LOCATION_PREFIX (now 'Tour')" in snapshots["do"]
+    assert "location_prefix (now 'Tour') or location_names of feeds.hourly_snapshot" in snapshots["do"]
     assert found["locations of people-counter"]["locations"] == ["Nowhere House"]
     assert ended.status == 1
 
