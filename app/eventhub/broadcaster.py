@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.base.budget import Budget
 from app.base.errors import BatchRejected, HubBusy, HubError, HubUnreachable, MessageTooLarge
@@ -38,6 +38,7 @@ class Broadcaster:
     """The lanes of a run. `start` opens all hubs at once; `close` ends everything within seconds.
 
     `may_send` is asked before every batch and gives the reason why nothing may be sent, or None.
+    `make_hub` makes what a lane sends by, `sleep` waits between its calls, in seconds.
     """
 
     def __init__(
@@ -49,11 +50,21 @@ class Broadcaster:
         *,
         send_timeout_s: float,
         lane_bytes: int,
+        make_hub: Callable[[HubSettings], Hub] = Hub,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lanes", daemon=True)
         self._lanes = {
-            hub.key: _Lane(hub, budget, tell, send_timeout_s=send_timeout_s, may_send=may_send)
+            hub.key: _Lane(
+                hub,
+                make_hub(hub),
+                budget,
+                tell,
+                send_timeout_s=send_timeout_s,
+                may_send=may_send,
+                sleep=sleep,
+            )
             for hub in hubs
         }
         self._lane_bytes = lane_bytes
@@ -105,22 +116,25 @@ class _Lane:
     def __init__(
         self,
         settings: HubSettings,
+        hub: Hub,
         budget: Budget,
         tell: Callable[[News], None],
         *,
         send_timeout_s: float,
         may_send: Callable[[], str | None],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self.queued_bytes = 0
         self._counting = threading.Lock()
-        self._hub = Hub(settings)
+        self._hub = hub
         self._key = settings.key
         self._name = settings.name
         self._budget = budget
         self._tell = tell
         self._send_timeout_s = send_timeout_s
         self._may_send = may_send
+        self._sleep = sleep
         self._pace_s = 0.0
         self._busy_wait_s = _SHORTEST_BUSY_WAIT_S
         self._slowest_send_s = 0.0
@@ -185,7 +199,7 @@ class _Lane:
     async def _send_paced(self, batch: Batch) -> bool:
         """Send, and send again while the hub is busy, at a lower rate; give whether it may be there twice."""
         for _ in range(_BUSY_IN_A_ROW - 1):
-            await asyncio.sleep(self._pace_s)
+            await self._sleep(self._pace_s)
             try:
                 maybe_twice = await self._send(batch)
             except HubBusy as busy:
@@ -204,7 +218,7 @@ class _Lane:
     async def _wait_out(self, busy: HubBusy) -> None:
         if self._busy_wait_s >= self._budget.remaining():
             raise busy
-        await asyncio.sleep(self._busy_wait_s)
+        await self._sleep(self._busy_wait_s)
         self._busy_wait_s = min(_LONGEST_BUSY_WAIT_S, self._busy_wait_s * 2)
         self._pace_s = _SLOWEST_PACE_S
 
