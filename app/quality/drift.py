@@ -139,8 +139,9 @@ def silences(name: str, location: LocationState, look_back: timedelta, now: date
         for tags, sensor in sorted(location.sensors.items())
         if now - sensor.last >= max(least, _TIMES_LONGEST * sensor.longest)
     }
-    if location.sensors and len(silent) == len(location.sensors):
-        newest = max(sensor.last for sensor in silent.values())
+    # A reading without tags is of no sensor, and yet the location has spoken.
+    newest = max((sensor.last for sensor in silent.values()), default=None)
+    if newest is not None and len(silent) == len(location.sensors) and newest >= location.newest:
         yield Drift(SILENT, name, f"{name}: {_silent_since(newest)}", newest)
         return
     for tags, sensor in silent.items():
