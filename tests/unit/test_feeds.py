@@ -93,6 +93,17 @@ def test_without_a_record_the_key_is_time_category_and_metric(other: dict[str, s
     assert first.id[:8] != second.id[:8]
 
 
+@pytest.mark.parametrize("nothing", [None, ""], ids=["null", "an empty text"])
+def test_a_record_that_names_nothing_is_none(nothing: object) -> None:
+    first, second = people(
+        ENTRY | {"record": nothing}, ENTRY | {"record": nothing, "time": "2025-11-12T08:29:00.000Z"}
+    )
+    [without] = people({name: value for name, value in ENTRY.items() if name != "record"})
+
+    assert first.id[:8] != second.id[:8]
+    assert first.id[:8] == without.id[:8]
+
+
 def test_two_places_or_two_feeds_never_share_a_key() -> None:
     keys = {
         read_answer(rec_type, location, answer(ENTRY, tags=tags))[0].id[:8]

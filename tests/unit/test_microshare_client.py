@@ -243,8 +243,11 @@ def test_pages_are_read_to_their_end(
     assert (answer, microshare.pages_asked) == (DashboardAnswer(tuple(objs)), asked)
 
 
-def two_pages(first: list[Any], second: list[Any], count: int) -> list[Answer | Exception]:
-    return [page(first, totalPages=2, totalCount=count), page(second, totalPages=2, totalCount=count)]
+def two_pages(
+    first: list[Any], second: list[Any], count: int, *, per_page: int = 999
+) -> list[Answer | Exception]:
+    stated = {"totalPages": 2, "perPage": per_page, "totalCount": count}
+    return [page(first, **stated), page(second, **stated)]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +255,7 @@ def two_pages(first: list[Any], second: list[Any], count: int) -> list[Answer | 
     [
         (two_pages([A, B], [B], 3), two_pages([A, B], [C], 3), [A, B, C]),
         (two_pages([A, B], [D], 4), two_pages([A, B], [C, D], 4), [A, B, C, D]),
+        (two_pages([A, B], [D], 4, per_page=2), two_pages([A, B], [C, D], 4, per_page=2), [A, B, C, D]),
         (
             [page([A, B], totalPages=2, totalCount=4), page([D], totalPages=2, totalCount=3)],
             two_pages([A, B], [D], 3),
@@ -263,6 +267,7 @@ def two_pages(first: list[Any], second: list[Any], count: int) -> list[Answer | 
     ids=[
         "one came twice",
         "one was skipped",
+        "one was skipped where all pages are full",
         "the count fell meanwhile",
         "the source repeats one itself",
         "a page was empty",

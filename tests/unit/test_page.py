@@ -525,6 +525,24 @@ def test_what_comes_from_outside_is_text_and_no_markup() -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["{}: failed", "failed; look at {}", "failed; `python -m app status {}`", "`{}` failed"],
+    ids=["what is wrong", "what to do", "what to type", "what was typed"],
+)
+def test_what_comes_from_outside_is_text_wherever_a_sentence_has_it(said: str) -> None:
+    text = said.format("<img src=x onerror=alert(1)>")
+    wrong, _, advice = text.partition("; ")
+    trouble = Trouble(Kind.HUB, wrong, advice or text)
+    warned = a_run(DAY.start, {LIVE: {}}, warnings=[text])
+
+    found = a_feed(problems=[text], health=a_health(troubles=[trouble], said=text), runs=[warned])
+    html = render(make_view(Gathered(MADE, DAY, [found])))
+
+    assert "<img" not in html
+    assert html.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+
+
 def test_no_secret_and_no_control_character_is_shown() -> None:
     register_secret("obviously-false-page-secret")
     said = "failed with obviously-false-page-secret\x00\x1b[31m\u202e\ud800"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import example, given, settings
@@ -203,18 +203,28 @@ def test_packing_keeps_every_reading_in_order_and_within_the_limit(sizes: list[i
     assert all(batch.events for batch in packed.batches)
 
 
-@given(st.lists(st.integers(0, 900), min_size=1, max_size=20), st.integers(900, 6_000))
-@bounded
-def test_a_snapshot_is_split_into_parts_that_hold_each_reading_once(sizes: list[int], largest: int) -> None:
+def hour_of_snapshots(sizes: Sequence[int]) -> tuple[list[Reading], list[Event]]:
     lines = [
         {"time": format_time(START), "category": "space", "metric": f"m{n}", "note": "x" * size}
         for n, size in enumerate(sizes)
     ]
     answer = DashboardAnswer(({"data": {"_id": {"tags": ["A"]}, "line": lines}},))
     readings = read_answer(SNAPSHOTS.rec_type, "A", answer)
-    events = SNAPSHOTS.events(
+    return readings, events_of_snapshots(readings)
+
+
+def events_of_snapshots(readings: Sequence[Reading]) -> list[Event]:
+    return SNAPSHOTS.events(
         "A", readings, readings, Checkpoint(START, START), feed_settings("hourly_snapshot")
     )
+
+
+@given(st.lists(st.integers(0, 900), min_size=1, max_size=20), st.integers(900, 6_000))
+# Two of these make a part that fits, and with its number does not.
+@example([400] * 4, 1_440)
+@bounded
+def test_a_snapshot_is_split_into_parts_that_hold_each_reading_once(sizes: list[int], largest: int) -> None:
+    readings, events = hour_of_snapshots(sizes)
 
     packed = pack(events, largest, SNAPSHOTS.parts)
 
@@ -224,6 +234,13 @@ def test_a_snapshot_is_split_into_parts_that_hold_each_reading_once(sizes: list[
     )
     assert len(sent) == len(set(sent))
     assert all(batch.size_bytes <= largest for batch in packed.batches)
+    # A part has its number besides, which takes some bytes of what a reading alone would fit into.
+    small = largest - 100
+    assert not any(pack(events_of_snapshots([found]), small, no_parts).batches for found in packed.oversize)
+
+
+def no_parts(event: Event, _: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+    return [], list(event.readings)
 
 
 @bounded

@@ -196,6 +196,16 @@ def test_a_reset_forgets_positions_and_ids_and_keeps_counts_listing_and_gaps() -
     assert after == FeedState({"Mill": replace(before.locations["Mill"], checkpoints={})})
 
 
+def test_a_reset_knows_where_a_hub_began_whatever_it_begins_at_now() -> None:
+    before = state(Mill={A: done(NOON, NOON - HOUR)})
+    began = replace(before.locations["Mill"], hubs={A: HubRecord(5, 5, start=NOON - 9 * HOUR)})
+    before = replace(before, locations={"Mill": began})
+
+    resets = [reset(before, Part(), to, NOW, NOW) for to in (None, NOON - 2 * HOUR)]
+
+    assert [after.locations["Mill"].hubs for after in resets] == [began.hubs] * 2
+
+
 def test_a_reset_that_begins_after_a_position_keeps_a_gap_once() -> None:
     before = state(Mill={A: done(NOON)})
 

@@ -38,7 +38,7 @@ class Precondition(HttpResponseError):
 
 
 class Row:
-    """The one row of a table; a write takes `takes_s`, and is then answered with the next of `answers`, if any."""
+    """The one row of a table; a write takes `takes_s`, and is answered with the next of `answers`, if any."""
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks

@@ -158,6 +158,25 @@ def test_nothing_of_the_exporter_goes_on_when_the_run_is_over(settings: Telemetr
     assert [thread for thread in ours if thread.name != "telemetry"] == []
 
 
+def test_an_exporter_that_does_not_come_back_does_not_hold_up_the_end_of_a_command(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configure_logging("INFO", to_stderr=False)
+    never, threads = threading.Event(), list[threading.Thread]()
+
+    def stalls(*_: object) -> str | None:
+        threads.append(threading.current_thread())
+        never.wait()
+        return None
+
+    exporter(TelemetrySettings("unused", "example-app"), Spans(), stalls)(REPORT, 0.0)
+
+    # A process waits at its end for every thread but these.
+    assert [(thread.daemon, thread.is_alive()) for thread in threads] == [(True, True)]
+    assert "no answer within 1 s" in said_in(caplog)[0]["error"]
+    never.set()
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
