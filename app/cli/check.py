@@ -24,8 +24,8 @@ from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
 from app.settings.connection_strings import policy_of, signature_end
-from app.settings.loading import differs_from_local_settings
 from app.settings.schema import FeedSettings, HubSettings, Settings
+from app.settings.sources import differs_from_local_settings, find_sources
 from app.state.opening import open_store
 from app.state.store import MendableStore, StateStore
 
@@ -78,7 +78,16 @@ def _on(settings: Settings) -> list[FeedSettings]:
 
 def _check_settings(settings: Settings, findings: CheckResults) -> None:
     hubs = counted(len(settings.hubs), "hub")
-    findings.well("settings", f"{counted(len(_on(settings)), 'feed')} on, {hubs}")
+    sources = find_sources()
+    read = [str(path) for path in (sources.config_file, sources.env_file) if path]
+    on = counted(len(_on(settings)), "feed")
+    findings.well("settings", f"{on} on, {hubs}, as {' and '.join(read)} and the environment say", files=read)
+    if sources.covered:
+        findings.warn(
+            "settings",
+            f"{', '.join(sources.covered)}: the environment has another value than {sources.env_file}, and "
+            "it counts; unset it in this shell, or make both the same",
+        )
     for warning in settings.warnings:
         findings.warn("settings", warning)
     views = Counter(feed.view_id for feed in _on(settings))

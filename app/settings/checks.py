@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,31 +13,57 @@ from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connec
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
 from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
+from app.settings.sources import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from app.settings.problems import Problems
 
 INSIGHTS: Keys = ("telemetry", "connection_string")
 _STORAGE: Keys = ("state", "connection_string")
+# How names of ours begin, beside those of feeds (PEOPLE_COUNTER_SCHEDULE).
+_FAMILIES = ("MICROSHARE_", "EVENT_HUB", "EVENTHUB", "STATE_", "FORWARDER_")
+# systemd sets it for a unit with StateDirectory=.
+_OF_OTHERS = ("STATE_DIRECTORY",)
 # Set in an app that runs in Azure, and not by `func start`.
 _SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
 
-def find_misspelt_variables(
+def find_unknown_variables(
     document: Document, environment: Mapping[str, str], problems: Problems, warnings: list[str]
 ) -> None:
-    """Note names that are nearly one of ours which is not set; short ones could be another program's."""
+    """Note names that mean one of ours which is not set; warn of others that begin like ours.
+
+    A short name near to one of ours could be another program's, and is warned of only.
+    """
     # Azure's own names (AzureWebJobsStorage__...) are many and near to one another.
-    known = {name for name in document.variables | {"FORWARDER_CONFIG"} if name.isupper()}
-    for name in sorted(environment.keys() - known):
-        near = difflib.get_close_matches(name.upper(), known, 1, cutoff=0.9)
-        if not near or near[0] in environment:
-            continue
-        message = f"{name}: is no known variable; did you mean {near[0]}?"
-        if near[0].startswith(("MICROSHARE_", "EVENT_HUB_")) or near[0].endswith("_SCHEDULE"):
-            problems.note(message)
+    known = sorted(name for name in document.variables | {CONFIG_VARIABLE} if name.isupper())
+    families = [*_FAMILIES, *(name.removesuffix("SCHEDULE") for name in known if name.endswith("_SCHEDULE"))]
+    for name in sorted(environment.keys() - {*known, *_OF_OTHERS}):
+        upper = name.upper()
+        is_ours = upper.startswith(tuple(families))
+        meant = difflib.get_close_matches(upper, known, 1, cutoff=0.9)
+        if is_ours and not meant and upper not in families:
+            meant = _at_most_three(other for other in known if other.startswith(upper))
+        said = f"{name}: is no known variable; did you mean {' or '.join(meant)}?"
+        if not meant or any(other in environment for other in meant):
+            if is_ours:
+                warnings.append(f"{name}: is no known variable, and has no effect; {_advice(upper, known)}")
+        elif meant[0].startswith(("MICROSHARE_", "EVENT_HUB_")) or meant[0].endswith("_SCHEDULE"):
+            problems.note(said)
         else:
-            warnings.append(message)
+            warnings.append(said)
+
+
+def _advice(name: str, known: Sequence[str]) -> str:
+    """Say which variable a name that begins like ours could mean, though it may be set already."""
+    begun = _at_most_three(other for other in known if other.startswith(name) or name.startswith(other))
+    near = begun or difflib.get_close_matches(name, known, 1, cutoff=0.8)
+    return f"did you mean {' or '.join(near)}?" if near else "remove it, or see docs/settings.md for its name"
+
+
+def _at_most_three(names: Iterable[str]) -> list[str]:
+    found = list(names)
+    return found if len(found) <= 3 else []
 
 
 def read_feeds(document: Document, problems: Problems) -> dict[str, FeedSettings]:

@@ -6,6 +6,7 @@ be secret.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import ipaddress
 import re
@@ -33,6 +34,19 @@ _INSIGHTS_KEYS = (
     "ApplicationId",
     "AADAudience",
     "Authorization",
+)
+_STORAGE_KEYS = (
+    "DefaultEndpointsProtocol",
+    "AccountName",
+    "AccountKey",
+    "EndpointSuffix",
+    "BlobEndpoint",
+    "QueueEndpoint",
+    "TableEndpoint",
+    "FileEndpoint",
+    "SharedAccessSignature",
+    "UseDevelopmentStorage",
+    "DevelopmentStorageProxyUri",
 )
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # IPv6 addresses among them.
@@ -108,7 +122,7 @@ def signature_end(connection_string: str) -> datetime | None:
 def identity_address(namespace: str, event_hub: str) -> HubAddress:
     """Give the address of a hub reached with a managed identity. Raises ValueError."""
     host = namespace.lower()
-    if not _HOST.fullmatch(host) or ":" in host:
+    if not is_host(host) or ":" in host:
         raise ValueError(
             f"namespace {namespace!r} is no host name; write 'example' or 'example.servicebus.windows.net'"
         )
@@ -123,12 +137,15 @@ def table_connection(connection_string: str) -> str | None:
     Azurite at its default port is `DEVELOPMENT_STORAGE`, in exactly that form. Raises ValueError
     where it cannot be read, or would send the key unencrypted over a network.
     """
-    parts = _parts(connection_string, ())
+    # The host's other services and later ones have keys of their own, of which no list is whole.
+    parts = _parts(connection_string, _STORAGE_KEYS, others_too=True)
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return DEVELOPMENT_STORAGE
     if "accountname" not in parts or "accountkey" not in parts:
         return None
+    _require_base64(parts["accountkey"])
     _require_tls(parts)
+    _require_host(parts)
     return connection_string
 
 
@@ -142,13 +159,15 @@ def insights_connection(connection_string: str) -> str:
     if not _UUID.fullmatch(key):
         raise ValueError("has no InstrumentationKey that is one; copy the whole connection string")
     parts["instrumentationkey"] = key.lower()
-    endpoint = parts.get("ingestionendpoint", "https://")
-    if not _stays_private(endpoint):
-        raise ValueError(f"has the IngestionEndpoint {endpoint[:60]!r}; write https://")
+    for name in ("IngestionEndpoint", "LiveEndpoint"):
+        endpoint = parts.get(name.lower())
+        if endpoint is not None and not _stays_private(endpoint):
+            raise ValueError(f"has the {name} {endpoint[:60]!r}; write https:// and a host")
     return ";".join(f"{name}={value}" for name, value in parts.items())
 
 
-def _parts(connection_string: str, known: tuple[str, ...]) -> Mapping[str, str]:
+def _parts(connection_string: str, known: tuple[str, ...], *, others_too: bool = False) -> Mapping[str, str]:
+    """Give the values by their keys in small letters; with `others_too` only near misses are refused."""
     parts: dict[str, str] = {}
     for written in connection_string.rstrip(";").split(";"):
         name, equals, value = written.partition("=")
@@ -161,7 +180,10 @@ def _parts(connection_string: str, known: tuple[str, ...]) -> Mapping[str, str]:
         parts[name.lower()] = value
     for name in parts:
         if known and name not in map(str.lower, known):
-            near = difflib.get_close_matches(name, map(str.lower, known), 1)
+            cutoff = 0.85 if others_too else 0.6
+            near = difflib.get_close_matches(name, map(str.lower, known), 1, cutoff)
+            if others_too and not near:
+                continue
             meant = next((f"; did you mean {key}?" for key in known if [key.lower()] == near), "; remove it")
             raise ValueError(f"holds the unknown key {name[:40]!r}{meant}")
     return parts
@@ -176,7 +198,7 @@ def _endpoint_host(endpoint: str) -> str:
     if (
         url.scheme != "sb"
         or not host
-        or not _HOST.fullmatch(host)
+        or not is_host(host)
         or url.path not in ("", "/")
         or "@" in url.netloc
         or url.query
@@ -217,9 +239,36 @@ def _hub_name(entity: str, key: str) -> str:
     return entity
 
 
+def is_host(host: str) -> bool:
+    """Whether a text in small letters can name a host: what looks up names raises for some that cannot."""
+    labels = host.removesuffix(".").split(".")
+    return _HOST.fullmatch(host) is not None and all(0 < len(label) <= 63 for label in labels)
+
+
 def _stays_private(endpoint: str) -> bool:
-    url = urlsplit(endpoint)
-    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+    try:
+        url = urlsplit(endpoint)
+        host, _ = (url.hostname or "").lower(), url.port
+    except ValueError:
+        return False
+    if not is_host(host) or url.username is not None:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
+
+
+def _require_base64(account_key: str) -> None:
+    try:
+        base64.b64decode(account_key, validate=True)
+    except ValueError:
+        raise ValueError("has an AccountKey that is no base64; copy the whole connection string") from None
+
+
+def _require_host(parts: Mapping[str, str]) -> None:
+    suffix = parts.get("endpointsuffix", "core.windows.net")
+    if "tableendpoint" not in parts and not is_host(f"{parts['accountname'].lower()}.table.{suffix.lower()}"):
+        raise ValueError(
+            "has an AccountName or EndpointSuffix that makes no host name; copy the whole connection string"
+        )
 
 
 def _require_tls(parts: Mapping[str, str]) -> None:
@@ -229,4 +278,4 @@ def _require_tls(parts: Mapping[str, str]) -> None:
             raise ValueError("would send unencrypted; write DefaultEndpointsProtocol=https")
         return
     if not _stays_private(endpoint):
-        raise ValueError("has a TableEndpoint that is not https; write https://")
+        raise ValueError("has a TableEndpoint that is no https URL; write https:// and a host")

@@ -1,4 +1,4 @@
-"""What settings are written in: the YAML file, `${NAME}` in it, and the `.env` beside it.
+"""What settings are written in: the YAML file, and `${NAME}` in it.
 
 Variables are put into texts after the YAML is parsed, so a value never changes its type, and
 nothing in it has a meaning.
@@ -19,7 +19,10 @@ except ImportError:  # built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
 from app.base.errors import SettingsError
-from app.base.text import shown
+from app.base.text import printable, shown
+from app.settings.env_file import why_unreadable
+from app.settings.json_texts import unwrapped
+from app.settings.placeholders import placeholder_in
 
 # Where a value stands in the file: ("feeds", "people_counter", "settle").
 Keys = tuple[str | int, ...]
@@ -34,10 +37,8 @@ _SECRET_KEYS: frozenset[Keys] = frozenset(
         ("telemetry", "connection_string"),
     }
 )
-_PLACEHOLDER = re.compile(r"(?i)<[^<>]*>|\$\{.*\}|change[-_ ]?me|your[-_][\w-]*|todo|x{3,}|\.\.\.|…")
-# Inside a URL, a connection string or a JSON array.
-_PLACEHOLDER_WITHIN = re.compile(r"(?:=|//|\")<[^<>\"]*>")
-_KEY_VAULT_REFERENCE = re.compile(r"(?i)@Microsoft\.KeyVault\(")
+# Of these, any text could be the real one.
+_CREDENTIALS: frozenset[Keys] = frozenset({("microshare", "password"), ("microshare", "api_key")})
 _VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 
 
@@ -70,25 +71,12 @@ def is_secret(keys: Keys) -> bool:
     return keys[:2] in _SECRET_KEYS
 
 
-def read_env_file(path: Path) -> Mapping[str, str]:
-    """Give what a `.env` file sets; nothing where there is none. Raises SettingsError if it is unreadable."""
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    try:
-        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot be read ({_reason(error)})"], source=str(path)) from error
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def read_yaml(path: Path) -> Mapping[str, object]:
     """Parse a settings file, variables left as they are. Raises SettingsError."""
     try:
         parsed = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot be read ({_reason(error)})"], source=str(path)) from error
+        raise SettingsError([f"cannot be read ({why_unreadable(error)})"], source=str(path)) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from None
@@ -152,18 +140,22 @@ class _Filling:
         if used:
             self.origins[keys] = next((name for name in used if name in self._environment), used[0])
         if text:
-            self._inspect(text, keys)
+            self._inspect(text, keys, is_literal=not used)
             # What is no UTF-8 is a flaw by now; pydantic cannot even look at it.
             text = text.encode("utf-8", "replace").decode()
         return text
 
-    def _inspect(self, text: str, keys: Keys) -> None:
-        flaw = _flaw(text)
-        if flaw is None and len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+    def _inspect(self, text: str, keys: Keys, *, is_literal: bool) -> None:
+        flaw = _flaw(text, keys)
+        # A view takes a parameter's quotes as part of its query; in YAML they were written on purpose.
+        meant = is_literal and keys[2:3] == ("parameters",)
+        inner = None if flaw or meant else unwrapped(text)
+        if inner is not None:
             if keys == ("microshare", "password"):
                 self.warnings[keys] = "is wrapped in quotes, which are sent with it; remove them unless meant"
                 return
-            flaw = "is wrapped in quotes; remove them"
+            advice = "remove them" if is_secret(keys) else f"write {printable(inner)}"
+            flaw = f"is wrapped in quotes; {advice}"
         if flaw is not None:
             self.flaws[keys] = flaw if is_secret(keys) else f"{shown(text)} {flaw}"
 
@@ -206,15 +198,11 @@ def _split(written: str) -> Iterator[tuple[str, str | None]]:
     yield written[at:], None
 
 
-def _flaw(text: str) -> str | None:
-    if _KEY_VAULT_REFERENCE.search(text):
-        return (
-            "is a Key Vault reference that Azure did not resolve; check the secret's name and that the "
-            "app's identity may read the vault"
-        )
-    structured = text.startswith("[") or "://" in text
-    if _PLACEHOLDER.fullmatch(text.strip()) or (structured and _PLACEHOLDER_WITHIN.search(text)):
-        return "is still a placeholder; write the real value, or remove it"
+def _flaw(text: str, keys: Keys) -> str | None:
+    # The host's own way to name a schedule is for the rule of schedules to refuse.
+    is_schedule = keys[-1] == "schedule"
+    if found := placeholder_in(text, credential=keys in _CREDENTIALS, except_percent=is_schedule):
+        return found
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "holds bytes that are no UTF-8; write it as UTF-8"
     if "\0" in text:
@@ -224,7 +212,3 @@ def _flaw(text: str) -> str | None:
 
 def _dotted(keys: Keys) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from app.base.text import shown
 from app.settings.connection_strings import HubAddress, hub_address, identity_address
 from app.settings.document import Document, Keys
-from app.settings.rules import json_array, plain_text
+from app.settings.json_texts import json_array
+from app.settings.rules import plain_text
 from app.settings.schema import HubSettings, WrittenHub, WrittenHubs
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _entries(document: Document, problems: Problems) -> _Entries:
     entries: list[tuple[Keys, object]] = [(_PRIMARY, primary)] if primary else []
     if isinstance(others, str):
         try:
-            others = json_array(others.strip() or "[]", secret=True)
+            others = json_array(others if others.strip() else "[]", secret=True)
         except ValueError as error:
             problems.add(_OTHERS, str(error))
             return [*entries, (_OTHERS, None)]

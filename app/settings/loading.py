@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from app.base.errors import SettingsError
 from app.base.redaction import register_secret
-from app.base.text import shown
-from app.settings.checks import INSIGHTS, find_misspelt_variables, read_feeds, read_state, read_telemetry
-from app.settings.connection_strings import DEVELOPMENT_STORAGE, secrets_in
-from app.settings.document import Document, fill_in, read_env_file, read_yaml
+from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
+from app.settings.connection_strings import secrets_in
+from app.settings.document import Document, fill_in, read_yaml
 from app.settings.hubs import read_hubs
 from app.settings.ncrontab import schedule_problem
 from app.settings.schema import MicroshareSettings, RunSettings, Settings, WrittenFile
-
-APP_ROOT = Path(__file__).resolve().parents[2]
+from app.settings.sources import APP_ROOT as APP_ROOT
+from app.settings.sources import find_config_file, given_or_own, read_environment
 
 # When a timer fires whose schedule cannot be read: its run then says what is wrong.
 _LAST_RESORT = "0 0 * * * *"
@@ -40,16 +37,16 @@ def load_settings(
     # pydantic is slow to import, and function_app.py needs `schedule` only.
     from app.settings.problems import Problems
 
-    environ = os.environ if environ is None else environ
-    config_file = _config_file(environ, config_file)
-    environment = _environment(environ, config_file, dotenv)
+    environ = given_or_own(environ)
+    config_file = find_config_file(environ, config_file)
+    environment = read_environment(environ, config_file, dotenv)
     document = fill_in(read_yaml(config_file), environment)
     _register_secrets(document)
     document = _without_unused(document)
 
     problems = Problems(document)
     warnings = [f"{document.name(keys)}: {warning}" for keys, warning in document.warnings.items()]
-    find_misspelt_variables(document, environment, problems, warnings)
+    find_unknown_variables(document, environment, problems, warnings)
     top = problems.check(WrittenFile, document.values, ())
     microshare = problems.section(MicroshareSettings, "microshare")
     feeds = read_feeds(document, problems)
@@ -76,8 +73,7 @@ def load_settings(
 
 def journal_stream(environ: Mapping[str, str] | None = None) -> str:
     """Give the device and inode by which systemd names the journal a service writes to; else nothing."""
-    environ = os.environ if environ is None else environ
-    return environ.get("JOURNAL_STREAM", "")
+    return given_or_own(environ).get("JOURNAL_STREAM", "")
 
 
 def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
@@ -86,14 +82,14 @@ def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
     Where the configured one is missing or wrong, it is the default of config.yaml, else every
     hour: the function must be there, so that its run can say what is wrong.
     """
-    environ = os.environ if environ is None else environ
+    environ = given_or_own(environ)
     try:
-        config_file = _config_file(environ, None)
+        config_file = find_config_file(environ, None)
         written = read_yaml(config_file)
     except SettingsError:
         return _LAST_RESORT
     try:
-        environment = _environment(environ, config_file, None)
+        environment = read_environment(environ, config_file, None)
     except SettingsError:
         environment = environ
     for known in (environment, {}):
@@ -103,45 +99,6 @@ def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
         if isinstance(found, str) and schedule_problem(found) is None:
             return " ".join(found.split())
     return _LAST_RESORT
-
-
-def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
-    """Name the variables of ours to which `local.settings.json` gives another value than is used here.
-
-    That file, beside the config file, is read by the Functions host alone; it need not be there.
-    """
-    environ = os.environ if environ is None else environ
-    config_file = _config_file(environ, None)
-    environment = _environment(environ, config_file, None)
-    try:
-        found = json.loads((config_file.parent / "local.settings.json").read_text(encoding="utf-8-sig"))
-        written = {} if found.get("IsEncrypted") else dict(found["Values"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ()
-    # The host needs some storage; this one says nothing of where the state is.
-    ours = fill_in(read_yaml(config_file), environment).variables
-    return [
-        name
-        for name in sorted(ours & written.keys())
-        if written[name] not in (environment.get(name, ""), DEVELOPMENT_STORAGE)
-    ]
-
-
-def _config_file(environ: Mapping[str, str], config_file: Path | None) -> Path:
-    if config_file is not None:
-        return config_file
-    named = environ.get("FORWARDER_CONFIG")
-    if named and not Path(named).is_file():
-        raise SettingsError(
-            [f"FORWARDER_CONFIG: {shown(named)} is no file; write the path of the settings file"]
-        )
-    return Path(named) if named else APP_ROOT / "config.yaml"
-
-
-def _environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Mapping[str, str]:
-    """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
-    in_file = read_env_file(dotenv or config_file.parent / ".env")
-    return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
 
 
 def _without_unused(document: Document) -> Document:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -19,7 +18,9 @@ from urllib.parse import urlsplit
 
 from app.base.instants import format_time, parse_time, read_duration, utc_now
 from app.base.text import shown
-from app.settings.connection_strings import authority, is_loopback
+from app.base.view_text import unfit_for_view
+from app.settings.connection_strings import authority, is_host, is_loopback
+from app.settings.json_texts import json_array
 from app.settings.ncrontab import schedule_problem
 
 _LONGEST_START = timedelta(days=3650)
@@ -111,20 +112,6 @@ def plain_text(value: object) -> str:
     return text
 
 
-def json_array(text: str, *, secret: bool = False) -> list[object]:
-    """Read a JSON array. Raises ValueError, naming the usual reasons; a secret text is not shown."""
-    seen = "" if secret else f"{shown(text)} "
-    words = [word.strip(" \"'“”") for word in text.strip().strip("[]").split(",")]
-    example = '["...","..."]' if secret else json.dumps(words, ensure_ascii=False, separators=(",", ":"))
-    with suppress(ValueError, RecursionError):
-        parsed = json.loads(text)
-        if isinstance(parsed, list):
-            return parsed
-    if text.startswith("[") and '"' not in text:
-        raise ValueError(f"{seen}had its quotes eaten by a shell; write '{example}' in single quotes")
-    raise ValueError(f"{seen}is no JSON array; write '{example}'")
-
-
 def _text(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
@@ -185,11 +172,15 @@ def _texts(value: object, *, kind: str, one: bool) -> tuple[str, ...]:
         entries = list(value)
     else:
         text = _trimmed(value)
-        bare = one and not text.startswith(("[", "{")) and "," not in text
+        # With a backslash before the bracket it is a list whose quotes were escaped.
+        bare = one and not text.lstrip("\\\"'").startswith(("[", "{")) and "," not in text
         entries = ([text] if text else []) if bare else json_array(text or "[]")
     for at, entry in enumerate(entries):
         if not isinstance(entry, str) or not entry.strip() or not entry.isprintable():
             raise ValueError(f"entry {at} is {shown(entry)}; write {kind}, a text that is not empty")
+        # Tags and locations go into a view as text; elsewhere a quote is what a shell or a template left.
+        if flaw := unfit_for_view(entry):
+            raise ValueError(f"entry {at} is {shown(entry)}, which {flaw}; write {kind} without it")
     return tuple(dict.fromkeys(entry.strip() for entry in entries))
 
 
@@ -205,7 +196,7 @@ def base_url(value: object) -> str:
         raise ValueError("holds a user or password before the host; remove it")
     if "?" in text or "#" in text:
         raise ValueError(f"holds more than {url.scheme}://{url.netloc}{url.path}; remove what follows ? or #")
-    if url.scheme not in ("https", "http") or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or " " in text:
+    if url.scheme not in ("https", "http") or not is_host(host) or " " in text:
         raise ValueError(f"{shown(text)} is no URL; write it like https://api.example.com")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError(f"{shown(text)} is not encrypted; write https://")

@@ -62,6 +62,15 @@ def unknown_key(faulty: FaultyInstallation) -> None:
     refused_unasked(faulty)
 
 
+def open_quote(faulty: FaultyInstallation) -> None:
+    """Leave a line in `.env` that python-dotenv passes over: no second hub, and not a word of it."""
+    path = faulty.folder / ".env"
+    second = faulty.environ.pop("EVENT_HUB_CONNECTION_STRINGS")
+    path.write_text(f"LOG_LEVEL=INFO\nEVENT_HUB_CONNECTION_STRINGS='{second}';\n")
+    faulty.after(path.unlink)
+    refused_unasked(faulty)
+
+
 def check_and_run(faulty: FaultyInstallation) -> Outcome:
     checking = faulty.start("check", "--offline", "--json")
     outcome = faulty.command(*RUN)
@@ -115,6 +124,14 @@ CASES = (
         "[people]",
     ),
     refused(
+        "JSON array whose quotes are escaped once too often",
+        "F1",
+        ALL_AT_ONCE,
+        written(MICROSHARE_PC_DATA_CONTEXT=r"[\"people\"]"),
+        "MICROSHARE_PC_DATA_CONTEXT",
+        "escaped once too often",
+    ),
+    refused(
         "bare text for a list",
         "F1",
         ALL_AT_ONCE,
@@ -151,6 +168,15 @@ CASES = (
         "MICROSHARE_PASSWORD",
     ),
     refused(
+        "password that a deployment did not replace",
+        "F2",
+        NAMED,
+        written(MICROSHARE_PASSWORD="#{MicrosharePassword}#"),
+        "MICROSHARE_PASSWORD",
+        "Replace Tokens",
+    ),
+    refused("line of .env that sets nothing", "F2", NAMED, open_quote, ".env line 2", "quote"),
+    refused(
         "name of a variable misspelt",
         "F2",
         "the near miss is suggested",
@@ -181,5 +207,6 @@ CASES = (
     ),
     literal("password that begins like a list", "[canary-one]"),
     literal("password that begins like an object", '{"canary": "two"}'),
+    literal("password in the brackets of a placeholder", "<Canary2024>"),
     literal("password with characters that shells and URLs know", "canary#3 $HOME & %41 ${START_FROM}"),
 )

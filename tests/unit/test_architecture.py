@@ -31,7 +31,7 @@ SDKS = {
     "filelock": "app/state/json_file.py",
     "pydantic": "app/settings/problems.py",
     "yaml": "app/settings/document.py",
-    "dotenv": "app/settings/document.py",
+    "dotenv": "app/settings/env_file.py",
     "simplejson": "app/base/exact_json.py",
     "jinja2": "app/page/render.py",
     "azure.monitor": "app/telemetry/azure_monitor.py",
@@ -155,4 +155,4 @@ def test_the_environment_is_read_in_one_place() -> None:
         if re.search(r"os\.environ(?!\.setdefault)|os\.getenv", file.read_text())
     }
 
-    assert found == {"app/settings/loading.py"}
+    assert found == {"app/settings/sources.py"}

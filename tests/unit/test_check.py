@@ -45,7 +45,9 @@ def test_offline_it_looks_at_what_this_machine_has(call: Call, store: JsonFileSt
         "state of people-counter",
     ]
     settings, off, *_, versions, _, state, of_feed = findings
-    assert settings["said"] == "1 feed on, 1 hub"
+    [config_file] = settings["files"]
+    assert settings["said"] == f"1 feed on, 1 hub, as {config_file} and the environment say"
+    assert Path(config_file).name == "config.yaml"
     assert off["said"] == "off: it has no view id, so its timer does nothing"
     assert versions["versions"]["forwarder"] == VERSION
     assert state["said"].startswith(f"{store.place} can be written")
@@ -107,6 +109,27 @@ def test_a_schedule_that_never_fires_is_wrong(call: Call) -> None:
 
 
 # --- settings of two places -------------------------------------------------------------------------
+
+
+def test_files_that_settings_are_read_from_are_named_and_what_the_environment_covers(
+    call: Call, tmp_path: Path
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(
+        "MICROSHARE_USERNAME=file@example.test\nMICROSHARE_PASSWORD=canary-file\nSTART_FROM=36h\n"
+    )
+
+    ended = call("check", "--offline", "--json")
+
+    read, covered = (found for found in ended.objects if found["check"] == "settings")
+    assert ended.status == 0
+    assert read["files"] == [str(tmp_path / "config.yaml"), str(env_file)]
+    assert covered["warning"]
+    assert covered["said"] == (
+        f"MICROSHARE_PASSWORD, MICROSHARE_USERNAME: the environment has another value than {env_file}, and "
+        "it counts"
+    )
+    assert "canary-file" not in ended.out
 
 
 def test_other_values_in_local_settings_are_named_and_not_shown(call: Call, tmp_path: Path) -> None:

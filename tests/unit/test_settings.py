@@ -652,6 +652,8 @@ def test_telemetry_goes_under_the_name_of_the_app_in_azure(load: Load) -> None:
         ("IngestionEndpoint=https://x.example.test/", "InstrumentationKey | whole connection string"),
         (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=http://x.example.test/", "https://"),
         (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=http://x.example.test:8080/", "https://"),
+        (f"InstrumentationKey={INSIGHTS_KEY};IngestionEndpoint=https://[", "IngestionEndpoint | https://"),
+        (f"InstrumentationKey={INSIGHTS_KEY};LiveEndpoint=https://", "LiveEndpoint | and a host"),
         (f"InstrumentationKey={INSIGHTS_KEY};IngestEndpoint=https://x.example.test/", "IngestionEndpoint"),
         ("InstrumentationKey=<key>;IngestionEndpoint=https://<region>.example.test/", "placeholder"),
     ],
@@ -661,6 +663,8 @@ def test_telemetry_goes_under_the_name_of_the_app_in_azure(load: Load) -> None:
         "no key",
         "not encrypted",
         "not encrypted, with a port",
+        "half a bracket",
+        "no host",
         "misspelt",
         "placeholder",
     ],
@@ -804,6 +808,81 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "MICROSHARE_PC_DATA_CONTEXT",
         "a,b",
         "MICROSHARE_PC_DATA_CONTEXT: 'a,b' | '[\"a\",\"b\"]'",
+    ),
+    "context with escaped quotes": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r"[\"people\"]",
+        """MICROSHARE_PC_DATA_CONTEXT: | has its quotes escaped once too often; write '["people"]'""",
+    ),
+    "context with quotes escaped twice": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r"[\\\"people\\\",\\\"door\\\"]",
+        """has its quotes escaped once too often; write '["people","door"]'""",
+    ),
+    "context in JSON": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r'"[\"people\"]"',
+        """is wrapped in quotes; write ["people"]""",
+    ),
+    "escaped context in escaped quotes": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r"\"[\\\"people\\\"]\"",
+        "MICROSHARE_PC_DATA_CONTEXT: | is wrapped in quotes",
+    ),
+    "context with typographic quotes": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        "[“people”]",
+        """has typographic quotes; write '["people"]'""",
+    ),
+    "context with a semicolon behind it": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        '["people"];',
+        """has more than the array in it; write '["people"]'""",
+    ),
+    "context with a comma at its end": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        '["people",]',
+        """has a comma before its end; write '["people"]'""",
+    ),
+    "context that lacks its brackets": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        '"people","door"',
+        """is no JSON array; write '["people","door"]'""",
+    ),
+    "a tag with quotes in it": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r'["\"people\""]',
+        "entry 0 is '\"people\"', which holds a double quote | write a tag without",
+    ),
+    "a bare tag in escaped quotes": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        r"\"people\"",
+        "is wrapped in quotes; write people",
+    ),
+    "identity with escaped quotes": (
+        "MICROSHARE_IDENTITY",
+        r"[\"com.example.NORTH\"]",
+        """escaped once too often; write '["com.example.NORTH"]'""",
+    ),
+    "clusters with escaped quotes": (
+        "MICROSHARE_PC_DEVICE_CLUSTER_ID",
+        r"[\"a1\",\"a2\"]",
+        """escaped once too often; write '["a1","a2"]'""",
+    ),
+    "locations with escaped quotes": (
+        "MICROSHARE_LOCATIONS",
+        r"[\"Beacon House\"]",
+        """escaped once too often; write '["Beacon House"]'""",
+    ),
+    "hubs with escaped quotes": (
+        "EVENT_HUB_CONNECTION_STRINGS",
+        json.dumps([HUB_B]).replace('"', r"\""),
+        """EVENT_HUB_CONNECTION_STRINGS: has its quotes escaped once too often; write '["...","..."]'""",
+    ),
+    "a hub with a key twice": (
+        "EVENT_HUB_CONNECTION_STRINGS",
+        '[{"namespace":"x","event_hub":"e","namespace":"y"}]',
+        "EVENT_HUB_CONNECTION_STRINGS: holds 'namespace' twice in one object",
     ),
     "context of numbers": ("MICROSHARE_PC_DATA_CONTEXT", "[5]", "MICROSHARE_PC_DATA_CONTEXT: entry 0 is 5"),
     "empty context": ("MICROSHARE_PC_DATA_CONTEXT", "[]", "MICROSHARE_PC_DATA_CONTEXT: not set"),
@@ -1006,6 +1085,41 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         f"{STORAGE};TableEndpoint=http://t.example.test",
         "AzureWebJobsStorage: | https",
     ),
+    "account key that is cut": (
+        "AzureWebJobsStorage",
+        "AccountName=examplestate;AccountKey=abc",
+        "AzureWebJobsStorage: has an AccountKey that is no base64 | whole connection string",
+    ),
+    "account that is no name": (
+        "AzureWebJobsStorage",
+        STORAGE.replace("examplestate", "example state"),
+        "AzureWebJobsStorage: has an AccountName or EndpointSuffix that makes no host name",
+    ),
+    "misspelt account key": (
+        "AzureWebJobsStorage",
+        STORAGE.replace("AccountKey", "AcountKey"),
+        "AzureWebJobsStorage: holds the unknown key 'acountkey'; did you mean AccountKey?",
+    ),
+    "table without a host": (
+        "AzureWebJobsStorage",
+        f"{STORAGE};TableEndpoint=https://",
+        "AzureWebJobsStorage: has a TableEndpoint | a host",
+    ),
+    "table with half a bracket": (
+        "AzureWebJobsStorage",
+        f"{STORAGE};TableEndpoint=https://[",
+        "AzureWebJobsStorage: has a TableEndpoint | a host",
+    ),
+    "hub with two dots": (
+        "EVENT_HUB_CONNECTION_STRING",
+        HUB_A.replace("a.example", "a..example"),
+        "EVENT_HUB_CONNECTION_STRING: has no usable Endpoint",
+    ),
+    "API with two dots": (
+        "MICROSHARE_API_URL",
+        "https://api..example.test",
+        "MICROSHARE_API_URL: 'https://api..example.test' is no URL",
+    ),
     "unresolved storage": (
         "AzureWebJobsStorage",
         "@Microsoft.KeyVault(VaultName=v;SecretName=s)",
@@ -1068,6 +1182,11 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "microshare_api_key",
         "canary-api-key",
         "microshare_api_key: | did you mean MICROSHARE_API_KEY?",
+    ),
+    "the beginning of a name": (
+        "MICROSHARE_API",
+        "canary-api-key",
+        "MICROSHARE_API: is no known variable; did you mean MICROSHARE_API_KEY or MICROSHARE_API_URL?",
     ),
     "misspelt schedule": ("PEOPLE_COUNTERS_SCHEDULE", "0 0 * * * *", "did you mean PEOPLE_COUNTER_SCHEDULE?"),
 }
@@ -1192,6 +1311,85 @@ def test_all_problems_are_told_at_once(problems: Problems) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("left", "tool"),
+    [
+        ("$(MicrosharePassword)", "Azure Pipelines"),
+        ("${{ secrets.PASSWORD }}", "GitHub Actions"),
+        ("${MICROSHARE_PASSWORD}", "docker compose"),
+        ("#{MicrosharePassword}#", "Replace Tokens"),
+        ("#{MicrosharePassword}", "Octopus Deploy"),
+        ("{{password}}", "Ansible"),
+        ("{{ .Values.password }}", "Helm"),
+        ("<%= password %>", "ERB"),
+        ("__MicrosharePassword__", "Replace Tokens"),
+        ("%MICROSHARE_PASSWORD%", "Windows"),
+        ("[parameters('password')]", "ARM template"),
+        ("@Microsoft.KeyVault(VaultName=v;SecretName=s)", "Key Vault"),
+        ("@Microsoft.AppConfiguration(Endpoint=https://c.example.test; Key=p)", "App Configuration"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["MICROSHARE_PASSWORD", "MICROSHARE_API_KEY", "MICROSHARE_USERNAME"])
+def test_what_a_tool_should_have_replaced_is_refused_with_its_name(
+    problems: Problems, variable: str, left: str, tool: str
+) -> None:
+    [problem] = problems({variable: left})
+
+    assert problem.startswith(f"{variable}: ")
+    assert "; " in problem
+    assert tool in problem
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["$(HubKey)", "#{HubKey}#", "{{ hub_key }}", "__HubKey__", "%HUB_KEY%", "${HUB_KEY}", "<key>"],
+)
+def test_what_a_tool_should_have_replaced_is_seen_inside_a_connection_string(
+    problems: Problems, key: str
+) -> None:
+    connection_string = f"Endpoint=sb://a.test/;SharedAccessKeyName=x;SharedAccessKey={key};EntityPath=e"
+
+    [alone] = problems({"EVENT_HUB_CONNECTION_STRING": connection_string})
+    [listed] = problems({"EVENT_HUB_CONNECTION_STRINGS": json.dumps([connection_string])})
+
+    assert alone.startswith("EVENT_HUB_CONNECTION_STRING: is still a placeholder")
+    assert listed.startswith("EVENT_HUB_CONNECTION_STRINGS: is still a placeholder")
+
+
+@pytest.mark.parametrize("placeholder", ["<its password>", "<your password>", "<password>", "your-api-key"])
+def test_the_words_of_an_example_are_no_password(problems: Problems, placeholder: str) -> None:
+    [problem] = problems({"MICROSHARE_PASSWORD": placeholder})
+
+    assert problem == "MICROSHARE_PASSWORD: is still a placeholder; write the real value, or remove it"
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "<Summer2024>",
+        "<canary>",
+        "your_canary7",
+        "$(canary",
+        "a$(b)",
+        "100%canary%",
+        "{{canary",
+        "__canary",
+        "#{",
+        '["canary://<x>"',
+    ],
+)
+def test_a_password_that_only_looks_like_a_placeholder_is_taken(load: Load, password: str) -> None:
+    assert load({"MICROSHARE_PASSWORD": password}).microshare.password == password
+
+
+def test_quotes_that_a_view_wants_around_a_parameter_are_written_in_yaml(load: Load) -> None:
+    owner = {"ownerOrg": '"^com[.]example[.]NORTH$"'}
+
+    settings = load(config={"feeds/hourly_snapshot/parameters": owner})
+
+    assert settings.feeds["hourly_snapshot"].parameters == owner
+
+
 def test_a_password_in_quotes_is_used_with_a_warning(load: Load) -> None:
     settings = load({"MICROSHARE_PASSWORD": '"canary-quoted"'})
 
@@ -1211,6 +1409,34 @@ def test_a_relative_state_folder_is_a_warning(load: Load) -> None:
     [warning] = load({"STATE_DIR": "state"}).warnings
 
     assert warning.startswith("STATE_DIR: 'state' depends on the folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("MICROSHARE_USER", "did you mean MICROSHARE_USERNAME?"),
+        ("MICROSHARE_PASSWORD_FILE", "did you mean MICROSHARE_PASSWORD?"),
+        ("EVENT_HUB_CONNECTION_STRING_OF_A_SECOND", "did you mean EVENT_HUB_CONNECTION_STRING?"),
+        ("EVENT_HUB_NAMESPACE", "remove it, or see docs/settings.md for its name"),
+        ("STATE_FOLDER", "remove it, or see docs/settings.md for its name"),
+        ("PEOPLE_COUNTER_VIEW", "remove it, or see docs/settings.md for its name"),
+    ],
+)
+def test_a_name_that_begins_like_ours_and_is_none_is_a_warning(load: Load, name: str, advice: str) -> None:
+    [warning] = load({name: "canary-value"}).warnings
+
+    assert warning == f"{name}: is no known variable, and has no effect; {advice}"
+
+
+def test_the_beginning_of_a_name_that_is_needed_is_told_beside_it(problems: Problems) -> None:
+    found = problems({"MICROSHARE_USERNAME": "", "MICROSHARE_USER": "svc@example.test"})
+
+    assert "MICROSHARE_USER: is no known variable; did you mean MICROSHARE_USERNAME?" in found
+    assert [problem.partition(";")[0] for problem in found][-1] == "MICROSHARE_USERNAME: not set"
+
+
+def test_what_systemd_sets_for_a_unit_with_a_state_folder_is_no_name_of_ours(load: Load) -> None:
+    assert load({"STATE_DIRECTORY": "/var/lib/microshare-forwarder"}).warnings == ()
 
 
 def test_other_programs_variables_are_left_alone(problems: Problems) -> None:

@@ -1,0 +1,28 @@
+"""What a text may not hold that goes into a dashboard view. Pure.
+
+A view puts the values it is given into a database query as text: a quote in one ends the text it
+stands in, and `${...}` and `@{...}` are the view's own language. Whoever may name a device must not
+be able to ask with this forwarder's rights.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_EXPRESSION = re.compile(r"[$@]\s*[{}]|[{}]\s*\$")
+# Control characters, halves of surrogate pairs, line and paragraph separators.
+_NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def unfit_for_view(text: str) -> str | None:
+    """Say what in a text a view could take for a part of its query; None where there is nothing."""
+    if '"' in text:
+        return 'holds a double quote (")'
+    if "\\" in text:
+        return "holds a backslash"
+    if _EXPRESSION.search(text):
+        return "holds $ or @ beside a brace, which a view evaluates"
+    if not text.isprintable() and any(unicodedata.category(character) in _NO_TEXT for character in text):
+        return "holds a control character"
+    return None

@@ -1,0 +1,90 @@
+"""Where settings are written: config.yaml, the `.env` beside it, the environment; and which goes before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.base.errors import SettingsError
+from app.base.text import shown
+from app.settings.connection_strings import DEVELOPMENT_STORAGE
+from app.settings.document import fill_in, read_yaml
+from app.settings.env_file import read_env_file
+
+APP_ROOT = Path(__file__).resolve().parents[2]
+CONFIG_VARIABLE = "FORWARDER_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files that settings are read from; `env_file` is None where there is none.
+
+    `covered` names what the environment sets otherwise than the `.env` file: the environment counts.
+    """
+
+    config_file: Path
+    env_file: Path | None
+    covered: tuple[str, ...]
+
+
+def find_sources(environ: Mapping[str, str] | None = None) -> Sources:
+    """Say where the settings are read from. Raises SettingsError where a file of them cannot be read."""
+    environ = given_or_own(environ)
+    config_file = find_config_file(environ, None)
+    env_file = config_file.parent / ".env"
+    in_file = read_env_file(env_file)
+    covered = {name for name, value in in_file.items() if value and environ.get(name, "") not in ("", value)}
+    return Sources(config_file, env_file if env_file.is_file() else None, tuple(sorted(covered)))
+
+
+def given_or_own(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Give `environ`, or where it is None the environment of this process."""
+    return os.environ if environ is None else environ
+
+
+def find_config_file(environ: Mapping[str, str], config_file: Path | None) -> Path:
+    """Give the argument, else what FORWARDER_CONFIG names, else config.yaml. Raises SettingsError."""
+    if config_file is not None:
+        return config_file
+    named = environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise SettingsError(
+            [f"{CONFIG_VARIABLE}: {shown(named)} is no file; write the path of the settings file"]
+        )
+    return Path(named) if named else APP_ROOT / "config.yaml"
+
+
+def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Mapping[str, str]:
+    """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
+    in_file = read_env_file(dotenv or config_file.parent / ".env")
+    if CONFIG_VARIABLE in in_file and not environ.get(CONFIG_VARIABLE):
+        raise SettingsError(
+            [f"{CONFIG_VARIABLE}: is not read here; set it in the environment, or remove it"],
+            source=str(dotenv or config_file.parent / ".env"),
+        )
+    return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
+
+
+def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
+    """Name the variables of ours to which `local.settings.json` gives another value than is used here.
+
+    That file, beside the config file, is read by the Functions host alone; it need not be there.
+    """
+    environ = given_or_own(environ)
+    config_file = find_config_file(environ, None)
+    environment = read_environment(environ, config_file, None)
+    try:
+        found = json.loads((config_file.parent / "local.settings.json").read_text(encoding="utf-8-sig"))
+        written = {} if found.get("IsEncrypted") else dict(found["Values"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
+    # The host needs some storage; this one says nothing of where the state is.
+    ours = fill_in(read_yaml(config_file), environment).variables
+    return [
+        name
+        for name in sorted(ours & written.keys())
+        if written[name] not in (environment.get(name, ""), DEVELOPMENT_STORAGE)
+    ]
