@@ -223,9 +223,9 @@ def demo(counts: Path | None) -> None:
         sys.exit(1)
     console.print(
         "\n[green]Source and hubs agree, reading by reading.[/green] Where to go next:\n"
-        "  python -m emulators --env-file demo.env   the same world, to try the commands on by hand\n"
-        "  README.md, Install                        your own account and hubs\n"
-        "  python -m app --help                      what else there is"
+        "  python -m emulators --env-file ~/demo.env   the same world, to try the commands on by hand\n"
+        "  README.md, Install                          your own account and hubs\n"
+        "  python -m app --help                        what else there is"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import shutil
 import subprocess
 import threading
 import uuid
@@ -12,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-
-from tools.runtime_venv import ROOT
 
 _WORKER = Path(__file__).with_name("worker.py")
 # Above what any run of these tests takes, below the time-out of a test.
@@ -174,18 +171,3 @@ def timer_bindings(schedule: str) -> list[dict[str, object]]:
             "useMonitor": True,
         }
     ]
-
-
-def publish(to: Path) -> Path:
-    """Copy what a deployment takes along: all that .funcignore, read by gitignore's rules, leaves."""
-    patterns = [
-        line for line in (ROOT / ".funcignore").read_text().splitlines() if line and not line.startswith("#")
-    ]
-    at_the_root = shutil.ignore_patterns(*(pattern.removeprefix("/") for pattern in patterns))
-    anywhere = shutil.ignore_patterns(*(pattern for pattern in patterns if not pattern.startswith("/")))
-
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        return (at_the_root if Path(folder) == ROOT else anywhere)(folder, names)
-
-    shutil.copytree(ROOT, to, ignore=ignored)
-    return to

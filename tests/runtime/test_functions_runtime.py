@@ -16,15 +16,16 @@ import pytest
 
 from app.base.errors import SettingsError
 from app.base.instants import HOUR, floor_to, utc_now
-from app.settings.loading import load_settings
+from app.settings.loading import APP_ROOT, load_settings
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.environments.deployment import publish
 from tests.environments.ingestion import Ingestion
 from tests.environments.installation import Clock, Installation, arrivals, small_estate
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
 from tests.promise import breaches
-from tests.runtime.host import FunctionsHost, publish, timer_bindings
+from tests.runtime.host import FunctionsHost, timer_bindings
 from tools.runtime_venv import VERSION, find_python, runtime_python
 
 # A line for each of the two hubs.
@@ -55,7 +56,7 @@ def runtime() -> Path:
 
 @pytest.fixture(scope="session")
 def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish(tmp_path_factory.mktemp("published") / "wwwroot")
+    return publish(APP_ROOT, tmp_path_factory.mktemp("published") / "wwwroot")
 
 
 @pytest.fixture

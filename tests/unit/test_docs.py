@@ -111,14 +111,6 @@ def test_the_readme_names_every_command() -> None:
     assert [name for name in COMMANDS if f"`{name}`" not in README] == []
 
 
-def test_nothing_that_is_deployed_needs_what_is_left_out() -> None:
-    ignored = (APP_ROOT / ".funcignore").read_text().split()
-    needed = ["function_app.py", "host.json", "requirements.txt", "config.yaml", "app"]
-
-    assert [name for name in needed if name in ignored] == []
-    assert {"tests", "emulators", ".env", "local.settings.json", ".venv"} <= set(ignored)
-
-
 def test_the_project_speaks_of_itself_alone() -> None:
     files = [
         path

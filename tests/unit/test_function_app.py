@@ -10,8 +10,9 @@ import pytest
 
 from app.settings.loading import schedule
 from tests.commands import FEEDS
+from tests.environments.deployment import publish
 from tests.environments.indexing import indexed
-from tests.runtime.host import publish, timer_bindings
+from tests.runtime.host import timer_bindings
 from tools.runtime_venv import ROOT
 
 
@@ -61,7 +62,7 @@ def test_a_schedule_in_the_env_file_counts(tmp_path: Path) -> None:
 
 
 def test_a_deployment_takes_the_whole_app_and_nothing_of_the_workshop(tmp_path: Path) -> None:
-    folder = publish(tmp_path / "wwwroot")
+    folder = publish(ROOT, tmp_path / "wwwroot")
 
     taken = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     app = {path.relative_to(ROOT).as_posix() for path in (ROOT / "app").rglob("*.py")}
