@@ -2,28 +2,49 @@
 
 What JSON does not allow (NaN, Infinity) or leaves open (a key twice) becomes a
 `Flaw` in the place where it stood, so that one bad row does not make its whole
-answer unreadable, and is found when that row is written.
+answer unreadable, and is found when that row is written. Time and memory are
+linear in the length of a text, whatever it holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from decimal import Decimal, InvalidOperation
+from functools import cache, partial
 from typing import Any
 
 import simplejson
 
+from app.base.text import shown
+
 # Python refuses to convert longer integers (a guard against denial of service).
 _LONGEST_INTEGER = 4_000
+# What is nested deeper exhausts those who walk it; nothing that is written here is half as deep.
+_DEEPEST = 300
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_CLOSING = {"[": "]", "{": "}"}
+# What bytes that are no UTF-8 become when they are decoded with `surrogateescape`.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Something that has no exact JSON form; `text` is how it was written."""
+    """Something that has no exact JSON form: as it was written, or the pairs of an object."""
 
     reason: str
-    text: str
+    written: str | tuple[tuple[str, Any], ...]
+
+    @property
+    def text(self) -> str:
+        """How it was written."""
+        if isinstance(self.written, str):
+            return self.written
+        # Texts within texts would double their backslashes at each level.
+        return _dumps(self.written, sort_keys=True, ensure_ascii=True, default=_describe_flaw_within)
 
 
 class NotJson(ValueError):
@@ -37,14 +58,34 @@ def loads(body: bytes | str) -> Any:
     """
     try:
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
-        return simplejson.loads(
-            text,
-            use_decimal=True,
-            allow_nan=True,
-            parse_constant=lambda name: Flaw(f"holds {name}, which is no JSON number", name),
-            parse_int=_parse_integer,
-            object_pairs_hook=_object,
-        )
+        found = _parse(text)
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from error
+    if _is_deeper(found, _DEEPEST):
+        raise NotJson("nested too deeply")
+    return found
+
+
+def loads_with_flaws(body: bytes, *, deepest: int) -> Any:
+    """Parse what others wrote, so that no part of it that can be read is lost for another's sake.
+
+    As `loads`, but what is nested over `deepest` levels and texts whose bytes are no UTF-8 are flaws
+    in their places too, and a control character within a text is taken as it stands.
+    Raises NotJson for anything that is not one JSON value.
+    """
+    text, is_utf8 = _decode(body)
+    try:
+        try:
+            found = _parse(text, strict=False)
+            too_deep = _is_deeper(found, deepest)
+        except RecursionError:
+            too_deep = True
+        if too_deep:
+            shallow, cut = _cut_off(text, deepest)
+            found = _parse(shallow, strict=False, cut=cut)
+        return found if is_utf8 else _without_undecoded(found)
     except RecursionError:
         raise NotJson("nested too deeply") from None
     except ValueError as error:
@@ -69,8 +110,14 @@ def dumps(value: Any, *, sort_keys: bool = False, indent: int | None = None) -> 
 
 
 def dumps_with_flaws(value: Any) -> bytes:
-    """Write `value` for a person to look at: flaws stand as objects that name them. Sorted keys."""
-    return _dumps(value, sort_keys=True, ensure_ascii=True, default=_describe_flaw).encode()
+    """Write `value` for a person to look at: flaws stand as objects that name them. Sorted keys.
+
+    Raises NotJson where it is nested too deeply.
+    """
+    try:
+        return _dumps(value, sort_keys=True, ensure_ascii=True, default=_describe_flaw).encode()
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
 
 
 def _dumps(value: Any, **options: Any) -> str:
@@ -110,18 +157,127 @@ def _describe_flaw(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
+def _describe_flaw_within(value: Any) -> Any:
+    """Name a flaw within the text of another one."""
+    if isinstance(value, Flaw) and not isinstance(value.written, str):
+        return {"flaw": value.reason, "keys and values": [part for pair in value.written for part in pair]}
+    return _describe_flaw(value)
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def _parse(text: str, *, strict: bool = True, cut: Mapping[str, Flaw] | None = None) -> Any:
+    parse = partial(
+        simplejson.loads,
+        text,
+        cls=simplejson.JSONDecoder,
+        allow_nan=True,
+        strict=strict,
+        parse_constant=lambda name: Flaw(f"holds {name}, which is no JSON number", name),
+        parse_int=partial(_parse_cut_integer, cut) if cut else _parse_integer,
+        object_pairs_hook=_object,
+    )
+    try:
+        return parse(parse_float=Decimal)
+    except InvalidOperation:
+        return parse(parse_float=_parse_decimal)
+
+
 def _parse_integer(digits: str) -> int | Flaw:
     if len(digits) > _LONGEST_INTEGER:
         return Flaw(f"holds an integer of {len(digits)} digits", digits)
     return int(digits)
 
 
+def _parse_cut_integer(cut: Mapping[str, Flaw], digits: str) -> int | Flaw:
+    return cut.get(digits) or _parse_integer(digits)
+
+
+def _parse_decimal(text: str) -> Decimal | Flaw:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Flaw(f"holds the number {shown(text)}, whose exponent is out of all bounds", text)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any] | Flaw:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    return Flaw(
-        f"holds the key {doubled[0]!r} twice", dumps_with_flaws([list(pair) for pair in pairs]).decode()
-    )
+    doubled = min(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    return Flaw(f"holds the key {shown(doubled)} twice", tuple(pairs))
+
+
+def _decode(body: bytes) -> tuple[str, bool]:
+    """Give the text of a body, and whether it is UTF-8."""
+    try:
+        return body.decode("utf-8-sig"), True
+    except UnicodeDecodeError:
+        return body.decode("utf-8-sig", "surrogateescape"), False
+
+
+def _members(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+    elif isinstance(value, Flaw) and isinstance(value.written, tuple):
+        yield from (member for _, member in value.written)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    holders = [value]
+    for _ in range(levels + 1):
+        holders = [
+            member
+            for holder in holders
+            for member in _members(holder)
+            if isinstance(member, dict | list | Flaw)
+        ]
+        if not holders:
+            return False
+    return True
+
+
+def _cut_off(text: str, levels: int) -> tuple[str, Mapping[str, Flaw]]:
+    """Put a number that nobody could guess in the place of whatever is nested over so many levels.
+
+    A parser that meets nesting of any depth gives up on the whole. Gives the flaw for each number;
+    what has no matching brackets is left as it is.
+    """
+    prefix = f"{1 << 128 | secrets.randbits(128)}"
+    kept: list[str] = []
+    cut: dict[str, Flaw] = {}
+    open_brackets: list[str] = []
+    done = begin = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        bracket = found[0]
+        if bracket in _CLOSING:
+            open_brackets.append(_CLOSING[bracket])
+            if len(open_brackets) == levels + 2:
+                begin = found.start()
+        elif bracket[0] != '"':
+            if not open_brackets or open_brackets.pop() != bracket:
+                return text, {}
+            if len(open_brackets) == levels + 1:
+                number = f"{prefix}{len(cut)}"
+                cut[number] = Flaw(f"is nested over {levels} levels deep", text[begin : found.end()])
+                kept += (text[done:begin], number)
+                done = found.end()
+    return "".join((*kept, text[done:])), cut
+
+
+def _without_undecoded(value: Any) -> Any:
+    """Put flaws in the places of texts, and of objects with keys, that were no UTF-8."""
+    if isinstance(value, str):
+        if not _UNDECODED.search(value):
+            return value
+        return Flaw("holds bytes that are no UTF-8", value.encode("unicode_escape").decode())
+    if isinstance(value, list):
+        return [_without_undecoded(member) for member in value]
+    if isinstance(value, dict):
+        if _UNDECODED.search("".join(value)):
+            return Flaw("holds a key with bytes that are no UTF-8", tuple(value.items()))
+        return {name: _without_undecoded(member) for name, member in value.items()}
+    return value

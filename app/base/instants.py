@@ -25,12 +25,20 @@ def utc_now() -> datetime:
 def parse_time(text: str) -> datetime:
     """Read an ISO time as UTC; a time without a zone is UTC, a leap second is the second after.
 
-    Raises ValueError where `text` is no ISO time.
+    Raises ValueError where `text` is no ISO time, or one beyond the years 1 to 9999.
     """
+    # Python takes any character at all between date and time, half a surrogate pair among them.
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{shown(text)} is no ISO time")
+    if text.endswith("z"):
+        text = f"{text[:-1]}Z"
     leap = text[16:19] == ":60"
-    instant = datetime.fromisoformat(f"{text[:16]}:59{text[19:]}" if leap else text)
-    instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    return instant + timedelta(seconds=1) if leap else instant
+    try:
+        instant = datetime.fromisoformat(f"{text[:16]}:59{text[19:]}" if leap else text)
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        return instant + timedelta(seconds=1) if leap else instant
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
 
 
 def format_time(instant: datetime) -> str:

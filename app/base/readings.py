@@ -47,9 +47,9 @@ class DashboardQuery:
 
 @dataclass(frozen=True, slots=True)
 class DashboardAnswer:
-    """A complete answer, all pages in the order they came."""
+    """A complete answer, all pages in the order they came; what stands among the objects may be none."""
 
-    objs: tuple[JsonObject, ...]
+    objs: tuple[Any, ...]
     warnings: tuple[str, ...] = ()
 
 

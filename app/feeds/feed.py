@@ -13,16 +13,17 @@ import base64
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
-from app.base import exact_json
+from app.base import exact_json, extended_json
 from app.base.checkpoints import Checkpoint
 from app.base.errors import BadResponse, SettingsError
-from app.base.instants import EPOCH, parse_time
+from app.base.instants import EPOCH
 from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
+from app.base.text import counted, shown
 from app.settings.schema import FeedSettings
 
 SOURCE = "microshare-forwarder"
@@ -152,20 +153,19 @@ def name_in_view(location: str, settings: FeedSettings) -> str:
 def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[Reading]:
     """Give the readings of an answer, each once, sorted by time and id.
 
-    A reading that cannot be forwarded (no time, no JSON) has a `flaw` and comes first.
-    Raises BadResponse where an object holds no `data` with a list `line`.
+    A reading that cannot be forwarded (no time, no JSON) has a `flaw` and comes first; so does an
+    object without a list of lines, which counts as one reading. Raises BadResponse where no object is
+    anything like those of a dashboard view: then it is another view, or its form has changed.
     """
-    readings: dict[str, Reading] = {}
-    for position, obj in enumerate(answer.objs):
-        data = obj.get("data")
-        lines = data.get("line") if isinstance(data, Mapping) else None
-        if not isinstance(data, Mapping) or not isinstance(lines, list):
-            raise BadResponse(f"answer for {location}: objs[{position}] has no data with a list of lines")
-        flaw = _frame_flaw(data)
-        for entry in lines:
-            reading = _reading(rec_type, location, data, entry, flaw)
-            readings[reading.id] = reading
-    return sorted(readings.values(), key=reading_order)
+    if answer.objs and not any(map(_is_of_a_view, answer.objs)):
+        flaw = _frame_flaw({"first": answer.objs[0]})
+        raise BadResponse(
+            f"answer for {location}: none of {counted(len(answer.objs), 'object')} has data with tags or "
+            f"lines{f', the first {flaw}' if flaw else ''}; check that the feed's view id is that of its "
+            f"dashboard view"
+        )
+    readings = (reading for obj in answer.objs for reading in _readings_of(rec_type, location, obj))
+    return sorted({reading.id: reading for reading in readings}.values(), key=reading_order)
 
 
 def reading_order(reading: Reading) -> tuple[datetime, str]:
@@ -174,9 +174,9 @@ def reading_order(reading: Reading) -> tuple[datetime, str]:
 
 
 def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
-    """Give the readings in an event's objects; raises BadResponse as `read_answer` does."""
-    if not isinstance(objs, list) or not all(isinstance(obj, Mapping) for obj in objs):
-        raise BadResponse(f"an event of {location} has no list of objects")
+    """Give the readings in an event's objects. Raises BadResponse where no feed writes them so."""
+    if not isinstance(objs, list) or not all(_lines(obj) is not None for obj in objs):
+        raise BadResponse(f"an event of {location} has no list of objects with lines")
     return read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
 
 
@@ -193,16 +193,37 @@ def read_body(location: str, body: bytes) -> JsonObject:
 
 def count_lines(answer: DashboardAnswer) -> int:
     """Count the line entries of an answer: what a view's record limit is about."""
-    lines = (
-        obj.get("data", {}).get("line", ()) for obj in answer.objs if isinstance(obj.get("data"), Mapping)
-    )
-    return sum(len(found) for found in lines if isinstance(found, list))
+    return sum(1 if (lines := _lines(obj)) is None else len(lines) for obj in answer.objs)
 
 
 def joint_id(ids: Sequence[str]) -> str:
     """Give the message id of an event with several readings: the hash of their sorted ids."""
     digest = hashlib.sha256("".join(sorted(ids)).encode()).digest()
     return base64.urlsafe_b64encode(digest[:12]).decode()
+
+
+def _lines(obj: Any) -> list[Any] | None:
+    data = obj.get("data") if isinstance(obj, Mapping) else None
+    lines = data.get("line") if isinstance(data, Mapping) else None
+    return lines if isinstance(lines, list) else None
+
+
+def _is_of_a_view(obj: Any) -> bool:
+    data = obj.get("data") if isinstance(obj, Mapping) else None
+    return isinstance(data, Mapping) and ("line" in data or _tags(data)[1] is None)
+
+
+def _readings_of(rec_type: str, location: str, obj: Any) -> Iterator[Reading]:
+    lines = _lines(obj)
+    if lines is None:
+        reading_id, content_flaw = _reading_id(rec_type, location, (), obj)
+        yield Reading(
+            reading_id, None, (), obj, {}, content_flaw or "it is an object without a list of lines"
+        )
+        return
+    frame_flaw = _frame_flaw(obj["data"])
+    for entry in lines:
+        yield _reading(rec_type, location, obj["data"], entry, frame_flaw)
 
 
 def _reading(rec_type: str, location: str, data: JsonObject, entry: Any, frame_flaw: str | None) -> Reading:
@@ -233,17 +254,12 @@ def _time(entry: Any) -> tuple[datetime | None, str | None]:
     if not isinstance(entry, Mapping):
         return None, "it is no JSON object"
     written = entry.get("time")
-    # Older envelopes use MongoDB's extended JSON.
-    if isinstance(written, Mapping) and "$date" in written:
-        written = written["$date"]
+    if written is None:
+        return None, "it has no time"
     try:
-        if isinstance(written, int):
-            return EPOCH + timedelta(milliseconds=written), None
-        if isinstance(written, str):
-            return parse_time(written), None
-    except (ValueError, OverflowError):
-        return None, f"its time {str(written)[:40]!r} is no ISO time"
-    return None, "it has no time"
+        return extended_json.instant(written), None
+    except ValueError:
+        return None, f"its time {shown(written)} is no ISO time, and no number of milliseconds since 1970"
 
 
 def _reading_id(rec_type: str, location: str, tags: tuple[str, ...], entry: Any) -> tuple[str, str | None]:

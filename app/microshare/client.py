@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from app.base import exact_json
@@ -129,7 +130,7 @@ class MicroshareClient:
         Raises SourceRefused naming a cluster that does not exist, NoPermission where nothing is
         shown or owned.
         """
-        clusters: list[JsonObject] = []
+        clusters: list[Any] = []
         warnings: list[str] = []
         for cluster_id in dict.fromkeys(cluster_ids):
             question = self._discovery(cluster_id, details=True)

@@ -15,7 +15,7 @@ from typing import Any
 from app.base.checkpoints import Place
 from app.base.errors import NoPermission
 from app.base.readings import JsonObject
-from app.base.text import printable
+from app.base.text import counted, printable
 
 _SKETCHED = 16
 
@@ -33,13 +33,14 @@ class Found:
     collisions: tuple[str, ...] = ()
 
 
-def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Found:
-    """Give the buildings of the clusters that `identity` owns, each object judged for itself.
+def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
+    """Give the buildings of the listed clusters that `identity` owns, each object judged for itself.
 
     A building is the first level of a device's location, without spaces around it. A device's
     status says nothing: whole sites are `pending` and produce data. Raises NoPermission, naming
     the organisations seen, where none of them is meant by `identity`.
     """
+    clusters = [cluster for cluster in listed if isinstance(cluster, Mapping)]
     owned = [cluster for cluster in clusters if is_owned(_owner(cluster), identity)]
     if not owned:
         seen = ", ".join(sorted({printable(_owner(cluster)) or "no owner" for cluster in clusters}))
@@ -48,6 +49,12 @@ def find_places(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Foun
             f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
         )
     warnings = [_left_out(cluster, flawed) for cluster in owned if (flawed := _flawed_devices(cluster))]
+    unreadable = len(listed) - len(clusters) + sum(not _has_devices(cluster) for cluster in owned)
+    if unreadable:
+        warnings.append(
+            f"discovery: {counted(unreadable, 'cluster')} could not be read, or with no readable list of "
+            f"devices; the others were taken, ask Microshare about these"
+        )
     buildings = _buildings(clusters, identity)
     ours = [(name, building) for name, building in sorted(buildings.items()) if building.devices]
     places = tuple(
@@ -82,13 +89,15 @@ def _buildings(clusters: Sequence[JsonObject], identity: Sequence[str]) -> Mappi
 
 
 def _flawed_devices(cluster: JsonObject) -> int:
-    return sum(_building(device) is None for device in _devices(cluster))
+    listed = _listed_devices(cluster)
+    unreadable = len(listed) - len(_devices(cluster))
+    return unreadable + sum(_building(device) is None for device in _devices(cluster))
 
 
 def _left_out(cluster: JsonObject, flawed: int) -> str:
     return (
-        f"cluster {_text(cluster.get('name'))!r}: {flawed} devices have a location that is "
-        f"no list of levels; they were left out"
+        f"cluster {_text(cluster.get('name'))!r}: {flawed} devices are no objects, or have a location that "
+        f"is no list of levels; they were left out"
     )
 
 
@@ -107,9 +116,21 @@ def _owner(cluster: JsonObject) -> str:
 
 
 def _devices(cluster: JsonObject) -> list[JsonObject]:
+    return [device for device in _listed_devices(cluster) if isinstance(device, Mapping)]
+
+
+def _listed_devices(cluster: JsonObject) -> list[Any]:
     data = cluster.get("data")
     devices = data.get("devices") if isinstance(data, Mapping) else None
-    return [device for device in devices if isinstance(device, Mapping)] if isinstance(devices, list) else []
+    return devices if isinstance(devices, list) else []
+
+
+def _has_devices(cluster: JsonObject) -> bool:
+    """Whether the devices of a cluster can be read; one that names none has none."""
+    data = cluster.get("data")
+    if data is None:
+        return True
+    return isinstance(data, Mapping) and isinstance(data.get("devices"), list | None)
 
 
 def _building(device: JsonObject) -> str | None:

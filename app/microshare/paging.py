@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.base import exact_json
+from app.base import exact_json, extended_json
 from app.base.errors import BadResponse, NoPermission, WindowTooWide
 from app.base.readings import JsonObject
 from app.microshare.verdict import Question
@@ -20,7 +20,7 @@ _MOST_PAGES = 1_000
 class Page:
     """One page and what its envelope states; None where it states nothing usable."""
 
-    objs: tuple[JsonObject, ...] = field(repr=False)
+    objs: tuple[Any, ...] = field(repr=False)
     total_pages: int | None
     per_page: int | None
     total_count: int | None
@@ -32,7 +32,7 @@ class Page:
 class Pages:
     """All pages, in the order they came. `flaw` says why they do not make a whole, None where they do."""
 
-    objs: tuple[JsonObject, ...] = field(repr=False)
+    objs: tuple[Any, ...] = field(repr=False)
     flaw: str | None
     warnings: tuple[str, ...] = ()
 
@@ -45,7 +45,7 @@ class _Pass:
     fingerprints: tuple[tuple[bytes, ...], ...]
 
     @property
-    def objs(self) -> tuple[JsonObject, ...]:
+    def objs(self) -> tuple[Any, ...]:
         return tuple(obj for page in self.pages for obj in page.objs)
 
     @property
@@ -68,20 +68,19 @@ class _Pass:
 
 
 def read_page(question: Question, found: JsonObject, body_bytes: int, warnings: tuple[str, ...]) -> Page:
-    """Make a page of an answer's JSON. Raises BadResponse where it has no list of objects."""
+    """Make a page of an answer's JSON: what stands in its list may be no object.
+
+    Raises BadResponse where there is no list.
+    """
     objs = found.get("objs")
     if not isinstance(objs, list):
         raise BadResponse(
             f"microshare: {question.name}: an answer without a list 'objs', but with "
             f"{', '.join(sorted(map(repr, found)))[:200] or 'nothing'}; if that lasts, ask Microshare"
         )
-    for position, obj in enumerate(objs):
-        if not isinstance(obj, Mapping):
-            raise BadResponse(
-                f"microshare: {question.name}: objs[{position}] is no readable JSON object; "
-                f"if that lasts, ask Microshare"
-            )
     meta = found.get("meta")
+    if meta is not None and not isinstance(meta, Mapping):
+        warnings = (*warnings, "a 'meta' that is no readable object; the answer is taken for its only page")
     stated = meta if isinstance(meta, Mapping) else {}
     return Page(
         objs=tuple(objs),
@@ -186,13 +185,9 @@ def _warnings(found: _Pass) -> tuple[str, ...]:
 
 
 def _count(stated: Any) -> int | None:
-    # Older envelopes use MongoDB's extended JSON.
-    if isinstance(stated, Mapping):
-        stated = stated.get("$numberLong")
-    if isinstance(stated, str) and stated.isdecimal() and len(stated) < 19:
-        stated = int(stated)
-    return stated if isinstance(stated, int) and not isinstance(stated, bool) and stated >= 0 else None
+    count = extended_json.whole_number(stated)
+    return count if count is not None and count >= 0 else None
 
 
-def _fingerprint(obj: JsonObject) -> bytes:
+def _fingerprint(obj: Any) -> bytes:
     return hashlib.sha256(exact_json.dumps_with_flaws(obj)).digest()

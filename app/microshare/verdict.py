@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from app.base import exact_json
@@ -89,19 +88,17 @@ def _refusal(question: Question, answer: HttpAnswer, where: str, said: str) -> S
 
 
 def read_json(question: Question, answer: HttpAnswer) -> JsonObject:
-    """Give the JSON object that the body holds. Raises BadResponse for anything else."""
+    """Give the JSON object that a body holds, flaws in their places. Raises BadResponse for anything else."""
     where = f"microshare: {question.name}"
     if not answer.body.strip():
         raise BadResponse(f"{where}: an empty answer; if that lasts, ask Microshare about it")
     try:
-        found = exact_json.loads(answer.body)
+        found = exact_json.loads_with_flaws(answer.body, deepest=_DEEPEST)
     except exact_json.NotJson as error:
         raise BadResponse(
             f"{where}: no readable JSON ({error}) but {quote_body(answer.body)}; "
             f"if that lasts, see what answers at this address"
         ) from None
-    if _deeper_than(found, _DEEPEST):
-        raise BadResponse(f"{where}: JSON nested over {_DEEPEST} levels deep; it is not read")
     if not isinstance(found, Mapping):
         raise BadResponse(f"{where}: no JSON object but {quote_body(answer.body)}")
     return found
@@ -129,18 +126,3 @@ def quote_body(body: bytes) -> str:
     """Give the beginning of an error body, whatever its bytes, as one line without secrets."""
     text = printable(redact(searchable(body)).strip())[:_QUOTED_CHARACTERS]
     return f'"{text}"' if text else "an empty body"
-
-
-def _deeper_than(value: Any, limit: int) -> bool:
-    holders = [value]
-    for _ in range(limit + 1):
-        holders = [
-            member
-            for holder in holders
-            if isinstance(holder, dict | list)
-            for member in (holder.values() if isinstance(holder, dict) else holder)
-            if isinstance(member, dict | list)
-        ]
-        if not holders:
-            return False
-    return True

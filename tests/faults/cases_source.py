@@ -563,6 +563,27 @@ def one_set_aside(faulty: FaultyInstallation) -> None:
     all_moved(faulty)
 
 
+def beside(obj: bytes) -> Callable[[FaultyInstallation], None]:
+    """Put something before the objects of an answer."""
+
+    def inject(faulty: FaultyInstallation) -> None:
+        def rewrite(body: bytes) -> bytes:
+            faulty.fired["put beside"] += 1
+            return body.replace(b'"objs":[', b'"objs":[%b,' % obj)
+
+        faulty.source.faults.rewrite_body(rewrite, location=M)
+
+    return inject
+
+
+def number_in_discovery(faulty: FaultyInstallation) -> None:
+    def rewrite(body: bytes) -> bytes:
+        faulty.fired["a number in discovery"] += 1
+        return body.replace(b'"objs":[{', b'"objs":[{"size":1e9999999999999999999999,')
+
+    faulty.source.faults.rewrite_body(rewrite, on="devices")
+
+
 def hidden(note: object) -> Callable[[FaultyInstallation], None]:
     def inject(faulty: FaultyInstallation) -> None:
         entry = faulty.plant(M, faulty.clock.now - MINUTE, note=note)
@@ -683,6 +704,48 @@ B6_TO_B9 = (
         marked(b'1,"note":2'),
         act=runs(2),
         check=one_set_aside,
+    ),
+    *(
+        Case(
+            "B7",
+            f"{what} in one reading",
+            "that reading is quarantined once, the rest is sent",
+            marked(text),
+            act=runs(2),
+            check=one_set_aside,
+        )
+        for what, text in (
+            ("number whose exponent is out of all bounds", b"1e9999999999999999999999"),
+            ("nesting 20,000 levels deep", b"[" * 20_000 + b"]" * 20_000),
+            ("bytes that are no UTF-8", b'"caf\xe9"'),
+            (
+                "90,000 keys and one of them twice",
+                b"{%b}" % b",".join(b'"k%d":0' % (n % 90_000) for n in range(90_001)),
+            ),
+        )
+    ),
+    *(
+        Case(
+            "B7",
+            f"{what} among the objects of an answer",
+            "it is quarantined once, the rest is sent",
+            beside(text),
+            act=runs(2),
+            check=one_set_aside,
+        )
+        for what, text in (
+            ("object whose lines are null", b'{"data":{"_id":{"tags":["Mill"]},"line":null}}'),
+            ("object without data", b"{}"),
+            ("null", b"null"),
+            ("text with half a surrogate pair", b'"\\ud800"'),
+        )
+    ),
+    Case(
+        "B7",
+        "number whose exponent is out of all bounds in discovery",
+        "discovered as if it were not there",
+        number_in_discovery,
+        check=quarantined_none,
     ),
     Case("B7", "huge integer", "sent without loss", hidden(10**60), check=quarantined_none),
     Case("B7", "lone surrogate in a text", "sent without loss", hidden("a\ud800b"), check=quarantined_none),
@@ -1139,6 +1202,14 @@ B10_TO_B17 = (
         "row with a time that is none",
         "quarantined with its reason; blocks nothing",
         flawed(time_as="yesterday"),
+        says=("is no ISO time",),
+        check=all_moved,
+    ),
+    Case(
+        "B15",
+        "row with a time in which half a surrogate pair stands",
+        "quarantined with its reason; blocks nothing",
+        flawed(time_as="2026-03-02\ud80012:10:00Z"),
         says=("is no ISO time",),
         check=all_moved,
     ),

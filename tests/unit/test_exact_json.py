@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -55,10 +57,17 @@ def test_a_byte_order_mark_is_skipped() -> None:
     [
         ('{"a":NaN}', Flaw("holds NaN, which is no JSON number", "NaN")),
         ('{"a":-Infinity}', Flaw("holds -Infinity, which is no JSON number", "-Infinity")),
-        ('{"a":{"b":1,"b":2}}', Flaw("holds the key 'b' twice", '[["b",1],["b",2]]')),
+        ('{"a":{"b":1,"b":2}}', Flaw("holds the key 'b' twice", (("b", 1), ("b", 2)))),
+        (
+            '{"a":1e9999999999999999999999}',
+            Flaw(
+                "holds the number '1e9999999999999999999999', whose exponent is out of all bounds",
+                "1e9999999999999999999999",
+            ),
+        ),
         ('{"a":' + "9" * 5000 + "}", Flaw("holds an integer of 5000 digits", "9" * 5000)),
     ],
-    ids=["NaN", "infinity", "key twice", "huge integer"],
+    ids=["NaN", "infinity", "key twice", "exponent without bounds", "huge integer"],
 )
 def test_what_has_no_exact_form_is_a_flaw_in_its_place(text: str, flaw: Flaw) -> None:
     value = exact_json.loads(text)
@@ -66,7 +75,7 @@ def test_what_has_no_exact_form_is_a_flaw_in_its_place(text: str, flaw: Flaw) ->
     assert value == {"a": flaw}
     with pytest.raises(NotJson, match=r"holds"):
         exact_json.dumps(value)
-    assert flaw.reason in exact_json.dumps_with_flaws(value).decode()
+    assert json.loads(exact_json.dumps_with_flaws(value)) == {"a": {"flaw": flaw.reason, "text": flaw.text}}
 
 
 @pytest.mark.parametrize(
@@ -83,3 +92,78 @@ def test_sorted_keys_make_one_text_of_equal_values() -> None:
     left, right = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
 
     assert exact_json.dumps(left, sort_keys=True) == exact_json.dumps(right, sort_keys=True)
+
+
+# --- in time that is linear in the length ------------------------------------------------------------
+
+
+def test_an_object_with_very_many_keys_and_one_of_them_twice_is_read_in_no_time() -> None:
+    members = ",".join(f'"k{number}":0' for number in range(90_000))
+    begun = time.process_time()
+
+    found = exact_json.loads(f'{{{members},"k0":0}}')
+
+    assert found.reason == "holds the key 'k0' twice"
+    assert (found.text[:19], found.text[-10:]) == ('[["k0",0],["k1",0],', ',["k0",0]]')
+    # It took over a minute when each name was counted for itself.
+    assert time.process_time() - begun < 10
+
+
+def test_keys_twice_within_keys_twice_are_written_in_no_more_than_their_length() -> None:
+    text = '{"a":' * 200 + "1" + ',"a":0}' * 200
+
+    written = exact_json.dumps_with_flaws(exact_json.loads(text))
+
+    # Text within text would be quoted anew at each level, and be 2 ** 200 times as long.
+    assert len(written) < 100 * len(text)
+
+
+# --- what others wrote -------------------------------------------------------------------------------
+
+DEEP = '[{"a":' * 50_000 + '"]["' + "}]" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("part", "flaw"),
+    [
+        (DEEP.encode(), Flaw("is nested over 5 levels deep", DEEP.removeprefix('[{"a":[{"a":[')[:-5])),
+        (b'"caf\xe9"', Flaw("holds bytes that are no UTF-8", "caf\\udce9")),
+        (b'{"caf\xe9":1}', Flaw("holds a key with bytes that are no UTF-8", (("caf\udce9", 1),))),
+        (b"1e-9999999999999999999", Flaw("holds the number", "1e-9999999999999999999")),
+    ],
+    ids=["nested", "no UTF-8", "key that is no UTF-8", "exponent without bounds"],
+)
+def test_one_bad_part_never_hides_the_parts_beside_it(part: bytes, flaw: Flaw) -> None:
+    found = exact_json.loads_with_flaws(b'{"good":["]}",1],"bad":%b,"last":{"a":"[\\""}}' % part, deepest=5)
+
+    assert {name: found[name] for name in ("good", "last")} == {"good": ["]}", 1], "last": {"a": '["'}}
+    bad = found["bad"]
+    while not isinstance(bad, Flaw):
+        [bad] = bad if isinstance(bad, list) else bad.values()
+    assert bad.reason.startswith(flaw.reason)
+    assert bad.written == flaw.written
+
+
+def test_a_control_character_within_a_text_is_taken_as_it_stands() -> None:
+    found = exact_json.loads_with_flaws(b'["a\tb"]', deepest=5)
+
+    assert (found, exact_json.dumps(found)) == (["a\tb"], b'["a\\tb"]')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 1_000_000, b"[" * 99 + b"{" + b"]" * 100, b"[" * 9 + b'"' + b'\\"' * 1_000_000, b"\xff\xfe"],
+    ids=["never closed", "closed otherwise", "a text without end", "no text"],
+)
+def test_what_is_no_json_is_refused_in_linear_time(body: bytes) -> None:
+    begun = time.process_time()
+
+    with pytest.raises(NotJson):
+        exact_json.loads_with_flaws(body, deepest=5)
+
+    assert time.process_time() - begun < 10
+
+
+@given(VALUES)
+def test_strict_json_that_is_not_too_deep_is_read_as_it_is(value: Any) -> None:
+    assert exact_json.loads_with_flaws(exact_json.dumps(value), deepest=50) == value

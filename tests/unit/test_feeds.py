@@ -3,19 +3,23 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.base.checkpoints import Checkpoint
 from app.base.errors import BadResponse, SettingsError
-from app.base.exact_json import loads
+from app.base.exact_json import loads, loads_with_flaws
 from app.base.readings import DashboardAnswer, DashboardQuery, Event, Reading, Slice
 from app.feeds import hourly_snapshot, people_counter
 from app.feeds.feed import Feed, count_lines, load_feed, read_answer
+from app.feeds.quarantine import quarantine_text
 from app.settings.schema import FeedSettings
 
 LOCATION = "Example Beacon House"
@@ -131,7 +135,11 @@ def test_readings_come_once_each_and_by_time() -> None:
     ("entry", "flaw"),
     [
         pytest.param({"record": "r1"}, "it has no time", id="no time"),
-        pytest.param({"time": "yesterday"}, "its time 'yesterday' is no ISO time", id="no ISO time"),
+        pytest.param(
+            {"time": "yesterday"},
+            "its time 'yesterday' is no ISO time, and no number of milliseconds since 1970",
+            id="no ISO time",
+        ),
         pytest.param("a text", "it is no JSON object", id="no object"),
         pytest.param(
             loads('{"time": "2025-11-12T08:00:00Z", "x": NaN}'),
@@ -164,10 +172,85 @@ def test_an_object_without_tags_makes_its_readings_flawed() -> None:
     assert reading.flaw == "its object has no list of tags"
 
 
-@pytest.mark.parametrize("obj", [{}, {"data": {"line": {}}}, {"data": []}], ids=["no data", "line", "list"])
-def test_an_object_that_could_hide_readings_is_no_answer(obj: dict[str, Any]) -> None:
-    with pytest.raises(BadResponse, match=r"objs\[0\] has no data with a list of lines"):
-        read_answer(people_counter.FEED.rec_type, LOCATION, DashboardAnswer((obj,)))
+@pytest.mark.parametrize(
+    "objs",
+    [[{}], [{"data": []}], [{"data": {"data": {"event": "people_counter"}}}], [None, "x", {"data": None}]],
+    ids=["no data", "a list", "another view", "several"],
+)
+def test_an_answer_of_which_nothing_is_a_dashboard_s_is_none(objs: list[Any]) -> None:
+    with pytest.raises(BadResponse, match=r"has data with tags or lines; check that the feed's view id"):
+        read_answer(people_counter.FEED.rec_type, LOCATION, DashboardAnswer(tuple(objs)))
+
+
+def _in_place_of(place: Sequence[str | int], value: Any) -> dict[str, Any]:
+    """Give a good object with `value` in one place of it."""
+    obj: Any = {"name": "Derived Data", "data": {"_id": {"tags": ["Other"]}, "line": [dict(ENTRY)]}}
+    whole = {"obj": obj}
+    holder: Any = whole
+    for step in ["obj", *place][:-1]:
+        holder = holder[step]
+    holder[["obj", *place][-1]] = value
+    return whole
+
+
+PLACES: dict[str, list[str | int]] = {
+    "object": [],
+    "data": ["data"],
+    "id": ["data", "_id"],
+    "tags": ["data", "_id", "tags"],
+    "tag": ["data", "_id", "tags", 0],
+    "lines": ["data", "line"],
+    "line": ["data", "line", 0],
+    "time": ["data", "line", 0, "time"],
+    "record": ["data", "line", 0, "record"],
+    "field": ["data", "line", 0, "change"],
+    "beside": ["data", "view"],
+}
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.sampled_from(["0", "-1", "1e400", "1e9999999999999999999", "9" * 5_000, "NaN", "1762935269822.5"])
+    | st.text(st.characters(codec=None), max_size=6).map(json.dumps),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab$"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def _as_written(value: Any) -> str:
+    """Write what ANY_JSON gives, whose texts are JSON already, an object with the key `b` twice over."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_written, value))}]"
+    if isinstance(value, dict):
+        pairs = [f"{json.dumps(name)}:{_as_written(held)}" for name, held in value.items()]
+        return f"{{{','.join(pairs * (2 if 'b' in value else 1))}}}"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize("feed", [people_counter.FEED, hourly_snapshot.FEED], ids=["people", "snapshots"])
+@given(place=st.sampled_from(sorted(PLACES)), value=ANY_JSON)
+def test_whatever_stands_in_any_place_of_an_answer_the_readings_beside_it_are_forwarded(
+    feed: Feed, place: str, value: Any
+) -> None:
+    written = loads_with_flaws(_as_written(value).encode(), deepest=64)
+    bad = _in_place_of(PLACES[place], written)["obj"]
+    found = DashboardAnswer((bad, *answer(ENTRY).objs, bad))
+
+    readings = read_answer(feed.rec_type, LOCATION, found)
+    sound = [reading for reading in readings if reading.flaw is None]
+    events = feed.events(LOCATION, sound, readings, NOTHING, SETTINGS)
+
+    good = read_answer(feed.rec_type, LOCATION, answer(ENTRY))[0]
+    assert good in sound
+    assert sum(len(event.readings) for event in events) == len(sound)
+    assert all(json.loads(event.body) for event in events)
+    assert all(quarantine_text(reading) for reading in readings if reading.flaw is not None)
+    # Nothing of the bad one vanishes without a word: it is sent, or set aside with a reason.
+    lines = bad["data"]["line"] if place not in ("object", "data", "lines") else [written]
+    if lines and count_lines(DashboardAnswer((bad,))):
+        assert len(readings) > 1
+    assert count_lines(found) >= len(readings)
 
 
 @pytest.mark.parametrize(
@@ -177,14 +260,77 @@ def test_an_object_that_could_hide_readings_is_no_answer(obj: dict[str, Any]) ->
         ("2025-11-12T09:14:29.822+01:00", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
         ("2025-11-12T08:14:29.822", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
         ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2025-11-12t08:14:29.822z", datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
         ({"$date": 1762935269822}, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ({"$date": "2025-11-12T08:14:29.822Z"}, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ({"$date": {"$numberLong": "1762935269822"}}, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        ({"$numberLong": "1762935269822"}, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        (1762935269822, datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        (loads("1762935269822.5"), datetime(2025, 11, 12, 8, 14, 29, 822500, UTC)),
+        (loads("1.762935269822E+12"), datetime(2025, 11, 12, 8, 14, 29, 822000, UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)),
     ],
-    ids=["UTC", "offset", "no zone is UTC", "leap second", "extended JSON"],
+    ids=[
+        "UTC",
+        "offset",
+        "no zone is UTC",
+        "leap second",
+        "lower case",
+        "extended JSON",
+        "extended JSON of ISO",
+        "extended JSON in full",
+        "a long number of extended JSON",
+        "milliseconds",
+        "milliseconds and a fraction",
+        "milliseconds with an exponent",
+        "before 1970",
+    ],
 )
 def test_times_are_read_as_utc(written: Any, instant: datetime) -> None:
     [reading] = people(ENTRY | {"time": written})
 
     assert (reading.time, reading.flaw) == (instant, None)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2025-11-12\ud80008:14:29Z",
+        "2025-11-12\x0008:14:29Z",
+        "٢٠٢٥-11-12T08:14:29Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:60Z",
+        "05/13/2019 02:40:38:311 PM",
+        True,
+        loads("1e1000000"),
+        10**300,
+        {"$date": loads("1e-9999999999999999999")},
+        {"$date": {"$numberLong": "9" * 5_000}},
+        {"$date": {"$date": 1762935269822}},
+        [],
+    ],
+    ids=[
+        "a lone surrogate",
+        "a control character",
+        "other digits",
+        "before the year 1",
+        "after the year 9999",
+        "month and day",
+        "a truth",
+        "a number of a million digits",
+        "an integer of 300 digits",
+        "an exponent without bounds",
+        "a text of 5,000 digits",
+        "a date in a date",
+        "a list",
+    ],
+)
+def test_what_is_no_one_time_for_sure_is_none(written: Any) -> None:
+    [reading] = people(ENTRY | {"time": written})
+
+    assert reading.time is None
+    assert len(reading.flaw or "") in range(10, 200)
+    assert quarantine_text(reading)
 
 
 def test_lines_are_counted_as_they_came() -> None:
