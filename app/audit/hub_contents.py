@@ -119,7 +119,7 @@ class HubContents:
 
     def _came_before(self, location: str, readings: Sequence[Reading]) -> bool:
         ids = joint_id([reading.id for reading in readings])
-        digest = blake2b(f"{location} {ids}".encode(), digest_size=12).digest()
+        digest = blake2b(f"{location} {ids}".encode("utf-8", "surrogatepass"), digest_size=12).digest()
         return not self.file.is_new(self.hub, digest)
 
     def _hold(self, location: str, reading: Reading, event: Received, *, single: bool, repeats: bool) -> None:

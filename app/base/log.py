@@ -36,8 +36,9 @@ LOGGER_NAME = "forwarder"
 # object in it could not be read any more.
 _LONGEST_BYTES = 30_000
 _LISTS_CUT_TO = (100, 10, 1, 0)
-# What ends a line, or steers a terminal, for some reader; json.dumps escapes only what is below a space.
-_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+# What ends a line, or steers a terminal, for some reader, and half a surrogate pair, which no UTF-8 holds;
+# json.dumps escapes only what is below a space.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))}
 _BARE = re.compile(r'[^\s"=\\]+')
 # sd-daemon(3): what a line begins with to tell the journal its priority.
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}

@@ -76,11 +76,15 @@ def _verdict(facts: Facts, troubles: Sequence[Trouble]) -> Condition:
     kinds = {trouble.kind for trouble in troubles}
     if Kind.STOPPED in kinds:
         return Condition.STOPPED
-    if kinds & {Kind.RUN, Kind.HUB, Kind.LOCATION}:
+    if kinds & {Kind.RUN, Kind.HUB, Kind.LOCATION} or any(map(_is_much_set_aside, troubles)):
         return Condition.FAILING
     if facts.runs.began is None:
         return Condition.NEVER_RAN
     return Condition.BEHIND if Kind.BEHIND in kinds else Condition.HEALTHY
+
+
+def _is_much_set_aside(trouble: Trouble) -> bool:
+    return trouble.kind is Kind.QUARANTINE and trouble.grave
 
 
 # --- in a sentence ----------------------------------------------------------------------------------
@@ -90,7 +94,9 @@ def _said(facts: Facts, verdict: Condition, troubles: Sequence[Trouble]) -> str:
     """Say in a sentence what the verdict is about."""
     if verdict is Condition.NEVER_RAN:
         return _nothing_forwarded(facts.kept.state.takeover)
-    of_verdict = [trouble for trouble in troubles if trouble.kind in _OF_VERDICTS]
+    of_verdict = [
+        trouble for trouble in troubles if trouble.kind in _OF_VERDICTS or _is_much_set_aside(trouble)
+    ]
     if of_verdict:
         first, *rest = of_verdict
         # Where nothing runs, everything is behind.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from app.base.instants import parse_time
 from app.base.readings import JsonObject
 from app.quality.lateness import DelayCount, Lateness
-from app.run.report import Changed, Compared, Failure, HubReport
+from app.run.report import Changed, Compared, Failure, HubReport, Quarantined
 
 _Record = TypeVar("_Record")
 
@@ -27,6 +27,7 @@ class PastRun:
     hubs: Mapping[str, HubReport]
     failures: Sequence[Failure]
     warnings: Sequence[str]
+    quarantined: Sequence[Quarantined]
     changed: Sequence[Changed]
     lateness: Lateness | None
     compared: Compared | None
@@ -46,6 +47,7 @@ def past_run(report: JsonObject) -> PastRun:
         hubs={key: _hub(hub) for key, hub in report.get("hubs", {}).items()},
         failures=_all(Failure, report.get("failures", ())),
         warnings=report.get("warnings", ()),
+        quarantined=_all(Quarantined, report.get("quarantined", ())),
         changed=[_changed(found) for found in report.get("changed", ())],
         lateness=lateness and _lateness(lateness),
         compared=compared and _read(Compared, compared),

@@ -13,11 +13,16 @@ from app.base.grouping import by_key
 from app.base.instants import format_time
 from app.base.text import counted, dashed, moment, said_and_advised, span
 from app.health.facts import RUNS_FORGIVEN, Facts
+from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.health.trend import TREND
 from app.run.report import Failure
 
 _NUMBERS = re.compile(r"\d+")
+# Of what came for a hub within a day, set aside: a bad row now and then is no trouble of the feed, one
+# sensor in ten that cannot be read at all is. One or two readings are no share of anything.
+_MUCH = 0.1
+_FEWEST = 3
 
 
 def find_troubles(facts: Facts) -> Iterator[Trouble]:
@@ -174,14 +179,35 @@ def _repair(facts: Facts, gap: Gap) -> str:
 
 
 def _set_aside(facts: Facts) -> Iterator[Trouble]:
-    if facts.kept.quarantined:
-        more = "" if facts.kept.counted_all else " or more"
-        feed = dashed(facts.feed.name)
-        yield Trouble(
-            Kind.QUARANTINE,
-            f"{counted(facts.kept.quarantined, 'reading')}{more} that hubs could not take",
-            f"`python -m app quarantine list {feed}` says why, `quarantine replay` sends them again",
+    """Tell what is in quarantine; it is grave where much of what came within a day went there."""
+    if not facts.kept.quarantined:
+        return
+    more = "" if facts.kept.counted_all else " or more"
+    feed = dashed(facts.feed.name)
+    runs = [run for run in facts.kept.runs if facts.now - run.started <= TREND]
+    much = max((found for key in facts.on if (found := _share(runs, key)) is not None), default=None)
+    said = f"{counted(facts.kept.quarantined, 'reading')}{more} that hubs could not take"
+    if much is not None:
+        reasons = by_key(
+            (_NUMBERS.sub("", set_aside.reason), set_aside.reason)
+            for run in runs
+            for set_aside in run.quarantined
         )
+        why = f", most often since {max(reasons.values(), key=len)[-1]}" if reasons else ""
+        said = f"{much:.0%} of what came in 24 h went to quarantine{why}; in all {said}"
+    yield Trouble(
+        Kind.QUARANTINE,
+        said,
+        f"`python -m app quarantine list {feed}` says why, `quarantine replay` sends them again",
+        grave=much is not None,
+    )
+
+
+def _share(runs: Sequence[PastRun], key: str) -> float | None:
+    """Give the share of what came for a hub that was set aside; None where that is not much."""
+    got = [run.hubs[key] for run in runs if key in run.hubs]
+    aside, sent = sum(hub.quarantined for hub in got), sum(hub.readings for hub in got)
+    return aside / (aside + sent) if aside >= _FEWEST and aside >= _MUCH * (aside + sent) else None
 
 
 def _warnings(facts: Facts) -> Iterator[Trouble]:

@@ -245,7 +245,7 @@ class _Feed:
     def _troubles(self) -> Iterator[Trouble]:
         """Give what is wrong, with where; gaps and quarantine have lists of their own."""
         for wrong in self.found.health.troubles:
-            if wrong.kind not in (Kind.GAP, Kind.QUARANTINE):
+            if wrong.kind not in (Kind.GAP, Kind.QUARANTINE) or wrong.grave:
                 where = named(wrong.locations, _MOST_NAMED)
                 yield wrong if where in wrong.said else replace(wrong, said=f"{where}: {wrong.said}")
 

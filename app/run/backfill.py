@@ -147,5 +147,7 @@ def _summed_hub(hubs: Sequence[HubReport], last: HubReport) -> HubReport:
         events=sum(hub.events for hub in hubs),
         readings=sum(hub.readings for hub in hubs),
         duplicates=sum(hub.duplicates for hub in hubs),
+        maybe_twice=sum(hub.maybe_twice for hub in hubs),
+        quarantined=sum(hub.quarantined for hub in hubs),
         bytes=sum(hub.bytes for hub in hubs),
     )

@@ -69,6 +69,8 @@ class Draft:
 
     def quarantined(self, reading: Quarantined) -> None:
         self._quarantined.append(reading)
+        for hub in reading.hubs:
+            self._got[hub] = replace(self._got[hub], quarantined=self._got[hub].quarantined + 1)
 
     def found_gap(self, location: str, gap: Gap) -> None:
         self._gaps.append((location, gap))

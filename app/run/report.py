@@ -24,7 +24,7 @@ class HubReport:
 
     `behind_s` is how far that is from the horizon, in seconds; None where it has no location yet.
     `bytes` counts the bodies of the events, `maybe_twice` the readings whose acknowledgement was lost on
-    the way, so that the hub may have them twice.
+    the way, so that the hub may have them twice, `quarantined` those that were set aside for it.
     """
 
     events: int = 0
@@ -36,6 +36,7 @@ class HubReport:
     behind_s: float | None = None
     error: str | None = None
     paused: bool = False
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

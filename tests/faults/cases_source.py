@@ -560,6 +560,7 @@ def one_set_aside(faulty: FaultyInstallation) -> None:
     assert first is not None
     assert second is not None
     assert [len(first.quarantined), len(second.quarantined), len(faulty.quarantine)] == [1, 0, 1]
+    assert [hub.quarantined for hub in (*first.hubs.values(), *second.hubs.values())] == [1, 1, 0, 0]
     all_moved(faulty)
 
 

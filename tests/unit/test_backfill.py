@@ -158,7 +158,13 @@ def test_readings_far_from_the_window_are_not_kept() -> None:
 def test_the_report_of_several_runs_has_their_sums_and_the_last_ones_end() -> None:
     first = Report(
         "r1", "people_counter", NOON, NOON, 2.0, 5, 3, 4,
-        {"h/one": HubReport(5, 6, 7, delivered_until=WINDOW.start, behind_s=10.0)}, left=2, warnings=["w"],
+        {
+            "h/one": HubReport(
+                5, 6, 7, maybe_twice=2, quarantined=1, delivered_until=WINDOW.start, behind_s=10.0
+            )
+        },
+        left=2,
+        warnings=["w"],
     )  # fmt: skip
     last = Report(
         "r2", "people_counter", NOON + HOUR, NOON, 1.0, 5, 1, 1,
@@ -173,7 +179,7 @@ def test_the_report_of_several_runs_has_their_sums_and_the_last_ones_end() -> No
         took_s=3.0,
         slices=4,
         api_calls=5,
-        hubs={"h/one": HubReport(6, 7, 8, delivered_until=NOON, behind_s=0.0)},
+        hubs={"h/one": HubReport(6, 7, 8, maybe_twice=2, quarantined=1, delivered_until=NOON, behind_s=0.0)},
         quarantined=[],
         gaps=[],
         warnings=["w", "v"],

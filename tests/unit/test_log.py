@@ -26,7 +26,7 @@ def test_a_line_is_one_json_object_with_the_event_first(lines: pytest.LogCapture
     assert record.levelno == logging.INFO
 
 
-@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\x9b", "\u2028", "\u2029"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\x9b", "\u2028", "\u2029", "\ud800"])
 def test_a_name_cannot_forge_a_line(lines: pytest.LogCaptureFixture, end: str) -> None:
     get_log().warning("location.failing", location=f'A{end}{{"event": "run.finished"}}')
 

@@ -41,6 +41,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
         hubs=REPORT.hubs,
         failures=tuple(REPORT.failures),
         warnings=["one; do this"],
+        quarantined=tuple(REPORT.quarantined),
         changed=list(REPORT.changed),
         lateness=REPORT.lateness,
         compared=REPORT.compared,

@@ -412,6 +412,41 @@ def test_a_warning_that_many_locations_have_is_told_once(settings: Settings) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("aside", "sent", "still_there", "verdict"),
+    [
+        (100, 0, 100, "failing"),
+        (3, 0, 3, "failing"),
+        (10, 90, 10, "failing"),
+        (9, 91, 9, "healthy"),
+        (2, 0, 2, "healthy"),
+        (100, 0, 0, "healthy"),
+    ],
+    ids=["all of it", "three", "a tenth", "less than a tenth", "two", "dealt with since"],
+)
+def test_a_feed_of_which_much_goes_to_quarantine_is_not_healthy(
+    settings: Settings, aside: int, sent: int, still_there: int, verdict: str
+) -> None:
+    reason = "its time '10:{}' is no ISO time"
+    hubs = {HUB: {"readings": sent, "quarantined": aside}, SECOND: {"readings": 100}}
+    listed = [
+        {"location": MILL, "hubs": [HUB], "id": f"r{at}", "reason": reason.format(at), "place": "there"}
+        for at in range(aside)
+    ]
+    lately = past_run(report(hubs=hubs, quarantined=listed))
+    before = past_run(report(NOON - 2 * DAY, hubs={HUB: {"readings": 0, "quarantined": 1000}}))
+
+    found = judged(settings, Kept(state(Mill=location()), [before, lately], quarantined=still_there))
+
+    grave = verdict == "failing"
+    assert (found["verdict"], found["ok"], found["quarantined"]) == (verdict, not grave, still_there)
+    assert [trouble["grave"] for trouble in wrong(found, "quarantine")] == [grave] * (still_there > 0)
+    if grave:
+        share = aside / (aside + sent)
+        said = f"{share:.0%} of what came in 24 h went to quarantine, most often since {listed[-1]['reason']}"
+        assert found["said"].startswith(said)
+
+
 def test_what_drifts_and_what_is_in_quarantine_is_told_and_makes_nothing_unwell(settings: Settings) -> None:
     text = "Mill: a new location with the devices of Mull, which is gone: probably renamed; `state move` it"
     kept = replace(state(Mill=location()), drift=(Drift("renamed", "Mill", text, NOON),))
