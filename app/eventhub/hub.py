@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from app.base.certificates import why_untrusted
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.eventhub.batches import Batch
+from app.eventhub.connecting import Closing, producer_client
+from app.eventhub.deadlines import until
 from app.settings.schema import HubSettings
 
 # What is closed needs nothing more of the hub; a courtesy must not hold up the end of a run.
 _CLOSE_TIMEOUT_S = 3.0
-# The SDK now and then swallows a cancellation, and goes on; asked again, it ends.
-_CANCELLATIONS = 5
-_CANCELLATION_S = 0.5
 # One repeat, on a new connection: enough for a link that was detached, or closed for being idle.
 _RETRIES = 1
 # Conditions that stay until someone acts, as the service names them after the colon.
@@ -44,7 +43,7 @@ class Hub:
     def __init__(self, settings: HubSettings) -> None:
         self.settings = settings
         self._client: Any = None
-        self._credential: Any = None
+        self._closing: Closing = ()
 
     async def open(self, deadline_s: float) -> int:
         """Connect; give the largest message that the hub takes, in bytes. Raises HubError."""
@@ -63,17 +62,16 @@ class Hub:
 
     async def properties(self, deadline_s: float) -> dict[str, Any]:
         """Ask the hub for its name and partitions. Raises HubError."""
-        self._client = self._client or self._producer()
+        self._connect()
         found = await self._within(deadline_s, "properties", self._client.get_eventhub_properties())
         return dict(found)
 
     async def close(self) -> None:
         """Close the connection; give up after a few seconds."""
-        closables = [found for found in (self._client, self._credential) if found is not None]
-        self._client = self._credential = None
-        for closable in closables:
+        closing, self._client, self._closing = self._closing, None, ()
+        for close in closing:
             with contextlib.suppress(Exception):
-                await _until(_CLOSE_TIMEOUT_S, closable.close())
+                await until(_CLOSE_TIMEOUT_S, close())
 
     def _link(self) -> object:
         """Give the link that batches go over, None where the SDK does not show it.
@@ -85,26 +83,19 @@ class Hub:
         handlers = [getattr(producer, "_handler", None) for producer in producers if producer is not None]
         return next((getattr(handler, "_link", None) for handler in handlers), None)
 
+    def _connect(self) -> None:
+        if self._client is None:
+            # The SDK's own retries are kept down: each of them is two attempts as it is.
+            self._client, self._closing = producer_client(self.settings, retry_total=_RETRIES)
+
     async def _open(self) -> int:
-        self._client = self._producer()
+        self._connect()
         empty = await self._client.create_batch()
         return int(empty.max_size_in_bytes)
 
-    def _producer(self) -> Any:
-        from azure.eventhub.aio import EventHubProducerClient
-
-        # The SDK's own retries are kept down: each of them is two attempts as it is.
-        options = client_options(self.settings) | {"retry_total": _RETRIES}
-        if self.settings.connection_string is not None:
-            return EventHubProducerClient.from_connection_string(self.settings.connection_string, **options)
-        from azure.identity.aio import DefaultAzureCredential
-
-        self._credential = DefaultAzureCredential()
-        return EventHubProducerClient(self.settings.host, credential=self._credential, **options)
-
     async def _within(self, deadline_s: float, doing: str, call: Any) -> Any:
         try:
-            return await _until(deadline_s, call)
+            return await until(deadline_s, call)
         except TimeoutError as error:
             await self.close()
             where = f"hub {self.settings.name}"
@@ -121,43 +112,6 @@ class Hub:
             raise
         except Exception as error:  # the SDK raises its own, OSError, ValueError and azure.core's
             raise translate(self.settings, error) from error
-
-
-async def _until(deadline_s: float, call: Coroutine[Any, Any, Any]) -> Any:
-    """Await a call of the SDK, ended at the deadline. Raises TimeoutError.
-
-    Not `asyncio.wait_for`, which waits for ever where the cancelled call does not end: on
-    Python 3.11 the SDK now and then swallows a cancellation, so it is repeated.
-    """
-    task = asyncio.ensure_future(call)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=deadline_s)
-    except asyncio.CancelledError:
-        await _cancel(task)
-        raise
-    if not done:
-        await _cancel(task)
-        raise TimeoutError
-    return task.result()
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    for _ in range(_CANCELLATIONS):
-        task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=_CANCELLATION_S)
-        if done:
-            # Looked at, so that the loop does not complain of an exception nobody saw.
-            _ = task.cancelled() or task.exception()
-            return
-
-
-def client_options(settings: HubSettings) -> dict[str, Any]:
-    """Give what the SDK's clients are told of a hub, whether they send or read."""
-    from azure.eventhub import TransportType
-
-    transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
-    options = {"eventhub_name": settings.entity, "transport_type": transport, "logging_enable": False}
-    return options if settings.ca_file is None else options | {"connection_verify": settings.ca_file}
 
 
 def translate(settings: HubSettings, error: Exception) -> HubError:

@@ -1,62 +1,31 @@
-"""Reads a hub's events, to see what arrived or is missing. The forwarder itself never does.
-
-The SDK's synchronous client is used, in threads that a deadline abandons: its asyncio client
-swallows what a refused receive link says, and tries again for ever. `receive_batch`, because
-`receive` hands out about five events a second over several partitions. Both seen with
-azure-eventhub 5.15.1.
-"""
+"""Reads a hub's events, to see what arrived or is missing. The forwarder itself never does."""
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from app.base.errors import HubError, HubUnreachable
-from app.eventhub.hub import client_options, refusal, translate
+from app.eventhub.hub import refusal, translate
+from app.eventhub.received import Received
+from app.eventhub.receiving import Receiving, Source
 from app.settings.schema import HubSettings
 
-if TYPE_CHECKING:
-    from azure.eventhub import EventData
-
-T = TypeVar("T")
+__all__ = ["HubReader", "Received"]
 
 # How long a hub may take to answer, and then to hand out the first of the events it holds.
 _ANSWER_S = 12.0
-# What was read is read; the end of a command does not wait for a courtesy.
-_CLOSE_S = 1.0
 # A connection that lasted this long is opened again where it is lost.
 _STEADY_S = 30.0
-# Events that wait for a slow reader; the SDK's thread waits too then.
-_WAITING = 1_000
 _ADVICE = {
     "unauthorized-access": "the key or identity may not read here; use one with the Listen right",
     "not-found": "there is no such event hub or consumer group; check EntityPath and --consumer-group",
     "link:stolen": "another reader owns this consumer group; name one of your own with --consumer-group",
     "quota-exceeded": "the consumer group has too many readers; name one of your own with --consumer-group",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One event as a hub holds it. `sequence` counts within the partition."""
-
-    partition: str
-    sequence: int | None
-    offset: str | None
-    enqueued: datetime | None
-    message_id: str | None
-    partition_key: str | None
-    content_type: str | None
-    properties: Mapping[str, Any]
-    body: bytes = field(repr=False)
 
 
 class _NothingCame(HubUnreachable):
@@ -71,8 +40,8 @@ class HubReader:
 
     def __init__(self, settings: HubSettings, consumer_group: str, *, answer_s: float = _ANSWER_S) -> None:
         self._settings = settings
+        self._source = Source(settings, consumer_group)
         self._answer_s = answer_s
-        self._group = consumer_group
         # The sequence number, or the time, after which each partition is read on.
         self._after: dict[str, int | datetime] = {}
         # Whether the hub has yet to hand out the first of the events it is known to hold.
@@ -90,19 +59,12 @@ class HubReader:
 
         With `since`, what is oldest of what was enqueued after it. Gives how many partitions there are.
         """
-        client = self._consumer()
-        until = time.monotonic() + self._answer_s
         try:
-            partitions = _begun(client.get_partition_ids).result(self._answer_s)
-            # Each of these opens a connection of its own.
-            asked = [_begun(partial(client.get_partition_properties, name)) for name in partitions]
-            found = [properties.result(until - time.monotonic()) for properties in asked]
+            found = self._source.partitions(self._answer_s)
         except TimeoutError as error:
             raise self._silent("no answer") from error
         except Exception as error:  # the SDK raises its own, OSError, ValueError and azure.core's
             raise self._explained(error) from error
-        finally:
-            _close(client)
         for known in found:
             oldest = -1 if since is None else since
             self._after[known["id"]] = known["last_enqueued_sequence_number"] if latest else oldest
@@ -203,40 +165,23 @@ class HubReader:
                     raise
 
     def _read_until_lost(self, take: Callable[[Received], bool], until: float | None) -> None:
-        waiting: queue.Queue[Received | Exception] = queue.Queue(_WAITING)
-
-        def on_batch(context: Any, events: list[EventData]) -> None:
-            for event in events:
-                waiting.put(_received(context.partition_id, event))
-
-        def on_error(_context: Any, error: Exception) -> None:
-            waiting.put(error)
-
-        def on_end(ended: Future[None]) -> None:
-            error = ended.exception()
-            waiting.put(error if isinstance(error, Exception) else EOFError("the SDK ended receiving"))
-
-        client = self._consumer()
-        receiving = _begun(
-            lambda: client.receive_batch(on_batch, on_error=on_error, starting_position=dict(self._after))
-        )
-        receiving.add_done_callback(on_end)
+        receiving = Receiving(self._source, self._after)
         try:
-            while (received := self._next(waiting, until)) is not None:
+            while (received := self._next(receiving, until)) is not None:
                 self._owes_event = False
                 if received.sequence is not None:
                     self._after[received.partition] = received.sequence
                 if not take(received):
                     return
         finally:
-            _close(client)
+            receiving.close()
 
-    def _next(self, waiting: queue.Queue[Received | Exception], until: float | None) -> Received | None:
+    def _next(self, receiving: Receiving, until: float | None) -> Received | None:
         """Wait for the next event; None when the time is up."""
         left = None if until is None else max(0.0, until - time.monotonic())
         patience = self._answer_s if self._owes_event and (left is None or left > self._answer_s) else left
         try:
-            received = waiting.get(timeout=patience)
+            received = receiving.next(patience)
         except queue.Empty:
             if patience == left:
                 return None
@@ -244,16 +189,6 @@ class HubReader:
         if isinstance(received, Exception):
             raise self._explained(received) from received
         return received
-
-    def _consumer(self) -> Any:
-        from azure.eventhub import EventHubConsumerClient
-
-        options = client_options(self._settings) | {"consumer_group": self._group, "retry_total": 0}
-        if self._settings.connection_string is not None:
-            return EventHubConsumerClient.from_connection_string(self._settings.connection_string, **options)
-        from azure.identity import DefaultAzureCredential
-
-        return EventHubConsumerClient(self._settings.host, credential=DefaultAzureCredential(), **options)
 
     def _silent(self, what: str, kind: type[HubUnreachable] = HubUnreachable) -> HubUnreachable:
         where = f"hub {self._settings.name}"
@@ -289,50 +224,3 @@ class _Held:
     def known(self) -> int:
         """Give how many events there are, of the partitions that have begun to come."""
         return sum(self._ends[name] - first + 1 for name, first in self._first.items())
-
-
-def _begun(call: Callable[[], T]) -> Future[T]:
-    """Begin a call that may never end, in a thread that does not keep the process alive."""
-    outcome: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            outcome.set_result(call())
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=work, name="reader", daemon=True).start()
-    return outcome
-
-
-def _close(client: Any) -> None:
-    with contextlib.suppress(Exception):
-        _begun(client.close).result(_CLOSE_S)
-
-
-def _received(partition: str, event: EventData) -> Received:
-    return Received(
-        partition=partition,
-        sequence=event.sequence_number,
-        offset=event.offset,
-        enqueued=event.enqueued_time,
-        message_id=_plain(event.message_id),
-        partition_key=_plain(event.partition_key),
-        content_type=_plain(event.content_type),
-        properties={str(_plain(name)): _plain(value) for name, value in (event.properties or {}).items()},
-        body=_body(event),
-    )
-
-
-def _body(event: EventData) -> bytes:
-    body: Any = event.body
-    if isinstance(body, bytes | str):
-        return body.encode() if isinstance(body, str) else body
-    return b"".join(part if isinstance(part, bytes) else str(part).encode() for part in body)
-
-
-def _plain(value: Any) -> Any:
-    """Give an AMQP value as one that JSON has."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
