@@ -67,6 +67,7 @@ __all__ = [
     "array_value",
     "batched_messages",
     "decode_annotations",
+    "decode_event",
     "decode_message",
     "encode",
     "encode_response",
@@ -241,9 +242,10 @@ def encode_response(request_id: object, properties: Mapping[str, str | int], val
 
 
 def decode_message(encoded: bytes) -> Message:
+    """Decode a message. Raises Malformed where it is none, or has what the SDK's codec does not know."""
     try:
         message = decode_payload(memoryview(encoded))
-    except (IndexError, TypeError, ValueError) as cause:
+    except (IndexError, TypeError, ValueError, RecursionError) as cause:
         raise Malformed(f"a message that cannot be decoded: {cause!r}") from cause
     properties = message.properties
     pieces: Any = message.data or ()  # a list, in what the decoder gives
@@ -268,6 +270,14 @@ def _readable(value: object) -> object:
 
 def _readable_map(pairs: Mapping[Any, object] | None) -> dict[str, object]:
     return {str(_readable(key)): _readable(value) for key, value in (pairs or {}).items()}
+
+
+def decode_event(encoded: bytes) -> Message:
+    """Decode an event of any sender; one that the SDK's codec does not know has nothing in it."""
+    try:
+        return decode_message(encoded)
+    except Malformed:
+        return Message(None, None, {}, {}, b"", None)
 
 
 def decode_annotations(encoded: bytes) -> dict[str, object]:

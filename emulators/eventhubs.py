@@ -218,6 +218,10 @@ class EmulatedHub:
         self._on_loop(lambda: self._hub.repeat(chosen))
         return len(chosen)
 
+    def put(self, encoded: bytes, *, partition_key: str | None = None) -> None:
+        """Store an encoded event as it is, as if another sender had sent it; `foreign_events` makes some."""
+        self._on_loop(lambda: self._hub.store([encoded], partition_key, None, 0))
+
     def rewrite(self, predicate: Callable[[StoredEvent], bool], old: bytes, new: bytes) -> int:
         """Put `new` in the place of `old`, of the same length, wherever events have it; gives how many."""
         if len(old) != len(new):

@@ -71,7 +71,7 @@ class Record:
 
     @cached_property
     def event(self) -> StoredEvent:
-        message = amqp.decode_message(self.encoded)
+        message = amqp.decode_event(self.encoded)
         return StoredEvent(
             hub=self.partition.hub,
             partition_id=self.partition.id,

@@ -24,10 +24,10 @@ from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, StateDamaged
 from app.base.instants import format_time
 from app.base.readings import Slice
-from app.eventhub.batches import wire_text
 from app.feeds.feed import load_feed
 from app.microshare.client import MicroshareClient
 from app.run.horizon import agreed_clocks
+from app.run.hub_events import names_on_the_wire
 from app.run.locations import find_locations
 from app.run.planning import Limits
 from app.run.ports import Wiring
@@ -138,7 +138,7 @@ class ComparedFeed:
         self.file = ComparisonFile(sorted({*self.locations, ""}), [hub.key for hub in hubs])
         self.source = SourceContents(self.feed, self.settings, client, window, self._limits, self.file)
         # An event that says of itself nothing of its location is told under no name.
-        name_of: dict[str | None, str] = {wire_text(name): name for name in self.locations} | {None: ""}
+        name_of = names_on_the_wire(self.locations) | {None: ""}
         of_feed = self.feed, window, name_of, self.settings.late == "hour", self.file
         self.contents = {hub.key: HubContents(hub.key, *of_feed) for hub in hubs}
         self._counts: dict[str, Counts] = {}

@@ -10,11 +10,13 @@ from hashlib import blake2b
 from app.audit.comparing import slot_of, written_time
 from app.audit.comparison_file import ComparisonFile
 from app.audit.findings import HeldReading
-from app.base.errors import BadResponse, HubError
+from app.base.errors import HubError
 from app.base.instants import HOUR, MILLISECOND
 from app.base.readings import Reading, Slice
-from app.eventhub.reader import HubReader, Received
-from app.feeds.feed import SOURCE, Feed, joint_id
+from app.eventhub.reader import HubReader
+from app.eventhub.received import Received
+from app.feeds.feed import Feed, joint_id
+from app.run.hub_events import is_of, is_ours, location_of, readings_of
 from app.settings.schema import HubSettings
 
 # The clocks of hub and source may differ, so hubs are read from before the window.
@@ -54,13 +56,13 @@ class HubContents:
 
     def take(self, event: Received) -> None:
         """Note the readings of an event of this feed; one of another sender or location is only counted."""
-        if self._is_of_another_feed(event):
+        if is_ours(event) and not is_of(self.feed, event):
             return
-        location = self._location_of(event)
+        location = location_of(event, self.name_of)
         if location is None:
             self.foreign += 1
             return
-        readings = self._readings(location, event)
+        readings = readings_of(self.feed, location, event) or ()
         timed = [reading for reading in readings if reading.time is not None]
         if not timed or len(timed) < len(readings):
             self.file.hold(self.hub, self._unreadable(location, event))
@@ -73,9 +75,9 @@ class HubContents:
         came: set[str] = set()
 
         def take(event: Received) -> None:
-            location = self._location_of(event)
-            if location is not None and not self._is_of_another_feed(event):
-                came.update(reading.id for reading in self._readings(location, event))
+            location = location_of(event, self.name_of)
+            if location is not None and is_of(self.feed, event):
+                came.update(reading.id for reading in readings_of(self.feed, location, event) or ())
 
         reader.open(latest=False, since=self._read_until or self.read_from)
         reader.read_held(take)
@@ -101,21 +103,6 @@ class HubContents:
             f"{came}; what it does not hand out counts as missing"
             for partition, (came, end) in reader.withheld.items()
         )
-
-    def _is_of_another_feed(self, event: Received) -> bool:
-        sent_by, rec_type = event.properties.get("source"), event.properties.get("recType")
-        return sent_by == SOURCE and rec_type != self.feed.rec_type
-
-    def _location_of(self, event: Received) -> str | None:
-        """Give the location of an event of this kind of forwarder; None for any other's."""
-        is_ours = event.properties.get("source") == SOURCE
-        return self.name_of.get(event.properties.get("location")) if is_ours else None
-
-    def _readings(self, location: str, event: Received) -> Sequence[Reading]:
-        try:
-            return self.feed.readings_in(location, event.body)
-        except BadResponse:
-            return ()
 
     def _came_before(self, location: str, readings: Sequence[Reading]) -> bool:
         ids = joint_id([reading.id for reading in readings])

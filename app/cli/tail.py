@@ -14,11 +14,13 @@ from app.cli import COMMANDS
 from app.cli.choices import consumer_group_option, find_hub, hub_option
 from app.cli.output import Output, redacted
 from app.cli.session import ALL_WELL, begin, complain, json_option
-from app.eventhub.reader import HubReader, Received
+from app.eventhub.reader import HubReader
+from app.eventhub.received import Received
 from app.settings.schema import HubSettings
 
 # What is shown of a body in a pipe; a terminal cuts it at its own width.
 _SHOWN_CHARACTERS = 200
+_UNDECODED = "(of another sender, in a form that cannot be decoded)"
 
 
 @click.command("tail", short_help=COMMANDS["tail"])
@@ -90,6 +92,7 @@ def _event_json(event: Received) -> dict[str, Any]:
         "content_type": event.content_type,
         "properties": dict(event.properties),
         "body": _body_json(event.body),
+        "body_type": event.body_type,
     }
 
 
@@ -106,7 +109,7 @@ def _body_json(body: bytes) -> Any:
 def _line(event: Received) -> str:
     """Say what an event is in one line; its recType is left out, which would fill it."""
     location = event.properties.get("location") or event.partition_key or "-"
-    body = _body_json(event.body)
+    body = _UNDECODED if event.body_type == "undecoded" else _body_json(event.body)
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name != "recType"}
     said = body if isinstance(body, str) else exact_json.dumps(body).decode()

@@ -124,7 +124,7 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
     refused = refusal(settings, error, _REFUSALS)
     if refused is not None:
         return refused
-    if _TOO_LARGE in condition or isinstance(error, ValueError):
+    if _TOO_LARGE in condition or (isinstance(error, ValueError) and "size" in text):
         return MessageTooLarge(f"{where}: message refused as too large: {text}")
     if isinstance(error, EventDataSendError):
         return BatchRejected(f"{where}: batch rejected: {condition or text}")
@@ -134,7 +134,23 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
             f"{where}: the certificate of {settings.host} is not trusted ({untrusted}); if a proxy inspects "
             f"TLS here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
+    defect = _defect(error)
+    if defect is not None:
+        return HubUnreachable(
+            f"{where}: the client of the hub failed ({type(defect).__name__}: {text}), which says nothing of "
+            "the network; report it, with what LOG_LEVEL=DEBUG shows"
+        )
     return HubUnreachable(f"{where}: no connection: {text}; {_network_advice(settings)}")
+
+
+def _defect(error: Exception) -> BaseException | None:
+    """Give what the SDK, or code of ours within it, failed with; None where it is of the way to the hub."""
+    root: BaseException = error
+    # The SDK wraps what it does not expect, and keeps it as the context only.
+    while type(error).__name__ == "EventHubError" and root.__context__ is not None:
+        root = root.__context__
+    told = isinstance(root, OSError | EOFError | ValueError) or type(root).__module__.startswith("azure.")
+    return None if told else root
 
 
 def refusal(settings: HubSettings, error: Exception, advice: Mapping[str, str]) -> HubRefused | None:

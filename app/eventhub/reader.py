@@ -14,8 +14,6 @@ from app.eventhub.received import Received
 from app.eventhub.receiving import Receiving, Source
 from app.settings.schema import HubSettings
 
-__all__ = ["HubReader", "Received"]
-
 # How long a hub may take to answer, and then to hand out the first of the events it holds.
 _ANSWER_S = 12.0
 # A connection that lasted this long is opened again where it is lost.

@@ -87,19 +87,11 @@ class Feed(ABC):
         """
         return [], list(event.readings)
 
-    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:  # noqa: ARG002
-        """Give time and id of each reading that an event of this feed, as a hub holds it, stands for.
-
-        Raises BadResponse for a body that this feed did not write.
-        """
-        found = self.readings_in(location, body)
-        return [(reading.time, reading.id) for reading in found if reading.time is not None]
-
     @abstractmethod
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
         """Give the readings that the body of an event stands for, as the source wrote them.
 
-        Their ids are what the content gives. Raises BadResponse as `ids_in` does.
+        Their ids are what the content gives. Raises BadResponse for a body that this feed did not write.
         """
 
     def held_as(self, location: str, reading: Reading) -> str:  # noqa: ARG002

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar
 
 from app.base import exact_json
@@ -33,10 +32,6 @@ class FlatFeed(Feed):
         settings: FeedSettings,  # noqa: ARG002
     ) -> list[Event]:
         return [self._event(location, reading) for reading in fresh]
-
-    def ids_in(self, location: str, message_id: str, body: bytes) -> list[tuple[datetime, str]]:
-        found = self.readings_in(location, body)
-        return [(reading.time, message_id) for reading in found if reading.time is not None]
 
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
         said = read_body(location, body)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint, FeedState, LocationState
-from app.base.errors import BadResponse
 from app.base.instants import DAY, format_time, hour_of
 from app.base.readings import Ids, Slice
-from app.eventhub.reader import Received
+from app.eventhub.received import Received
 from app.feeds.feed import Feed
+from app.run.hub_events import is_of, location_of, names_on_the_wire, readings_of
 from app.run.report import HubReport, Report
 from app.settings.schema import Settings
 
@@ -81,21 +81,22 @@ class Held:
     def __init__(self, feed: Feed, window: Slice, locations: Collection[str]) -> None:
         self._feed = feed
         self._window = Slice(window.start - _AROUND, window.end + _AROUND)
+        self._name_of = names_on_the_wire(locations)
         self._ids: dict[str, dict[datetime, set[str]]] = {name: {} for name in locations}
         self.readable_from: datetime | None = None
 
     def take(self, event: Received) -> None:
-        """Note the readings of an event; one of another feed, location or sender says nothing."""
-        location = event.properties.get("location")
-        if event.properties.get("recType") != self._feed.rec_type or location not in self._ids:
+        """Note the readings of an event; one of another feed, location or sender says nothing.
+
+        What counts is the content. A message id is a claim: of an event that was altered since, or that
+        another sender made up, it would keep a reading from being sent that the hub does not have.
+        """
+        location = location_of(event, self._name_of)
+        if location is None or not is_of(self._feed, event):
             return
-        try:
-            found = self._feed.ids_in(location, event.message_id or "", event.body)
-        except BadResponse:
-            return
-        for time, reading_id in found:
-            if reading_id and time in self._window:
-                self._ids[location].setdefault(hour_of(time), set()).add(reading_id)
+        for reading in readings_of(self._feed, location, event) or ():
+            if reading.time is not None and reading.time in self._window:
+                self._ids[location].setdefault(hour_of(reading.time), set()).add(reading.id)
 
     def ids(self, location: str) -> Ids:
         return {hour: frozenset(found) for hour, found in self._ids.get(location, {}).items()}

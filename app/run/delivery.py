@@ -87,7 +87,7 @@ def dispatch(
     # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
     # there has its own hour too.
     kept = Slice(group.checkpoint.known_from, fetched.window.end)
-    fresh = [reading for reading in fetched.readings if not group.checkpoint.knows(reading.id)]
+    fresh = [found for found in fetched.readings if not _is_known(feed, group, found)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
     strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)
@@ -118,6 +118,14 @@ def dispatch(
         deliveries |= dict.fromkeys(hubs, queue)
     ids = (*_Remembered(fresh, kept).pairs(), *strays.pairs())
     return Dispatch(deliveries, refused, ids_by_hour(ids), newest)
+
+
+def _is_known(feed: Feed, group: Group, reading: Reading) -> bool:
+    """Whether the group had the reading, by its id or by the one that its event has where a hub is read."""
+    if group.checkpoint.knows(reading.id):
+        return True
+    held_as = reading.id if reading.flaw else feed.held_as(group.location, reading)
+    return held_as != reading.id and group.checkpoint.knows(held_as)
 
 
 def _newest(fetched: Fetched, done_until: datetime, at_most: datetime | None) -> datetime | None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.base.errors import HubUnreachable
-from app.eventhub.reader import HubReader, Received
+from app.eventhub.reader import HubReader
+from app.eventhub.received import Received
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation, small_estate

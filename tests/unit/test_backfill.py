@@ -9,7 +9,7 @@ import pytest
 from app.base.checkpoints import Checkpoint, LocationState
 from app.base.errors import BadResponse
 from app.base.readings import DashboardAnswer, Event, Slice
-from app.eventhub.reader import Received
+from app.eventhub.received import Received
 from app.feeds.feed import Feed, load_feed, read_answer
 from app.run.backfill import Backfill, Held, first_state, summed
 from app.run.report import HubReport, Report
@@ -105,20 +105,10 @@ def received(event: Event, **properties: object) -> Received:
 
 
 @pytest.mark.parametrize("name", FEEDS)
-def test_an_event_at_a_hub_tells_the_ids_that_its_readings_had(name: str) -> None:
-    feed, events, readings = events_of(name)
-
-    found = [pair for event in events for pair in feed.ids_in("Mill & Lane", event.message_id, event.body)]
-
-    assert len(readings) == 4
-    assert set(found) == readings
-
-
-@pytest.mark.parametrize("name", FEEDS)
 @pytest.mark.parametrize("body", [b"\xff", b"[]", b'{"objs": 1, "line": 1'], ids=["text", "list", "cut"])
 def test_a_body_that_is_none_of_the_feeds_is_refused(name: str, body: bytes) -> None:
     with pytest.raises(BadResponse):
-        load_feed(name).ids_in("Mill & Lane", "id", body)
+        load_feed(name).readings_in("Mill & Lane", body)
 
 
 @pytest.mark.parametrize("name", FEEDS)
@@ -144,6 +134,62 @@ def test_a_hub_begins_with_the_ids_it_holds_and_others_with_none(name: str) -> N
         "Quay+One": LocationState(checkpoints={"h/one": nothing, "h/two": nothing}),
     }
     assert state.last_run is not None
+
+
+ODD = "Mill \ud800"
+
+
+@pytest.mark.parametrize("name", FEEDS)
+@pytest.mark.parametrize(
+    "claim",
+    [{"message_id": "x" * 18}, {"message_id": None}, {"message_id": "AAAAAAAAAAAAAAAA"}],
+    ids=["longer", "none", "another's"],
+)
+def test_a_message_id_is_not_believed(name: str, claim: dict[str, str | None]) -> None:
+    feed, events, readings = events_of(name)
+    held = Held(feed, WINDOW, ["Mill & Lane"])
+    for event in events:
+        held.take(replace(received(event), **claim))  # type: ignore[arg-type]
+
+    found = {(hour, one) for hour, ids in held.ids("Mill & Lane").items() for one in ids}
+    assert found == readings
+
+
+@pytest.mark.parametrize("name", FEEDS)
+@pytest.mark.parametrize(
+    "said",
+    [{"source": "another"}, {"source": None}, {"location": None}, {"location": 5}],
+    ids=["another sender", "no sender", "no location", "number for a location"],
+)
+def test_what_another_sender_says_in_our_words_is_not_held(name: str, said: dict[str, object]) -> None:
+    feed, events, _ = events_of(name)
+    held = Held(feed, WINDOW, ["Mill & Lane"])
+    for event in events:
+        held.take(received(event, **said))
+    held.take(replace(received(events[0]), body=b"null", body_type="value"))
+
+    assert held.readings == 0
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_a_reading_whose_content_was_altered_at_the_hub_is_not_held(name: str) -> None:
+    feed, events, readings = events_of(name)
+    held = Held(feed, WINDOW, ["Mill & Lane"])
+    held.take(replace(received(events[0]), body=events[0].body.replace(b"1.5", b"1.6")))
+
+    found = {one for ids in held.ids("Mill & Lane").values() for one in ids}
+    assert found
+    assert found.isdisjoint(one for _, one in readings)
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_a_location_is_found_by_the_name_that_its_events_carry(name: str) -> None:
+    feed, events, _ = events_of(name)
+    held = Held(feed, WINDOW, [ODD])
+    for event in events:
+        held.take(received(event, location="Mill \\ud800"))
+
+    assert held.readings == 4
 
 
 def test_readings_far_from_the_window_are_not_kept() -> None:

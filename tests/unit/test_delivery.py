@@ -97,3 +97,25 @@ def test_a_reading_that_is_in_every_answer_is_sent_once_in_a_backlog_of_days(tim
         checkpoint = checkpoint.done_until(window.end, reach=timedelta(days=1))
 
     assert sent == 1
+
+
+def test_a_reading_that_a_hub_has_under_the_id_of_its_event_is_not_sent_again() -> None:
+    feed = load_feed("people_counter")
+    entry = {"time": format_time(AT_TEN), "recType": "another", "in": 1}
+    obj = {"data": {"_id": {"tags": ["Example House"]}, "line": [entry]}}
+    (reading,) = read_answer(feed.rec_type, "Example House", DashboardAnswer((obj,)))
+    (event,) = feed.events("Example House", [reading], [reading], Checkpoint(AT_TEN, AT_TEN), SETTINGS)
+    (found,) = feed.readings_in("Example House", event.body)
+    held = Checkpoint(AT_TEN, AT_TEN).with_ids([(AT_TEN, found.id)])
+
+    todo = dispatch(
+        feed,
+        SETTINGS,
+        Group("Example House", ("hub",), held, AT_TEN),
+        Fetched(Slice(AT_TEN, NOON), [reading], 1),
+        NOON,
+        {"hub": 1_000_000},
+    )
+
+    assert found.id != reading.id
+    assert [delivery.batch for delivery in todo.deliveries["hub"]] == [None]

@@ -97,6 +97,17 @@ def sdk_error(kind: type[EventHubError], condition: str) -> EventHubError:
     return kind("failed", Condition(condition))  # type: ignore[arg-type]  # as the SDK itself calls it
 
 
+def within(error: EventHubError, cause: Exception) -> EventHubError:
+    """Give an error as the SDK raises it for what it did not expect: `from None`."""
+    try:
+        try:
+            raise cause
+        except Exception:  # noqa: BLE001
+            raise error from None
+    except EventHubError as raised:
+        return raised
+
+
 @pytest.mark.parametrize(
     ("error", "ours", "advice"),
     [
@@ -115,6 +126,10 @@ def sdk_error(kind: type[EventHubError], condition: str) -> EventHubError:
             "EVENT_HUB_TRANSPORT=websockets",
         ),
         (OSError(111, "refused"), HubUnreachable, "EVENT_HUB_TRANSPORT=websockets"),
+        (ValueError("Did not receive reciprocal protocol header."), HubUnreachable, "no connection"),
+        (TypeError("'NoneType' object is not iterable"), HubUnreachable, "says nothing of the network"),
+        (within(EventHubError("failed"), KeyError("a")), HubUnreachable, "(KeyError: failed)"),
+        (within(EventHubError("failed"), OSError("reset")), HubUnreachable, "check the network"),
     ],
     ids=lambda value: getattr(value, "error", None) or getattr(value, "__name__", type(value).__name__),
 )
