@@ -28,6 +28,9 @@ class Slice:
     def __contains__(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
 
+    def covers(self, other: Slice) -> bool:
+        return self.start <= other.start and other.end <= self.end
+
 
 @dataclass(frozen=True, slots=True)
 class DashboardQuery:

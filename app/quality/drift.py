@@ -15,6 +15,14 @@ from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey
 from app.base.instants import format_time, hour_of
 from app.base.readings import Reading
 from app.base.text import dashed, named
+from app.quality.bounds import (
+    KEY_BYTES,
+    KEYS_KEPT,
+    error_kept,
+    newest_sensors,
+    sensor_of,
+    shortened,
+)
 
 SILENT = "silent"
 SPEAKS_AGAIN = "speaks again"
@@ -30,8 +38,6 @@ _LONGEST_WAIT = timedelta(hours=24)
 # been exchanged since, and two buildings share none.
 _SAME_DEVICES = 0.5
 _KEYS_NAMED = 11
-# Where keys are data themselves, dates or ids, the state must not fill with them.
-_KEYS_AT_MOST = 300
 _KEY_DEPTH = 4
 # A key may come with one reading a day only.
 _KEY_VANISHED = timedelta(hours=48)
@@ -48,20 +54,34 @@ class Drifting:
 def gather(
     known: Sequence[Drift], found: Iterable[Drift], over: Collection[Drift], now: datetime
 ) -> Drifting:
-    """Put what was found to what is known: each once; what is `over`, or older than a week, goes."""
+    """Put what was found to what is known: each once; what is `over`, or older than a week, goes.
+
+    Silences last until they are over, so of them no more are told than can be kept; of the rest the
+    oldest make room.
+    """
     kept = [
         drift
         for drift in known
         if drift not in over and (drift.kind == SILENT or now - drift.since < _TOLD_FOR)
     ]
     had = {_subject(drift) for drift in kept}
+    silent = sum(drift.kind == SILENT for drift in kept)
     told = []
     for drift in found:
-        if _subject(drift) not in had:
-            had.add(_subject(drift))
-            told.append(drift)
+        if _subject(drift) in had or (drift.kind == SILENT and silent >= _TOLD_AT_MOST):
+            continue
+        had.add(_subject(drift))
+        silent += drift.kind == SILENT
+        told.append(replace(drift, text=error_kept(drift.text)))
     lasting = [drift for drift in told if drift.kind != SPEAKS_AGAIN]
-    return Drifting(tuple(told), (*kept, *lasting)[-_TOLD_AT_MOST:])
+    return Drifting(tuple(told), _newest((*kept, *lasting), _TOLD_AT_MOST - silent))
+
+
+def _newest(drifts: Sequence[Drift], others: int) -> tuple[Drift, ...]:
+    """Give the silences, and so many of the others as there is room for, the last ones."""
+    ends = [at for at, drift in enumerate(drifts) if drift.kind != SILENT]
+    kept = set(ends[-others:] if others > 0 else ())
+    return tuple(drift for at, drift in enumerate(drifts) if drift.kind == SILENT or at in kept)
 
 
 # --- names ------------------------------------------------------------------------------------------
@@ -116,12 +136,13 @@ def with_readings(
     for reading in readings:
         if reading.time is None or not reading.tags:
             continue
-        sensor = known.get(reading.tags)
+        tags = reading.tags if reading.tags in known else sensor_of(reading.tags)
+        sensor = known.get(tags)
         if sensor is None:
-            known[reading.tags] = Sensor(reading.time)
+            known[tags] = Sensor(reading.time)
         elif reading.time > sensor.last:
-            known[reading.tags] = Sensor(reading.time, max(sensor.longest, reading.time - sensor.last))
-    return known
+            known[tags] = Sensor(reading.time, max(sensor.longest, reading.time - sensor.last))
+    return newest_sensors(known)
 
 
 def silences(name: str, location: LocationState, look_back: timedelta, now: datetime) -> Iterator[Drift]:
@@ -163,6 +184,11 @@ def spoke_again(drift: Drift, location: LocationState, now: datetime) -> Drift |
     return Drift(SPEAKS_AGAIN, drift.location, text, now, drift.sensor)
 
 
+def is_forgotten(drift: Drift, location: LocationState) -> bool:
+    """Whether what was told is about a sensor of which nothing is kept any more."""
+    return bool(drift.sensor) and drift.sensor not in location.sensors
+
+
 def _silent_since(last: datetime) -> str:
     return (
         f"silent since {format_time(last)}, longer than ever before, though the API answers for it; look at "
@@ -182,7 +208,7 @@ def _never(name: str, begun: datetime) -> str:
 
 
 def body_keys(readings: Iterable[Reading]) -> set[str]:
-    """Give the keys of the readings' entries as dotted paths, to a depth of four."""
+    """Give the keys of the readings' entries as dotted paths, to a depth of four, so many as are kept."""
     keys: set[str] = set()
     for reading in readings:
         _add_keys(reading.entry, "", keys, _KEY_DEPTH)
@@ -190,10 +216,14 @@ def body_keys(readings: Iterable[Reading]) -> set[str]:
 
 
 def _add_keys(found: Any, path: str, keys: set[str], depth: int) -> None:
-    if isinstance(found, Mapping) and depth and len(keys) < _KEYS_AT_MOST:
-        for key, value in found.items():
-            keys.add(f"{path}{key}")
-            _add_keys(value, f"{path}{key}.", keys, depth - 1)
+    if not isinstance(found, Mapping) or not depth:
+        return
+    for key, value in found.items():
+        if len(keys) >= KEYS_KEPT:
+            return
+        written = shortened(f"{path}{key}", KEY_BYTES)
+        keys.add(written)
+        _add_keys(value, f"{written}.", keys, depth - 1)
 
 
 def keys_drift(
@@ -201,26 +231,38 @@ def keys_drift(
 ) -> tuple[Mapping[str, SeenKey], list[Drift]]:
     """Tell keys that appeared, and those that no reading has had for two days.
 
-    The first keys ever seen are no news. Where no reading was seen nothing is said.
+    The first keys ever seen are no news. Where no reading was seen nothing is said. Where keys are data
+    themselves, dates or ids, they are more than are kept: those that vanished longest ago make room for
+    new ones, and of what finds no room nothing is said.
     """
     if not found:
         return known, []
     hour = hour_of(now)
-    new = sorted(set(found) - known.keys()) if known else []
-    after = {**known, **{key: SeenKey(hour) for key in found}}
+    unknown = sorted(set(found) - known.keys())
+    after = dict(_with_room(known, found, len(unknown)))
+    new = unknown[: KEYS_KEPT - len(after)]
+    after |= {key: SeenKey(hour) for key in (*new, *(known.keys() & set(found)))}
     vanished = sorted(
         key for key, seen in after.items() if not seen.vanished and now - seen.last >= _KEY_VANISHED
     )
     after |= {key: replace(after[key], vanished=True) for key in vanished}
     drifts = []
-    if new:
+    if new and known:
         text = f"new keys in the readings: {named(new, _KEYS_NAMED)}"
         drifts.append(Drift("keys appeared", None, text, now))
     if vanished:
         keys = named(vanished, _KEYS_NAMED)
         text = f"keys that no reading has had for two days: {keys}; consumers may miss them"
         drifts.append(Drift("keys vanished", None, text, now))
-    return dict(list(after.items())[:_KEYS_AT_MOST]), drifts
+    return after, drifts
+
+
+def _with_room(known: Mapping[str, SeenKey], found: Collection[str], wanted: int) -> Mapping[str, SeenKey]:
+    """Give the known keys without those that vanished longest ago, as many as there is no room for."""
+    surplus = len(known) + wanted - KEYS_KEPT
+    gone = sorted((seen.last, key) for key, seen in known.items() if seen.vanished and key not in found)
+    out = {key for _, key in gone[: max(surplus, 0)]}
+    return {key: seen for key, seen in known.items() if key not in out}
 
 
 def _subject(drift: Drift) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from functools import reduce
 from app.base.checkpoints import Checkpoint, Gap, LocationState, Seal, Seals
 from app.base.instants import DAY, HOUR, hour_of
 from app.base.readings import Reading, Slice, ids_by_hour
+from app.quality.bounds import marks_kept
 
 MISSED = "missed"
 CHANGED = "changed"
@@ -57,9 +58,12 @@ def sealed(seals: Seals, before: Checkpoint, after: Checkpoint) -> Seals:
     return kept
 
 
-def unprovable(seals: Seals, hours: Iterable[datetime]) -> Seals:
-    """Give the seals with hours marked whose ids are no picture of what the source shows of them."""
-    return {**seals, **dict.fromkeys(hours)}
+def unprovable(seals: Seals, hours: Iterable[datetime], checkpoint: Checkpoint) -> Seals:
+    """Give the seals with hours marked whose ids are no picture of what the source shows of them.
+
+    `checkpoint` is the hub's: hours long before its ids need no mark.
+    """
+    return marks_kept({**seals, **dict.fromkeys(hours)}, checkpoint.known_from - _KEPT)
 
 
 def is_due(location: LocationState, hubs: Iterable[str], now: datetime) -> bool:

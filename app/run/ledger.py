@@ -16,6 +16,7 @@ from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, Location
 from app.base.instants import LATEST
 from app.base.readings import Ids, Reading, Slice
 from app.eventhub.deliveries import Delivery
+from app.quality.bounds import gaps_kept
 from app.quality.drift import with_readings
 from app.quality.hourly_digests import sealed, unprovable
 from app.run.planning import Group, Limits, group_hubs, read_floor
@@ -115,7 +116,7 @@ class Ledger:
         checkpoint = location.checkpoints[hub].with_ids(delivery.ids)
         seals = location.seals.get(hub, {})
         if delivery.odd:
-            seals = unprovable(seals, delivery.odd)
+            seals = unprovable(seals, delivery.odd, checkpoint)
         record = location.hubs.get(hub, HubRecord())
         if delivery.batch is not None:
             events = delivery.batch.events
@@ -171,14 +172,17 @@ class Ledger:
 
     def compared(self, name: str, location: LocationState, gaps: Iterable[Gap], at: datetime) -> None:
         """Note a comparison with the source: seals that follow it, and the gaps that were found."""
-        self._set(name, replace(location, gaps=(*location.gaps, *gaps), compared=at))
+        self._set(name, replace(location, gaps=gaps_kept((*location.gaps, *gaps)), compared=at))
 
     def found_gap(self, name: str, gap: Gap) -> bool:
         """Keep a gap. False where it is known."""
         location = self.location(name)
-        if any(known.window == gap.window and known.cause == gap.cause for known in location.gaps):
+        if any(
+            known.cause == gap.cause and known.window.covers(gap.window) and known.hubs in ((), gap.hubs)
+            for known in location.gaps
+        ):
             return False
-        self._set(name, replace(location, gaps=(*location.gaps, gap)))
+        self._set(name, replace(location, gaps=gaps_kept((*location.gaps, gap))))
         return True
 
     def _plan(self, name: str, hub: str) -> _Plan:

@@ -12,7 +12,7 @@ from datetime import datetime
 from app.base.checkpoints import Gap, LocationState
 from app.base.instants import EPOCH, HOUR, format_time, hour_of
 from app.base.readings import Reading, Slice, key_of
-from app.quality.drift import body_keys, gather, keys_drift, silences, spoke_again
+from app.quality.drift import body_keys, gather, is_forgotten, keys_drift, silences, spoke_again
 from app.quality.hourly_digests import CHANGED, Difference, compare, gaps_of, is_due, questions
 from app.quality.lateness import first_seen, is_steady, near_far_edge
 from app.run.draft import Draft
@@ -103,10 +103,12 @@ class Observer:
         self._draft.drifts(found)
         over = []
         for drift in state.drift:
-            again = spoke_again(drift, self._ledger.location(drift.location or ""), horizon)
+            location = self._ledger.location(drift.location or "")
+            again = spoke_again(drift, location, horizon)
             if again is not None:
-                over.append(drift)
                 self._draft.drifts([again])
+            if again is not None or is_forgotten(drift, location):
+                over.append(drift)
         listed = {place.name for place in state.discovery.places} if state.discovery else set()
         # What is no longer listed has a tail at most: nobody waits for more of it.
         for name in sorted({*answered} & (listed | {*self._settings.locations})):

@@ -11,6 +11,7 @@ from app.base.instants import MINUTE, format_time, parse_time
 from app.base.log import get_log
 from app.base.readings import JsonObject
 from app.base.redaction import redact
+from app.quality.bounds import error_kept
 from app.run.availability import Availability
 from app.run.draft import Draft
 from app.run.ports import Wiring
@@ -53,12 +54,13 @@ class Telling:
     def last_run(self, available: Availability) -> JsonObject:
         """Give what the state keeps of this run, for the next one."""
         failing_since = self.failing_since(available)
+        error = self.draft.first_error
         return {
             "run": self.id,
             "started": format_time(self.started),
             "ended": format_time(self._wiring.now()),
             "ok": not self.draft.failed,
-            "error": self.draft.first_error,
+            "error": error and error_kept(error),
             "failing_since": failing_since and format_time(failing_since),
             "hubs_failing": available.failing_hubs(),
         }

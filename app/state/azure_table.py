@@ -147,7 +147,7 @@ class AzureTableStore:
         if changed:
             failures = self._save_locations(name, state.locations, sorted(changed))
         with self._tables.explained(name):
-            self._tables.put(name, table_rows.feed_row(state))
+            self._put_feed(name, state)
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -158,6 +158,16 @@ class AzureTableStore:
             raise StateConflict("; ".join([conflict, *texts]), list(failures))
         if failures:
             raise StateTooLarge("; ".join(texts), list(failures))
+
+    def _put_feed(self, name: str, state: FeedState) -> None:
+        row = table_rows.feed_row(state)
+        try:
+            self._tables.put(name, row)
+        except HttpResponseError as error:
+            if "TooLarge" not in str(error):
+                raise
+            document = table_rows.joined(row, "doc")
+            raise table_rows.feed_too_large(documents.decode(document), len(document)) from error
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Collection[str]
@@ -194,8 +204,8 @@ class AzureTableStore:
             except HttpResponseError as error:
                 if "TooLarge" not in str(error):
                     raise
-                size = sum(len(value) for value in row.values() if isinstance(value, bytes))
-                raise table_rows.too_large(location, size) from error
+                ids, others = (len(table_rows.joined(row, name)) for name in ("ids", "doc"))
+                raise table_rows.too_large(location, ids, others) from error
         elif etag is not None:
             self._remove(name, location, etag)
             del etags[location]

@@ -50,6 +50,7 @@ from app.base.checkpoints import (
 )
 from app.base.instants import format_time, parse_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.quality.bounds import error_kept, sensor_of
 from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, keyed, of_kind, several
 
 VERSION = 1
@@ -186,13 +187,27 @@ def oldest_kept(report: JsonObject) -> datetime | None:
 
 
 def history_document(report: JsonObject) -> bytes:
-    """Write a report for the history on one line, its lists cut to 100 entries, or fewer if that is long."""
+    """Write a report for the history on one line, its lists cut to 100 entries, or fewer if that is long.
+
+    Where a single entry is too long, its texts and lists are cut too.
+    """
     for most in (100, 10, 1):
         cut = {name: value[:most] if isinstance(value, list) else value for name, value in report.items()}
         text = encode(cut)
         if len(text) <= _HISTORY_BYTES:
             return text
-    return text
+    return encode(_cut(cut))
+
+
+def _cut(value: Any) -> Any:
+    match value:
+        case str():
+            return error_kept(value)
+        case list() | tuple():
+            return [_cut(member) for member in value[:100]]
+        case Mapping():
+            return {name: _cut(member) for name, member in value.items()}
+    return value
 
 
 def reports_since(texts: Iterable[bytes], since: datetime) -> Iterator[dict[str, Any]]:
@@ -326,7 +341,8 @@ def _sensors_document(sensors: Mapping[tuple[str, ...], Sensor]) -> list[dict[st
 
 
 def _sensors_from(documents: list[Mapping[str, Any]]) -> dict[tuple[str, ...], Sensor]:
-    return {_TEXTS.read(found["tags"]): _SENSOR.value(found) for found in of_kind(list, documents)}
+    # Earlier versions kept tags of any length.
+    return {sensor_of(_TEXTS.read(found["tags"])): _SENSOR.value(found) for found in of_kind(list, documents)}
 
 
 def _gap_document(gap: Gap) -> dict[str, Any]:
@@ -361,6 +377,7 @@ def _hour(text: str) -> datetime:
 # --- records, field by field --------------------------------------------------------------------------
 
 _TEXTS = several(TEXT)
+_ERROR = Field(error_kept, TEXT.read).or_none()
 _KEYS = Field(list, lambda found: list(_TEXTS.read(found)))
 _INSTANT_OR_NONE = INSTANT.or_none()
 _IDS = Field(
@@ -380,7 +397,7 @@ _HUB = Record(
         "readings": NUMBER,
         "duplicates": NUMBER,
         "last_success": _INSTANT_OR_NONE,
-        "error": TEXT.or_none(),
+        "error": _ERROR,
         "since": _INSTANT_OR_NONE,
         "start": _INSTANT_OR_NONE.or_absent(),
     },
@@ -392,7 +409,7 @@ _LOCATION = Record(
     {
         "last_listed": _INSTANT_OR_NONE.or_absent(),
         "newest": _INSTANT_OR_NONE.or_absent(),
-        "error": TEXT.or_none(),
+        "error": _ERROR,
         "since": _INSTANT_OR_NONE.or_absent(),
         "groups": Field(_groups_document, _checkpoints_from, "checkpoints"),
         "hubs": keyed(_HUB.field()),

@@ -15,9 +15,8 @@ from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, Location
 from app.base.grouping import by_key
 from app.base.instants import HOUR, hour_of
 from app.base.readings import Slice
+from app.quality.bounds import LEFT_BEHIND, gaps_kept
 from app.quality.hourly_digests import unprovable
-
-LEFT_BEHIND = "left behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def move(state: FeedState, former: str, name: str) -> FeedState:
         new,
         checkpoints={**new.checkpoints, **moved},
         hubs={**new.hubs, **hubs},
-        gaps=(*old.gaps, *new.gaps),
+        gaps=gaps_kept((*old.gaps, *new.gaps)),
         seals=_without(new.seals, moved),
     )
     return replace(state, locations=locations)
@@ -148,7 +147,7 @@ def remember(state: FeedState, location: str, hub: str, sent: Iterable[tuple[dat
     noted = known.with_ids((hour, reading_id) for hour, reading_id in pairs if hour >= known.known_from)
     seals = dict(found.seals)
     if hub in seals:
-        seals[hub] = unprovable(seals[hub], {hour for hour, _ in pairs} & seals[hub].keys())
+        seals[hub] = unprovable(seals[hub], {hour for hour, _ in pairs} & seals[hub].keys(), known)
     checkpoints = {**found.checkpoints, hub: noted}
     return _with_location(state, location, replace(found, checkpoints=checkpoints, seals=seals))
 

@@ -33,9 +33,15 @@ _PROPERTY_BYTES: Final = 64 * 1024
 _ROW_BYTES: Final = 1_000_000  # names and the row's own fields need the rest
 _KEY_CHARACTERS: Final = 400
 _LONGEST_NAME: Final = 63
+_NAME_SHOWN: Final = 100
 # Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
 _PROPERTIES_A_PART: Final = 11
 _PACKED_ID_BYTES: Final = ID_LENGTH * 3 // 4
+# What a feed's row may be too large for. What has a bound of its own is never the largest part.
+_ADVICE_BY_PART: Final = {
+    "discovery": "locations that discovery found; narrow MICROSHARE_IDENTITY",
+    "last_run": "what the last run said; remove hubs that are no longer used",
+}
 LOCATION: Final = "location"
 FEED: Final = "feed"
 
@@ -68,7 +74,7 @@ def location_row(location: str, state: LocationState) -> dict[str, Any]:
         group["ids"] = counts
     text = encode({"version": VERSION, "name": location, **document})
     if len(text) + len(packed) > _ROW_BYTES:
-        raise too_large(location, len(text) + len(packed))
+        raise too_large(location, len(packed), len(text))
     keys = {"PartitionKey": LOCATION, "RowKey": row_key(location)}
     return keys | cut("doc", text) | cut("ids", bytes(packed))
 
@@ -82,10 +88,16 @@ def name_beside(name: str, what: str) -> str:
     return f"{name[: _LONGEST_NAME - len(digest) - len(what)]}{digest}{what}"
 
 
-def too_large(location: str, size: int) -> StateTooLarge:
+def too_large(location: str, ids: int, others: int) -> StateTooLarge:
+    """Make the error of a location whose ids, and what else is kept of it, take so many bytes."""
+    advice = (
+        "shorten the look-back, or resume or remove hubs that are far behind the others"
+        if ids >= others
+        else "remove hubs that are no longer used"
+    )
     return StateTooLarge(
-        f"state: {location!r} needs {size:,} bytes, more than the 1 MiB that a table row takes; shorten the "
-        "look-back, or resume or remove hubs that are far behind the others",
+        f"state: {location[:_NAME_SHOWN]!r} needs {ids + others:,} bytes ({ids:,} of them ids), more than the "
+        f"1 MiB that a table row takes; {advice}, or where the host keeps its files, set STATE_STORE=json",
         [location],
     )
 
@@ -117,11 +129,7 @@ def feed_row(state: FeedState) -> dict[str, Any]:
     document = feed_document(state)
     text = encode(document)
     if len(text) > _ROW_BYTES:
-        raise StateTooLarge(
-            f"state: what discovery found needs {len(text):,} bytes of {_ROW_BYTES:,} that a table row "
-            "takes; narrow MICROSHARE_IDENTITY",
-            [],
-        )
+        raise feed_too_large(document, len(text))
     columns = {
         name: EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
         for name, value in document.items()
@@ -129,6 +137,16 @@ def feed_row(state: FeedState) -> dict[str, Any]:
         and value is not None
     }
     return {"PartitionKey": FEED, "RowKey": FEED} | columns | cut("doc", text)
+
+
+def feed_too_large(document: Mapping[str, Any], size: int) -> StateTooLarge:
+    """Make the error of a feed's own row, which names no location: nothing was saved of the feed."""
+    largest = max(_ADVICE_BY_PART, key=lambda part: len(encode(document.get(part))))
+    return StateTooLarge(
+        f"state: what is kept of the feed needs {size:,} bytes, more than the 1 MiB that a table row takes, "
+        f"most of it {_ADVICE_BY_PART[largest]}, or where the host keeps its files, set STATE_STORE=json",
+        [],
+    )
 
 
 def quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:

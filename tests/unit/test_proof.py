@@ -99,7 +99,7 @@ def test_an_hour_that_cannot_be_proved_stays_so_when_its_ids_are_dropped() -> No
     before = checkpoint(NOON + DAY, {NOON: [reading_id("a")]}, NOON)
     after = before.done_until(NOON + DAY + HOUR, reach=DAY)
 
-    seals = sealed(unprovable({}, [NOON]), before, after)
+    seals = sealed(unprovable({}, [NOON], before), before, after)
 
     assert seals == {NOON: None}
     assert list(questions(LocationState(seals={A: seals}), [A], 999)) == []
