@@ -143,6 +143,11 @@ def write_env_file(path: Path, settings: Mapping[str, str]) -> None:
 
     Raises ClickException for a value with a quote or a line break, which they read differently.
     """
+    # What a link leads to; a device or a pipe is written into, and stays.
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(env_text(settings), encoding="utf-8")
+        return
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import click
 
 from app.audit.auditor import Asked, compared_feeds
 from app.base.errors import ClocksDiffer, SourceError, StateError
+from app.base.files import FILES, STANDARD_OUTPUT, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, utc_now
 from app.base.readings import QuarantinedReading, Slice
 from app.base.text import moment
@@ -29,7 +30,6 @@ from app.cli.choices import (
 from app.cli.output import Output
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
-from app.cli.state_edit import write_new
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
@@ -55,7 +55,7 @@ from app.wiring import wire
     metavar="FILE",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the page here, in the place of what is there.",
+    help="Write the page here, in the place of the file that is there; - is standard output.",
 )
 def command(
     feeds: tuple[str, ...],
@@ -197,33 +197,38 @@ def _compared(
 # --- writing ----------------------------------------------------------------------------------------
 
 
-def _beside(output: Path) -> Path:
-    return output.with_name(f".{output.name}.{os.getpid()}")
-
-
 def _probe(output: Path) -> None:
     """Find out that the page can be written, before the work is done. Raises StateError."""
-    write_new(_beside(output), b"")
-    _beside(output).unlink()
+    with _explained(output):
+        FILES.try_output(output)
 
 
 def _write(output: Path, view: View) -> None:
     """Write the page for its owner alone, whole or not at all. Raises StateError where it cannot be."""
     from app.page.render import render
 
-    beside = _beside(output)
-    try:
-        write_new(beside, render(view).encode())
-        beside.replace(output)
-    finally:
-        beside.unlink(missing_ok=True)
+    page = render(view).encode()
+    if own_descriptor(output) == STANDARD_OUTPUT:
+        Output().write_document(page)
+        return
+    with _explained(output):
+        FILES.output(output, page, over=True)
+
+
+def _explained(output: Path) -> AbstractContextManager[None]:
+    return explained(str(output), {}, "name another file with --output")
 
 
 def _tell(view: View, output: Path) -> None:
+    """Say what is on the page; on standard error where the page itself is standard output."""
+    is_shown = own_descriptor(output) == STANDARD_OUTPUT
     out = Output()
+    say = complain if is_shown else out.show
     window = f"from {moment(view.window.start)} to {moment(view.window.end)}"
-    out.show(f"{view.verdict.headline}: {window}, {view.verdict.sentence}.")
-    out.show(*view.verdict.lacking)
+    say(f"{view.verdict.headline}: {window}, {view.verdict.sentence}.")
+    for text in view.verdict.lacking:
+        say(text)
     for problem in view.problems:
         complain(problem)
-    out.show(f"written to {output}")
+    if not is_shown:
+        out.show(f"written to {output}")

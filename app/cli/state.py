@@ -12,6 +12,7 @@ import click
 
 from app.base.checkpoints import FeedState
 from app.base.errors import StateDamaged
+from app.base.files import STANDARD_OUTPUT, own_descriptor
 from app.base.instants import parse_time
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
@@ -89,7 +90,7 @@ def show(feed: str, location: str | None, hub: str | None, as_json: bool) -> int
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A new file (mode 0600); standard output unless given.",
+    help="A new file (mode 0600); standard output unless given, or for -.",
 )
 def export(feed: str, output: Path | None) -> int:
     """Write a feed's whole state, ids included, as one JSON text: what `state import` reads.
@@ -98,7 +99,7 @@ def export(feed: str, output: Path | None) -> int:
     """
     edit = StateEdit.begin(feed)
     state = edit.load()
-    if output is None:
+    if output is None or own_descriptor(output) == STANDARD_OUTPUT:
         edit.session.out.write_document(exported(edit.name, state))
     else:
         write_new(output, exported(edit.name, state))

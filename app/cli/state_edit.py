@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ import click
 
 from app.base.checkpoints import FeedState
 from app.base.errors import LockLost, StateDamaged, StateError
+from app.base.files import FILES, STATE_ADVICE, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, utc_now
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
@@ -86,6 +86,10 @@ class StateEdit:
         A text in place of a change says why nothing is to be done. Raises LockHeld; StateDamaged
         where nothing mends it.
         """
+        if backup is not None and own_descriptor(backup) is not None:
+            raise click.UsageError(
+                f"--backup {backup} is no file; name one, for what there was is kept in it"
+            )
         with self.session.locked([self.name], owner) as [lock]:
             before, damage = FeedState(), None
             try:
@@ -206,11 +210,17 @@ class StateEdit:
         """Write an export of what there was, then the state as it is to be."""
         if before != FeedState():
             kept = backup or self._backup_path()
+            if backup is None and self.session.settings.state.store == "json":
+                self._make_backup_folder(kept.parent)
             write_new(kept, exported(self.name, before))
             self.show(f"what there was is kept in {kept}")
         self._require(lock)
         self.session.store.save(self.name, after, changed(before, after))
         self.session.out.show(text(f"{dashed(self.feed.name)}: done, {summed_up(after)}", "bold"))
+
+    def _make_backup_folder(self, folder: Path) -> None:
+        with explained(str(folder), STATE_ADVICE, "nothing was changed, name a file with --backup"):
+            FILES.make_folder_within(Path(self.session.settings.state.directory), folder)
 
     def _set_aside(self, lock: RunLock) -> None:
         self._require(lock)
@@ -252,18 +262,9 @@ def imported(file: Path, state_name: str) -> FeedState:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet, for its owner alone. Raises StateError."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StateError(
-            f"{path}: {error.strerror or error}; nothing was changed, name another file"
-        ) from error
+    """Write a file that is not there yet, or into a device or pipe. Raises StateError."""
+    with explained(str(path), {}, "nothing was changed, name another file"):
+        FILES.output(path, content, over=False)
 
 
 def summed_up(state: FeedState) -> str:

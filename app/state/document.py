@@ -50,6 +50,7 @@ from app.base.checkpoints import (
 )
 from app.base.instants import format_time, parse_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.base.text import shown
 from app.quality.bounds import error_kept, sensor_of
 from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, keyed, of_kind, several
 
@@ -374,6 +375,14 @@ def _hour(text: str) -> datetime:
     return parse_time(f"{text}:00Z")
 
 
+def _feed_name(found: Any) -> str:
+    name: str = of_kind(str, found)
+    # It is a folder's name where readings are kept in files.
+    if not (name.isidentifier() and name.islower()):
+        raise ValueError(f"{shown(name)} is no name of a feed")
+    return name
+
+
 # --- records, field by field --------------------------------------------------------------------------
 
 _TEXTS = several(TEXT)
@@ -443,5 +452,12 @@ _FEED = Record(
 )
 _QUARANTINED = Record(
     QuarantinedReading,
-    {"feed": TEXT, "location": TEXT, "hubs": _KEYS, "id": TEXT, "reason": TEXT, "at": INSTANT},
+    {
+        "feed": Field(str, _feed_name),
+        "location": TEXT,
+        "hubs": _KEYS,
+        "id": TEXT,
+        "reason": TEXT,
+        "at": INSTANT,
+    },
 )

@@ -8,23 +8,18 @@
     <folder>/history/<name>-<day>.jsonl   the reports of that day's runs, one a line
     <folder>/quarantine/<feed>/<id>.json  readings that a hub cannot take; those dealt with in replayed/
 
-Every file is written beside its place, flushed to disk and renamed, and the folder
-flushed after it: at each instant there is a whole state under the name or, for the
-state before, under its backup's.
+`app/base/files.py` says how each is written: at each instant there is a whole state under the name
+or, for the state before, under its backup's.
 """
 
 from __future__ import annotations
 
-import errno
 import glob
 import itertools
 import json
-import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -34,6 +29,7 @@ import filelock
 
 from app.base.checkpoints import FeedState
 from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
+from app.base.files import FILES, STATE_ADVICE, Files, explained
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.state import document as documents
@@ -41,20 +37,6 @@ from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
 _EARLIER_FILE = "state.json"
-
-_NOT_OURS = "give the account that runs this the folder and its files, or set STATE_DIR to a folder it owns"
-_ADVICE = {
-    errno.ENOSPC: "free space on that disk",
-    errno.EDQUOT: "free space, or have the quota raised",
-    errno.EROFS: "set STATE_DIR to a folder that can be written",
-    errno.EACCES: _NOT_OURS,
-    errno.EPERM: _NOT_OURS,
-    errno.ENOTDIR: "set STATE_DIR to a folder; a file stands in its way",
-    errno.EEXIST: "set STATE_DIR to a folder; a file stands in its way",
-    errno.ENOENT: "set STATE_DIR to a folder that can be made",
-    errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
-    errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
-}
 
 
 class JsonFileStore:
@@ -65,9 +47,12 @@ class JsonFileStore:
     write over all that another run did. Meant for some 500 locations.
     """
 
-    def __init__(self, directory: str | Path, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, directory: str | Path, *, now: Callable[[], datetime] = utc_now, files: Files = FILES
+    ) -> None:
         self._directory = Path(directory)
         self._now = now
+        self._files = files
         self._locks: dict[str, _FileRunLock] = {}
         self.place = str(self._directory)
 
@@ -96,13 +81,17 @@ class JsonFileStore:
             )
         document = documents.whole_document(name, state)
         with _explained(path):
-            _make(self._directory)
-            with _written_beside(path, documents.encode(document, indent=1)) as beside:
+            self._files.make_folder(self._directory)
+            target = self._files.ordinary(path)
+            with self._files.beside(target, documents.encode(document, indent=1)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
-                    _keep_earlier(path)
-                _keep_backup(path)
-                beside.replace(path)
-            _flush_folder(self._directory)
+                    self._keep_earlier(path, target)
+                if target.exists():
+                    self._files.keep_as(target, _backup_of(path))
+                self._files.replace(beside, target)
+            self._files.flush_folder(target.parent)
+            if target.parent != self._directory:
+                self._files.flush_folder(self._directory)
 
     @contextmanager
     def lock(self, name: str, owner: str) -> Iterator[RunLock]:
@@ -112,7 +101,9 @@ class JsonFileStore:
         # Not thread-local: the lanes ask `held` from threads of their own.
         lock = filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
         with _explained(path):
-            _make(self._directory)
+            self._files.make_folder(self._directory)
+            # The lock opens what is there: root's would be nobody else's.
+            self._files.touch(path)
             try:
                 lock.acquire()
             except filelock.Timeout:
@@ -125,7 +116,7 @@ class JsonFileStore:
             self._remove_leftovers(name)
             # The text is for people and no proof of anything, so a run goes on without it.
             with suppress(OSError):
-                _write(sidecar, documents.encode(documents.lock_owner(owner, self._now())))
+                self._files.write(sidecar, documents.encode(documents.lock_owner(owner, self._now())))
             yield held
         finally:
             del self._locks[name]
@@ -139,21 +130,20 @@ class JsonFileStore:
         folder = self._quarantine_of(item.feed)
         path = folder / f"{documents.quarantine_key(item)}.json"
         with _explained(path):
-            _make(folder)
-            _write(path, documents.quarantine_document(item))
+            self._files.make_folder_within(self._directory, folder)
+            self._files.write(path, documents.quarantine_document(item))
             # A run that was killed in the middle of it; its reading comes again with the next one.
-            _remove_unfinished(path)
+            self._files.remove_unfinished(path)
         return str(path)
 
     def keep_report(self, name: str, report: JsonObject) -> None:
         began = parse_time(report["started"])
         path = self._history_path(name, began)
         with _explained(path):
-            _make(path.parent)
+            self._files.make_folder_within(self._directory, path.parent)
             is_new = not path.exists()
-            _append_line(path, documents.history_document(report))
+            self._files.append_line(path, documents.history_document(report))
             if is_new:
-                _flush_folder(path.parent)
                 self._forget_reports(name, report)
 
     def _forget_reports(self, name: str, report: JsonObject) -> None:
@@ -187,7 +177,7 @@ class JsonFileStore:
                 part.rename(aside)
                 moved.append(str(aside))
             if moved:
-                _flush_folder(self._directory)
+                self._files.flush_folder(self._directory)
         return moved
 
     def remove(self, name: str) -> None:
@@ -199,12 +189,12 @@ class JsonFileStore:
             if any(part.exists() for part in found):
                 for part in found:
                     part.unlink(missing_ok=True)
-                _flush_folder(self._directory)
+                self._files.flush_folder(self._directory)
 
     def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:  # noqa: ARG002
         folder = self._quarantine_of(feed)
         paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        return all_but_damaged(partial(_quarantined_in, path) for path in paths)
+        return all_but_damaged(partial(_quarantined_in, path, feed) for path in paths)
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002
         path = self._quarantine_of(feed) / f"{key}.json"
@@ -212,19 +202,19 @@ class JsonFileStore:
             if not path.exists():
                 raise StateError(f"state: {path}: no such reading in quarantine; see `quarantine list`")
             folder = path.parent / "replayed"
-            _make(folder)
-            path.replace(folder / path.name)
-            _flush_folder(folder)
-            _flush_folder(path.parent)
+            self._files.make_folder_within(self._directory, folder)
+            self._files.replace(path, folder / path.name)
+            self._files.flush_folder(folder)
+            self._files.flush_folder(path.parent)
         return str(folder / path.name)
 
     def probe(self) -> None:
         path = self._directory / "probe.json"
         with _explained(path):
-            _make(self._directory)
-            _write(path, documents.encode({"probed": format_time(self._now())}))
+            self._files.make_folder(self._directory)
+            self._files.write(path, documents.encode({"probed": format_time(self._now())}))
             path.unlink()
-            _flush_folder(self._directory)
+            self._files.flush_folder(self._directory)
 
     def _state_path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
@@ -250,7 +240,15 @@ class JsonFileStore:
         """Remove what a run that was killed while it saved has left; only a holder of the lock may."""
         with suppress(OSError):
             for written in (f"{name}.json", f"{name}.lock.owner"):
-                _remove_unfinished(self._directory / written)
+                self._files.remove_unfinished(self._directory / written)
+
+    def _keep_earlier(self, path: Path, target: Path) -> None:
+        """Keep the earlier forwarder's file for good: the backup is overwritten by the save after this."""
+        kept = path.with_name(f"{path.name}.earlier")
+        text = None if kept.exists() else _content(target)
+        with suppress(ValueError):
+            if text is not None and "version" not in documents.decode(text):
+                self._files.keep_as(target, kept)
 
 
 class _FileRunLock:
@@ -288,15 +286,6 @@ def renaming_commands(directory: str | Path, name: str, other: str) -> list[str]
     return commands
 
 
-def _make(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for its owner alone."""
-    if not folder.is_dir():
-        if not folder.parent.exists():
-            _make(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _flush_folder(folder.parent)
-
-
 def _advice(path: Path) -> str:
     backup = _backup_of(path)
     begin = "`state reset` moves it aside to begin anew at START_FROM"
@@ -325,103 +314,6 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _keep_backup(path: Path) -> None:
-    """Let the backup's name stand for the file that is about to be replaced, which stays in its place."""
-    if path.exists():
-        _link_or_copy(path, _backup_of(path))
-
-
-def _keep_earlier(path: Path) -> None:
-    """Keep the earlier forwarder's file for good: the backup is overwritten by the save after this one."""
-    kept = path.with_name(f"{path.name}.earlier")
-    text = None if kept.exists() else _content(path)
-    with suppress(ValueError):
-        if text is not None and "version" not in documents.decode(text):
-            _link_or_copy(path, kept)
-
-
-def _link_or_copy(path: Path, other: Path) -> None:
-    beside = other.with_name(f"{other.name}.{os.getpid()}.tmp")
-    beside.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(path, beside)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-                raise
-            # Links are refused by some network and FAT file systems.
-            beside.touch(mode=0o600)
-            shutil.copyfile(path, beside)
-            _flush(beside)
-        # A file that was put there by hand may be readable by others.
-        with suppress(PermissionError):
-            beside.chmod(0o600)
-        beside.replace(other)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-
-
-def _write(path: Path, content: bytes) -> None:
-    with _written_beside(path, content) as beside:
-        beside.replace(path)
-    _flush_folder(path.parent)
-
-
-def _append_line(path: Path, line: bytes) -> None:
-    """Add a line; what a death has left of one before it becomes a line of its own."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "a+b") as file:
-        is_torn = False
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            is_torn = file.read(1) != b"\n"
-        file.write((b"\n" if is_torn else b"") + line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _written_beside(path: Path, content: bytes) -> Iterator[Path]:
-    """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
-    descriptor, beside = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield Path(beside)
-    except OSError:
-        with suppress(OSError):
-            Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def _remove_unfinished(path: Path) -> None:
-    for beside in path.parent.glob(f"{path.name}.*.tmp"):
-        beside.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders, and writes renames through
-        return
-    try:
-        _flush(folder)
-    except OSError as error:
-        # Some network file systems refuse to flush a folder; they have written it already.
-        if error.errno != errno.EINVAL:
-            raise
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
@@ -437,9 +329,12 @@ def _owner_in(sidecar: Path) -> str:
         return "it has not said which"
 
 
-def _quarantined_in(path: Path) -> tuple[str, QuarantinedReading]:
+def _quarantined_in(path: Path, feed: str) -> tuple[str, QuarantinedReading]:
     with _explained(path), _refused(path, "repair it, or move it away"):
-        return path.stem, documents.quarantined_from(path.read_bytes())
+        item = documents.quarantined_from(path.read_bytes())
+        if item.feed != feed:
+            raise ValueError(f"it says that it is of the feed {item.feed}, and lies among those of {feed}")
+        return path.stem, item
 
 
 @contextmanager
@@ -452,11 +347,6 @@ def _refused(path: Path, advice: str) -> Iterator[None]:
         raise StateDamaged(f"state: {path}: cannot be read as state: {reason}; {advice}") from error
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> AbstractContextManager[None]:
     """Turn what the operating system refuses into a StateError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "check that disk")
-        raise StateError(f"state: {path}: {error.strerror or error}; {advice}") from error
+    return explained(f"state: {path}", STATE_ADVICE, "check that disk")

@@ -96,8 +96,8 @@ def too_large(location: str, ids: int, others: int) -> StateTooLarge:
         else "remove hubs that are no longer used"
     )
     return StateTooLarge(
-        f"state: {location[:_NAME_SHOWN]!r} needs {ids + others:,} bytes ({ids:,} of them ids), more than the "
-        f"1 MiB that a table row takes; {advice}, or where the host keeps its files, set STATE_STORE=json",
+        f"state: {location[:_NAME_SHOWN]!r} needs {ids + others:,} bytes, {ids:,} of them ids, more "
+        f"than the 1 MiB that a table row takes; {advice}, or set STATE_STORE=json where files last",
         [location],
     )
 
@@ -144,7 +144,7 @@ def feed_too_large(document: Mapping[str, Any], size: int) -> StateTooLarge:
     largest = max(_ADVICE_BY_PART, key=lambda part: len(encode(document.get(part))))
     return StateTooLarge(
         f"state: what is kept of the feed needs {size:,} bytes, more than the 1 MiB that a table row takes, "
-        f"most of it {_ADVICE_BY_PART[largest]}, or where the host keeps its files, set STATE_STORE=json",
+        f"most of it {_ADVICE_BY_PART[largest]}, or set STATE_STORE=json where files last",
         [],
     )
 

@@ -50,6 +50,17 @@ def test_the_page_says_that_every_hub_has_all_that_was_published(terminal: Termi
     assert all(name in words(page) for name in ("50% Annex", "Mill & Lane", "Quay+One", "Tour Été"))
 
 
+def test_a_page_for_standard_output_is_all_that_stands_there(terminal: Terminal) -> None:
+    terminal.call("run", "all")
+    before = sorted(terminal.folder.iterdir())
+
+    ended = terminal.call("report", *_WINDOW, "--output", "-")
+
+    assert (ended.status, ended.out[:15], ended.out.rstrip()[-7:]) == (0, "<!doctype html>", "</html>")
+    assert "Every reading arrived" in ended.err
+    assert sorted(terminal.folder.iterdir()) == before
+
+
 def test_the_page_is_for_its_owner_alone_and_holds_no_secret(terminal: Terminal, page: Path) -> None:
     page.write_text("an older page")
     terminal.call("run", "all")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -508,6 +509,63 @@ def test_an_export_never_overwrites_a_file(call: Call, store: JsonFileStore, tmp
 
     assert (ended.status, file.read_text()) == (1, "mine")
     assert "name another file" in ended.err
+
+
+@pytest.mark.parametrize("stdout", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_an_export_to_standard_output_is_what_is_printed_and_makes_no_file(
+    call: Call, store: JsonFileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdout: str
+) -> None:
+    saved(store, rich())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    printed = call("state", "export", "people-counter")
+    ended = call("state", "export", "people-counter", "--output", stdout)
+
+    assert (ended.status, ended.out) == (0, printed.out)
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_an_export_goes_into_a_pipe_which_stays_one(call: Call, store: JsonFileStore, tmp_path: Path) -> None:
+    saved(store, rich())
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+
+    ended = call("state", "export", "people-counter", "--output", str(pipe))
+    reader.join(20)
+
+    assert (ended.status, read) == (0, [call("state", "export", "people-counter").out])
+    assert pipe.is_fifo()
+
+
+def test_a_backup_that_would_be_no_file_is_refused_and_nothing_changes(
+    call: Call, store: JsonFileStore
+) -> None:
+    before = saved(store, rich())
+
+    ended = call("state", "reset", "people-counter", "--backup", "-", "--yes")
+
+    assert ended.status == 2
+    assert "--backup - is no file; name one" in ended.err
+    assert store.load(NAME) == before
+
+
+def test_backups_follow_no_link_that_others_put_there(
+    call: Call, store: JsonFileStore, folder: Path, tmp_path: Path
+) -> None:
+    before = saved(store, rich())
+    (tmp_path / "victim").mkdir()
+    folder.chmod(0o777)
+    (folder / "backups").symlink_to(tmp_path / "victim")
+
+    ended = call("state", "reset", "people-counter", "--yes")
+
+    assert ended.status == 1
+    assert "is a link, in a folder that others can write" in ended.err
+    assert (list((tmp_path / "victim").iterdir()), store.load(NAME)) == ([], before)
 
 
 def test_an_import_says_which_locations_go_back_and_keeps_what_there_was(

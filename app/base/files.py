@@ -1,0 +1,370 @@
+"""The one way in which files are written: whole or not at all, for their owner alone, over files only.
+
+What is kept is written beside its place, flushed to disk and renamed, and the folder is flushed after
+it. That is done to ordinary files only: into a device or a pipe is written, and a link is followed where
+nobody else could have put it there. A file that root makes in somebody's folder belongs to that folder's
+owner, whose service could not use it otherwise.
+
+Errors are OSErrors; `explained` makes of them what a user is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from app.base.errors import StateError
+
+STANDARD_OUTPUT: Final = 1
+_LONGEST_CHAIN: Final = 40  # as Linux follows links
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+# A name may take 255 bytes, and what stands beside it a few more.
+_NAME_BYTES: Final = 200
+# Opening one of these anew would begin at the start of the file that it stands for.
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_DESCRIPTORS: Final = {"-": STANDARD_OUTPUT, "/dev/stdout": STANDARD_OUTPUT, "/dev/stderr": 2}
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+
+
+class FileRefused(OSError):
+    """What is not done to a file, though the operating system might; `advice` says what to do instead."""
+
+    def __init__(self, said: str, advice: str) -> None:
+        super().__init__(errno.EPERM, said)
+        self.advice = advice
+
+
+class FileSystem:
+    """What is asked of the operating system while something is written; a test hands in one that notes it."""
+
+    def create(self, path: Path) -> int:
+        """Make a file that is not there yet, for its owner alone; give its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+
+    def open(self, path: Path, flags: int) -> int:
+        return os.open(path, flags | _NO_FOLLOW)
+
+    def make_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+    def write(self, descriptor: int, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+
+    def flush(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+
+    def flush_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        if os.name == "nt":  # Windows opens no folders, and writes renames through
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some network file systems refuse to flush a folder; they have written it already.
+            if error.errno != errno.EINVAL:
+                raise
+        finally:
+            os.close(descriptor)
+
+    def link(self, path: Path, other: Path) -> None:
+        os.link(path, other)
+
+    def rename(self, path: Path, to: Path) -> None:
+        """Give a file a name, in the place of whatever has it."""
+        path.replace(to)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def give(self, made: int | Path, owner: int, group: int) -> None:
+        """Give what was made just now to another account."""
+        os.chown(made, owner, group)
+
+    def account(self) -> int:
+        """Give the number of the account that this runs as; root's is 0."""
+        return os.geteuid() if hasattr(os, "geteuid") else -1
+
+
+class Files:
+    """Writes files. Every method raises OSError, FileRefused among it."""
+
+    def __init__(self, system: FileSystem | None = None) -> None:
+        self._system = system or FileSystem()
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, and those above it that are missing, for its owner alone."""
+        if folder.is_dir():
+            return
+        if not folder.parent.exists():
+            self.make_folder(folder.parent)
+        self._system.make_folder(folder)
+        try:
+            self._give_away(folder, folder.parent)
+        except OSError:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+        self._system.flush_folder(folder.parent)
+
+    def make_folder_within(self, root: Path, folder: Path) -> None:
+        """Make a folder below `root`; on the way from there no link is followed that others can make."""
+        self.make_folder(root)
+        for part in folder.relative_to(root).parts:
+            root = root / part
+            self.followed(root)
+            self.make_folder(root)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write an ordinary file, whole and durable, in the place of the one that is there."""
+        target = self.ordinary(path)
+        with self.beside(target, content) as beside:
+            self._system.rename(beside, target)
+        self._system.flush_folder(target.parent)
+
+    def write_new(self, path: Path, content: bytes) -> None:
+        """Write a file that is not there yet, whole and durable. Raises FileExistsError where it is."""
+        target = self.followed(path)
+        self._write_at(target, content)
+        self._system.flush_folder(target.parent)
+
+    @contextmanager
+    def beside(self, path: Path, content: bytes) -> Iterator[Path]:
+        """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
+        beside = path.with_name(f"{_beginning(path)}.{secrets.token_hex(4)}.tmp")
+        self._write_at(beside, content)
+        try:
+            yield beside
+        except OSError:
+            with suppress(OSError):
+                self._system.remove(beside)
+            raise
+
+    def replace(self, beside: Path, path: Path) -> None:
+        """Let what stands beside a file take its place."""
+        self._system.rename(beside, path)
+
+    def flush_folder(self, folder: Path) -> None:
+        self._system.flush_folder(folder)
+
+    def remove_unfinished(self, path: Path) -> None:
+        """Remove what a process that was killed while it wrote this file has left beside it."""
+        for beside in path.parent.glob(f"{glob.escape(_beginning(path))}.*.tmp"):
+            beside.unlink(missing_ok=True)
+
+    def keep_as(self, path: Path, other: Path) -> None:
+        """Let an ordinary file have another name too, in the place of what has that name."""
+        target = self.ordinary(other)
+        beside = target.with_name(f"{_beginning(target)}.{secrets.token_hex(4)}.tmp")
+        try:
+            try:
+                self._system.link(path, beside)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                    raise
+                # Links are refused by some network and FAT file systems.
+                self._write_at(beside, path.read_bytes())
+            # A file that was put there by hand may be readable by others.
+            with suppress(PermissionError):
+                self._make_private(beside)
+            self._system.rename(beside, target)
+        except OSError:
+            with suppress(OSError):
+                self._system.remove(beside)
+            raise
+
+    def append_line(self, path: Path, line: bytes) -> None:
+        """Add a line, durably; what a death has left of one before it becomes a line of its own."""
+        target = self.ordinary(path)
+        is_new = self.touch(target)
+        descriptor = self._system.open(target, os.O_RDWR | os.O_APPEND)
+        try:
+            end = os.lseek(descriptor, 0, os.SEEK_END)
+            is_torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+            self._system.write(descriptor, (b"\n" if is_torn else b"") + line + b"\n")
+            self._system.flush(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            self._system.flush_folder(target.parent)
+
+    def touch(self, path: Path) -> bool:
+        """Make an empty file where there is none; whether it was made."""
+        try:
+            self._write_at(path, b"")
+        except FileExistsError:
+            return False
+        return True
+
+    # --- what a user names --------------------------------------------------------------------------
+
+    def output(self, path: Path, content: bytes, *, over: bool) -> None:
+        """Write where a user said: `-`, a device, a pipe, or a file, which may be there only if `over`."""
+        descriptor = own_descriptor(path)
+        if descriptor is not None:
+            self._system.write(descriptor, content)
+            return
+        target = self.followed(path)
+        if _is_special(target):
+            self._write_into(target, content)
+        elif over:
+            self.make_folder(target.parent)
+            self.write(target, content)
+        else:
+            self.make_folder(target.parent)
+            self.write_new(target, content)
+
+    def try_output(self, path: Path) -> None:
+        """Find out that `output` over what is there can be done, before the work for it is; leave nothing."""
+        if own_descriptor(path) is not None:
+            return
+        target = self.followed(path)
+        if _is_special(target):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        self.make_folder(target.parent)
+        self.ordinary(target)
+        with self.beside(target, b"") as beside:
+            self._system.remove(beside)
+
+    # --- what a path stands for ---------------------------------------------------------------------
+
+    def followed(self, path: Path) -> Path:
+        """Give the path that links lead to. Raises FileRefused for one that others can put there."""
+        for _ in range(_LONGEST_CHAIN):
+            if not path.is_symlink() or own_descriptor(path) is not None:
+                return path
+            if not self._is_ours_alone(path.parent):
+                raise FileRefused(
+                    "is a link, in a folder that others can write, so it is not followed",
+                    "name what it leads to, or put a file in its place",
+                )
+            path = path.parent / path.readlink()
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    def ordinary(self, path: Path) -> Path:
+        """Give the path of the ordinary file that is to be written; none may be there yet."""
+        target = self.followed(path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_special(target):
+            raise FileRefused("is no ordinary file, so nothing is put in its place", "move it away")
+        return target
+
+    def _is_ours_alone(self, folder: Path) -> bool:
+        found = folder.stat()
+        return found.st_uid in (0, self._system.account()) and not found.st_mode & _WRITABLE_BY_OTHERS
+
+    # --- the parts of writing -----------------------------------------------------------------------
+
+    def _write_at(self, path: Path, content: bytes) -> None:
+        """Write a file that is not there yet, and flush it. Leaves nothing where that fails."""
+        descriptor = self._system.create(path)
+        try:
+            self._give_away(path, path.parent, descriptor)
+            if content:
+                self._system.write(descriptor, content)
+            self._system.flush(descriptor)
+        except OSError:
+            with suppress(OSError):
+                self._system.remove(path)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _write_into(self, path: Path, content: bytes) -> None:
+        descriptor = self._system.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+        try:
+            self._system.write(descriptor, content)
+        finally:
+            os.close(descriptor)
+
+    def _give_away(self, made: Path, folder: Path, descriptor: int | None = None) -> None:
+        """Give what root made in somebody's folder to its owner. Raises FileRefused where it cannot."""
+        if self._system.account() != 0:
+            return
+        found = folder.stat()
+        if found.st_uid == 0:
+            return
+        try:
+            self._system.give(made if descriptor is None else descriptor, found.st_uid, found.st_gid)
+        except OSError as error:
+            raise FileRefused(
+                f"root cannot give what it makes there to the folder's owner, {owner_name(found.st_uid)}",
+                f"run this as {owner_name(found.st_uid)}; nothing was left behind",
+            ) from error
+
+    def _make_private(self, path: Path) -> None:
+        descriptor = self._system.open(path, os.O_RDONLY)
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+
+
+FILES: Final = Files()
+
+_NOT_OURS = "give the account that runs this the folder and its files, or set STATE_DIR to a folder it owns"
+STATE_ADVICE: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space, or have the quota raised",
+    errno.EROFS: "set STATE_DIR to a folder that can be written",
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.ENOTDIR: "set STATE_DIR to a folder; a file stands in its way",
+    errno.EEXIST: "set STATE_DIR to a folder; a file stands in its way",
+    errno.ENOENT: "set STATE_DIR to a folder that can be made",
+    errno.ELOOP: "a link stands in its way; remove it",
+    errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
+    errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
+}
+
+
+@contextmanager
+def explained(place: str, advice: Mapping[int, str], otherwise: str) -> Iterator[None]:
+    """Turn what the operating system refuses into a StateError that names the place and what to do."""
+    try:
+        yield
+    except OSError as error:
+        do = error.advice if isinstance(error, FileRefused) else advice.get(error.errno or 0, otherwise)
+        raise StateError(f"{place}: {error.strerror or error}; {do}") from error
+
+
+def own_descriptor(path: Path) -> int | None:
+    """Give the descriptor of this process that a path stands for: `-` is standard output."""
+    found = _DESCRIPTOR.fullmatch(str(path))
+    return int(found[1]) if found else _DESCRIPTORS.get(str(path))
+
+
+def owner_name(owner: int) -> str:
+    """Name an account for people."""
+    with suppress(ImportError, KeyError):
+        import pwd
+
+        return pwd.getpwuid(owner).pw_name
+    return f"uid {owner}"
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither an ordinary file nor a folder."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _beginning(path: Path) -> str:
+    return os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])
