@@ -69,7 +69,7 @@ def _epilog() -> str:
 
 
 @click.command(epilog=_epilog())
-@click.option("--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the settings here.")
+@click.option("--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the settings here; - prints them.")
 @click.option(
     "--counts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -130,6 +130,8 @@ def main(
             settings = microshare.environment() | _hub_settings(event_hubs, names)
             if state_dir is not None:
                 settings["STATE_DIR"] = str(state_dir.resolve())
+            if env_file == Path("-"):
+                env_file = None  # they are printed
             if env_file is not None:
                 write_env_file(env_file, settings)
             click.echo(_started(microshare, event_hubs, names, env_file, settings))
