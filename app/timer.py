@@ -15,6 +15,7 @@ from app.base.log import configure_logging, get_log
 from app.run.feed_checks import check_feeds
 from app.run.ports import Wiring
 from app.settings.loading import load_settings
+from app.settings.rights import with_rights_told
 from app.wiring import wire
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def wired_for_timer(feed: str, timer: TimerRequest, context: Context | None = No
     configure_logging("INFO", to_stderr=False)
     log = get_log(feed=feed)
     try:
-        settings = check_feeds(load_settings())
+        settings = with_rights_told(check_feeds(load_settings()))
     except SettingsError as error:
         log.error("settings.refused", problems=list(error.problems))
         raise

@@ -69,7 +69,11 @@ def _epilog() -> str:
 
 
 @click.command(epilog=_epilog())
-@click.option("--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the settings here; - prints them.")
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the settings here; - prints them.",
+)
 @click.option(
     "--counts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -16,7 +16,7 @@ from app.base.errors import ForwarderError, HubRefused, LockHeld, SettingsError,
 from app.base.instants import utc_now
 from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS
-from app.cli.check_host import check_disk, check_schedule, check_versions
+from app.cli.check_host import check_disk, check_rights, check_schedule, check_versions
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
@@ -58,6 +58,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
         raise
     now = utc_now()
     _check_settings(settings, findings)
+    check_rights(settings, findings)
     check_versions(findings, now.date())
     for feed in _on(settings):
         check_schedule(feed, settings, findings, now)

@@ -20,6 +20,7 @@ from app.base.version import VERSION
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.settings.loading import APP_ROOT
 from app.settings.ncrontab import times_after
+from app.settings.rights import find_env_file, too_open
 from app.settings.schema import FeedSettings, Settings
 
 # When each Python that this runs on gets no more security fixes (the developer's guide of Python).
@@ -105,6 +106,12 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResult
             f"{span(longest.total_seconds())}; those that meet another are skipped: lower run.budget, or "
             "let it fire less often",
         )
+
+
+def check_rights(settings: Settings, findings: CheckResults) -> None:
+    """Tell which files of the settings and the state are open to every account of this machine."""
+    for told in too_open(find_env_file(), settings.state):
+        findings.tell(doubt("rights of files", told))
 
 
 def check_disk(directory: Path, findings: CheckResults) -> None:

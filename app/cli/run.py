@@ -27,6 +27,7 @@ from app.feeds.feed import load_feed
 from app.run.forwarder import run_forwarder
 from app.run.ports import Wiring
 from app.run.report import Report, RunFailed
+from app.settings.rights import with_rights_told
 from app.settings.schema import Settings
 from app.wiring import wire
 
@@ -48,7 +49,7 @@ def command(feed: str, dry_run: bool, as_json: bool) -> int:
     python -m app run people-counter --dry-run
     python -m app run all --json
     """  # noqa: D301 - \b keeps click from filling the lines after it
-    settings = begin(as_json=as_json)
+    settings = with_rights_told(begin(as_json=as_json))
     names = _chosen(feed, settings)
     out = Output(as_json=as_json)
     stop = Stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +38,14 @@ from app.quality.drift import (
 from app.quality.hourly_digests import unprovable
 from app.run.ledger import Ledger
 from app.run.planning import Limits
-from app.state.document import encode, history_document, location_document, location_from, whole_document
+from app.state.document import (
+    HISTORY_KEPT,
+    encode,
+    history_document,
+    location_document,
+    location_from,
+    whole_document,
+)
 from app.state.table_rows import feed_row, location_row
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -358,6 +366,21 @@ def test_errors_are_cut_in_the_file_too() -> None:
     state = FeedState({"Mill": full_location()})
 
     assert len(encode(whole_document("peoplecounterstate", state))) < MIB
+
+
+def test_the_table_of_the_docs_has_each_bound() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    table = text.partition("### What is kept, and how much of it")[2].partition("###")[0]
+
+    for bound in (
+        f"| {SENSORS_KEPT:,}; tags of {TAGS_BYTES} bytes |",
+        f"| {GAPS_KEPT}, besides",
+        f"{MARKS_KEPT} marks",
+        f"| {KEYS_KEPT} of {KEY_BYTES} bytes",
+        f"| {ERROR_CHARACTERS:,} characters |",
+        f"| 256 KiB, {HISTORY_KEPT.days} days |",
+    ):
+        assert bound in table
 
 
 # --- the history ------------------------------------------------------------------------------------
