@@ -305,6 +305,21 @@ def one_location_too_large(faulty: FaultyInstallation) -> None:
     assert faulty.position(M, "a") < faulty.clock.now
 
 
+def tag_of_a_megabyte(faulty: FaultyInstallation) -> None:
+    """Let a device have a tag that fits no message, and no row."""
+    when = faulty.clock.now - timedelta(minutes=3)
+    faulty.set_aside(faulty.estate.add_people(M, [M, "x" * 1_200_000], when))
+    faulty.proof("it was set aside", lambda: "larger than a message" in faulty.outcomes[-1].text)
+
+
+def many_lists_of_tags(faulty: FaultyInstallation) -> None:
+    """Let a location show more tags in one answer than a row takes, each list of them new."""
+    when = faulty.clock.now - timedelta(minutes=3)
+    for number in range(900):
+        faulty.estate.add_people(M, [M, f"{number} {'x' * 1_300}"], when)
+    faulty.proof("they were kept shorter", lambda: len(faulty.state().locations[M].sensors) > 900)
+
+
 EARLIER = {"last_fetch_timestamp": "2026-03-02T11:30:00", "total_events_sent": 42}
 
 
@@ -647,6 +662,23 @@ CASES = (
         1,
         ("shorten the look-back, or resume or remove hubs",),
         one_location_too_large,
+        table=True,
+        slow=True,
+    ),
+    Case(
+        "D8",
+        "tag larger than a row of a table",
+        "its reading is set aside, the sensor is kept as a hash; nothing repeats",
+        tag_of_a_megabyte,
+        check=all_moved,
+        table=True,
+    ),
+    Case(
+        "D8",
+        "more lists of tags at a location than a row of a table takes",
+        "kept as hashes; nothing repeats",
+        many_lists_of_tags,
+        check=all_moved,
         table=True,
         slow=True,
     ),
