@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -20,6 +20,7 @@ help:
 	@echo "make crashes       kill a run at each of its boundaries in turn; fail each call of its store in turn"
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
 	@echo "make faults        make everything go wrong that is thought of, once each"
+	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET=one"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -79,6 +80,10 @@ simulate: $(BIN)/.dev
 
 faults: $(BIN)/.dev azurite
 	$(BIN)/python -m tests.faults --workers $(WORKERS) $(if $(WRITE),--write)
+
+# What it finds is kept among the seeds, which make test replays; SEED=... to do one again.
+fuzz: $(BIN)/.dev
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 clean:
 	rm -rf $(VENV) .venvs node_modules .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,17 @@
+"""All that is fuzzed, in the order of docs/faults.md."""
+
+from __future__ import annotations
+
+from tests.fuzz import targets_base, targets_settings, targets_source, targets_state
+from tests.fuzz.target import Target
+
+TARGETS = (
+    *targets_source.TARGETS,
+    *targets_state.TARGETS,
+    *targets_settings.TARGETS,
+    *targets_base.TARGETS,
+)
+
+
+def target(name: str) -> Target:
+    return next(each for each in TARGETS if each.name == name)
