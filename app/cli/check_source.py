@@ -16,8 +16,9 @@ from app.base.instants import DAY, EPOCH, HOUR, MILLISECOND, MINUTE, floor_to, f
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, named, said_and_advised, span
 from app.cli.check_results import CheckResult, CheckResults
-from app.feeds.feed import load_feed, read_answer
+from app.feeds.feed import load_feed, read_answer, why_not_asked
 from app.microshare.client import MicroshareClient
+from app.microshare.discovery import shared_identities
 from app.settings.schema import FeedSettings, Settings
 
 _BUDGET = timedelta(seconds=90)
@@ -71,8 +72,8 @@ class _SourceCheck:
             if not feed.view_id:
                 continue
             if feed.cluster_ids not in found:
-                found[feed.cluster_ids] = self._discover(feed)
-            names = list(dict.fromkeys([*feed.locations, *found[feed.cluster_ids]]))
+                found[feed.cluster_ids] = self._discover(feed, settings.microshare.identity)
+            names = self._fit_to_ask(feed, [*feed.locations, *found[feed.cluster_ids]])
             if self._check_view(feed, names):
                 names = _suspects_first(names, feed, states.get(feed.name))
                 chosen = names if all_locations else names[:_ASKED_AT_MOST]
@@ -124,7 +125,14 @@ class _SourceCheck:
         elif self._rights_asked:
             self._findings.well("rights", f"the token may read {', '.join(self._rights_asked)}")
 
-    def _discover(self, feed: FeedSettings) -> Sequence[str]:
+    def _fit_to_ask(self, feed: FeedSettings, names: Sequence[str]) -> list[str]:
+        """Give the names that the feed's view is asked for, each once."""
+        refused = {name: why for name in names if (why := why_not_asked(name, feed))}
+        for why in refused.values():
+            self._findings.failed(f"locations of {dashed(feed.name)}", why)
+        return [name for name in dict.fromkeys(names) if name not in refused]
+
+    def _discover(self, feed: FeedSettings, identity: Sequence[str]) -> Sequence[str]:
         """Check discovery; give the names of the locations that it finds."""
         if not feed.cluster_ids:
             return ()
@@ -137,7 +145,8 @@ class _SourceCheck:
                 f"{counted(len(found.places), 'location')} with {counted(devices, 'device')}, "
                 f"owned by {', '.join(owners) or 'nobody'}",
             )
-            for warning in found.warnings:
+            shared = shared_identities({place.owner for place in found.places}, identity)
+            for warning in (*found.warnings, *shared):
                 self._findings.warn("discovery", warning)
             for name in found.collisions:
                 said = f"{name!r} is owned by two organisations; set MICROSHARE_IDENTITY to one of them"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import click
@@ -12,8 +12,9 @@ from app.base.text import dashed
 from app.cli import COMMANDS
 from app.cli.output import Column, Output, table
 from app.cli.session import ALL_WELL, DISCOVERY_TIME, FOUND_WANTING, begin, complain, json_option
-from app.feeds.feed import name_in_view
+from app.feeds.feed import name_in_view, why_not_asked
 from app.microshare.client import MicroshareClient
+from app.microshare.discovery import shared_identities
 from app.settings.schema import Settings
 
 _SNAPSHOTS = "hourly_snapshot"
@@ -37,6 +38,7 @@ def command(as_json: bool) -> int:
     """
     settings = begin(as_json=as_json)
     rows, warnings, collisions = _find(settings)
+    refused = list(dict.fromkeys(_not_asked(rows, settings)))
     out = Output(as_json=as_json)
     if as_json:
         for name, row in rows.items():
@@ -50,7 +52,16 @@ def command(as_json: bool) -> int:
             f"refused: {name!r} is owned by two organisations, and readings do not say whose they are; "
             "set MICROSHARE_IDENTITY to one of them"
         )
-    return FOUND_WANTING if collisions else ALL_WELL
+    for why in refused:
+        complain(f"refused: {why}")
+    return FOUND_WANTING if collisions or refused else ALL_WELL
+
+
+def _not_asked(rows: Mapping[str, _Row], settings: Settings) -> Iterator[str]:
+    for location, row in rows.items():
+        for feed in row.feeds:
+            if why := why_not_asked(location, settings.feeds[feed]):
+                yield why
 
 
 def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
@@ -80,7 +91,10 @@ def _find(settings: Settings) -> tuple[dict[str, _Row], list[str], list[str]]:
     for location, row in rows.items():
         if _SNAPSHOTS in row.feeds:
             row.snapshot_name = name_in_view(location, feeds[_SNAPSHOTS])
-    return dict(sorted(rows.items())), list(warnings), list(collisions)
+    shared = shared_identities(
+        (row.owner for row in rows.values() if row.owner), settings.microshare.identity
+    )
+    return dict(sorted(rows.items())), [*warnings, *shared], list(collisions)
 
 
 def _show(rows: Mapping[str, _Row], out: Output) -> None:

@@ -24,6 +24,7 @@ from app.base.errors import BadResponse, SettingsError
 from app.base.instants import EPOCH
 from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
 from app.base.text import counted, shown
+from app.base.view_text import unfit_for_view
 from app.settings.schema import FeedSettings
 
 SOURCE = "microshare-forwarder"
@@ -140,6 +141,20 @@ def name_in_view(location: str, settings: FeedSettings) -> str:
     if not prefix or not location.startswith(prefix):
         return location
     return location.removeprefix(prefix).lstrip() or location
+
+
+def why_not_asked(location: str, settings: FeedSettings) -> str | None:
+    """Say why a feed's view is not asked for a location, and what to do; None where it can be asked.
+
+    A view puts names into its query as text, and whoever names a device in Microshare names a location.
+    """
+    flaw = unfit_for_view(name_in_view(location, settings))
+    if flaw is None:
+        return None
+    return (
+        f"location {shown(location)} {flaw}, and a view takes names as part of its query, so it is not asked "
+        "for; rename it in Microshare, or leave it if it is none of yours"
+    )
 
 
 def read_answer(rec_type: str, location: str, answer: DashboardAnswer) -> list[Reading]:

@@ -28,7 +28,8 @@ from app.base.errors import (
 from app.base.instants import MILLISECOND, format_time, utc_now
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject
 from app.base.redaction import register_secret
-from app.base.text import printable
+from app.base.text import printable, shown
+from app.base.view_text import unfit_for_view
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
 from app.microshare.discovery import Found, find_places
@@ -149,8 +150,11 @@ class MicroshareClient:
         """Give the complete answer to a query, all pages.
 
         Raises WindowTooWide where a shorter window should be asked instead: a gateway time-out, or an
-        answer over the limit on bytes, for 15 minutes or more; or pages that do not add up twice.
+        answer over the limit on bytes, for 15 minutes or more; or pages that do not add up twice. Raises
+        SourceRefused, and asks nothing, where the location's name could change the view's query.
         """
+        if flaw := unfit_for_view(query.loc1):
+            raise SourceRefused(f"microshare: location {shown(query.loc1)} {flaw}; rename it in Microshare")
         question = _question_of(query, self._settings.api_url)
         pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}")
         if pages.flaw:

@@ -15,9 +15,10 @@ from typing import Any
 from app.base.checkpoints import Place
 from app.base.errors import NoPermission
 from app.base.readings import JsonObject
-from app.base.text import counted, printable
+from app.base.text import counted, named, printable
 
 _SKETCHED = 16
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,31 @@ def _left_out(cluster: JsonObject, flawed: int) -> str:
 def is_owned(owner: str, identity: Sequence[str]) -> bool:
     """Whether an organisation is meant: named in full, or by its trailing dot-segments; case ignored.
 
-    `NORTH` and `example.NORTH` mean com.example.NORTH, `RTH` does not.
+    `NORTH` and `example.NORTH` mean com.example.NORTH, `RTH` does not. With `=` before it only the
+    organisation of exactly that name is meant.
     """
     dotted = f".{owner.casefold()}"
-    return any(meant and dotted.endswith(f".{meant.casefold()}") for meant in identity)
+    return any(
+        owner.casefold() == meant[1:].casefold()
+        if meant.startswith("=")
+        else bool(meant) and dotted.endswith(f".{meant.casefold()}")
+        for meant in identity
+    )
+
+
+def shared_identities(owners: Iterable[str], identity: Sequence[str]) -> list[str]:
+    """Warn of each identity by which several of these organisations are meant, naming them."""
+    once = {owner.casefold(): owner for owner in sorted(owners)}
+    warnings = []
+    for meant in identity:
+        several = [owner for owner in once.values() if is_owned(owner, [meant])]
+        if len(several) > 1:
+            warnings.append(
+                f"MICROSHARE_IDENTITY {meant} means {len(several)} organisations, and all are forwarded: "
+                f"{named([*map(printable, several)], _NAMED)}; write the one that is yours with = before it, "
+                f"={printable(several[0])}, or each that is in a JSON array"
+            )
+    return warnings
 
 
 def _owner(cluster: JsonObject) -> str:

@@ -11,7 +11,9 @@ from app.base.clocks import DATE_RESOLUTION
 from app.base.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.base.instants import HOUR, MILLISECOND, floor_to, format_time
 from app.base.text import counted
+from app.feeds.feed import why_not_asked
 from app.microshare.client import MicroshareClient
+from app.microshare.discovery import Found, shared_identities
 from app.quality.drift import between
 from app.run.draft import Draft
 from app.run.ledger import Ledger
@@ -27,7 +29,8 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 class FoundLocations:
     """What a run asks for, and what was noticed while that was found out. Nothing is written down yet.
 
-    `names` are discovered, configured, or lately listed; `refused` stand in two organisations.
+    `names` are discovered, configured, or lately listed; `refused` stand in two organisations, or have
+    names that a view could take for a part of its query.
     `discovery` is the one that counts, `is_new` whether it was made now. `failures` go with the
     location they are about, or None.
     """
@@ -46,7 +49,8 @@ class FoundLocations:
             if self.is_new:
                 ledger.update(discovery=self.discovery)
             for place in self.discovery.places:
-                ledger.listed(place.name, self.discovery.at)
+                if place.name not in self.refused:
+                    ledger.listed(place.name, self.discovery.at)
         draft.drifts(self.drift)
         for text in self.warnings:
             draft.warn(text)
@@ -82,8 +86,10 @@ def find_locations(
             else:
                 warnings.append(text)
         else:
-            if discovery is not None and discovery.of == asked_with:
-                drift = between(discovery, found.places, horizon, feed.name)
+            known = discovery if discovery is not None and discovery.of == asked_with else None
+            if known is not None:
+                drift = between(known, found.places, horizon, feed.name)
+            warnings += _newly_shared(known, found, settings.microshare.identity)
             discovery = Discovery(horizon, found.places, asked_with, found.collisions)
             is_new = True
             warnings += found.warnings
@@ -91,8 +97,17 @@ def find_locations(
     refused = frozenset(discovery.collisions if discovery else ()) - set(feed.locations)
     failures += ((name, _why_refused(name)) for name in sorted(refused))
     names = _names(state, discovery, feed, horizon) - refused
+    unfit = {name: why for name in sorted(names) if (why := why_not_asked(name, feed))}
+    failures += unfit.items()
+    refused |= unfit.keys()
     return FoundLocations(
-        tuple(sorted(names)), refused, discovery, is_new, tuple(warnings), tuple(failures), tuple(drift)
+        tuple(sorted(names - refused)),
+        refused,
+        discovery,
+        is_new,
+        tuple(warnings),
+        tuple(failures),
+        tuple(drift),
     )
 
 
@@ -132,6 +147,13 @@ def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -
     if discovery is None or discovery.of != asked_with:
         return False
     return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT
+
+
+def _newly_shared(known: Discovery | None, found: Found, identity: Sequence[str]) -> list[str]:
+    """Warn of organisations that share an identity, when they are first seen."""
+    before = shared_identities({place.owner for place in known.places} if known else (), identity)
+    now = shared_identities({place.owner for place in found.places}, identity)
+    return [warning for warning in now if warning not in before]
 
 
 def _why_refused(name: str) -> str:

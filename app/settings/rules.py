@@ -256,6 +256,14 @@ def names(value: object) -> dict[str, str]:
     return value
 
 
+def names_in_view(value: object) -> dict[str, str]:
+    """Give names that go into a view's query as text."""
+    for name, other in (found := names(value)).items():
+        if flaw := unfit_for_view(other):
+            raise ValueError(f"{shown(name)} has the value {shown(other)}, which {flaw}; write it without")
+    return found
+
+
 # --- what one value must be beside another ----------------------------------------------------------
 
 
@@ -266,9 +274,11 @@ def key_for_oauth2(api_key: str, above: Mapping[str, Any]) -> None:
 
 def whole_segments(identity: tuple[str, ...], _: Mapping[str, Any]) -> None:
     for organisation in identity:
-        if organisation.strip(".") != organisation or "*" in organisation:
+        name = organisation.removeprefix("=")
+        if not name or name.strip(". ") != name or "*" in name or "=" in name:
             raise ValueError(
-                f"{shown(organisation)} is no organisation; write it whole, or its last segments: NORTH"
+                f"{shown(organisation)} is no organisation; write it whole, or its last segments: NORTH, or "
+                "with = before it to mean exactly that one: =com.example.NORTH"
             )
 
 

@@ -39,7 +39,7 @@ class MicroshareSettings(Written):
 
     URLs have no trailing slash and may carry a path prefix; `ca_file` names the certificate
     authorities that are trusted, None the public ones. `identity` lists the organisations
-    whose clusters count, each exact or trailing dot-segments, case ignored.
+    whose clusters count, each whole or its trailing dot-segments, case ignored; after `=` exactly one.
     """
 
     username: Annotated[Text, needed("write the user name of the Microshare account")]
@@ -82,7 +82,7 @@ class FeedSettings(Written):
         tuple[Word, ...], texts("a cluster id", one=True), Checks(rules.somewhere_to_ask)
     ] = field(default=(), metadata=_CHECKED)
     location_prefix: str = ""
-    location_names: Names = field(default_factory=dict)
+    location_names: Annotated[Names, Reads(rules.names_in_view)] = field(default_factory=dict)
     look_back: Annotated[timedelta, between("0s", "7d")] = HOUR
     settle: Annotated[timedelta, between("0s", "24h")] = timedelta(0)
     slice_length: Annotated[timedelta, between("1m", "24h")] = DAY

@@ -1326,11 +1326,31 @@ def unknown_location(faulty: FaultyInstallation) -> None:
     faulty.proof("it was asked for", lambda: bool(faulty.source.queries("Nowhere House")))
 
 
-def collision(faulty: FaultyInstallation) -> None:
-    faulty.estate.add(Building(M, cluster=2))
+def discovery_anew(faulty: FaultyInstallation) -> None:
+    """Let discovery be asked with other clusters, and so at once; as before when the fault is healed."""
     clusters = [*faulty.source.cluster_ids, faulty.source.foreign_cluster_id]
     faulty.environ["MICROSHARE_PC_DEVICE_CLUSTER_ID"] = json.dumps(clusters)
+
+
+def collision(faulty: FaultyInstallation) -> None:
+    faulty.estate.add(Building(M, cluster=2))
+    discovery_anew(faulty)
     faulty.proof("discovery found both", lambda: M in faulty.report.failures[0].error)
+
+
+def evaluated_name(faulty: FaultyInstallation) -> None:
+    """Let somebody who may name a device name its building so that the view would show every other, too."""
+    named = b'Mill\\", \\"$or\\": [{}], \\"x\\": \\"'
+
+    def rewrite(body: bytes) -> bytes:
+        faulty.fired["name"] += b'"Mill & Lane"' in body
+        return body.replace(b'"Mill & Lane"', b'"' + named + b'"')
+
+    discovery_anew(faulty)
+    faulty.source.faults.rewrite_body(rewrite, on="devices")
+    faulty.proof(
+        "nothing was asked by that name", lambda: not any("$or" in str(q) for q in faulty.source.queries())
+    )
 
 
 def spaces_in_discovery(faulty: FaultyInstallation) -> None:
@@ -1550,6 +1570,15 @@ B18_TO_B25 = (
         1,
         ("two organisations", "MICROSHARE_LOCATIONS"),
         lambda faulty: _not_at(faulty, M),
+    ),
+    Case(
+        "B18",
+        "name that a view would take for a part of its query",
+        "not asked for, and named; others go on",
+        evaluated_name,
+        1,
+        ("holds a double quote", "rename it in Microshare"),
+        check=lambda faulty: all_moved(faulty),
     ),
     Case(
         "B19",

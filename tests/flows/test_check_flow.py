@@ -78,6 +78,40 @@ def test_it_goes_on_after_what_it_finds_wanting(terminal: Terminal) -> None:
     assert "obviously-false" not in ended.out + ended.err
 
 
+def test_organisations_that_share_the_identity_and_names_that_a_view_would_evaluate_are_told(
+    terminal: Terminal,
+) -> None:
+    clusters = [*terminal.source.cluster_ids, terminal.source.foreign_cluster_id]
+    terminal.source.estate.add(Building("Mill ${ownerOrg}", cluster=2))
+    terminal.source.faults.rewrite_body(
+        lambda body: body.replace(b'"com.other.SOUTH"', b'"evil.com.example.NORTH"'), on="devices"
+    )
+    asked = {
+        "MICROSHARE_PC_DEVICE_CLUSTER_ID": json.dumps(clusters),
+        "MICROSHARE_IDENTITY": "com.example.NORTH",
+    }
+
+    ended = terminal.call("check", "--json", **asked)
+    exact = terminal.call("check", "--json", **asked | {"MICROSHARE_IDENTITY": "=com.example.NORTH"})
+
+    [warned] = [found for found in ended.objects if found["check"] == "discovery" and found["warning"]]
+    assert "com.example.NORTH, evil.com.example.NORTH" in warned["said"]
+    assert "=com.example.NORTH" in warned["do"]
+    refused = [found for found in ended.objects if not found["ok"]]
+    assert [found["check"] for found in refused] == [
+        "locations of people-counter",
+        "locations of hourly-snapshot",
+    ]
+    assert {found["do"] for found in refused} == {
+        "rename it in Microshare, or leave it if it is none of yours"
+    }
+    assert not [query for query in terminal.source.queries() if "ownerOrg}" in str(query.query["loc1"])]
+    assert exact.status == 0
+    assert [found["said"] for found in exact.objects if found["check"] == "discovery"] == [
+        found["said"] for found in terminal.call("check", "--json").objects if found["check"] == "discovery"
+    ]
+
+
 def _gone(terminal: Terminal) -> None:
     terminal.environ["MICROSHARE_PC_DASHBOARD_VIEW_ID"] = "ffffffffffffffffffffffff"
 

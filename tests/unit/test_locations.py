@@ -145,6 +145,45 @@ def test_a_name_of_two_organisations_is_refused_in_every_run_unless_it_is_config
     assert (configured.names, configured.failures) == ((MILL, QUAY), ())
 
 
+def test_a_name_that_a_view_could_take_for_its_query_is_refused_in_every_run() -> None:
+    hostile = 'Mill", "loc1": {"$ne": "x'
+    first, _ = find(Found(places(MILL, hostile)))
+    known = replace(first.discovery or discovered(), at=NOON - MINUTE)
+    second, asked = find(Found(()), FeedState(discovery=known))
+    ledger = Ledger(NOTHING_YET, Limits(HOUR, DAY, 999))
+    first.noted(ledger, draft())
+
+    assert (asked, list(ledger.locations())) == (0, [MILL])
+    for found in (first, second):
+        assert (found.names, found.refused) == ((MILL,), frozenset([hostile]))
+        [(name, said)] = found.failures
+        assert (name, "holds a double quote" in said, "rename it" in said) == (hostile, True, True)
+
+
+def test_a_name_is_judged_as_the_view_gets_it() -> None:
+    mapped = replace(FEED, location_names={"Mill\\Lane": "Mill Lane"})
+
+    found, _ = find(Found(places("Mill\\Lane")), feed=mapped)
+
+    assert (found.names, found.failures) == (("Mill\\Lane",), ())
+
+
+def test_organisations_that_share_an_identity_are_warned_of_by_the_run_that_first_sees_them() -> None:
+    ours = Place(MILL, "com.example.NORTH", 1, frozenset("a"))
+    other = Place(QUAY, "evil.com.example.NORTH", 1, frozenset("b"))
+
+    new, _ = find(Found((ours, other)))
+    seen, _ = find(
+        Found((ours, other)), FeedState(discovery=Discovery(NOON - HOUR, (ours, other), ASKED_WITH))
+    )
+    joined, _ = find(Found((ours, other)), FeedState(discovery=Discovery(NOON - HOUR, (ours,), ASKED_WITH)))
+    alone, _ = find(Found((ours,)))
+
+    assert [len(found.warnings) for found in (new, seen, joined, alone)] == [1, 0, 1, 0]
+    assert "means 2 organisations" in new.warnings[0]
+    assert new.names == (MILL, QUAY)
+
+
 def test_names_drift_only_where_discovery_was_asked_in_the_same_way_before() -> None:
     same, _ = find(Found(places(QUAY)), FeedState(discovery=discovered(MILL)))
     other, _ = find(Found(places(QUAY)), FeedState(discovery=discovered(MILL, of="another identity")))

@@ -32,7 +32,7 @@ from app.base.readings import DashboardAnswer, DashboardQuery, Slice
 from app.feeds import hourly_snapshot, people_counter
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.microshare.discovery import Found
+from app.microshare.discovery import Found, shared_identities
 from app.settings.schema import FeedSettings
 from tests.unit.microshare_fake import NOW, PASSWORD, Answer, FakeMicroshare, page, session
 
@@ -141,9 +141,9 @@ def test_the_snapshot_query_is_written_as_the_view_wants_it(microshare: FakeMicr
         "100%25",
         "Tower 🏢 東京",
         " two  spaces ",
-        "line\nbreak\x00",
         "../../x",
-        "a\ud800b",
+        "O'Brien House",
+        "{A} for $5 @ 100%",
     ],
     ids=[
         "accents",
@@ -153,19 +153,56 @@ def test_the_snapshot_query_is_written_as_the_view_wants_it(microshare: FakeMicr
         "looks encoded",
         "emoji",
         "spaces",
-        "control",
         "dots",
-        "surrogate",
+        "single quote",
+        "braces, dollar and at apart",
     ],
 )
 def test_a_name_arrives_exactly_as_it_is(microshare: FakeMicroshare, name: str) -> None:
     microshare.client().query_dashboard(query(name, context=(name, "people")))
 
     (asked,) = microshare.asked
-    found = dict(parse_qsl(urlsplit(asked).query, keep_blank_values=True, errors="surrogatepass"))
-    said = [text.replace("\\ud800", "\ud800") for text in (found["loc1"], found["dataContext"])]
-    written = name.replace("\n", "\\n").replace("\x00", "\\u0000")
-    assert said == [name, f'["{written}","people"]']
+    found = dict(parse_qsl(urlsplit(asked).query, keep_blank_values=True))
+    assert (found["loc1"], found["dataContext"]) == (name, f'["{name}","people"]')
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ('Mill", "loc1": {"$ne": "x', "holds a double quote"),
+        ("Mill\\", "holds a backslash"),
+        ("Mill ${ownerOrg}", "holds $ or @ beside a brace"),
+        ("Mill $ {ownerOrg}", "holds $ or @ beside a brace"),
+        ("Mill @{ownerOrg}", "holds $ or @ beside a brace"),
+        ("Mill {ownerOrg}$", "holds $ or @ beside a brace"),
+        ("line\nbreak", "holds a control character"),
+        ("nothing\x00", "holds a control character"),
+        ("a\u2028b", "holds a control character"),
+        ("a\ud800b", "holds a control character"),
+    ],
+    ids=[
+        "a quote and more of the query",
+        "a backslash at the end",
+        "an expression",
+        "an expression with a space",
+        "an expression of MVEL",
+        "a brace before",
+        "line break",
+        "NUL",
+        "line separator",
+        "half a character",
+    ],
+)
+def test_a_name_that_could_change_the_query_is_refused_and_nothing_is_asked(
+    microshare: FakeMicroshare, name: str, said: str
+) -> None:
+    with pytest.raises(SourceRefused) as refused:
+        microshare.client().query_dashboard(query(name))
+
+    assert said in str(refused.value)
+    assert ascii(name)[1:5] in str(refused.value)
+    assert str(refused.value).endswith("; rename it in Microshare")
+    assert microshare.asked == []
 
 
 def test_every_call_carries_the_token(microshare: FakeMicroshare) -> None:
@@ -1047,6 +1084,10 @@ def test_discovery_gives_the_buildings_of_every_cluster(microshare: FakeMicrosha
         (("",), False),
         ((".",), False),
         (("SOUTH", "NORTH"), True),
+        (("=com.example.NORTH",), True),
+        (("=COM.example.north",), True),
+        (("=NORTH",), False),
+        (("=",), False),
     ],
     ids=lambda value: "+".join(value) or "empty" if isinstance(value, tuple) else str(value),
 )
@@ -1177,6 +1218,35 @@ def test_a_name_that_two_organisations_own_is_refused(microshare: FakeMicroshare
     )
 
     assert found == Found((Place("Annexe", "com.example.NORTH", 2),), (), ("Beacon House",))
+
+
+@pytest.mark.parametrize(
+    ("identity", "warned"),
+    [
+        (("NORTH",), ["MICROSHARE_IDENTITY NORTH means 2 organisations, and all are forwarded"]),
+        (
+            ("com.example.NORTH",),
+            ["MICROSHARE_IDENTITY com.example.NORTH means 2 organisations, and all are forwarded"],
+        ),
+        (("=com.example.NORTH",), []),
+        (("=com.example.NORTH", "=evil.com.example.NORTH"), []),
+        (("SOUTH",), []),
+    ],
+    ids=["last segment", "whole, with a stranger's before it", "exact", "each exact", "one in two ways"],
+)
+def test_organisations_that_share_an_identity_are_warned_of(
+    identity: tuple[str, ...], warned: list[str]
+) -> None:
+    owners = ["com.example.NORTH", "evil.com.example.NORTH", "com.SOUTH", "com.South"]
+
+    found = shared_identities(owners, identity)
+
+    assert [warning.partition(": ")[0] for warning in found] == warned
+    assert all(
+        "com.example.NORTH, evil.com.example.NORTH; write the one that is yours with = before it, "
+        "=com.example.NORTH," in warning
+        for warning in found
+    )
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
     "MICROSHARE_APP_URL": ("https://x.test/app/", lambda s: s.microshare.app_url, "https://x.test/app"),
     "MICROSHARE_AUTH_URL": ("http://127.0.0.1:81", lambda s: s.microshare.auth_url, "http://127.0.0.1:81"),
     "MICROSHARE_API_URL": ("http://[::1]:81/api", lambda s: s.microshare.api_url, "http://[::1]:81/api"),
-    "MICROSHARE_IDENTITY": ('["NORTH","SOUTH"]', lambda s: s.microshare.identity, ("NORTH", "SOUTH")),
+    "MICROSHARE_IDENTITY": ('["NORTH","=a.SOUTH"]', lambda s: s.microshare.identity, ("NORTH", "=a.SOUTH")),
     "MICROSHARE_PC_DEVICE_CLUSTER_ID": (
         '["c1","c2"]',
         lambda s: [feed.cluster_ids for feed in s.feeds.values()],
@@ -793,6 +793,16 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "no identity": ("MICROSHARE_IDENTITY", "", "MICROSHARE_IDENTITY: not set | com.example.NORTH"),
     "empty list of identities": ("MICROSHARE_IDENTITY", "[]", "MICROSHARE_IDENTITY: not set"),
     "identity of dots": ("MICROSHARE_IDENTITY", ".NORTH", "MICROSHARE_IDENTITY: '.NORTH'"),
+    "exact identity without a name": (
+        "MICROSHARE_IDENTITY",
+        "=",
+        "MICROSHARE_IDENTITY: '=' is no organisation",
+    ),
+    "exact identity with a space": (
+        "MICROSHARE_IDENTITY",
+        "= com.example.NORTH",
+        "MICROSHARE_IDENTITY: '= com.example.NORTH' is no organisation | =com.example.NORTH",
+    ),
     "wildcard identity": ("MICROSHARE_IDENTITY", "*", "MICROSHARE_IDENTITY: '*'"),
     "context without quotes": (
         "MICROSHARE_PC_DATA_CONTEXT",
@@ -936,6 +946,11 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "MICROSHARE_LOCATIONS",
         """'["a"]'""",
         "MICROSHARE_LOCATIONS: | wrapped in quotes",
+    ),
+    "location that a view would evaluate": (
+        "MICROSHARE_LOCATIONS",
+        '["Mill","Lane ${x}"]',
+        "MICROSHARE_LOCATIONS: entry 1 is 'Lane ${x}', which holds $ or @ beside a brace",
     ),
     "location with newline": ("MICROSHARE_LOCATIONS", '["a\\nb"]', "MICROSHARE_LOCATIONS: entry 0"),
     "no hub": (
@@ -1227,6 +1242,11 @@ BAD_KEYS: dict[str, tuple[str, Any, str]] = {
     "late at will": ("feeds/hourly_snapshot/late", "day", "late: 'day' | reading or hour"),
     "own parameter": ("feeds/hourly_snapshot/parameters", {"from": "x"}, "parameters: from is written"),
     "name of nothing": ("feeds/hourly_snapshot/location_names", {"a": ""}, "location_names: 'a'"),
+    "name that a view would evaluate": (
+        "feeds/hourly_snapshot/location_names",
+        {"a": 'b"'},
+        "location_names: 'a' | holds a double quote",
+    ),
     "name of an unknown hub": (
         "event_hubs/names",
         {"x/y": "z"},
