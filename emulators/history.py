@@ -29,7 +29,7 @@ from app.run.forwarder import run_forwarder
 from app.run.report import RunFailed
 from app.settings.loading import load_settings
 from app.settings.ncrontab import times_after
-from app.settings.schema import Settings
+from app.settings.schema import NetworkSettings, Settings
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
 
@@ -136,7 +136,8 @@ def _named(state_name: str, run: JsonObject) -> JsonObject:
 
 def _for_loopback(settings: Settings, authorities: Path) -> Settings:
     """Ask one location at a time, so that reports have one order, and read few authorities."""
-    hubs = tuple(replace(hub, ca_file=str(authorities)) for hub in settings.hubs)
+    network = NetworkSettings(ca_file=str(authorities))
+    hubs = tuple(replace(hub, network=network) for hub in settings.hubs)
     return replace(settings, hubs=hubs, run=replace(settings.run, concurrency=1))
 
 

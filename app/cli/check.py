@@ -23,6 +23,7 @@ from app.cli.output import Output, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
+from app.network.addresses import run_async
 from app.settings.connection_strings import policy_of, signature_end
 from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.settings.sources import differs_from_local_settings, find_sources
@@ -134,7 +135,7 @@ def _check_hubs(settings: Settings, findings: CheckResults, now: datetime) -> No
     async def check_all() -> list[CheckResult]:
         return await asyncio.gather(*(_check_hub(hub) for hub in settings.hubs))
 
-    for hub, finding in zip(settings.hubs, asyncio.run(check_all()), strict=True):
+    for hub, finding in zip(settings.hubs, run_async(check_all()), strict=True):
         findings.tell(finding)
         for further in _key_findings(hub, now):
             findings.tell(further)

@@ -32,6 +32,7 @@ from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import Feed, load_feed
 from app.feeds.quarantine import NotForwardable, event_again
+from app.network.addresses import run_async
 from app.settings.schema import FeedSettings, HubSettings
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ def _replay(plans: Sequence[_Plan], session: Session, *, yes: bool) -> int:
         session.out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
     if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
         return FOUND_WANTING
-    asyncio.run(_send_all(to_send))
+    run_async(_send_all(to_send))
     for plan in plans:
         _tell(plan, session)
     return FOUND_WANTING if any(plan.refused for plan in plans) else ALL_WELL

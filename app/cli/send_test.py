@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 
 import click
@@ -18,6 +17,7 @@ from app.cli.session import ALL_WELL, HUB_OPEN_S, HUB_SEND_S, begin
 from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import SOURCE
+from app.network.addresses import run_async
 from app.settings.schema import HubSettings
 
 _REC_TYPE = "test"
@@ -50,7 +50,7 @@ def command(wanted: str | None, count: int) -> int:
     settings = begin()
     hub = find_hub(settings, wanted)
     events = [_event(number) for number in range(1, count + 1)]
-    count_of_batches = asyncio.run(_send(hub, events))
+    count_of_batches = run_async(_send(hub, events))
     batches = "1 batch" if count_of_batches == 1 else f"{count_of_batches} batches"
     option = "" if hub is settings.hubs[0] else f" --hub {hub.key}"
     Output().show(

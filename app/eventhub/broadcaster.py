@@ -16,6 +16,7 @@ from app.base.errors import BatchRejected, HubBusy, HubError, HubUnreachable, Me
 from app.eventhub.batches import Batch
 from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.hub import Hub
+from app.network.addresses import EveryAddressLoop
 from app.settings.schema import HubSettings
 
 # A busy hub asks for at least 4 s (Event Hubs quotas documentation); a run has few minutes in all.
@@ -53,7 +54,7 @@ class Broadcaster:
         make_hub: Callable[[HubSettings], Hub] = Hub,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = EveryAddressLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lanes", daemon=True)
         self._lanes = {
             hub.key: _Lane(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from app.settings.schema import HubSettings
+from app.network.identity import async_credential
+from app.network.proxies import proxy_for
+from app.settings.connection_strings import authority
+from app.settings.schema import HubSettings, Proxy
 
 Closing = Sequence[Callable[[], Coroutine[Any, Any, None]]]
 
@@ -29,11 +32,26 @@ def _client(kind: Any, settings: HubSettings, **options: Any) -> tuple[Any, Clos
     if settings.connection_string is not None:
         client = kind.from_connection_string(settings.connection_string, **options)
         return client, [client.close]
-    from azure.identity.aio import DefaultAzureCredential
-
-    credential = DefaultAzureCredential()
+    credential = async_credential(settings.network)
     client = kind(settings.host, credential=credential, **options)
     return client, [client.close, credential.close]
+
+
+def hub_url(settings: HubSettings) -> str:
+    """Give where a hub is reached, as it counts for proxies: of AMQP over TCP only the address."""
+    return f"wss://{settings.host}" if settings.transport == "websockets" else f"amqps://{settings.host}"
+
+
+def hub_proxy(settings: HubSettings) -> Proxy | None:
+    """Give the proxy that a hub is reached through. AMQP over TCP goes through none: proxies carry HTTP."""
+    return proxy_for(settings.network, hub_url(settings)) if settings.transport == "websockets" else None
+
+
+def bypassed_proxy(settings: HubSettings) -> Proxy | None:
+    """Give the proxy that would stand before a hub if the transport were WebSockets."""
+    return (
+        None if settings.transport == "websockets" else proxy_for(settings.network, f"wss://{settings.host}")
+    )
 
 
 def _options(settings: HubSettings) -> dict[str, Any]:
@@ -41,4 +59,14 @@ def _options(settings: HubSettings) -> dict[str, Any]:
 
     transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
     options = {"eventhub_name": settings.entity, "transport_type": transport, "logging_enable": False}
-    return options if settings.ca_file is None else options | {"connection_verify": settings.ca_file}
+    if settings.network.ca_file is not None:
+        options["connection_verify"] = settings.network.ca_file
+    if proxy := hub_proxy(settings):
+        # The asyncio client gives host and port, put together, to aiohttp, which needs the scheme too.
+        options["http_proxy"] = {
+            "proxy_hostname": f"{proxy.scheme}://{authority(proxy.host, None)}",
+            "proxy_port": proxy.port,
+            "username": proxy.user,
+            "password": proxy.password,
+        }
+    return options

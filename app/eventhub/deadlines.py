@@ -1,4 +1,4 @@
-"""Calls of the SDK's asyncio clients that end when they should, and the event loop they run in."""
+"""Calls of the SDK's asyncio clients that end when they should."""
 
 from __future__ import annotations
 
@@ -11,20 +11,6 @@ T = TypeVar("T")
 # The SDK now and then swallows a cancellation, and goes on; asked again, it ends.
 _CANCELLATIONS = 5
 _CANCELLATION_S = 0.5
-# Connection attempts to the addresses of a name begin so far apart (RFC 8305, section 5).
-_NEXT_ADDRESS_S = 0.25
-
-
-class HubLoop(asyncio.SelectorEventLoop):
-    """An event loop in which the addresses of a name are tried side by side, the first that answers counts.
-
-    The SDK asks for one after the other, and gives each the system's two minutes.
-    """
-
-    async def create_connection(self, *args: Any, **options: Any) -> Any:
-        if options.get("sock") is None:
-            options.setdefault("happy_eyeballs_delay", _NEXT_ADDRESS_S)
-        return await super().create_connection(*args, **options)
 
 
 async def until(deadline_s: float, call: Coroutine[Any, Any, T]) -> T:

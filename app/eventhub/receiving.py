@@ -19,9 +19,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.eventhub.connecting import consumer_client
-from app.eventhub.deadlines import HubLoop, until
+from app.eventhub.deadlines import until
 from app.eventhub.decoding import read_every_event
 from app.eventhub.received import Received, received
+from app.network.addresses import EveryAddressLoop
 from app.settings.schema import HubSettings
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Source:
                 # Each of these opens a connection of its own.
                 return list(await asyncio.gather(*(client.get_partition_properties(one) for one in names)))
 
-        return _in_thread(until(seconds, ask()), HubLoop()).result()
+        return _in_thread(until(seconds, ask()), EveryAddressLoop()).result()
 
 
 class Receiving:
@@ -68,7 +69,7 @@ class Receiving:
         read_every_event()
         self._waiting: queue.Queue[Received | Exception] = queue.Queue(_WAITING)
         self._closing = asyncio.Event()
-        self._loop = HubLoop()
+        self._loop = EveryAddressLoop()
         self._ended = _in_thread(self._receive(source, dict(after)), self._loop)
 
     def next(self, seconds: float | None) -> Received | Exception:

@@ -81,7 +81,7 @@ class MicroshareClient:
         self._jitter = jitter
         self._wait = wait or budget.sleep
         self._http = Http(
-            largest_body=settings.largest_answer_bytes, ca_file=settings.ca_file, monotonic=monotonic
+            largest_body=settings.largest_answer_bytes, network=settings.network, monotonic=monotonic
         )
         self._lock = threading.Lock()
         self._api_calls = 0

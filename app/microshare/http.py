@@ -1,7 +1,7 @@
 """HTTP as the source needs it: a total deadline for every call, bounded bodies, nothing followed.
 
-The only module that knows requests (and urllib3 beneath it). TLS certificates are always
-verified, by the authorities of `ca_file` where there is one; HTTPS_PROXY names a proxy, as requests has it.
+The only module that knows requests (and urllib3 beneath it). TLS certificates are always verified, by the
+authorities of the settings where they name some; the settings name the proxy, too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.connection import create_connection
 
 from app.base.certificates import why_untrusted
 from app.base.errors import AnswerTooLarge, BadResponse, SourceRefused
 from app.microshare.retries import PassingTrouble
+from app.network.addresses import connected
+from app.network.proxies import proxies_of
+from app.settings.schema import DIRECT, NetworkSettings
 
 USER_AGENT = "microshare-forwarder"
 _PIECE_BYTES = 64 * 1024
@@ -55,11 +57,11 @@ class Http:
         self,
         *,
         largest_body: int,
-        ca_file: str | None = None,
+        network: NetworkSettings = DIRECT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._largest_body = largest_body
-        self._ca_file = ca_file
+        self._network = network
         self._monotonic = monotonic
         self._own = threading.local()
         self._lock = threading.Lock()
@@ -116,8 +118,8 @@ class Http:
             timeout=max(call.left(), 0.001),
             allow_redirects=False,
             stream=True,
-            # With each call: a session's own would yield to REQUESTS_CA_BUNDLE in the environment.
-            verify=self._ca_file or True,
+            verify=self._network.ca_file or True,
+            proxies=proxies_of(self._network, url),
         ) as response:
             at = self._monotonic()
             body = _read_body(response, self._largest_body)
@@ -138,6 +140,8 @@ class _Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        # Proxies, authorities and logins that the environment names are none but those of the settings.
+        self.trust_env = False
         self.headers["User-Agent"] = USER_AGENT
         self.headers["Accept-Encoding"] = "gzip"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -296,24 +300,13 @@ class _Call:
 def _connect(connection: HTTPConnection) -> socket.socket:
     """Open a connection within what is left of the call, all addresses of the host together."""
     call: _Call = _this_thread.call
-    failure = OSError(f"no address for {connection.host}")
     host = connection._dns_host  # noqa: SLF001 - what HTTPConnection itself looks up
-    for *_, address in socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM):
-        if call.left() <= 0:
-            break
-        try:
-            sock = create_connection(
-                (str(address[0]), int(address[1])),
-                call.left(),
-                source_address=connection.source_address,
-                socket_options=connection.socket_options,
-            )
-        except OSError as error:
-            failure = error
-        else:
-            call.runs_over(sock)
-            return sock
-    raise failure
+    sock = connected(host, connection.port, call.left)
+    for option in connection.socket_options or ():
+        sock.setsockopt(*option)
+    sock.settimeout(max(call.left(), 0.001))
+    call.runs_over(sock)
+    return sock
 
 
 class _WatchedHTTPConnection(HTTPConnection):

@@ -149,6 +149,22 @@ def table_connection(connection_string: str) -> str | None:
     return connection_string
 
 
+def table_url(connection_string: str) -> str:
+    """Give where the tables of a storage connection string are, as its SDK finds them."""
+    parts = _parts(connection_string, ())
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return "http://127.0.0.1:10002/devstoreaccount1"
+    suffix = parts.get("endpointsuffix", "core.windows.net")
+    account = f"https://{parts.get('accountname', '')}.table.{suffix}"
+    return parts.get("tableendpoint", account)
+
+
+def insights_url(connection_string: str) -> str:
+    """Give where telemetry goes, as the SDK of Application Insights finds it."""
+    parts = _parts(connection_string, ())
+    return parts.get("ingestionendpoint", "https://dc.services.visualstudio.com")
+
+
 def insights_connection(connection_string: str) -> str:
     """Give an Application Insights connection string as its SDK takes it, the key in small letters.
 

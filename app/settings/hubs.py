@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _PRIMARY: Keys = ("event_hubs", "primary")
 _OTHERS: Keys = ("event_hubs", "others")
+# Of the public cloud, of China, and of the government of the United States.
+_KNOWN_SUFFIXES = (
+    "servicebus.windows.net",
+    "servicebus.chinacloudapi.cn",
+    "servicebus.usgovcloudapi.net",
+)
 _Entries = Sequence[tuple[Keys, object]]
 
 
@@ -93,6 +99,29 @@ def _address(connection_string: str | None, namespace: str | None, event_hub: st
     if not namespace or not event_hub:
         raise ValueError("has no connection_string; write it, or namespace and event_hub")
     return identity_address(namespace, event_hub)
+
+
+def check_identity(hubs: Sequence[HubSettings], document: Document, problems: Problems) -> None:
+    """Note hubs that would be given a token of the identity though they are none of Azure's.
+
+    A mistyped namespace is somebody's host, and gets what this host may do. With a connection string
+    nothing of the kind leaves: a signature is good for the hub it names alone.
+    """
+    section = document.values.get("event_hubs")
+    written = section.get("trusted_suffixes", ()) if isinstance(section, dict) else ()
+    suffixes = [*_KNOWN_SUFFIXES, *([written] if isinstance(written, str) else written or ())]
+    for hub in hubs:
+        if hub.enabled and hub.connection_string is None and not _ends_with_any(hub.host, suffixes):
+            problems.note(
+                f"event_hubs: {shown(hub.host)} is no host of Event Hubs, and a token of the managed "
+                "identity would go there; correct the namespace, or name its domain in "
+                "event_hubs.trusted_suffixes"
+            )
+
+
+def _ends_with_any(host: str, suffixes: Sequence[object]) -> bool:
+    ends = [str(suffix).strip().lower().lstrip("*").lstrip(".") for suffix in suffixes]
+    return any(end and (host == end or host.endswith(f".{end}")) for end in ends)
 
 
 def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Problems) -> list[HubSettings]:

@@ -11,8 +11,9 @@ from app.base.redaction import register_secret
 from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
 from app.settings.connection_strings import secrets_in
 from app.settings.document import Document, fill_in, read_yaml
-from app.settings.hubs import read_hubs
+from app.settings.hubs import check_identity, read_hubs
 from app.settings.ncrontab import schedule_problem
+from app.settings.network import read_network
 from app.settings.schema import MicroshareSettings, RunSettings, Settings, WrittenFile
 from app.settings.sources import APP_ROOT as APP_ROOT
 from app.settings.sources import find_config_file, given_or_own, read_environment
@@ -54,19 +55,22 @@ def load_settings(
     state = read_state(problems, environ, warnings)
     run = problems.section(RunSettings, "run")
     telemetry = read_telemetry(problems, environ)
+    ca_file, client_id = top.ca_file if top else None, state.client_id if state else None
+    network = read_network(environment, problems, ca_file=ca_file, client_id=client_id)
+    check_identity(hubs, document, problems)
 
     found = problems.all()
     if found or top is None or microshare is None or state is None or run is None:
         raise SettingsError(found, source=config_file.name)
     return Settings(
-        microshare=replace(microshare, ca_file=top.ca_file),
+        microshare=replace(microshare, network=network),
         feeds=feeds,
-        hubs=tuple(replace(hub, ca_file=top.ca_file) for hub in hubs),
-        state=replace(state, ca_file=top.ca_file),
+        hubs=tuple(replace(hub, network=network) for hub in hubs),
+        state=replace(state, network=network),
         run=run,
         log_level=top.log_level,
         log_format=top.log_format,
-        telemetry=telemetry,
+        telemetry=telemetry and replace(telemetry, network=network),
         warnings=tuple(warnings),
     )
 

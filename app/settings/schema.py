@@ -33,12 +33,43 @@ class Written:
     __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid"}
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy for HTTP, which takes CONNECT; `scheme` is how it is spoken to itself, http or https."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """The one way to the network that all parts take: the API, hubs, tables and telemetry.
+
+    `https_proxy` stands before what is reached over TLS, `http_proxy` before the rest, and neither
+    before a host of `no_proxy`. `ca_file` names the certificate authorities that are trusted, None the
+    public ones. `client_id` is that of a user-assigned identity; `in_azure` says that this host has a
+    managed identity, and nobody else's login counts.
+    """
+
+    https_proxy: Proxy | None = None
+    http_proxy: Proxy | None = None
+    no_proxy: tuple[str, ...] = ()
+    ca_file: str | None = None
+    client_id: str | None = None
+    in_azure: bool = False
+
+
+DIRECT = NetworkSettings()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroshareSettings(Written):
     """How to reach and question the Microshare API.
 
-    URLs have no trailing slash and may carry a path prefix; `ca_file` names the certificate
-    authorities that are trusted, None the public ones. `identity` lists the organisations
+    URLs have no trailing slash and may carry a path prefix. `identity` lists the organisations
     whose clusters count, each whole or its trailing dot-segments, case ignored; after `=` exactly one.
     """
 
@@ -58,7 +89,7 @@ class MicroshareSettings(Written):
     timeout: Annotated[timedelta, between("1s", "10m")] = timedelta(seconds=60)
     attempts: Annotated[int, whole(1, 10)] = 4
     largest_answer_bytes: Annotated[int, whole(65_536, 2**30)] = 64 * 1024 * 1024
-    ca_file: Annotated[str | None, rules.UNWRITTEN] = None
+    network: Annotated[NetworkSettings, rules.UNWRITTEN] = DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +135,7 @@ class HubSettings:
     connection_string: str | None = field(default=None, repr=False)
     enabled: bool = True
     transport: Literal["amqp", "websockets"] = "amqp"
-    ca_file: str | None = None
+    network: NetworkSettings = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +150,7 @@ class StateSettings:
     table_connection_string: str | None = field(default=None, repr=False)
     table_endpoint: str | None = None
     client_id: str | None = None
-    ca_file: str | None = None
+    network: NetworkSettings = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +170,7 @@ class TelemetrySettings:
 
     connection_string: str = field(repr=False)
     role: str
+    network: NetworkSettings = DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +221,7 @@ class WrittenHubs(Written):
     others: Any = field(default=(), repr=False)
     names: Names = field(default_factory=dict)
     transport: Transport = "amqp"
+    trusted_suffixes: Annotated[tuple[str, ...], texts("a suffix of host names", one=True)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -37,6 +38,9 @@ from app.base.checkpoints import FeedState, LocationState, Takeover
 from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
+from app.network.identity import credential
+from app.network.proxies import azure_options
+from app.settings.connection_strings import table_url
 from app.settings.schema import StateSettings
 from app.state import document as documents
 from app.state import table_rows
@@ -88,27 +92,23 @@ class AzureTableStore:
         With a connection string, or else with managed identity at the endpoint. Raises StateError
         where neither can be used.
         """
+        connection = settings.table_connection_string
+        way = azure_options(settings.network, settings.table_endpoint or table_url(connection or ""))
         options: dict[str, Any] = {
-            "transport": _PatientTransport(
-                connection_timeout=_CONNECT_S,
-                read_timeout=_READ_S,
-                connection_verify=settings.ca_file or True,
-            ),
+            "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S, **way),
+            "proxies": way["proxies"],
             "retry_total": _REPEATS,
             "retry_backoff_factor": 0.5,
             "timeout": _OPERATION_S,
             "permit_redirects": False,
         }
         try:
-            if settings.table_connection_string:
-                connection = settings.table_connection_string
+            if connection:
                 return cls(partial(TableClient.from_connection_string, connection, **options))
-            # Slow to load, and needed with managed identity only.
-            from azure.identity import DefaultAzureCredential
-
-            credential = DefaultAzureCredential(managed_identity_client_id=settings.client_id)
-            endpoint = settings.table_endpoint or ""
-            return cls(partial(TableClient, endpoint, credential=credential, **options))
+            # The storage's own identity goes before the one of all other parts.
+            network = replace(settings.network, client_id=settings.client_id or settings.network.client_id)
+            endpoint, signs_in = settings.table_endpoint or "", credential(network)
+            return cls(partial(TableClient, endpoint, credential=signs_in, **options))
         except (ValueError, AttributeError, TypeError):
             # The SDK's own text may quote the connection string.
             raise StateError(

@@ -29,6 +29,8 @@ from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app.base.instants import EPOCH
+from app.network.proxies import azure_options
+from app.settings.connection_strings import insights_url
 from app.settings.schema import TelemetrySettings
 from app.telemetry.run_telemetry import METRICS, Measurement, Span
 
@@ -86,6 +88,7 @@ def send(
         "timeout": _CALL_S,
         "read_timeout": _CALL_S,
         "retry_total": 1,
+        **azure_options(settings.network, insights_url(settings.connection_string)),
     }
     complaints = _Complaints()
     _LOG.addHandler(complaints)

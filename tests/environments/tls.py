@@ -33,13 +33,13 @@ class Authority:
         self.file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
     def sign(self, *, days: tuple[int, int] = VALID, host: str = LOOPBACK, by_itself: bool = False) -> Path:
-        """Write a certificate for an address, valid between two days from now, with its key.
+        """Write a certificate for an address or a name, valid between two days from now, with its key.
 
         One that is signed `by_itself` is not the authority's at all.
         """
         key, name = ec.generate_private_key(ec.SECP256R1()), _name("example.test")
         builder = _begun(name, name if by_itself else self._name, key, days)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+        names = x509.SubjectAlternativeName([_general_name(host)])
         signer = key if by_itself else self._key
         signed = builder.add_extension(names, critical=False).sign(signer, hashes.SHA256())
         secret = key.private_bytes(
@@ -54,13 +54,14 @@ class TlsFront:
     """Speaks TLS on an address of loopback, and passes on what is said in it to another port.
 
     `met` counts connections, `trusted` those whose other side took the certificate. Asked to CONNECT
-    as a proxy is, it agrees, and then stands in for whoever was meant.
+    as a proxy is, it agrees, and then stands in for whoever was meant; `asked` is what it was asked then.
     """
 
     def __init__(
         self, onward: int, certificate: Path, *, host: str = LOOPBACK, port: int = 0, as_proxy: bool = False
     ) -> None:
         self.met = self.trusted = 0
+        self.asked: list[str] = []
         self.host = host
         self.port = port
         self._onward = onward
@@ -97,7 +98,7 @@ class TlsFront:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             try:
                 if self._as_proxy:
-                    await reader.readuntil(b"\r\n\r\n")
+                    self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
                     writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                     await writer.drain()
                 await writer.start_tls(self._context)
@@ -130,6 +131,13 @@ def _begun(
         .not_valid_before(now + timedelta(days=days[0]))
         .not_valid_after(now + timedelta(days=days[1]))
     )
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _name(common: str) -> x509.Name:

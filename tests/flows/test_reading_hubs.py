@@ -12,6 +12,7 @@ import pytest
 from app.base.errors import HubUnreachable
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
+from app.settings.schema import NetworkSettings
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation, small_estate
@@ -88,7 +89,8 @@ def test_a_hub_behind_an_authority_that_the_settings_name_is_read(full: Installa
         ";UseDevelopmentEmulator=true", ""
     )
     front = TlsFront(port, authority.sign(host=host), host=host, port=5671).start()
-    reader = HubReader(replace(plain, connection_string=secure, ca_file=str(authority.file)), "$Default")
+    network = NetworkSettings(ca_file=str(authority.file))
+    reader = HubReader(replace(plain, connection_string=secure, network=network), "$Default")
 
     try:
         reader.open(latest=False)

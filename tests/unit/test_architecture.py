@@ -21,6 +21,7 @@ ROWS = (
     ("audit", "health", "telemetry"),
     ("run",),
     ("microshare", "feeds", "eventhub", "state"),
+    ("network",),
     ("settings", "quality"),
     ("base",),
 )
@@ -34,6 +35,7 @@ SDKS = {
     "dotenv": "app/settings/env_file.py",
     "simplejson": "app/base/exact_json.py",
     "jinja2": "app/page/render.py",
+    "azure.identity": "app/network/identity.py",
     "azure.monitor": "app/telemetry/azure_monitor.py",
     "opentelemetry": "app/telemetry/azure_monitor.py",
 }

@@ -19,6 +19,7 @@ import pytest
 from app.base.errors import BadResponse, SourceRefused
 from app.microshare.http import Http
 from app.microshare.retries import PassingTrouble
+from app.settings.schema import NetworkSettings
 from tests.environments.tls import Authority
 
 LARGEST = 1_000_000
@@ -537,7 +538,7 @@ def server_side(authority: Authority) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusting(authority: Authority) -> Iterator[Http]:
-    client = Http(largest_body=LARGEST, ca_file=str(authority.file))
+    client = Http(largest_body=LARGEST, network=NetworkSettings(ca_file=str(authority.file)))
     yield client
     client.close()
 

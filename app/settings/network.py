@@ -1,0 +1,106 @@
+"""The way to the network, as the environment names it: proxies, authorities, an identity. Pure.
+
+The variables are those that curl, requests and the SDKs of Azure know, in small letters too, which
+count first as they do there; here they count where they stand in `.env` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from app.base.redaction import register_secret
+from app.settings.connection_strings import authority
+from app.settings.rules import file
+from app.settings.schema import NetworkSettings, Proxy
+
+if TYPE_CHECKING:
+    from app.settings.problems import Problems
+
+_SCHEMES = ("http", "https")
+# Set in an app that runs in Azure, or beside the agent of Azure Arc: there is an identity to ask for.
+_IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
+_SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
+# Beside REQUESTS_CA_BUNDLE, which config.yaml names.
+_CA_FILES = ("CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_WRITE = "write http://host:port, or http://user:password@host:port"
+
+
+def read_network(
+    environment: Mapping[str, str], problems: Problems, *, ca_file: str | None, client_id: str | None
+) -> NetworkSettings:
+    """Give the way that all parts take; what is wrong with it is noted.
+
+    `client_id` is the identity of the storage, which counts where AZURE_CLIENT_ID names none.
+    """
+    everything = _proxy("ALL_PROXY", environment, problems)
+    return NetworkSettings(
+        https_proxy=_proxy("HTTPS_PROXY", environment, problems) or everything,
+        http_proxy=_proxy("HTTP_PROXY", environment, problems) or everything,
+        no_proxy=tuple(part for part in _value("NO_PROXY", environment).replace(",", " ").split() if part),
+        ca_file=ca_file or _ca_file(environment, problems),
+        client_id=environment.get("AZURE_CLIENT_ID") or client_id or None,
+        in_azure=any(environment.get(name) for name in (*_SET_BY_AZURE, *_IDENTITY_ENDPOINTS)),
+    )
+
+
+def read_proxy(text: str) -> Proxy:
+    """Read the URL of a proxy; one without a scheme is http. Raises ValueError, without what may be secret.
+
+    What stands before the last @ is taken for the user and password, whatever characters are in it.
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme, rest = (scheme.lower(), rest) if separator else ("http", text)
+    credentials, _, place = rest.rpartition("@")
+    user, _, password = credentials.partition(":")
+    for secret in (password, unquote(password)):
+        register_secret(secret)
+    if scheme not in _SCHEMES:
+        raise ValueError(f"names a proxy of the kind {scheme[:20]!r}, which is none for HTTP; {_WRITE}")
+    host, port = _host_and_port(place.partition("/")[0], {"http": 80, "https": 443}[scheme])
+    return Proxy(scheme, host, port, unquote(user), unquote(password))
+
+
+def _host_and_port(place: str, default: int) -> tuple[str, int]:
+    if place.startswith("["):
+        host, closed, rest = place[1:].partition("]")
+        host, written = host if closed else "", rest.removeprefix(":")
+    else:
+        host, _, written = place.partition(":")
+    if not host or any(character.isspace() or character in "[]?#" for character in host):
+        raise ValueError(f"names no host of a proxy; {_WRITE}")
+    if not written:
+        return host, default
+    if not (written.isascii() and written.isdecimal() and len(written) <= 5 and 0 < int(written) < 65_536):
+        raise ValueError(f"names no port between 1 and 65535 after the host of the proxy; {_WRITE}")
+    return host, int(written)
+
+
+def _proxy(name: str, environment: Mapping[str, str], problems: Problems) -> Proxy | None:
+    text = _value(name, environment).strip()
+    if not text:
+        return None
+    try:
+        return read_proxy(text)
+    except ValueError as error:
+        problems.note(f"{name}: {error}")
+        return None
+
+
+def _ca_file(environment: Mapping[str, str], problems: Problems) -> str | None:
+    name = next((name for name in _CA_FILES if environment.get(name)), "")
+    try:
+        return file(environment.get(name, ""))
+    except ValueError as error:
+        problems.note(f"{name}: {error}")
+        return None
+
+
+def _value(name: str, environment: Mapping[str, str]) -> str:
+    return environment.get(name.lower()) or environment.get(name) or ""
+
+
+def shown_proxy(proxy: Proxy) -> str:
+    """Write a proxy for people, without its user and password."""
+    return f"{proxy.scheme}://{authority(proxy.host, proxy.port)}"
