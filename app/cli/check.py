@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,11 +22,15 @@ from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
+from app.eventhub.connecting import bypassed_proxy, hub_url
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
 from app.network.addresses import run_async
-from app.settings.connection_strings import policy_of, signature_end
-from app.settings.schema import FeedSettings, HubSettings, Settings
+from app.network.identity import identity_name
+from app.network.probing import WAY_S, Way, walk
+from app.settings.connection_strings import insights_url, policy_of, signature_end, table_url
+from app.settings.network import shown_proxy
+from app.settings.schema import FeedSettings, HubSettings, Settings, StateSettings
 from app.settings.sources import differs_from_local_settings, find_sources
 from app.state.opening import open_store
 from app.state.store import MendableStore, StateStore
@@ -67,6 +72,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     if not offline:
         check_source(settings, _known_states(settings, opened), findings, all_locations=all_locations)
         _check_hubs(settings, findings, now)
+        _check_telemetry(settings, findings)
     _check_state(settings, opened, findings, offline=offline)
     if not as_json:
         summary = "all well" if findings.ok else "something is to be done, see above"
@@ -137,7 +143,7 @@ def _check_hubs(settings: Settings, findings: CheckResults, now: datetime) -> No
 
     for hub, finding in zip(settings.hubs, run_async(check_all()), strict=True):
         findings.tell(finding)
-        for further in _key_findings(hub, now):
+        for further in (*_key_findings(hub, now), *_proxy_findings(hub)):
             findings.tell(further)
 
 
@@ -159,29 +165,63 @@ def _key_findings(hub: HubSettings, now: datetime) -> Iterator[CheckResult]:
         yield doubt(check, f"its SharedAccessSignature ends at {moment(end)}; make a new one before")
 
 
+def _proxy_findings(hub: HubSettings) -> Iterator[CheckResult]:
+    """Tell where a proxy is set that this hub is not reached through."""
+    proxy = bypassed_proxy(hub) if hub.enabled else None
+    if proxy is not None:
+        yield doubt(
+            f"hub {hub.name}",
+            f"it is reached past the proxy {shown_proxy(proxy)}, which carries no AMQP over TCP; set "
+            "EVENT_HUB_TRANSPORT=websockets to go through it, or name the host in NO_PROXY",
+        )
+
+
+def _check_telemetry(settings: Settings, findings: CheckResults) -> None:
+    if settings.telemetry is None:
+        return
+    way = walk(settings.telemetry.network, insights_url(settings.telemetry.connection_string), WAY_S)
+    if way.stopped:
+        told = doubt("telemetry", f"{way.host} is not reached; runs go on without it: check the network")
+    else:
+        told = CheckResult("telemetry", True, f"goes to {way.host}")
+    findings.tell(replace(told, ways=[way]))
+
+
 async def _check_hub(settings: HubSettings) -> CheckResult:
     """Open a link for sending, as a run does, and ask for the hub's properties; nothing is sent."""
     check = f"hub {settings.name}"
     if not settings.enabled:
         return CheckResult(check, True, f"{settings.key} is paused: it is sent nothing, and catches up later")
     hub = Hub(settings)
+    way = await asyncio.to_thread(
+        walk, settings.network, hub_url(settings), WAY_S, identity=_signer(settings)
+    )
     try:
-        largest = await hub.open(_HUB_S)
+        with way.timed("open"):
+            largest = await hub.open(_HUB_S)
         found = f"{settings.key} can be sent to, messages of up to {largest:,} bytes"
         try:
             properties = await hub.properties(_HUB_S)
         except HubRefused:
             # A key with nothing but the Send right may be refused this, and needs no more.
-            return CheckResult(
-                check, True, f"{found}; its properties may not be read, which sending does not need"
-            )
+            said = f"{found}; its properties may not be read, which sending does not need"
+            return CheckResult(check, True, said, ways=[way])
         partitions = len(properties["partition_ids"])
         facts = {"largest_bytes": largest, "partitions": partitions}
-        return CheckResult(check, True, f"{found}, {counted(partitions, 'partition')}", facts=facts)
+        said = f"{found}, {counted(partitions, 'partition')}"
+        return CheckResult(check, True, said, facts=facts, ways=[way])
     except ForwarderError as error:
-        return fault(check, str(error))
+        return replace(fault(check, str(error)), ways=[way])
     finally:
         await hub.close()
+
+
+def _signer(hub: HubSettings) -> str:
+    """Say who signs in at a hub."""
+    if hub.connection_string is None:
+        return identity_name(hub.network)
+    policy = policy_of(hub.connection_string)
+    return f"policy {policy}" if policy else "a signature"
 
 
 # --- state ------------------------------------------------------------------------------------------
@@ -197,15 +237,24 @@ def _check_state(
         what = "the app in Azure uses these tables too; a forwarder that keeps files does not know of them"
     else:
         what = "files of this machine; a forwarder elsewhere, or one that keeps tables, does not know of them"
-    with findings.of("state"):
+    ways = [_way_to_tables(settings.state)] if settings.state.store == "table" else []
+    with findings.of("state", ways):
         if isinstance(opened, StateError):
             raise opened
-        opened.probe()
-        findings.well("state", f"{opened.place} can be written: {what}")
+        with ways[0].timed("write") if ways else nullcontext():
+            opened.probe()
+        findings.tell(CheckResult("state", True, f"{opened.place} can be written: {what}", ways=ways))
         if settings.state.store == "json":
             check_disk(Path(settings.state.directory), findings)
         for feed in _on(settings):
             _check_feed_state(feed, opened, findings)
+
+
+def _way_to_tables(state: StateSettings) -> Way:
+    url = state.table_endpoint or table_url(state.table_connection_string or "")
+    network = replace(state.network, client_id=state.client_id or state.network.client_id)
+    signer = "the account's key" if state.table_connection_string else identity_name(network)
+    return walk(network, url, WAY_S, identity=signer)
 
 
 def _check_feed_state(feed: FeedSettings, store: StateStore, findings: CheckResults) -> None:

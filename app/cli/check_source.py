@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
@@ -19,7 +20,8 @@ from app.cli.check_results import CheckResult, CheckResults
 from app.feeds.feed import load_feed, read_answer, why_not_asked
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import shared_identities
-from app.settings.schema import FeedSettings, Settings
+from app.network.probing import WAY_S, Way, walk
+from app.settings.schema import FeedSettings, MicroshareSettings, Settings
 
 _BUDGET = timedelta(seconds=90)
 _BUDGET_FOR_ALL = timedelta(minutes=15)
@@ -46,14 +48,24 @@ def check_source(
     """Tell of all that is asked of Microshare. `states` are those of the feeds, where they are known."""
     budget = Budget(_BUDGET_FOR_ALL if all_locations else _BUDGET, grace=timedelta(0))
     client = MicroshareClient(settings.microshare, budget)
+    ways = _ways(settings.microshare)
     try:
-        with findings.of("login"):
-            client.login()
+        with findings.of("login", ways):
+            with ways[0].timed("login"):
+                client.login()
             who, where = settings.microshare.username, settings.microshare.api_url
-            findings.well("login", f"{who} has a token ({settings.microshare.auth} login) for {where}")
+            said = f"{who} has a token ({settings.microshare.auth} login) for {where}"
+            findings.tell(CheckResult("login", True, said, ways=ways))
             _SourceCheck(client, findings).everything(settings, states, all_locations=all_locations)
     finally:
         client.close()
+
+
+def _ways(source: MicroshareSettings) -> Sequence[Way]:
+    """Go the ways to where one logs in, and to the API where it is another host."""
+    login = source.app_url if source.auth == "web" else source.auth_url
+    places = {urlsplit(url).netloc: url for url in (source.api_url, login)}
+    return [walk(source.network, url, WAY_S) for url in reversed(places.values())]
 
 
 class _SourceCheck:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.network.identity import async_credential
 from app.network.proxies import proxy_for
-from app.settings.connection_strings import authority
+from app.settings.connection_strings import authority, is_emulated
 from app.settings.schema import HubSettings, Proxy
 
 Closing = Sequence[Callable[[], Coroutine[Any, Any, None]]]
@@ -38,8 +40,13 @@ def _client(kind: Any, settings: HubSettings, **options: Any) -> tuple[Any, Clos
 
 
 def hub_url(settings: HubSettings) -> str:
-    """Give where a hub is reached, as it counts for proxies: of AMQP over TCP only the address."""
-    return f"wss://{settings.host}" if settings.transport == "websockets" else f"amqps://{settings.host}"
+    """Give where the SDK looks for a hub: at the transport's own port, unless it is an emulator's."""
+    within_tls = settings.transport == "websockets", not is_emulated(settings.connection_string or "")
+    scheme = {(True, True): "wss", (True, False): "ws", (False, True): "amqps", (False, False): "amqp"}
+    host = (
+        settings.host if not within_tls[1] else authority(urlsplit(f"//{settings.host}").hostname or "", None)
+    )
+    return f"{scheme[within_tls]}://{host}"
 
 
 def hub_proxy(settings: HubSettings) -> Proxy | None:
@@ -49,9 +56,8 @@ def hub_proxy(settings: HubSettings) -> Proxy | None:
 
 def bypassed_proxy(settings: HubSettings) -> Proxy | None:
     """Give the proxy that would stand before a hub if the transport were WebSockets."""
-    return (
-        None if settings.transport == "websockets" else proxy_for(settings.network, f"wss://{settings.host}")
-    )
+    other = replace(settings, transport="websockets")
+    return None if settings.transport == "websockets" else hub_proxy(other)
 
 
 def _options(settings: HubSettings) -> dict[str, Any]:

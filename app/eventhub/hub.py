@@ -16,8 +16,9 @@ from typing import Any
 from app.base.certificates import why_untrusted
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.eventhub.batches import Batch
-from app.eventhub.connecting import Closing, producer_client
+from app.eventhub.connecting import Closing, bypassed_proxy, hub_proxy, producer_client
 from app.eventhub.deadlines import until
+from app.settings.network import shown_proxy
 from app.settings.schema import HubSettings
 
 # What is closed needs nothing more of the hub; a courtesy must not hold up the end of a run.
@@ -101,7 +102,8 @@ class Hub:
             where = f"hub {self.settings.name}"
             if doing == "open":
                 # A firewall that drops what it does not let through answers nothing at all.
-                text = f"{where}: no connection within {deadline_s:.0f} s; {_network_advice(self.settings)}"
+                by, advice = _by(self.settings), _network_advice(self.settings)
+                text = f"{where}: no connection{by} within {deadline_s:.0f} s; {advice}"
                 raise HubUnreachable(text) from error
             raise HubUnreachable(
                 f"{where}: no answer to {doing} within {deadline_s:.0f} s; "
@@ -140,7 +142,12 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
             f"{where}: the client of the hub failed ({type(defect).__name__}: {text}), which says nothing of "
             "the network; report it, with what LOG_LEVEL=DEBUG shows"
         )
-    return HubUnreachable(f"{where}: no connection: {text}; {_network_advice(settings)}")
+    return HubUnreachable(f"{where}: no connection{_by(settings)}: {text}; {_network_advice(settings)}")
+
+
+def _by(settings: HubSettings) -> str:
+    proxy = hub_proxy(settings)
+    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
 
 
 def _defect(error: Exception) -> BaseException | None:
@@ -149,7 +156,8 @@ def _defect(error: Exception) -> BaseException | None:
     # The SDK wraps what it does not expect, and keeps it as the context only.
     while type(error).__name__ == "EventHubError" and root.__context__ is not None:
         root = root.__context__
-    told = isinstance(root, OSError | EOFError | ValueError) or type(root).__module__.startswith("azure.")
+    known = type(root).__module__.startswith(("azure.", "aiohttp."))
+    told = known or isinstance(root, OSError | EOFError | ValueError)
     return None if told else root
 
 
@@ -170,10 +178,16 @@ def _condition(error: Exception) -> str:
 
 
 def _network_advice(settings: HubSettings) -> str:
-    advice = "check the network"
+    if hub_proxy(settings):
+        return "check the proxy of HTTPS_PROXY, its user and password, and that it lets this host through"
+    if bypassed_proxy(settings):
+        return (
+            "check the network; a proxy carries no AMQP over TCP: to go through it, set "
+            "EVENT_HUB_TRANSPORT=websockets"
+        )
     if settings.transport == "amqp":
-        advice += "; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"
-    return advice
+        return "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"
+    return "check the network"
 
 
 def one_line(error: Exception) -> str:

@@ -26,7 +26,8 @@ from app.base.certificates import why_untrusted
 from app.base.errors import AnswerTooLarge, BadResponse, SourceRefused
 from app.microshare.retries import PassingTrouble
 from app.network.addresses import connected
-from app.network.proxies import proxies_of
+from app.network.proxies import proxies_of, proxy_for
+from app.settings.network import shown_proxy
 from app.settings.schema import DIRECT, NetworkSettings
 
 USER_AGENT = "microshare-forwarder"
@@ -101,7 +102,7 @@ class Http:
         # Raised out here, without the cause: its text can hold a URL with credentials.
         if failure is None and not call.expired:
             return answer
-        raise _translate(failure, call, url, seconds)
+        raise _translate(failure, call, url, seconds, _by(self._network, url))
 
     def close(self) -> None:
         with self._lock:
@@ -208,21 +209,27 @@ def _too_large(response: requests.Response, largest: int) -> AnswerTooLarge:
     )
 
 
-def _translate(failure: Exception | None, call: _Call, url: str, seconds: float) -> Exception:
+def _by(network: NetworkSettings, url: str) -> str:
+    proxy = proxy_for(network, url)
+    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+
+
+def _translate(failure: Exception | None, call: _Call, url: str, seconds: float, by: str) -> Exception:
+    """Give what a failure means; `by` says of the way what is out of the ordinary."""
     host = url.split("/")[2]
     root = _root_of(failure)
     late = requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError
     if call.expired or isinstance(failure, late) or isinstance(root, TimeoutError):
         asked = call.asked or isinstance(failure, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError)
         did = "no complete answer" if asked else "no connection"
-        return PassingTrouble(f"{did} from {host} within {seconds:g} s", timed_out=asked)
+        return PassingTrouble(f"{did} from {host}{by} within {seconds:g} s", timed_out=asked)
     untrusted = why_untrusted(failure)
     if untrusted is not None:
         return SourceRefused(
             f"microshare: the certificate of {host} is not trusted ({untrusted}); if a proxy inspects TLS "
             f"here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
-    return PassingTrouble(f"connection to {host} failed ({type(root).__name__}: {root})")
+    return PassingTrouble(f"connection to {host}{by} failed ({type(root).__name__}: {root})")
 
 
 def _root_of(error: BaseException | None) -> BaseException | None:

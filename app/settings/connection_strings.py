@@ -112,6 +112,11 @@ def policy_of(connection_string: str) -> str | None:
     return _parts(connection_string, ()).get("sharedaccesskeyname")
 
 
+def is_emulated(connection_string: str) -> bool:
+    """Whether a hub's connection string, which may be empty, names an emulator on this machine."""
+    return bool(connection_string) and _parts(connection_string, ()).get("usedevelopmentemulator") == "true"
+
+
 def signature_end(connection_string: str) -> datetime | None:
     """Give when the signature in a hub's connection string ends; None where there is none, or no end."""
     signature = _parts(connection_string, ()).get("sharedaccesssignature", "")

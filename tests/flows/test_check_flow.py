@@ -60,8 +60,36 @@ def test_it_says_of_each_thing_that_it_is_right(terminal: Terminal) -> None:
     by_check = {found["check"]: found for found in ended.objects}
     assert by_check["hub primary"]["partitions"] == 2
     assert abs(by_check["clock"]["skew_s"]) < 60
+    ways = {check: found["ways"] for check, found in by_check.items() if "ways" in found}
+    assert {check: [list(way["steps_s"]) for way in found] for check, found in ways.items()} == {
+        "login": [["dns", "tcp", "login"]],
+        "hub primary": [["dns", "tcp", "open"]],
+        "hub second": [["dns", "tcp", "open"]],
+    }
+    assert {(way["proxy"], way["stopped"]) for found in ways.values() for way in found} == {(None, None)}
     assert ended.status == 0
     assert terminal.a.received() == terminal.b.received() == []
+
+
+def test_the_way_of_each_target_is_a_line_and_a_proxy_that_amqp_goes_past_is_doubted(
+    terminal: Terminal,
+) -> None:
+    second = "Endpoint=sb://127.0.0.9;SharedAccessKeyName=n;SharedAccessKey=obviously-false;EntityPath=c"
+
+    ended = terminal.call(
+        "check",
+        HTTPS_PROXY="http://user:of-the-proxy@127.0.0.1:1",
+        EVENT_HUB_CONNECTION_STRINGS=json.dumps([second]),
+    )
+
+    ways = [line for line in ended.out.splitlines() if line.strip().startswith("way: ")]
+    assert len(ways) == 3
+    assert all(line.strip().startswith("way: direct, dns ") and len(line) <= 80 for line in ways)
+    assert "open" in ways[-1]
+    assert "Connection refused" in ways[-1]
+    assert ended.out.count("it is reached past the proxy http://127.0.0.1:1") == 1
+    assert ended.status == 1
+    assert "of-the-proxy" not in ended.out + ended.err
 
 
 def test_it_goes_on_after_what_it_finds_wanting(terminal: Terminal) -> None:

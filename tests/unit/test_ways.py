@@ -1,0 +1,193 @@
+"""Every part goes the way that the settings name, and how long each step of it takes is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.base.errors import ForwarderError
+from app.eventhub.connecting import bypassed_proxy, hub_proxy, hub_url
+from app.eventhub.hub import translate
+from app.microshare.http import Http
+from app.network.probing import walk
+from app.settings.network import read_proxy
+from app.settings.schema import HubSettings, NetworkSettings, StateSettings, TelemetrySettings
+from app.state.opening import open_store
+from app.telemetry.azure_monitor import send
+from app.telemetry.run_telemetry import Span
+from tests.environments.tls import Authority, TlsFront
+
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+SIGNED_IN = "Proxy-Authorization: Basic dXMgZXI6cEBzcw=="
+KEY = "SharedAccessKeyName=n;SharedAccessKey=obviously-false;EntityPath=e"
+
+
+def by_proxy(port: int) -> NetworkSettings:
+    return NetworkSettings(https_proxy=read_proxy(f"http://us%20er:p%40ss@127.0.0.1:{port}"))
+
+
+class RefusingProxy:
+    """A proxy on loopback that writes down what it is asked for, and wants another login."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listening.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                with connection:
+                    self.asked.append(connection.recv(4096).decode())
+                    connection.sendall(REFUSAL)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingProxy]:
+    """A proxy; that of the environment is another one, and nobody is to ask it."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    made = RefusingProxy()
+    yield made
+    made.close()
+
+
+def ask_api(network: NetworkSettings) -> None:
+    http = Http(largest_body=1_000, network=network)
+    http.send("GET", "https://api.example.test/path", seconds=20, remaining=lambda: 20)
+
+
+def ask_tables(network: NetworkSettings) -> None:
+    account = "DefaultEndpointsProtocol=https;AccountName=account;AccountKey=ZmFsc2U="
+    connection = f"{account};EndpointSuffix=example.test"
+    open_store(StateSettings("table", "/nowhere", connection, network=network)).load("peoplecounterstate")
+
+
+def tell_azure_monitor(network: NetworkSettings) -> None:
+    key = "InstrumentationKey=00000000-0000-0000-0000-000000000000;IngestionEndpoint=https://in.example.test"
+    run = Span("run", datetime(2026, 3, 2, tzinfo=UTC), 1.0)
+    raise ForwarderError(send(TelemetrySettings(key, "role", network), run, (), ()) or "")
+
+
+PARTS: dict[str, tuple[Callable[[NetworkSettings], None], str]] = {
+    "the API": (ask_api, "api.example.test:443"),
+    "tables": (ask_tables, "account.table.example.test:443"),
+    "telemetry": (tell_azure_monitor, "in.example.test:443"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_asks_the_proxy_of_the_settings_and_no_other(part: str, proxy: RefusingProxy) -> None:
+    ask, host = PARTS[part]
+
+    with pytest.raises(ForwarderError) as failed:
+        ask(by_proxy(proxy.port))
+
+    assert proxy.asked
+    assert all(asked.startswith(f"CONNECT {host} ") and SIGNED_IN in asked for asked in proxy.asked)
+    assert "p@ss" not in str(failed.value)
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(proxy: RefusingProxy) -> None:
+    with pytest.raises(ForwarderError) as failed:
+        ask_api(by_proxy(proxy.port))
+
+    said = str(failed.value)
+    assert f"api.example.test through the proxy http://127.0.0.1:{proxy.port} failed" in said
+    assert "407 Proxy Authentication Required" in said
+
+
+# --- hubs -------------------------------------------------------------------------------------------
+
+
+def hub(host: str, transport: str = "amqp", *, emulated: bool = False) -> HubSettings:
+    string = f"Endpoint=sb://{host};{KEY}" + (";UseDevelopmentEmulator=true" if emulated else "")
+    made = HubSettings(f"{host}/e", "eu", host, "e", string, network=by_proxy(3128))
+    return replace(made, transport="websockets") if transport == "websockets" else made
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        (hub("a.servicebus.windows.net"), "amqps://a.servicebus.windows.net"),
+        (hub("a.servicebus.windows.net:5671"), "amqps://a.servicebus.windows.net"),
+        (hub("a.servicebus.windows.net", "websockets"), "wss://a.servicebus.windows.net"),
+        (hub("127.0.0.1:5672", emulated=True), "amqp://127.0.0.1:5672"),
+    ],
+    ids=["AMQP", "a port, which the SDK does not heed", "WebSockets", "an emulator"],
+)
+def test_a_hub_is_looked_for_where_the_sdk_does(settings: HubSettings, url: str) -> None:
+    assert hub_url(settings) == url
+
+
+def test_amqp_over_tcp_goes_past_a_proxy_and_a_failure_says_so() -> None:
+    plain, web = hub("a.servicebus.windows.net"), hub("a.servicebus.windows.net", "websockets")
+    excepted = replace(plain, network=replace(plain.network, no_proxy=("servicebus.windows.net",)))
+    proxy = plain.network.https_proxy
+
+    assert [(hub_proxy(one), bypassed_proxy(one)) for one in (plain, web, excepted)] == [
+        (None, proxy),
+        (proxy, None),
+        (None, None),
+    ]
+    refused = OSError(111, "refused")
+    assert "a proxy carries no AMQP over TCP" in str(translate(plain, refused))
+    assert "through the proxy http://127.0.0.1:3128" in str(translate(web, refused))
+    assert "proxy" not in str(translate(excepted, refused))
+
+
+# --- how long it takes ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[TlsFront, Authority]]:
+    authority = Authority(tmp_path)
+    front = TlsFront(1, authority.sign()).start()
+    yield front, authority
+    front.stop()
+
+
+def test_each_step_of_a_direct_way_is_timed(tls: tuple[TlsFront, Authority]) -> None:
+    front, authority = tls
+
+    way = walk(NetworkSettings(ca_file=str(authority.file)), f"https://127.0.0.1:{front.port}", 10)
+    unknown = walk(NetworkSettings(), f"https://127.0.0.1:{front.port}", 10)
+
+    assert list(way.steps) == list(unknown.steps) == ["dns", "tcp", "tls"]
+    assert (way.proxy, way.authorities, way.transport, way.stopped) == (
+        None,
+        str(authority.file),
+        "https",
+        None,
+    )
+    assert way.said().startswith("direct, dns ")
+    assert way.as_json()["host"] == f"127.0.0.1:{front.port}"
+
+
+def test_a_way_through_a_proxy_has_its_step_and_says_where_it_ends(proxy: RefusingProxy) -> None:
+    way = walk(by_proxy(proxy.port), "wss://hubs.example.test", 10)
+
+    assert list(way.steps) == ["dns", "tcp", "proxy"]
+    assert (way.host, way.transport) == ("hubs.example.test:443", "websockets")
+    assert (way.proxy, way.stopped) == (f"http://127.0.0.1:{proxy.port}", "the proxy answers 407")
+    assert SIGNED_IN in proxy.asked[0]
+    assert "p@ss" not in way.said() + str(way.as_json())
+
+
+def test_amqp_over_tcp_is_walked_past_the_proxy(proxy: RefusingProxy) -> None:
+    way = walk(by_proxy(proxy.port), "amqp://127.0.0.1:1", 10)
+
+    assert (way.proxy, list(way.steps), way.stopped) == (None, ["dns", "tcp"], "Connection refused")
+    assert proxy.asked == []
