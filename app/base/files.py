@@ -31,7 +31,8 @@ _NAME_BYTES: Final = 200
 # Opening one of these anew would begin at the start of the file that it stands for.
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _DESCRIPTORS: Final = {"-": STANDARD_OUTPUT, "/dev/stdout": STANDARD_OUTPUT, "/dev/stderr": 2}
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+# Windows knows no links that O_NOFOLLOW would refuse, and would change line ends.
+_AS_IT_IS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class FileRefused(OSError):
@@ -47,10 +48,10 @@ class FileSystem:
 
     def create(self, path: Path) -> int:
         """Make a file that is not there yet, for its owner alone; give its descriptor."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _AS_IT_IS, 0o600)
 
     def open(self, path: Path, flags: int) -> int:
-        return os.open(path, flags | _NO_FOLLOW)
+        return os.open(path, flags | _AS_IT_IS)
 
     def make_folder(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -92,7 +93,7 @@ class FileSystem:
         os.chown(made, owner, group)
 
     def account(self) -> int:
-        """Give the number of the account that this runs as; root's is 0."""
+        """Give the number of the account that this runs as; root's is 0, and -1 where there are none."""
         return os.geteuid() if hasattr(os, "geteuid") else -1
 
 
@@ -189,8 +190,10 @@ class Files:
         is_new = self.touch(target)
         descriptor = self._system.open(target, os.O_RDWR | os.O_APPEND)
         try:
-            end = os.lseek(descriptor, 0, os.SEEK_END)
-            is_torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+            is_torn = False
+            if os.lseek(descriptor, 0, os.SEEK_END) > 0:
+                os.lseek(descriptor, -1, os.SEEK_END)
+                is_torn = os.read(descriptor, 1) != b"\n"
             self._system.write(descriptor, (b"\n" if is_torn else b"") + line + b"\n")
             self._system.flush(descriptor)
         finally:
@@ -263,6 +266,8 @@ class Files:
         return target
 
     def _is_ours_alone(self, folder: Path) -> bool:
+        if self._system.account() < 0:  # rights that are not of this kind
+            return True
         found = folder.stat()
         return found.st_uid in (0, self._system.account()) and not found.st_mode & _WRITABLE_BY_OTHERS
 
@@ -308,7 +313,7 @@ class Files:
     def _make_private(self, path: Path) -> None:
         descriptor = self._system.open(path, os.O_RDONLY)
         try:
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            if hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
                 os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)

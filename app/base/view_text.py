@@ -10,13 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 
+# Names of buildings and tags are some dozens of characters; what is kept of each is kept for good.
+LONGEST_CHARACTERS = 256
 _EXPRESSION = re.compile(r"[$@]\s*[{}]|[{}]\s*\$")
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def unfit_for_view(text: str) -> str | None:
-    """Say what in a text a view could take for a part of its query; None where there is nothing."""
+    """Say what in a text a view could take for a part of its query, or is too long for one; else None."""
+    if len(text) > LONGEST_CHARACTERS:
+        return f"is longer than {LONGEST_CHARACTERS} characters"
     if '"' in text:
         return 'holds a double quote (")'
     if "\\" in text:

@@ -28,6 +28,8 @@ KEY_BYTES: Final = 128
 GAPS_KEPT: Final = 200
 # A hub's seals are those of two days; beyond that stand marks of hours that are yet to come.
 MARKS_KEPT: Final = 400
+# An organisation is a dotted name of a few dozen characters.
+OWNER_BYTES: Final = 256
 # An error says what was seen and what to do in a few hundred characters, unless it quotes what came.
 ERROR_CHARACTERS: Final = 2_000
 

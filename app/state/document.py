@@ -30,6 +30,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from app.base import exact_json
@@ -51,7 +52,7 @@ from app.base.checkpoints import (
 from app.base.instants import format_time, parse_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.text import shown
-from app.quality.bounds import error_kept, sensor_of
+from app.quality.bounds import OWNER_BYTES, error_kept, sensor_of, shortened
 from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, keyed, of_kind, several
 
 VERSION = 1
@@ -386,6 +387,7 @@ def _feed_name(found: Any) -> str:
 # --- records, field by field --------------------------------------------------------------------------
 
 _TEXTS = several(TEXT)
+_OWNER = Field(partial(shortened, most_bytes=OWNER_BYTES), TEXT.read)
 _ERROR = Field(error_kept, TEXT.read).or_none()
 _KEYS = Field(list, lambda found: list(_TEXTS.read(found)))
 _INSTANT_OR_NONE = INSTANT.or_none()
@@ -429,7 +431,7 @@ _LOCATION = Record(
         "sensors": Field(_sensors_document, _sensors_from).or_absent([]),
     },
 )
-_PLACE = Record(Place, {"name": TEXT, "owner": TEXT, "devices": NUMBER, "sketch": _SKETCH.or_absent("")})
+_PLACE = Record(Place, {"name": TEXT, "owner": _OWNER, "devices": NUMBER, "sketch": _SKETCH.or_absent("")})
 _DISCOVERY = Record(
     Discovery, {"at": INSTANT, "of": TEXT, "collisions": _TEXTS, "places": several(_PLACE.field())}
 )
