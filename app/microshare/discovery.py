@@ -16,6 +16,7 @@ from app.base.checkpoints import Place
 from app.base.errors import NoPermission
 from app.base.readings import JsonObject
 from app.base.text import counted, named, printable
+from app.base.view_text import LONGEST_CHARACTERS
 
 _SKETCHED = 16
 _NAMED = 5
@@ -55,6 +56,13 @@ def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
         warnings.append(
             f"discovery: {counted(unreadable, 'cluster')} could not be read, or with no readable list of "
             f"devices; the others were taken, ask Microshare about these"
+        )
+    names = [_first_level(device) or "" for cluster in owned for device in _devices(cluster)]
+    too_long = sum(len(name) > LONGEST_CHARACTERS for name in names)
+    if too_long:
+        warnings.append(
+            f"discovery: {counted(too_long, 'device')} with a building's name of more than "
+            f"{LONGEST_CHARACTERS} characters; left out, give that building a shorter name in Microshare"
         )
     buildings = _buildings(clusters, identity)
     ours = [(name, building) for name, building in sorted(buildings.items()) if building.devices]
@@ -156,7 +164,15 @@ def _has_devices(cluster: JsonObject) -> bool:
 
 
 def _building(device: JsonObject) -> str | None:
-    """Give the first level of a device's location: "" where it has none, None where it cannot be read."""
+    """Give the first level of a device's location: "" where it has none, None where it cannot be read.
+
+    One that is too long to be kept is none.
+    """
+    name = _first_level(device)
+    return "" if name is not None and len(name) > LONGEST_CHARACTERS else name
+
+
+def _first_level(device: JsonObject) -> str | None:
     meta = device.get("meta")
     location = meta.get("location") if isinstance(meta, Mapping) else None
     if location is None or location == []:

@@ -13,12 +13,14 @@ import pytest
 from app.base.checkpoints import Checkpoint, Drift, FeedState, Gap, HubRecord, LocationState, SeenKey, Sensor
 from app.base.errors import StateTooLarge
 from app.base.readings import Reading, Slice
+from app.base.view_text import LONGEST_CHARACTERS
 from app.quality.bounds import (
     ERROR_CHARACTERS,
     GAPS_KEPT,
     KEY_BYTES,
     KEYS_KEPT,
     MARKS_KEPT,
+    OWNER_BYTES,
     SENSORS_KEPT,
     TAGS_BYTES,
     error_kept,
@@ -378,6 +380,8 @@ def test_the_table_of_the_docs_has_each_bound() -> None:
         f"{MARKS_KEPT} marks",
         f"| {KEYS_KEPT} of {KEY_BYTES} bytes",
         f"| {ERROR_CHARACTERS:,} characters |",
+        f"| {LONGEST_CHARACTERS} characters | its devices",
+        f"| {OWNER_BYTES} bytes |",
         f"| 256 KiB, {HISTORY_KEPT.days} days |",
     ):
         assert bound in table

@@ -1179,6 +1179,23 @@ def test_devices_without_a_usable_location_are_left_out(microshare: FakeMicrosha
     )
 
 
+def test_a_building_whose_name_is_too_long_to_be_kept_is_left_out_and_counted(
+    microshare: FakeMicroshare,
+) -> None:
+    found = discover(
+        microshare,
+        cluster("com.example.NORTH", device("x" * 256), device("x" * 257), device("y" * 1_200_000)),
+    )
+
+    assert [place.name for place in found.places] == ["x" * 256]
+    assert found.warnings == (
+        (
+            "discovery: 2 devices with a building's name of more than 256 characters; left out, give that "
+            "building a shorter name in Microshare"
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     [
