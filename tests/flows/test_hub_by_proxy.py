@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -21,6 +26,7 @@ from tests.environments.tls import Authority, TlsFront
 from tests.environments.websockets import WebSocketFront
 
 HOST = "hubs.example.test"
+TOKEN = "obviously-false-token"
 
 
 class Way:
@@ -47,7 +53,7 @@ class Way:
 @pytest.fixture
 def way(tmp_path: Path) -> Iterator[Way]:
     authority = Authority(tmp_path)
-    with EventHubsEmulator(["hub"]) as hubs:
+    with EventHubsEmulator(["hub"], identity_token=TOKEN) as hubs:
         front = WebSocketFront(hubs.port).start()
         proxy = TlsFront(front.port, authority.sign(host=HOST), as_proxy=True).start()
         yield Way(hubs, proxy, authority)
@@ -55,15 +61,16 @@ def way(tmp_path: Path) -> Iterator[Way]:
         front.stop()
 
 
-def test_a_hub_is_sent_to_through_the_proxy_with_its_password(way: Way) -> None:
-    async def opened() -> int:
-        hub = Hub(way.settings)
-        try:
-            return await hub.open(20)
-        finally:
-            await hub.close()
+async def opened(settings: HubSettings) -> int:
+    hub = Hub(settings)
+    try:
+        return await hub.open(20)
+    finally:
+        await hub.close()
 
-    assert asyncio.run(opened()) > 0
+
+def test_a_hub_is_sent_to_through_the_proxy_with_its_password(way: Way) -> None:
+    assert asyncio.run(opened(way.settings)) > 0
 
     signed_in = base64.b64encode(b"us er:p@ss").decode()
     assert way.hub.connections == 1
@@ -82,6 +89,60 @@ def test_a_hub_is_read_through_the_proxy(way: Way) -> None:
 
     assert sorted(int(event.body) for event in taken) == list(range(20))
     assert way.proxy.trusted > 0
+
+
+class IdentityEndpoint(ThreadingHTTPServer):
+    """What an app in Azure asks for a token of its managed identity; `asked` has the client ids."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.extend(parse_qs(urlsplit(self.path).query).get("client_id", ["none"]))
+                token = {"access_token": TOKEN, "expires_on": str(int(time.time()) + 3_600)}
+                body = json.dumps({**token, "resource": "r", "token_type": "Bearer"}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityEndpoint]:
+    """The endpoint of this host, as Azure names it; the proxies of the environment do not reach it."""
+    with IdentityEndpoint() as endpoint:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{endpoint.server_port}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "obviously-false")
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        yield endpoint
+        endpoint.shutdown()
+
+
+def test_a_user_assigned_identity_sends_and_reads_with_a_token_of_its_own(
+    way: Way, identities: IdentityEndpoint
+) -> None:
+    way.hub.put(message(data(b"{}")))
+    network = replace(way.settings.network, client_id="client-1", in_azure=True)
+    settings = replace(way.settings, connection_string=None, network=network)
+    taken: list[Received] = []
+    reader = HubReader(settings, "$Default")
+
+    assert asyncio.run(opened(settings)) > 0
+    reader.open(latest=False)
+    reader.read_held(taken.append)
+
+    assert len(taken) == 1
+    assert set(identities.asked) == {"client-1"}
 
 
 @pytest.mark.parametrize("no_proxy", [(), (HOST,)], ids=["another transport", "an exception"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ import pytest
 
 from app.base.errors import SettingsError
 from app.base.redaction import redact
-from app.network.addresses import connect_to_any
+from app.network.addresses import EveryAddressLoop, connect_to_any
 from app.network.identity import async_credential, credential
 from app.network.proxies import azure_options, proxies_of, proxy_for, proxy_url
 from app.settings.loading import APP_ROOT, load_settings
@@ -331,6 +332,24 @@ def test_an_address_that_refuses_is_passed_over(answering: Any) -> None:
 def test_where_all_refuse_the_first_says_why() -> None:
     with pytest.raises(ConnectionRefusedError):
         connect_to_any([_closed(), _closed()], within(30))
+
+
+def test_a_loop_of_the_hubs_clients_does_the_same(deaf: Callable[[], Any], answering: Any) -> None:
+    found = [deaf(), deaf(), answering]
+
+    class Naming(EveryAddressLoop):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            return found
+
+    async def connected() -> Any:
+        _, writer = await asyncio.wait_for(asyncio.open_connection("hubs.example.test", 5671), 30)
+        try:
+            return writer.get_extra_info("peername")
+        finally:
+            writer.close()
+
+    with asyncio.Runner(loop_factory=Naming) as runner:
+        assert runner.run(connected()) == answering[4]
 
 
 def test_where_none_answers_the_time_is_over(deaf: Callable[[], Any]) -> None:
