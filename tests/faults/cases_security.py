@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.environments.faulty import RUN, FaultyInstallation, building, run_command
+from tests.environments.proxies import RefusingProxy
 from tests.environments.tls import Authority, TlsFront
 from tests.faults.case import Case
 from tests.faults.cases_hubs import AMQPS, amqps_string, both_have_all, hub_port, own_address, third_hub
@@ -145,6 +146,16 @@ def intercepting_proxy(faulty: FaultyInstallation) -> None:
     faulty.proof("it was connected to, and sent nothing", lambda: _untrusted(proxy))
 
 
+def proxy_that_wants_a_login(faulty: FaultyInstallation) -> None:
+    """Put a proxy before the API that takes no user, under a password that no URL would have as it is."""
+    proxy = RefusingProxy()
+    faulty.stack.callback(proxy.close)
+    faulty.environ["HTTPS_PROXY"] = f"http://forwarder:{PASSWORD}@127.0.0.1:{proxy.port}"
+    faulty.proof(
+        "it was asked for the API", lambda: any(asked.startswith("CONNECT ") for asked in proxy.asked)
+    )
+
+
 def redirected_to_http(faulty: FaultyInstallation) -> None:
     faulty.source.faults.redirect(f"{faulty.source.url}/elsewhere", location=M)
 
@@ -256,6 +267,17 @@ CASES = (
         intercepting_proxy,
         1,
         ("certificate", "REQUESTS_CA_BUNDLE"),
+        act=run_command(*RUN),
+        begins=over_tls,
+        live=True,
+    ),
+    Case(
+        "G3",
+        "proxy that wants another login",
+        "the run fails and names the proxy, its password nowhere",
+        proxy_that_wants_a_login,
+        1,
+        ("through the proxy http://127.0.0.1", "407"),
         act=run_command(*RUN),
         begins=over_tls,
         live=True,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,9 @@ from app.settings.schema import HubSettings, NetworkSettings, StateSettings, Tel
 from app.state.opening import open_store
 from app.telemetry.azure_monitor import send
 from app.telemetry.run_telemetry import Span
+from tests.environments.proxies import RefusingProxy
 from tests.environments.tls import Authority, TlsFront
 
-REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SIGNED_IN = "Proxy-Authorization: Basic dXMgZXI6cEBzcw=="
 KEY = "SharedAccessKeyName=n;SharedAccessKey=obviously-false;EntityPath=e"
 
@@ -33,25 +32,22 @@ def by_proxy(port: int) -> NetworkSettings:
     return NetworkSettings(https_proxy=read_proxy(f"http://us%20er:p%40ss@127.0.0.1:{port}"))
 
 
-class RefusingProxy:
-    """A proxy on loopback that writes down what it is asked for, and wants another login."""
+class AnsweringServer(ThreadingHTTPServer):
+    """A server on loopback that has one answer to all."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        threading.Thread(target=self._serve, daemon=True).start()
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
 
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listening.accept()
-                with connection:
-                    self.asked.append(connection.recv(4096).decode())
-                    connection.sendall(REFUSAL)
+            def log_message(self, *_: object) -> None:
+                pass
 
-    def close(self) -> None:
-        self._listening.close()
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
@@ -98,6 +94,22 @@ def test_a_part_asks_the_proxy_of_the_settings_and_no_other(part: str, proxy: Re
     assert proxy.asked
     assert all(asked.startswith(f"CONNECT {host} ") and SIGNED_IN in asked for asked in proxy.asked)
     assert "p@ss" not in str(failed.value)
+
+
+def test_what_answers_behind_a_proxy_is_heard(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with AnsweringServer() as server:
+        front = TlsFront(server.server_port, authority.sign(host="api.example.test"), as_proxy=True).start()
+        network = replace(by_proxy(front.port), ca_file=str(authority.file))
+        http = Http(largest_body=1_000, network=network)
+        try:
+            answer = http.send("GET", "https://api.example.test/path", seconds=20, remaining=lambda: 20)
+        finally:
+            http.close()
+            front.stop()
+
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert SIGNED_IN in front.asked[0]
 
 
 def test_a_proxy_that_refuses_is_named_without_its_password(proxy: RefusingProxy) -> None:
