@@ -14,7 +14,8 @@ from pathlib import Path
 
 import click
 
-from emulators.estate import Estate, read_counts
+from emulators.counts import read_counts
+from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, fault_names, switch_on
 
@@ -77,7 +78,7 @@ def _epilog() -> str:
 @click.option(
     "--counts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A CSV file of time, in, out in local half-hours; replayed as the first building's main door.",
+    help="A CSV file of time, in, out; replayed as the first building's main door.",
 )
 @click.option("--seed", default=1, show_default=True, help="Another seed, other readings.")
 @click.option("--microshare-port", default=0, help="Port of the Microshare API; any free one if left out.")

@@ -20,16 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from emulators.estate import EmulatedFeed, Estate, read_counts
+from emulators.counts import Count, read_counts
+from emulators.estate import EmulatedFeed, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from emulators.microshare_answers import FIELD_SLOTS, line_entry
 
 ROOT = Path(__file__).parent.parent
 HUBS = ("people-live", "people-backup")
+# What a process needs to start and to write text, on Linux, macOS and Windows.
+OF_THE_SYSTEM = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
 # What the source publishes only after the first run.
 HELD_BACK = timedelta(minutes=50)
 
@@ -39,13 +43,13 @@ console = Console(width=100, highlight=False)
 class World:
     """The source's clock stands still during the demo, so that both sides can be compared exactly."""
 
-    def __init__(self, counts: Path | None) -> None:
+    def __init__(self, counts: Sequence[Count] | None) -> None:
         self.now = datetime.now(UTC).replace(microsecond=0)
         # Real counts are worth a week: it also shows a catch-up in slices.
         self.span = timedelta(days=7) if counts else timedelta(days=1)
         self.start = self.now - self.span
         self._behind = HELD_BACK
-        estate = Estate(counts=read_counts(counts) if counts else None)
+        estate = Estate(counts=counts)
         self.source = MicroshareEmulator(estate, clock=lambda: self.now - self._behind)
         self.source.skew = HELD_BACK
         self.hubs = EventHubsEmulator(HUBS)
@@ -53,20 +57,24 @@ class World:
     def publish_the_rest(self) -> None:
         self._behind = self.source.skew = timedelta(0)
 
-    def environment(self, state: Path) -> dict[str, str]:
-        """Give the forwarder's variables, nothing of the caller's own settings among them."""
-        ours = ("MICROSHARE_", "EVENT_HUB_", "STATE_", "FORWARDER_", "AzureWebJobsStorage", "START_FROM")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Give the forwarder's whole environment, with settings in `folder`.
+
+        Of the caller's own there is what a process needs to start, and of config.yaml its feeds: no
+        proxy, no `.env` beside it, no hub or telemetry of a real installation.
+        """
+        settings = folder / "config.yaml"
+        settings.write_text(json.dumps(_config()), encoding="utf-8")
         return (
-            inherited
+            {name: os.environ[name] for name in OF_THE_SYSTEM if name in os.environ}
             | self.source.environment()
             | {
                 "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string(HUBS[0]),
                 "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.hubs.connection_string(HUBS[1])]),
                 "STATE_STORE": "json",
-                "STATE_DIR": str(state),
+                "STATE_DIR": str(folder / "state"),
                 "START_FROM": self.start.isoformat(),
-                "FORWARDER_CONFIG": str(ROOT / "config.yaml"),
+                "FORWARDER_CONFIG": str(settings),
                 "LOG_LEVEL": "CRITICAL",
             }
         )
@@ -86,6 +94,23 @@ class World:
                 feed.name, self.start, self.now, self.now
             )
         )
+
+
+def _config() -> dict[str, Any]:
+    """Give config.yaml with its feeds, and of the rest only what takes the demo's variables."""
+    written = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8-sig"))
+    names = ("username", "password", "auth", "api_key", "app_url", "auth_url", "api_url", "identity")
+    return {
+        "microshare": {name: f"${{MICROSHARE_{name.upper()}}}" for name in names},
+        "feeds": written["feeds"],
+        "event_hubs": {
+            "primary": "${EVENT_HUB_CONNECTION_STRING}",
+            "others": "${EVENT_HUB_CONNECTION_STRINGS}",
+        },
+        "state": {"store": "${STATE_STORE}", "directory": "${STATE_DIR}"},
+        "run": {"start_from": "${START_FROM}"},
+        "log_level": "${LOG_LEVEL}",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +236,15 @@ def show_positions(environment: Mapping[str, str]) -> None:
 )
 def demo(counts: Path | None) -> None:
     """Forward an example estate into two hubs; break one, and let it catch up."""
+    try:
+        rows = read_counts(counts) if counts else None
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--counts") from None
     folder = Path(tempfile.mkdtemp(prefix="microshare-demo-"))
     try:
-        world = World(counts)
+        world = World(rows)
         with world.source, world.hubs:
-            agree = play(world, world.environment(folder / "state"))
+            agree = play(world, world.environment(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not agree:

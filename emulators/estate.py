@@ -12,7 +12,6 @@ A feed of the platform is an `EmulatedFeed`, at the end of this file: a view and
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import threading
@@ -20,13 +19,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from emulators.counts import Count
+
 Tags = tuple[str, ...]
 Entry = dict[str, Any]
-Count = tuple[datetime, int, int]
 Expected = tuple[str, Tags, str | None, Entry]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -292,7 +291,7 @@ class Estate:
     """Every building of the platform and every reading, as a function of the instant of asking.
 
     `people_lag` and `snapshot_lag` pass between a reading's time and its publication; `late_share`
-    of the snapshots come 30 to 120 minutes later still. `counts`, rows of (local time, in, out),
+    of the snapshots come 30 to 120 minutes later still. `counts`, rows of (time, in, out),
     become the readings of the first building's first group, moved by whole weeks and repeated.
     With `generated=False` there is only what was planted (and `counts`). `feeds` are the platform's.
     """
@@ -669,8 +668,7 @@ class Estate:
         source = _Source(self.seed, "counts", place.key, str(place.number))
         totals = _Totals(door, _midnight(day, door.zone))
         made = []
-        for row, (local, came, left) in enumerate(self._series.on(day)):
-            at = ms_of(local.replace(tzinfo=ZoneInfo(door.zone)))
+        for row, (at, came, left) in enumerate(self._series.on(day, door.zone)):
             visible_from = at + self.people_lag // MILLISECOND
             record = _record(visible_from, source.digest(at, row))
             entry = totals.entry(at, record, came, left, missing=0, minutes=self._series.minutes)
@@ -717,11 +715,14 @@ class _Series:
     """Rows of counts, repeated by whole weeks so that there are some on every day.
 
     A series shorter than a week is repeated by whole days. What lacks to whole weeks is filled
-    with the same weekdays of the week before.
+    with the same weekdays of the week before. Times with an offset stay at their time of day in UTC,
+    those without one at that of the building.
     """
 
     def __init__(self, rows: Sequence[Count]) -> None:
-        rows = sorted((time.replace(tzinfo=None), came, left) for time, came, left in rows)
+        self._in_utc = rows[0][0].tzinfo is not None
+        plain = [(time.astimezone(UTC) if self._in_utc else time, came, left) for time, came, left in rows]
+        rows = sorted((time.replace(tzinfo=None), came, left) for time, came, left in plain)
         self._by_day: dict[date, list[Count]] = {}
         for row in rows:
             self._by_day.setdefault(row[0].date(), []).append(row)
@@ -731,27 +732,23 @@ class _Series:
         steps = [later[0] - earlier[0] for earlier, later in pairwise(rows) if later[0] > earlier[0]]
         self.minutes = min(steps, default=timedelta(minutes=30)) // timedelta(minutes=1)
 
-    def on(self, day: date) -> list[Count]:
+    def on(self, day: date, zone: str) -> list[tuple[int, int, int]]:
+        """Give the rows of a local day, each with its instant in milliseconds."""
+        if not self._in_utc:
+            local = ZoneInfo(zone)
+            return [(ms_of(time.replace(tzinfo=local)), came, left) for time, came, left in self._moved(day)]
+        start, end = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
+        around = (day - timedelta(days=1), day, day + timedelta(days=1))
+        rows = [(ms_of(time.replace(tzinfo=UTC)), *row) for one in around for time, *row in self._moved(one)]
+        return [(at, came, left) for at, came, left in rows if start <= at < end]
+
+    def _moved(self, day: date) -> list[Count]:
         place = (day - self._first).days % self._period
         while place >= self._span:
             place -= 7
         original = self._first + timedelta(days=place)
         moved = day - original
         return [(time + moved, came, left) for time, came, left in self._by_day.get(original, ())]
-
-
-def read_counts(path: str | Path) -> list[Count]:
-    """Read a CSV file with the columns time, in and out; rows without a count are left out."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        lacking = {"time", "in", "out"} - set(rows.fieldnames or ())
-        if lacking:
-            raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}; it needs time, in and out")
-        return [
-            (datetime.fromisoformat(row["time"]), int(row["in"]), int(row["out"]))
-            for row in rows
-            if row["in"] and row["out"]
-        ]
 
 
 def _key(building: Building) -> str:

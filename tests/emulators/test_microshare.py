@@ -22,7 +22,8 @@ import pytest
 import requests
 from dotenv import dotenv_values
 
-from emulators.estate import DEFAULT, PEOPLE, SNAPSHOTS, Building, Count, Estate, read_counts
+from emulators.counts import Count, read_counts
+from emulators.estate import DEFAULT, PEOPLE, SNAPSHOTS, Building, Estate
 from emulators.microshare import (
     PACKED_REC_TYPE,
     VIEW_REC_TYPE,

@@ -116,13 +116,22 @@ def test_the_functions_host_finds_its_timer(terminal: Terminal) -> None:
     assert len(found) == 3
 
 
-def test_the_demo_compares_it_and_takes_no_offence_at_a_feed_that_is_off(terminal: Terminal) -> None:
+def test_the_demo_compares_it_and_sees_nothing_of_the_world_around_it(terminal: Terminal) -> None:
+    """A feed that is off is no offence; nor are a proxy, or the `.env`, hubs and telemetry of a real one."""
     lifts = third_feed.MODULE.replace("desks", "lifts")
     (terminal.folder / "app" / "feeds" / "example_lifts.py").write_text(lifts)
     config = terminal.folder / "config.yaml"
     off = third_feed.ENTRY.replace("desks", "lifts").replace("DESKS", "LIFTS")
     with_both = config.read_text().replace("\nevent_hubs:", f"\n{off}event_hubs:", 1)
-    config.write_text(with_both)
+    real = with_both.replace("  names: {}\n", "  names: {real.example.test/counts: real}\n", 1)
+    config.write_text(real.replace("export: ${TELEMETRY:-none}", "export: azure-monitor", 1))
+    env_file = terminal.folder / ".env"
+    env_file.write_text(
+        "EVENT_HUB_TRANSPORT=websockets\nMICROSHARE_IDENTITY=com.real.EAST\nTELEMETRY: broken\n"
+    )
+    nowhere = "http://127.0.0.1:9"
+    terminal.environ |= {"HTTP_PROXY": nowhere, "http_proxy": nowhere, "ALL_PROXY": nowhere}
+    terminal.environ |= {"REQUESTS_CA_BUNDLE": "/nowhere/authorities.pem", "LOG_FORMAT": "no format"}
 
     ended = terminal.call_in_folder("-m", "emulators.demo")
 

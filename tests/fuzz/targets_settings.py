@@ -20,7 +20,7 @@ from app.settings.env_file import read_env_file
 from app.settings.loading import APP_ROOT, load_settings, schedule
 from app.settings.schema import Settings
 from app.state.azure_table import AzureTableStore
-from emulators.estate import read_counts
+from emulators.counts import read_counts
 from tests.canaries import HUB_KEY, PASSWORD
 from tests.commands import ENVIRONMENT, FEEDS
 from tests.fuzz.generators import CANARIES, TEXTS, changed_bytes, documents, written
