@@ -92,8 +92,8 @@ def test_every_part_takes_the_same_way(tmp_path: Path) -> None:
     ("text", "proxy"),
     [
         (
-            "http://user:pass@proxy.example.test:3128",
-            Proxy("http", "proxy.example.test", 3128, "user", "pass"),
+            "http://user:false-word@proxy.example.test:3128",
+            Proxy("http", "proxy.example.test", 3128, "user", "false-word"),
         ),
         ("https://proxy.example.test", Proxy("https", "proxy.example.test", 443)),
         ("HTTP://proxy.example.test", Proxy("http", "proxy.example.test", 80)),
