@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from app.network.identity import async_credential
 from app.network.proxies import proxy_for
 from app.settings.connection_strings import authority, is_emulated
+from app.settings.network import shown_proxy
 from app.settings.schema import HubSettings, Proxy
 
 Closing = Sequence[Callable[[], Coroutine[Any, Any, None]]]
@@ -58,6 +59,12 @@ def bypassed_proxy(settings: HubSettings) -> Proxy | None:
     """Give the proxy that would stand before a hub if the transport were WebSockets."""
     other = replace(settings, transport="websockets")
     return None if settings.transport == "websockets" else hub_proxy(other)
+
+
+def through(settings: HubSettings) -> str:
+    """Say for a message what of the way to a hub is out of the ordinary; mostly nothing."""
+    proxy = hub_proxy(settings)
+    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
 
 
 def _options(settings: HubSettings) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from typing import Any
 from app.base.certificates import why_untrusted
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.eventhub.batches import Batch
-from app.eventhub.connecting import Closing, bypassed_proxy, hub_proxy, producer_client
+from app.eventhub.connecting import Closing, bypassed_proxy, hub_proxy, producer_client, through
 from app.eventhub.deadlines import until
-from app.settings.network import shown_proxy
 from app.settings.schema import HubSettings
 
 # What is closed needs nothing more of the hub; a courtesy must not hold up the end of a run.
@@ -102,7 +101,7 @@ class Hub:
             where = f"hub {self.settings.name}"
             if doing == "open":
                 # A firewall that drops what it does not let through answers nothing at all.
-                by, advice = _by(self.settings), _network_advice(self.settings)
+                by, advice = through(self.settings), _network_advice(self.settings)
                 text = f"{where}: no connection{by} within {deadline_s:.0f} s; {advice}"
                 raise HubUnreachable(text) from error
             raise HubUnreachable(
@@ -142,12 +141,7 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
             f"{where}: the client of the hub failed ({type(defect).__name__}: {text}), which says nothing of "
             "the network; report it, with what LOG_LEVEL=DEBUG shows"
         )
-    return HubUnreachable(f"{where}: no connection{_by(settings)}: {text}; {_network_advice(settings)}")
-
-
-def _by(settings: HubSettings) -> str:
-    proxy = hub_proxy(settings)
-    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+    return HubUnreachable(f"{where}: no connection{through(settings)}: {text}; {_network_advice(settings)}")
 
 
 def _defect(error: Exception) -> BaseException | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.base.errors import HubError, HubUnreachable
+from app.eventhub.connecting import through
 from app.eventhub.hub import refusal, translate
 from app.eventhub.received import Received
 from app.eventhub.receiving import Receiving, Source
@@ -190,7 +191,8 @@ class HubReader:
 
     def _silent(self, what: str, kind: type[HubUnreachable] = HubUnreachable) -> HubUnreachable:
         where = f"hub {self._settings.name}"
-        return kind(f"{where}: {what} within {self._answer_s:.0f} s; check the network, try again")
+        by = through(self._settings)
+        return kind(f"{where}: {what}{by} within {self._answer_s:.0f} s; check the network, try again")
 
     def _explained(self, error: Exception) -> HubError:
         return refusal(self._settings, error, _ADVICE) or translate(self._settings, error)

@@ -13,8 +13,15 @@ from app.settings.connection_strings import secrets_in
 from app.settings.document import Document, fill_in, read_yaml
 from app.settings.hubs import check_identity, read_hubs
 from app.settings.ncrontab import schedule_problem
-from app.settings.network import read_network
-from app.settings.schema import MicroshareSettings, RunSettings, Settings, WrittenFile
+from app.settings.network import read_network, telemetry_network
+from app.settings.schema import (
+    MicroshareSettings,
+    NetworkSettings,
+    RunSettings,
+    Settings,
+    TelemetrySettings,
+    WrittenFile,
+)
 from app.settings.sources import APP_ROOT as APP_ROOT
 from app.settings.sources import find_config_file, given_or_own, read_environment
 
@@ -70,9 +77,15 @@ def load_settings(
         run=run,
         log_level=top.log_level,
         log_format=top.log_format,
-        telemetry=telemetry and replace(telemetry, network=network),
+        telemetry=telemetry and _on_its_way(telemetry, telemetry_network(environment, network), network),
         warnings=tuple(warnings),
     )
+
+
+def _on_its_way(
+    telemetry: TelemetrySettings, by_identity: NetworkSettings | None, network: NetworkSettings
+) -> TelemetrySettings:
+    return replace(telemetry, network=by_identity or network, by_identity=by_identity is not None)
 
 
 def journal_stream(environ: Mapping[str, str] | None = None) -> str:

@@ -7,6 +7,7 @@ count first as they do there; here they count where they stand in `.env` as well
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -45,6 +46,19 @@ def read_network(
     )
 
 
+def telemetry_network(environment: Mapping[str, str], network: NetworkSettings) -> NetworkSettings | None:
+    """Give the way of telemetry with the identity that signs in there; None where the key alone does.
+
+    `APPLICATIONINSIGHTS_AUTHENTICATION_STRING` says it, as to the Functions host:
+    `ClientId=...;Authorization=AAD`.
+    """
+    written = environment.get("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "")
+    parts = {name.strip().lower(): value.strip() for name, _, value in _pairs(written)}
+    if parts.get("authorization", "").upper() != "AAD":
+        return None
+    return replace(network, client_id=parts.get("clientid") or network.client_id)
+
+
 def read_proxy(text: str) -> Proxy:
     """Read the URL of a proxy; one without a scheme is http. Raises ValueError, without what may be secret.
 
@@ -75,6 +89,10 @@ def _host_and_port(place: str, default: int) -> tuple[str, int]:
     if not (written.isascii() and written.isdecimal() and len(written) <= 5 and 0 < int(written) < 65_536):
         raise ValueError(f"names no port between 1 and 65535 after the host of the proxy; {_WRITE}")
     return host, int(written)
+
+
+def _pairs(written: str) -> list[tuple[str, str, str]]:
+    return [pair.partition("=") for pair in written.split(";")]
 
 
 def _proxy(name: str, environment: Mapping[str, str], problems: Problems) -> Proxy | None:

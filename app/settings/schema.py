@@ -166,11 +166,15 @@ class RunSettings(Written):
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where traces and metrics of runs go; `role` is what Application Insights calls the sender."""
+    """Where traces and metrics of runs go; `role` is what Application Insights calls the sender.
+
+    `by_identity`: the identity signs in there, the instrumentation key alone is not enough.
+    """
 
     connection_string: str = field(repr=False)
     role: str
     network: NetworkSettings = DIRECT
+    by_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 from opentelemetry.context import Context
@@ -29,6 +30,7 @@ from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app.base.instants import EPOCH
+from app.network.identity import credential
 from app.network.proxies import azure_options
 from app.settings.connection_strings import insights_url
 from app.settings.schema import TelemetrySettings
@@ -82,7 +84,7 @@ def send(
     Raises ValueError for a connection string that cannot be read.
     """
     resource = Resource({SERVICE_NAME: settings.role})
-    options = {
+    options: dict[str, Any] = {
         "connection_string": settings.connection_string,
         "disable_offline_storage": True,
         "timeout": _CALL_S,
@@ -90,6 +92,8 @@ def send(
         "retry_total": 1,
         **azure_options(settings.network, insights_url(settings.connection_string)),
     }
+    if settings.by_identity:
+        options["credential"] = credential(settings.network)
     complaints = _Complaints()
     _LOG.addHandler(complaints)
     try:

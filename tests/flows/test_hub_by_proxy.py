@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -22,6 +17,7 @@ from app.settings.network import read_proxy
 from app.settings.schema import HubSettings, NetworkSettings
 from emulators.eventhubs import EventHubsEmulator
 from emulators.foreign_events import data, message
+from tests.environments.identities import IdentityEndpoint
 from tests.environments.tls import Authority, TlsFront
 from tests.environments.websockets import WebSocketFront
 
@@ -91,41 +87,15 @@ def test_a_hub_is_read_through_the_proxy(way: Way) -> None:
     assert way.proxy.trusted > 0
 
 
-class IdentityEndpoint(ThreadingHTTPServer):
-    """What an app in Azure asks for a token of its managed identity; `asked` has the client ids."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        asked = self.asked
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked.extend(parse_qs(urlsplit(self.path).query).get("client_id", ["none"]))
-                token = {"access_token": TOKEN, "expires_on": str(int(time.time()) + 3_600)}
-                body = json.dumps({**token, "resource": "r", "token_type": "Bearer"}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityEndpoint]:
     """The endpoint of this host, as Azure names it; the proxies of the environment do not reach it."""
-    with IdentityEndpoint() as endpoint:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{endpoint.server_port}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", "obviously-false")
+    with IdentityEndpoint(TOKEN) as endpoint:
+        for name, value in endpoint.environ.items():
+            monkeypatch.setenv(name, value)
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         yield endpoint
-        endpoint.shutdown()
 
 
 def test_a_user_assigned_identity_sends_and_reads_with_a_token_of_its_own(

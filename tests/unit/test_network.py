@@ -228,6 +228,25 @@ def test_one_identity_counts_for_all_unless_the_storage_has_its_own(
     assert (settings.hubs[0].network.client_id, settings.state.client_id) == (hub, table)
 
 
+@pytest.mark.parametrize(
+    ("written", "signs_in", "client_id"),
+    [
+        ("", False, "all"),
+        ("Authorization=AAD", True, "all"),
+        ("ClientId=own;Authorization=AAD", True, "own"),
+        ("authorization=aad;clientid=own;", True, "own"),
+        ("nonsense", False, "all"),
+    ],
+)
+def test_telemetry_is_signed_where_azure_says_so(written: str, signs_in: bool, client_id: str) -> None:
+    said = {"APPLICATIONINSIGHTS_AUTHENTICATION_STRING": written, "AZURE_CLIENT_ID": "all"}
+
+    telemetry = loaded(said).telemetry
+
+    assert telemetry is not None
+    assert (telemetry.by_identity, telemetry.network.client_id) == (signs_in, client_id)
+
+
 NAMESPACES = {
     "example.servicebus.windows.net": True,
     "example": True,

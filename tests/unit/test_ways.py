@@ -21,6 +21,7 @@ from app.settings.schema import HubSettings, NetworkSettings, StateSettings, Tel
 from app.state.opening import open_store
 from app.telemetry.azure_monitor import send
 from app.telemetry.run_telemetry import Span
+from tests.environments.identities import IdentityEndpoint
 from tests.environments.proxies import RefusingProxy
 from tests.environments.tls import Authority, TlsFront
 
@@ -71,16 +72,20 @@ def ask_tables(network: NetworkSettings) -> None:
     open_store(StateSettings("table", "/nowhere", connection, network=network)).load("peoplecounterstate")
 
 
-def tell_azure_monitor(network: NetworkSettings) -> None:
+def tell_azure_monitor(network: NetworkSettings, *, by_identity: bool = False) -> str:
     key = "InstrumentationKey=00000000-0000-0000-0000-000000000000;IngestionEndpoint=https://in.example.test"
     run = Span("run", datetime(2026, 3, 2, tzinfo=UTC), 1.0)
-    raise ForwarderError(send(TelemetrySettings(key, "role", network), run, (), ()) or "")
+    return send(TelemetrySettings(key, "role", network, by_identity), run, (), ()) or ""
+
+
+def told_azure_monitor(network: NetworkSettings) -> None:
+    raise ForwarderError(tell_azure_monitor(network))
 
 
 PARTS: dict[str, tuple[Callable[[NetworkSettings], None], str]] = {
     "the API": (ask_api, "api.example.test:443"),
     "tables": (ask_tables, "account.table.example.test:443"),
-    "telemetry": (tell_azure_monitor, "in.example.test:443"),
+    "telemetry": (told_azure_monitor, "in.example.test:443"),
 }
 
 
@@ -94,6 +99,19 @@ def test_a_part_asks_the_proxy_of_the_settings_and_no_other(part: str, proxy: Re
     assert proxy.asked
     assert all(asked.startswith(f"CONNECT {host} ") and SIGNED_IN in asked for asked in proxy.asked)
     assert "p@ss" not in str(failed.value)
+
+
+def test_telemetry_is_signed_by_the_identity_that_is_named_for_it(
+    proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with IdentityEndpoint("obviously-false-token") as endpoint:
+        for name, value in endpoint.environ.items():
+            monkeypatch.setenv(name, value)
+        network = replace(by_proxy(proxy.port), in_azure=True, client_id="client-2")
+
+        tell_azure_monitor(network, by_identity=True)
+
+    assert set(endpoint.asked) == {"client-2"}
 
 
 def test_what_answers_behind_a_proxy_is_heard(tmp_path: Path) -> None:
