@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Protocol
 from urllib.parse import unquote, urlencode
 
-from app.base import exact_json
+from app.base import exact_json, extended_json
 from app.base.errors import AuthError
 from app.base.redaction import register_secret
 from app.base.text import printable
@@ -109,30 +108,36 @@ def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], d
     _check_passing(answer, now())
     if answer.status != 303:
         raise _rejected(settings, answer, "MICROSHARE_APP_URL")
-    session = _play_session(answer)
-    if session is None:
+    sessions = _play_sessions(answer)
+    if not sessions:
         raise _refused(settings, f"303 without a {_COOKIE} cookie", _names_of(settings))
-    claims = _claims(session)
-    data = claims.get("data")
-    held = data if isinstance(data, Mapping) else {}
-    value = _token_text(held.get("access_token"))
-    if value is None:
-        seen = f"303 with a {_COOKIE} cookie that holds no access token"
-        raise _refused(settings, seen, _names_of(settings))
-    _register(value, session, held.get("refresh_token"))
-    return Accepted(_token(value, _instant(claims.get("exp")), told_time(answer.headers) or now()), answer)
+    for session in sessions:
+        claims = _claims(session)
+        data = claims.get("data")
+        held = data if isinstance(data, Mapping) else {}
+        value = _token_text(held.get("access_token"))
+        if value is not None:
+            _register(value, session, held.get("refresh_token"))
+            there = told_time(answer.headers) or now()
+            return Accepted(_token(value, _instant(claims.get("exp")), there), answer)
+    seen = f"303 with a {_COOKIE} cookie that holds no access token"
+    raise _refused(settings, seen, _names_of(settings))
 
 
-def _play_session(answer: HttpAnswer) -> str | None:
-    for header in answer.set_cookies:
-        try:
-            cookie = SimpleCookie(header).get(_COOKIE)
-        except CookieError:
-            continue
-        # Some versions of Play write the value URL-escaped; a JWT itself has nothing to escape.
-        if cookie is not None and cookie.value:
-            return unquote(cookie.value)
-    return None
+def _play_sessions(answer: HttpAnswer) -> list[str]:
+    """Give the values of the session cookie, the one that was set last first: it stands for those before it.
+
+    Read as RFC 6265, section 5.2, has it: the name and value end with the first semicolon, and no attribute
+    after it, known or not, keeps them from being read.
+    """
+    found: list[str] = []
+    for header in reversed(answer.set_cookies):
+        name, _, value = header.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip() == _COOKIE and value:
+            # Some versions of Play write the value URL-escaped; a JWT itself has nothing to escape.
+            found.append(unquote(value))
+    return found
 
 
 def _claims(jwt: str) -> Mapping[str, Any]:
@@ -152,7 +157,7 @@ def _claims(jwt: str) -> Mapping[str, Any]:
 def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Accepted:
     """Ask for a token with a form in the body, which keeps the password out of access logs.
 
-    The documented form, everything in the query, is tried once where a server does not take that.
+    The documented form, everything in the query, is sent only where the settings ask for it.
     """
     form = {
         "username": settings.username,
@@ -162,10 +167,15 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
         "scope": "ALL:ALL",
     }
     url = f"{settings.auth_url}/oauth2/token"
-    answer = send(url, form)
-    if answer.status == 415 or (answer.status == 400 and not _refuses_the_account(answer)):
-        answer = send(f"{url}?{urlencode(form)}", None)
+    in_body = settings.oauth2_form == "body"
+    answer = send(url, form) if in_body else send(f"{url}?{urlencode(form)}", None)
     _check_passing(answer, now())
+    if in_body and (answer.status == 415 or (answer.status == 400 and not _refuses_the_account(answer))):
+        raise AuthError(
+            f"microshare: login refused for user {printable(settings.username)} ({answer.status}, to a form "
+            f"in the body); if this API takes it in the URL only, write microshare.oauth2_form: query in "
+            f"config.yaml, and know that access logs on the way keep the password then"
+        )
     if answer.status != 200:
         raise _rejected(settings, answer, "MICROSHARE_AUTH_URL")
     found = _json_object(answer.body)
@@ -173,10 +183,10 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
     if value is None:
         raise _refused(settings, "200 without an access token", _names_of(settings))
     _register(value, found.get("refresh_token"))
-    seconds = found.get("expires_in")
-    lasts = seconds if isinstance(seconds, int) and 0 < seconds < 10**9 else LIFETIME.total_seconds()
+    seconds = extended_json.number(found.get("expires_in"))
+    lasts = timedelta(seconds=int(seconds)) if seconds is not None and 0 < seconds < 10**9 else LIFETIME
     there = told_time(answer.headers) or now()
-    return Accepted(_token(value, there + timedelta(seconds=lasts), there), answer)
+    return Accepted(_token(value, there + lasts, there), answer)
 
 
 def _refuses_the_account(answer: HttpAnswer) -> bool:
@@ -236,9 +246,11 @@ def _register(*secrets: Any) -> None:
 
 
 def _instant(seconds: Any) -> datetime | None:
+    """Read a NumericDate (RFC 7519, section 2): seconds since 1970, whole or not; None where it is none."""
+    found = extended_json.number(seconds)
     try:
-        return datetime.fromtimestamp(int(seconds), UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
+        return None if found is None else datetime.fromtimestamp(int(found), UTC)
+    except (ValueError, OverflowError, OSError):
         return None
 
 

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -23,7 +23,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from app.base.certificates import why_untrusted
-from app.base.errors import AnswerTooLarge, BadResponse, SourceRefused
+from app.base.errors import SourceRefused
+from app.microshare.bodies import read_body
 from app.microshare.retries import PassingTrouble
 from app.network.addresses import connected
 from app.network.proxies import proxies_of, proxy_for
@@ -31,10 +32,8 @@ from app.settings.network import shown_proxy
 from app.settings.schema import DIRECT, NetworkSettings
 
 USER_AGENT = "microshare-forwarder"
-_PIECE_BYTES = 64 * 1024
 # A run that is told to stop shortens the deadlines of calls under way: looked at this often.
 _WATCH_SECONDS = 1.0
-_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class HttpAnswer:
 class Http:
     """Calls over HTTP for several threads: each has connections of its own. Close it when done.
 
-    `largest_body` limits a body in bytes, after inflation.
+    `largest_body` limits a body in bytes, after inflation, where a call does not say otherwise.
     """
 
     def __init__(
@@ -77,12 +76,14 @@ class Http:
         *,
         seconds: float,
         remaining: Callable[[], float],
+        largest: int | None = None,
         accept: str = "application/json",
         token: str | None = None,
         form: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Make one call and read its answer in full, whatever its status. Nothing is repeated or followed.
 
+        A body of more than `largest` bytes, after inflation, is refused.
         It ends after `seconds`, or when `remaining()` reaches zero: looking up the host's name,
         which has the resolver's own limits, is all that can outlast that.
 
@@ -93,7 +94,13 @@ class Http:
         with _Call(lambda: min(deadline - time.monotonic(), remaining())) as call:
             try:
                 answer = self._exchange(
-                    call, method, url, data=form, headers={"Accept": accept}, auth=_Authorization(token)
+                    call,
+                    method,
+                    url,
+                    self._largest_body if largest is None else largest,
+                    data=form,
+                    headers={"Accept": accept},
+                    auth=_Authorization(token),
                 )
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
                 failure: Exception | None = error
@@ -111,7 +118,7 @@ class Http:
             self._sessions.clear()
         self._own = threading.local()
 
-    def _exchange(self, call: _Call, method: str, url: str, **asked: Any) -> HttpAnswer:
+    def _exchange(self, call: _Call, method: str, url: str, largest: int, **asked: Any) -> HttpAnswer:
         with self._session().request(
             method,
             url,
@@ -123,7 +130,7 @@ class Http:
             proxies=proxies_of(self._network, url),
         ) as response:
             at = self._monotonic()
-            body = _read_body(response, self._largest_body)
+            body = read_body(response, largest)
             cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
             return HttpAnswer(response.status_code, response.headers, body, cookies, at)
 
@@ -165,48 +172,6 @@ class _Authorization(requests.auth.AuthBase):
         if self._token is not None:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
-
-
-def _read_body(response: requests.Response, largest: int) -> bytes:
-    """Read and inflate the whole body, never more than `largest` bytes of it."""
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > largest):
-        raise _too_large(response, largest)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise BadResponse(
-            f"microshare: {response.url.partition('?')[0]} answers in the encoding {encoding[:40]!r}, "
-            f"which was not asked for; see what stands between this host and the API"
-        )
-    gzip = zlib.decompressobj(_GZIP) if "gzip" in encoding else None
-    body = bytearray()
-    seen = False
-    # Inflated here, not by urllib3: it takes a gzip stream that ends early for a complete one.
-    while piece := response.raw.read(_PIECE_BYTES, decode_content=False):
-        seen = True
-        for part in _inflated(gzip, piece) if gzip else (piece,):
-            body += part
-            if len(body) > largest:
-                # Whoever keeps the error keeps this frame, and would keep the body.
-                body.clear()
-                raise _too_large(response, largest)
-    if gzip and seen and (not gzip.eof or gzip.unused_data):
-        raise zlib.error("the gzip stream does not end where the body does")
-    return bytes(body)
-
-
-def _inflated(gzip: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
-    """Give what a piece inflates to, bit by bit: it may be a thousand times as long."""
-    while piece:
-        yield gzip.decompress(piece, _PIECE_BYTES)
-        piece = gzip.unconsumed_tail
-
-
-def _too_large(response: requests.Response, largest: int) -> AnswerTooLarge:
-    return AnswerTooLarge(
-        f"microshare: the answer of {response.url.partition('?')[0]} is over {largest:,} bytes; "
-        f"ask for less at a time"
-    )
 
 
 def _by(network: NetworkSettings, url: str) -> str:

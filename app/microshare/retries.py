@@ -14,7 +14,7 @@ from app.base.errors import SourceUnavailable
 
 T = TypeVar("T")
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 _AGE = re.compile(r"[0-9]{1,10}")
 
 

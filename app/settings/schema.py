@@ -69,6 +69,7 @@ DIRECT = NetworkSettings()
 class MicroshareSettings(Written):
     """How to reach and question the Microshare API.
 
+    `oauth2_form` is where the password grant has its parameters: the body, or the URL.
     URLs have no trailing slash and may carry a path prefix. `identity` lists the organisations
     whose clusters count, each whole or its trailing dot-segments, case ignored; after `=` exactly one.
     """
@@ -76,6 +77,7 @@ class MicroshareSettings(Written):
     username: Annotated[Text, needed("write the user name of the Microshare account")]
     password: Annotated[Text, needed("write the password of the Microshare account")] = field(repr=False)
     auth: Annotated[Literal["web", "oauth2"], Reads(rules.lower)] = "web"
+    oauth2_form: Annotated[Literal["body", "query"], Reads(rules.lower)] = "body"
     api_key: Annotated[Text, Checks(rules.key_for_oauth2)] = field(default="", repr=False, metadata=_CHECKED)
     app_url: Url = "https://app.microshare.io"
     auth_url: Url = "https://auth.microshare.io"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,16 +39,21 @@ SETTINGS = MicroshareSettings(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the fake answers: `json` (or raw `body`), as JSON unless `headers` say otherwise."""
+    """What the fake answers: `json` (or raw `body`), as JSON unless `headers` say otherwise.
+
+    Each of `cookies` is a Set-Cookie of its own.
+    """
 
     status: int = 200
     json: Any = None
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Sequence[str] = ()
 
-    def triple(self) -> tuple[int, dict[str, str], bytes]:
+    def triple(self) -> tuple[int, list[tuple[str, str]], bytes]:
         body = self.body if self.body is not None else json.dumps(self.json).encode()
-        return self.status, {"Content-Type": "application/json", "Date": HTTP_NOW, **self.headers}, body
+        headers = {"Content-Type": "application/json", "Date": HTTP_NOW, **self.headers}
+        return self.status, [*headers.items(), *(("Set-Cookie", cookie) for cookie in self.cookies)], body
 
 
 def page(objs: list[Any], **meta: Any) -> Answer:
@@ -101,8 +106,8 @@ class FakeMicroshare:
         self.requests: list[requests.PreparedRequest] = []
         self.on_answer: Callable[[requests.PreparedRequest], Answer] | None = None
         self._login_requests = 0
-        mock.add_callback("POST", re.compile(f"({APP}|{AUTH})/.*"), callback=self._log_in)
-        mock.add_callback("GET", re.compile(f"{API}/.*"), callback=self._answer)
+        mock.add_callback("POST", re.compile(f"({APP}|{AUTH})/.*"), callback=self._log_in)  # type: ignore[arg-type]  # it takes pairs too
+        mock.add_callback("GET", re.compile(f"{API}/.*"), callback=self._answer)  # type: ignore[arg-type]  # it takes pairs too
 
     @property
     def login_requests(self) -> int:
@@ -141,17 +146,17 @@ class FakeMicroshare:
             wait=wait or (self.clock.wait if own_wait else None),
         )
 
-    def _log_in(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+    def _log_in(self, request: requests.PreparedRequest) -> tuple[int, list[tuple[str, str]], bytes]:
         self._login_requests += 1
         self.requests.append(request)
         return _next(self.logins)
 
-    def _answer(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+    def _answer(self, request: requests.PreparedRequest) -> tuple[int, list[tuple[str, str]], bytes]:
         self.requests.append(request)
         return self.on_answer(request).triple() if self.on_answer else _next(self.answers)
 
 
-def _next(script: list[Answer | Exception]) -> tuple[int, dict[str, str], bytes]:
+def _next(script: list[Answer | Exception]) -> tuple[int, list[tuple[str, str]], bytes]:
     answer = script.pop(0) if len(script) > 1 else script[0]
     if isinstance(answer, Exception):
         raise answer

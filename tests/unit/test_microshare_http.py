@@ -274,6 +274,10 @@ def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + end
 
 
+def packed(body: bytes) -> bytes:
+    return head(Content_Encoding="gzip", Connection="close") + body
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -283,8 +287,26 @@ def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
         head(Content_Encoding="gzip", Connection="close") + gzip.compress(BODY),
         head(Content_Encoding="GZIP", Transfer_Encoding="chunked") + chunked(gzip.compress(BODY)),
         head(Content_Encoding="identity", Content_Length=str(len(BODY))) + BODY,
+        packed(gzip.compress(BODY[:7]) + gzip.compress(BODY[7:])),
+        packed(gzip.compress(b"") * 50 + gzip.compress(BODY) + gzip.compress(b"")),
+        packed(gzip.compress(BODY) + b"\0" * 70_000),
+        packed(gzip.compress(BODY[:7]) + b"\0" * 100 + gzip.compress(BODY[7:])),
+        head(Content_Encoding="gzip", Transfer_Encoding="chunked")
+        + chunked(*(bytes([byte]) for byte in gzip.compress(BODY[:7]) + gzip.compress(BODY[7:]) + b"\0\0")),
     ],
-    ids=["with a length", "chunked", "until the end", "gzip", "gzip in chunks", "identity"],
+    ids=[
+        "with a length",
+        "chunked",
+        "until the end",
+        "gzip",
+        "gzip in chunks",
+        "identity",
+        "gzip of two members",
+        "gzip of empty members too",
+        "gzip and zeros",
+        "gzip and zeros between members",
+        "gzip of two members and zeros, byte by byte",
+    ],
 )
 def test_a_complete_body_is_read_as_it_is(serve: Serve, http: Http, answer: bytes) -> None:
     server = serve(after_request(lambda wire: wire.write(answer)))
@@ -305,6 +327,9 @@ def test_a_complete_body_is_read_as_it_is(serve: Serve, http: Http, answer: byte
         lambda wire: wire.answer(gzip.compress(BODY)[:-9], Content_Encoding="gzip"),
         lambda wire: wire.answer(gzip.compress(BODY)[:12] + b"\0" * 40, Content_Encoding="gzip"),
         lambda wire: wire.answer(gzip.compress(BODY) + b"more", Content_Encoding="gzip"),
+        lambda wire: wire.answer(gzip.compress(BODY) + b"\0more", Content_Encoding="gzip"),
+        lambda wire: wire.answer(gzip.compress(BODY) + gzip.compress(BODY)[:-9], Content_Encoding="gzip"),
+        lambda wire: wire.answer(b"\0" + gzip.compress(BODY), Content_Encoding="gzip"),
         lambda wire: wire.answer(BODY, Content_Encoding="gzip"),
     ],
     ids=[
@@ -318,6 +343,9 @@ def test_a_complete_body_is_read_as_it_is(serve: Serve, http: Http, answer: byte
         "gzip that ends early",
         "gzip that is damaged",
         "gzip with something after it",
+        "gzip with zeros and something after it",
+        "gzip whose second member ends early",
+        "gzip with a zero before it",
         "gzip that is none",
     ],
 )
@@ -364,10 +392,16 @@ def gzip_bomb(wire: Wire) -> None:
     wire.answer(gzip.compress(bytes(200_000_000), compresslevel=1), Content_Encoding="gzip")
 
 
+def endless_nothing(wire: Wire) -> None:
+    wire.write(head(Content_Encoding="gzip", Transfer_Encoding="chunked"))
+    while True:
+        wire.write(chunked(gzip.compress(b"") * 2_000, end=b""))
+
+
 @pytest.mark.parametrize(
     "large",
-    [too_long_a_length, an_absurd_length, endless_chunks, gzip_bomb],
-    ids=["said beforehand", "an absurd length", "without a length", "gzip bomb"],
+    [too_long_a_length, an_absurd_length, endless_chunks, gzip_bomb, endless_nothing],
+    ids=["said beforehand", "an absurd length", "without a length", "gzip bomb", "gzip of nothing"],
 )
 def test_a_body_over_the_limit_is_refused(serve: Serve, http: Http, large: Behaviour) -> None:
     server = serve(after_request(large))
