@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache, partial
@@ -68,23 +68,24 @@ def loads(body: bytes | str) -> Any:
     return found
 
 
-def loads_with_flaws(body: bytes, *, deepest: int) -> Any:
+def loads_with_flaws(body: bytes, *, deepest: int, kept: Collection[str] | None = None) -> Any:
     """Parse what others wrote, so that no part of it that can be read is lost for another's sake.
 
     As `loads`, but what is nested over `deepest` levels and texts whose bytes are no UTF-8 are flaws
-    in their places too, and a control character within a text is taken as it stands.
+    in their places too, and a control character within a text is taken as it stands. Where `kept` is
+    given, names that are not in it are left out of every object as it is read.
     Raises NotJson for anything that is not one JSON value.
     """
     text, is_utf8 = _decode(body)
     try:
         try:
-            found = _parse(text, strict=False)
+            found = _parse(text, strict=False, kept=kept)
             too_deep = _is_deeper(found, deepest)
         except RecursionError:
             too_deep = True
         if too_deep:
             shallow, cut = _cut_off(text, deepest)
-            found = _parse(shallow, strict=False, cut=cut)
+            found = _parse(shallow, strict=False, cut=cut, kept=kept)
         return found if is_utf8 else _without_undecoded(found)
     except RecursionError:
         raise NotJson("nested too deeply") from None
@@ -167,7 +168,13 @@ def _describe_flaw_within(value: Any) -> Any:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _parse(text: str, *, strict: bool = True, cut: Mapping[str, Flaw] | None = None) -> Any:
+def _parse(
+    text: str,
+    *,
+    strict: bool = True,
+    cut: Mapping[str, Flaw] | None = None,
+    kept: Collection[str] | None = None,
+) -> Any:
     parse = partial(
         simplejson.loads,
         text,
@@ -176,7 +183,7 @@ def _parse(text: str, *, strict: bool = True, cut: Mapping[str, Flaw] | None = N
         strict=strict,
         parse_constant=lambda name: Flaw(f"holds {name}, which is no JSON number", name),
         parse_int=partial(_parse_cut_integer, cut) if cut else _parse_integer,
-        object_pairs_hook=_object,
+        object_pairs_hook=_object if kept is None else partial(_object_of, kept),
     )
     try:
         return parse(parse_float=Decimal)
@@ -207,6 +214,10 @@ def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any] | Flaw:
         return found
     doubled = min(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
     return Flaw(f"holds the key {shown(doubled)} twice", tuple(pairs))
+
+
+def _object_of(kept: Collection[str], pairs: list[tuple[str, Any]]) -> Mapping[str, Any] | Flaw:
+    return _object([(name, member) for name, member in pairs if name in kept])
 
 
 def _decode(body: bytes) -> tuple[str, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from app.base.text import printable, shown
 from app.base.view_text import unfit_for_view
 from app.microshare import auth
 from app.microshare.auth import Token, TokenCache
-from app.microshare.discovery import Found, find_places
+from app.microshare.discovery import READ_NAMES, Found, find_places
 from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
 from app.microshare.retries import PassingTrouble, told_time, with_retries
@@ -43,6 +43,12 @@ VIEW_REC_TYPE = "io.microshare.fm.master.agg"
 CLUSTER_REC_TYPE = "io.microshare.peoplecounter.packed"
 # A query that is slow for less than this is slow for another reason than its length.
 _NARROW = timedelta(minutes=15)
+# One that has too much to say for so little is not asked for less.
+_SHORTEST = timedelta(minutes=1)
+# A cluster has all its devices in one answer, which no window makes shorter; few of its fields are kept.
+_LARGEST_DISCOVERY = 64 * 1024 * 1024
+# A login, and the question that is asked for the time.
+_LARGEST_OTHER = 1024 * 1024
 _LOGIN_ATTEMPTS = 3
 _MOST_LOGINS = 2
 _OVER = "the run's time is over; the next run goes on"
@@ -80,9 +86,7 @@ class MicroshareClient:
         self._monotonic = monotonic
         self._jitter = jitter
         self._wait = wait or budget.sleep
-        self._http = Http(
-            largest_body=settings.largest_answer_bytes, network=settings.network, monotonic=monotonic
-        )
+        self._http = Http(largest_body=_LARGEST_OTHER, network=settings.network, monotonic=monotonic)
         self._lock = threading.Lock()
         self._api_calls = 0
         self._logins = 0
@@ -136,7 +140,12 @@ class MicroshareClient:
         for cluster_id in dict.fromkeys(cluster_ids):
             question = self._discovery(cluster_id, details=True)
             # The first page is asked as it is known to work, without a word on pages.
-            pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "")
+            pages = self._read(
+                question,
+                lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "",
+                largest=_LARGEST_DISCOVERY,
+                kept=READ_NAMES,
+            )
             if pages.flaw:
                 raise BadResponse(
                     f"microshare: {question.name}: {pages.flaw}, twice; clusters changed meanwhile, try again"
@@ -156,7 +165,11 @@ class MicroshareClient:
         if flaw := unfit_for_view(query.loc1):
             raise SourceRefused(f"microshare: location {shown(query.loc1)} {flaw}; rename it in Microshare")
         question = _question_of(query, self._settings.api_url)
-        pages = self._read(question, lambda page: f"&page={page}&perPage={PER_PAGE}")
+        pages = self._read(
+            question,
+            lambda page: f"&page={page}&perPage={PER_PAGE}",
+            largest=self._settings.largest_answer_bytes,
+        )
         if pages.flaw:
             raise WindowTooWide(f"microshare: {question.name}: {pages.flaw}, twice; ask for a shorter window")
         warnings = tuple(f"{question.name}: {warning}" for warning in pages.warnings)
@@ -175,19 +188,33 @@ class MicroshareClient:
             f"?details={'true' if details else 'false'}",
         )
 
-    def _read(self, question: Question, paging: Callable[[int], str]) -> Pages:
-        def fetch(number: int) -> Page:
-            answer = self._ask_patiently(question, question.url + paging(number))
-            found = self._told_by(question, answer)
+    def _read(
+        self,
+        question: Question,
+        paging: Callable[[int], str],
+        *,
+        largest: int,
+        kept: Collection[str] | None = None,
+    ) -> Pages:
+        """Read all pages of an answer, `largest` bytes at most; of their objects only names in `kept`."""
+
+        def fetch(number: int, left: int) -> Page:
+            try:
+                answer = self._ask_patiently(question, question.url + paging(number), left)
+            except AnswerTooLarge:
+                raise _too_large(question, largest) from None
+            found = self._told_by(question, answer, kept)
             kind = answer.headers.get("Content-Type") or "no content type"
             odd = () if is_json_typed(answer) else (f"JSON that is sent as {printable(kind)[:80]}",)
             return read_page(question, found, len(answer.body), odd)
 
-        return read_all_pages(question, fetch, largest_bytes=self._settings.largest_answer_bytes)
+        return read_all_pages(question, fetch, largest_bytes=largest)
 
-    def _told_by(self, question: Question, answer: HttpAnswer) -> JsonObject:
+    def _told_by(
+        self, question: Question, answer: HttpAnswer, kept: Collection[str] | None = None
+    ) -> JsonObject:
         """Give the JSON of an answer, whose clock counts then. Raises BadResponse where it is none."""
-        found = read_json(question, answer)
+        found = read_json(question, answer, kept)
         self._saw_time(answer)
         return found
 
@@ -196,27 +223,23 @@ class MicroshareClient:
         if time is not None:
             self._api_clock.tell(time, answer.at, self._now())
 
-    def _ask_patiently(self, question: Question, url: str) -> HttpAnswer:
+    def _ask_patiently(self, question: Question, url: str, largest: int) -> HttpAnswer:
         return with_retries(
-            lambda: self._ask(question, url),
+            lambda: self._ask(question, url, largest),
             attempts=self._settings.attempts,
             wait=self._wait,
             jitter=self._jitter,
             on_retry=self._share_pause,
         )
 
-    def _ask(self, question: Question, url: str) -> HttpAnswer:
-        """Ask once; with a refused token, once more with another."""
+    def _ask(self, question: Question, url: str, largest: int = _LARGEST_OTHER) -> HttpAnswer:
+        """Ask once; with a refused token, once more with another. Raises AnswerTooLarge."""
         token = self._token()
         try:
-            answer = self._send("GET", url, token=token.value)
+            answer = self._send("GET", url, largest, token=token.value)
             if answer.status == 401:
                 token = self._token(refused=token)
-                answer = self._send("GET", url, token=token.value)
-        except AnswerTooLarge as error:
-            if question.wide:
-                raise WindowTooWide(f"microshare: {question.name}: {error}") from error
-            raise
+                answer = self._send("GET", url, largest, token=token.value)
         except PassingTrouble as trouble:
             if trouble.timed_out and question.wide:
                 raise WindowTooWide(
@@ -238,6 +261,7 @@ class MicroshareClient:
         self,
         method: str,
         url: str,
+        largest: int = _LARGEST_OTHER,
         *,
         token: str | None = None,
         form: Mapping[str, str] | None = None,
@@ -257,6 +281,7 @@ class MicroshareClient:
                 url,
                 seconds=self._settings.timeout.total_seconds(),
                 remaining=self._budget.remaining,
+                largest=largest,
                 accept=accept,
                 token=token,
                 form=form,
@@ -352,7 +377,20 @@ def _question_of(query: DashboardQuery, api_url: str) -> Question:
         url=f"{api_url}/share/{VIEW_REC_TYPE}/?{parameters}",
         parameters=parameters,
         wide=query.window.end - query.window.start > _NARROW,
+        divisible=query.window.end - query.window.start > _SHORTEST,
     )
+
+
+def _too_large(question: Question, largest: int) -> SourceError:
+    said = f"microshare: {question.name}: its answer is over {largest:,} bytes, all pages together"
+    if question.divisible:
+        return WindowTooWide(f"{said}; ask for less at a time")
+    if question.parameters:
+        return AnswerTooLarge(
+            f"{said}; there is no asking for less at a time: raise microshare.largest_answer_bytes in "
+            f"config.yaml, where memory allows: 5 to 30 times as much for each of run.concurrency"
+        )
+    return AnswerTooLarge(f"{said}; ask for less at a time: for clusters with fewer devices")
 
 
 def _encode(text: str) -> str:

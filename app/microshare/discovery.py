@@ -20,6 +20,11 @@ from app.base.view_text import LONGEST_CHARACTERS
 
 _SKETCHED = 16
 _NAMED = 5
+# All that is looked at of a cluster, and of the envelope that it comes in.
+READ_NAMES = frozenset(
+    {"meta", "totalPages", "totalCount", "perPage", "$numberLong", "objs", "_id", "id", "$oid", "name"}
+    | {"owner", "org", "data", "devices", "guid", "location"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.base import exact_json, extended_json
-from app.base.errors import BadResponse, NoPermission, WindowTooWide
+from app.base.errors import BadResponse, NoPermission
 from app.base.readings import JsonObject
 from app.microshare.verdict import Question
 
 PER_PAGE = 999
+# Gives the page of a number, of so many bytes at most.
+FetchPage = Callable[[int, int], "Page"]
 _MOST_PAGES = 1_000
 
 
@@ -47,6 +49,10 @@ class _Pass:
     @property
     def objs(self) -> tuple[Any, ...]:
         return tuple(obj for page in self.pages for obj in page.objs)
+
+    @property
+    def distinct(self) -> int:
+        return len({fingerprint for page in self.fingerprints for fingerprint in page})
 
     @property
     def totals(self) -> set[int | None]:
@@ -92,30 +98,36 @@ def read_page(question: Question, found: JsonObject, body_bytes: int, warnings: 
     )
 
 
-def read_all_pages(question: Question, fetch: Callable[[int], Page], *, largest_bytes: int) -> Pages:
+def read_all_pages(question: Question, fetch: FetchPage, *, largest_bytes: int) -> Pages:
     """Read every page, all of them once more where they do not add up.
 
     Pages shift while they are read: an object that is removed or added moves another out of
     sight. So several pages are a whole only if their distinct objects are as many as every
     page states in total; or if the objects are that many with some repeated, and a second
-    pass gives exactly the same, which no shift does.
+    pass gives exactly the same, which no shift does. `fetch` is told which page to give, and of how
+    many bytes at most: all pages together are no more than `largest_bytes`.
 
     Raises NoPermission where objects are counted but none is shown, BadResponse where pages
-    repeat or never end, WindowTooWide where they are over `largest_bytes` together.
+    repeat or never end, and what `fetch` does.
     """
     first = _read_once(question, fetch, largest_bytes)
     if _flaw(first) is None:
         return Pages(first.objs, None, _warnings(first))
+    # What the first pass held makes room for the second.
+    shown_before = first.fingerprints
+    del first
     second = _read_once(question, fetch, largest_bytes)
-    same = second.fingerprints == first.fingerprints and second.totals == {len(second.objs)}
+    same = second.fingerprints == shown_before and second.totals == {len(second.objs)}
     return Pages(second.objs, None if same else _flaw(second), _warnings(second))
 
 
-def _read_once(question: Question, fetch: Callable[[int], Page], largest_bytes: int) -> _Pass:
+def _read_once(question: Question, fetch: FetchPage, largest_bytes: int) -> _Pass:
     pages: list[Page] = []
     fingerprints: list[tuple[bytes, ...]] = []
+    left = largest_bytes
     while len(pages) < _MOST_PAGES:
-        page = fetch(len(pages) + 1)
+        page = fetch(len(pages) + 1, left)
+        left -= page.body_bytes
         pages.append(page)
         if len(pages) == 1 and not page.objs and page.total_count:
             raise NoPermission(
@@ -133,11 +145,6 @@ def _read_once(question: Question, fetch: Callable[[int], Page], largest_bytes: 
             )
         if last:
             return _Pass(tuple(pages), tuple(fingerprints))
-        if sum(page.body_bytes for page in pages) > largest_bytes:
-            raise WindowTooWide(
-                f"microshare: {question.name}: its pages are over {largest_bytes:,} bytes; "
-                f"ask for a shorter window"
-            )
     raise BadResponse(f"microshare: {question.name}: more than {_MOST_PAGES:,} pages; ask for less at a time")
 
 
@@ -154,8 +161,7 @@ def _is_last(pages: list[Page]) -> bool:
 def _flaw(found: _Pass) -> str | None:
     if found.is_single:
         return None
-    distinct = len({fingerprint for page in found.fingerprints for fingerprint in page})
-    if found.totals == {distinct}:
+    if found.totals == {found.distinct}:
         return None
     stated_pages = max(page.total_pages or 0 for page in found.pages)
     if stated_pages > len(found.pages):
@@ -163,7 +169,7 @@ def _flaw(found: _Pass) -> str | None:
     if found.counts_beyond or None in found.totals:
         return None
     stated = " then ".join(str(page.total_count) for page in found.pages)
-    return f"{len(found.pages)} pages hold {distinct} different objects, and state a total of {stated}"
+    return f"{len(found.pages)} pages hold {found.distinct} different objects, and state a total of {stated}"
 
 
 def _warnings(found: _Pass) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -34,7 +34,8 @@ _TEMPLATE_FAULT = re.compile(
 class Question:
     """One GET. `name` is what messages call it, `id` what 404 is about, `parameters` what was sent.
 
-    `wide` is whether a shorter window could be asked instead.
+    `wide` is whether a shorter window could be asked where this one takes too long, `divisible`
+    whether one could where this one has too much in it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Question:
     url: str
     parameters: str = ""
     wide: bool = False
+    divisible: bool = False
 
 
 def check_status(question: Question, answer: HttpAnswer, now: datetime) -> None:
@@ -87,13 +89,17 @@ def _refusal(question: Question, answer: HttpAnswer, where: str, said: str) -> S
     return SourceRefused(f"{where}: {said}{sent}; check the settings it was made of")
 
 
-def read_json(question: Question, answer: HttpAnswer) -> JsonObject:
-    """Give the JSON object that a body holds, flaws in their places. Raises BadResponse for anything else."""
+def read_json(question: Question, answer: HttpAnswer, kept: Collection[str] | None = None) -> JsonObject:
+    """Give the JSON object that a body holds, flaws in their places. Raises BadResponse for anything else.
+
+    Of every object in it only the names in `kept` are kept, where these are given: memory does not grow
+    with the rest.
+    """
     where = f"microshare: {question.name}"
     if not answer.body.strip():
         raise BadResponse(f"{where}: an empty answer; if that lasts, ask Microshare about it")
     try:
-        found = exact_json.loads_with_flaws(answer.body, deepest=_DEEPEST)
+        found = exact_json.loads_with_flaws(answer.body, deepest=_DEEPEST, kept=kept)
     except exact_json.NotJson as error:
         raise BadResponse(
             f"{where}: no readable JSON ({error}) but {quote_body(answer.body)}; "

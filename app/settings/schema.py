@@ -90,7 +90,7 @@ class MicroshareSettings(Written):
     ]
     timeout: Annotated[timedelta, between("1s", "10m")] = timedelta(seconds=60)
     attempts: Annotated[int, whole(1, 10)] = 4
-    largest_answer_bytes: Annotated[int, whole(65_536, 2**30)] = 64 * 1024 * 1024
+    largest_answer_bytes: Annotated[int, whole(65_536, 2**30)] = 3 * 1024 * 1024
     network: Annotated[NetworkSettings, rules.UNWRITTEN] = DIRECT
 
 

@@ -178,7 +178,9 @@ class SimulatedClient:
         if not weather.per_page:
             return DashboardAnswer(tuple(self._objects(query, order)))
         question = Question(f"{query.loc1}, {query.window}", "view", "")
-        pages = read_all_pages(question, lambda number: self._page(query, order, number), largest_bytes=10**9)
+        pages = read_all_pages(
+            question, lambda number, _: self._page(query, order, number), largest_bytes=10**9
+        )
         if pages.flaw:
             raise WindowTooWide(f"microshare: {query.loc1}: {pages.flaw}, twice")
         return DashboardAnswer(pages.objs)

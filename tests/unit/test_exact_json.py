@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -142,6 +143,27 @@ def test_one_bad_part_never_hides_the_parts_beside_it(part: bytes, flaw: Flaw) -
         [bad] = bad if isinstance(bad, list) else bad.values()
     assert bad.reason.startswith(flaw.reason)
     assert bad.written == flaw.written
+
+
+def test_names_that_nobody_reads_are_left_out_of_every_object() -> None:
+    written = b'{"a":[{"a":1,"b":{"a":2}},{"b":3,"b":4}],"b":"not kept","a2":[]}'
+
+    assert exact_json.loads_with_flaws(written, deepest=5, kept={"a"}) == {"a": [{"a": 1}, {}]}
+
+
+def test_what_is_left_out_takes_no_memory() -> None:
+    written = b'{"a":[%b]}' % b",".join(
+        [b'{"a":1,"b":{"text":"%b","list":[{},{},{}]}}' % (b"x" * 40)] * 20_000
+    )
+
+    tracemalloc.start()
+    found = exact_json.loads_with_flaws(written, deepest=5, kept={"a"})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(found["a"]) == 20_000
+    # The text itself, and a small object for each; all of it would be nine times the text.
+    assert peak < 5 * len(written)
 
 
 def test_a_control_character_within_a_text_is_taken_as_it_stands() -> None:

@@ -19,6 +19,7 @@ import responses
 from app.base.budget import Budget
 from app.base.checkpoints import Place
 from app.base.errors import (
+    AnswerTooLarge,
     AuthError,
     BadResponse,
     Interrupted,
@@ -435,8 +436,39 @@ def test_pages_over_the_limit_together_ask_for_a_shorter_window(microshare: Fake
 
     assert failure_of(microshare.client(largest_answer_bytes=1_000)) == (
         WindowTooWide,
-        f"microshare: {NAME}: its pages are over 1,000 bytes; ask for a shorter window",
+        f"microshare: {NAME}: its answer is over 1,000 bytes, all pages together; ask for less at a time",
     )
+
+
+def test_pages_are_read_into_the_bytes_that_are_left(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([{"n": number, "pad": "x" * 200}], totalPages=2) for number in range(2)]
+    size = len(microshare.answers[0].triple()[2])  # type: ignore[union-attr]  # both are answers
+
+    assert failure_of(microshare.client(largest_answer_bytes=2 * size - 1))[0] is WindowTooWide
+
+    microshare.answers = [page([{"n": n, "pad": "x" * 200}], totalPages=2, totalCount=2) for n in range(2)]
+    size = len(microshare.answers[0].triple()[2])  # type: ignore[union-attr]
+    found = microshare.client(largest_answer_bytes=2 * size).query_dashboard(query())
+    assert [obj["n"] for obj in found.objs] == [0, 1]
+
+
+def test_an_answer_that_no_shorter_window_makes_smaller_names_the_setting(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([{"pad": "x" * 2_000}])]
+    minute = query(window=Slice(DAY.start, DAY.start + timedelta(minutes=1)))
+
+    kind, message = failure_of(microshare.client(largest_answer_bytes=1_000), minute)
+
+    assert kind is AnswerTooLarge
+    assert "its answer is over 1,000 bytes, all pages together; there is no asking for less" in message
+    assert "raise microshare.largest_answer_bytes in config.yaml" in message
+
+
+def test_discovery_may_be_larger_than_a_dashboard_s_answer(microshare: FakeMicroshare) -> None:
+    microshare.answers = [page([cluster("com.example.NORTH", device("Beacon House")) | {"pad": "x" * 2_000}])]
+
+    found = microshare.client(largest_answer_bytes=1_000).discover_locations(["aa01"])
+
+    assert [place.name for place in found.places] == ["Beacon House"]
 
 
 def test_objects_that_are_counted_and_not_shown_are_missing_rights(microshare: FakeMicroshare) -> None:
