@@ -11,9 +11,11 @@ from app.eventhub.dry_run import DryRunLanes
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.ports import MakeLanes, Wiring
+from app.run.refused_logins import RefusedLogins
 from app.settings.schema import Settings, TelemetrySettings
 from app.state.opening import open_store
 from app.state.read_only import ReadOnlyStore
+from app.state.store import MendableStore
 
 # One for the process: both feeds share a login, and a warm process keeps its token.
 _TOKENS = TokenCache()
@@ -26,10 +28,13 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
     """
     store, timeout_s = open_store(settings.state), settings.run.send_timeout.total_seconds()
     make_lanes: MakeLanes = partial(Broadcaster, send_timeout_s=timeout_s, lane_bytes=settings.run.lane_bytes)
+    kept: MendableStore = ReadOnlyStore(store) if dry_run else store
     wiring = Wiring(
         settings=settings,
-        store=ReadOnlyStore(store) if dry_run else store,
-        make_client=lambda budget: MicroshareClient(settings.microshare, budget, tokens=_TOKENS),
+        store=kept,
+        make_client=lambda budget: MicroshareClient(
+            settings.microshare, budget, tokens=_TOKENS, refusals=RefusedLogins(kept)
+        ),
         make_lanes=(lambda hubs, _, tell, __: DryRunLanes(hubs, tell)) if dry_run else make_lanes,
         dry_run=dry_run,
     )
@@ -46,7 +51,9 @@ def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) ->
     microshare = wiring.settings.microshare
     return replace(
         wiring,
-        make_client=lambda budget: WatchedClient(microshare, budget, tokens=_TOKENS, spans=spans),
+        make_client=lambda budget: WatchedClient(
+            microshare, budget, tokens=_TOKENS, spans=spans, refusals=RefusedLogins(wiring.store)
+        ),
         make_lanes=watching(wiring.make_lanes, spans),
         export=exporter(telemetry, spans, _send_to_azure_monitor, traceparent),
     )

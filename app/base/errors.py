@@ -41,7 +41,14 @@ class SourceError(ForwarderError):
 
 
 class AuthError(SourceError):
-    """The login is refused, or its token is: no further call of this run can succeed."""
+    """The login is refused, or its token is: no further call of this run can succeed.
+
+    `of_credentials`: the API itself refuses them, without doubt; the same again would be refused again.
+    """
+
+    def __init__(self, message: str, *, of_credentials: bool = False) -> None:
+        super().__init__(message)
+        self.of_credentials = of_credentials
 
 
 class NoPermission(SourceError):

@@ -70,7 +70,13 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
         check_schedule(feed, settings, findings, now)
     opened = _opened(settings)
     if not offline:
-        check_source(settings, _known_states(settings, opened), findings, all_locations=all_locations)
+        check_source(
+            settings,
+            _known_states(settings, opened),
+            findings,
+            all_locations=all_locations,
+            store=None if isinstance(opened, StateError) else opened,
+        )
         _check_hubs(settings, findings, now)
         _check_telemetry(settings, findings)
     _check_state(settings, opened, findings, offline=offline)

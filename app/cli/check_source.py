@@ -21,7 +21,9 @@ from app.feeds.feed import load_feed, read_answer, why_not_asked
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import shared_identities
 from app.network.probing import WAY_S, Way, walk
+from app.run.refused_logins import RefusedLogins
 from app.settings.schema import FeedSettings, MicroshareSettings, Settings
+from app.state.store import StateStore
 
 _BUDGET = timedelta(seconds=90)
 _BUDGET_FOR_ALL = timedelta(minutes=15)
@@ -43,11 +45,20 @@ class _Asked:
 
 
 def check_source(
-    settings: Settings, states: Mapping[str, FeedState], findings: CheckResults, *, all_locations: bool
+    settings: Settings,
+    states: Mapping[str, FeedState],
+    findings: CheckResults,
+    *,
+    all_locations: bool,
+    store: StateStore | None = None,
 ) -> None:
-    """Tell of all that is asked of Microshare. `states` are those of the feeds, where they are known."""
+    """Tell of all that is asked of Microshare. `states` are those of the feeds, where they are known.
+
+    A login is tried even where runs wait; in the `store`, one that is accepted ends their waiting.
+    """
     budget = Budget(_BUDGET_FOR_ALL if all_locations else _BUDGET, grace=timedelta(0))
-    client = MicroshareClient(settings.microshare, budget)
+    refusals = None if store is None else RefusedLogins(store, at_once=True)
+    client = MicroshareClient(settings.microshare, budget, refusals=refusals)
     ways = _ways(settings.microshare)
     try:
         with findings.of("login", ways):

@@ -23,6 +23,8 @@ from app.settings.schema import MicroshareSettings
 LIFETIME = timedelta(hours=48)
 _RENEWED_AHEAD = timedelta(minutes=5)
 _COOKIE = "PLAY_SESSION"
+# A page of HTML may have white space and a byte order mark before its first tag.
+_PAGE_BEGINS_WITHIN = 100
 # RFC 6749, section 5.2: errors that another form of the same request would meet again.
 _OAUTH2_REFUSALS = frozenset(
     ["invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "access_denied"]
@@ -35,6 +37,16 @@ class Token:
 
     value: str = field(repr=False)
     renew_at: datetime
+
+
+class LoginRefusals(Protocol):
+    """What is known of logins that were refused in earlier runs; see `app.run.refused_logins`."""
+
+    def require_due(self, settings: MicroshareSettings) -> None:
+        """Raise AuthError where this login is not to be tried again yet."""
+
+    def refused(self, settings: MicroshareSettings) -> None: ...
+    def accepted(self) -> None: ...
 
 
 class SendForm(Protocol):
@@ -60,7 +72,7 @@ class TokenCache:
 
         Whoever comes while a login is under way waits for it and gets its token.
         """
-        login = _login_of(settings)
+        login = login_of(settings)
         with self._logging_in:
             token = self._tokens.get(login)
             if token is None or not usable(token):
@@ -71,8 +83,8 @@ class TokenCache:
     def drop(self, settings: MicroshareSettings, token: Token) -> None:
         """Forget `token`; another that has taken its place stays."""
         with self._logging_in:
-            if self._tokens.get(_login_of(settings)) == token:
-                del self._tokens[_login_of(settings)]
+            if self._tokens.get(login_of(settings)) == token:
+                del self._tokens[login_of(settings)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,8 @@ class Accepted:
 def log_in(settings: MicroshareSettings, send: SendForm, now: Callable[[], datetime]) -> Accepted:
     """Log in once. `now` gives the API's clock, or the host's before it is known.
 
-    Raises AuthError where the login is rejected, which must not be tried again, and
-    PassingTrouble where trying again may help.
+    Raises AuthError where the login is rejected, which must not be tried again (`of_credentials`
+    where that is the account's fault without doubt), and PassingTrouble where trying again may help.
     """
     if settings.auth == "web":
         return _web_login(settings, send, now)
@@ -110,7 +122,7 @@ def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], d
         raise _rejected(settings, answer, "MICROSHARE_APP_URL")
     sessions = _play_sessions(answer)
     if not sessions:
-        raise _refused(settings, f"303 without a {_COOKIE} cookie", _names_of(settings))
+        raise _refused(settings, f"303 without a {_COOKIE} cookie", names_of(settings))
     for session in sessions:
         claims = _claims(session)
         data = claims.get("data")
@@ -121,7 +133,7 @@ def _web_login(settings: MicroshareSettings, send: SendForm, now: Callable[[], d
             there = told_time(answer.headers) or now()
             return Accepted(_token(value, _instant(claims.get("exp")), there), answer)
     seen = f"303 with a {_COOKIE} cookie that holds no access token"
-    raise _refused(settings, seen, _names_of(settings))
+    raise _refused(settings, seen, names_of(settings))
 
 
 def _play_sessions(answer: HttpAnswer) -> list[str]:
@@ -181,7 +193,7 @@ def _password_grant(settings: MicroshareSettings, send: SendForm, now: Callable[
     found = _json_object(answer.body)
     value = _token_text(found.get("access_token"))
     if value is None:
-        raise _refused(settings, "200 without an access token", _names_of(settings))
+        raise _refused(settings, "200 without an access token", names_of(settings))
     _register(value, found.get("refresh_token"))
     seconds = extended_json.number(found.get("expires_in"))
     lasts = timedelta(seconds=int(seconds)) if seconds is not None and 0 < seconds < 10**9 else LIFETIME
@@ -218,18 +230,36 @@ def _rejected(settings: MicroshareSettings, answer: HttpAnswer, url_name: str) -
     if answer.status in (404, 405):
         return _refused(settings, str(answer.status), url_name)
     kind = "a form" if "<form" in searchable(answer.body).lower() else None
-    return _refused(settings, f"{answer.status}, {kind}" if kind else str(answer.status), _names_of(settings))
+    seen = f"{answer.status}, {kind}" if kind else str(answer.status)
+    return _refused(settings, seen, names_of(settings), of_credentials=_is_no_mistake(answer))
 
 
-def _names_of(settings: MicroshareSettings) -> str:
+def _is_no_mistake(answer: HttpAnswer) -> bool:
+    """Whether it is the API itself that refuses these credentials.
+
+    A 401 is about credentials whatever page comes with it: what stands between says 407 (RFC 9110, 15.5.8).
+    A 403 as a page of HTML can be a firewall's.
+    """
+    if answer.status == 401:
+        return True
+    if answer.status == 403:
+        return "<" not in searchable(answer.body)[:_PAGE_BEGINS_WITHIN]
+    return _json_object(answer.body).get("error") == "invalid_grant"
+
+
+def names_of(settings: MicroshareSettings) -> str:
+    """Name the settings that a login is made of."""
     if settings.auth == "web":
         return "MICROSHARE_USERNAME and MICROSHARE_PASSWORD"
     return "MICROSHARE_USERNAME, MICROSHARE_PASSWORD and MICROSHARE_API_KEY"
 
 
-def _refused(settings: MicroshareSettings, seen: str, check: str) -> AuthError:
+def _refused(
+    settings: MicroshareSettings, seen: str, check: str, *, of_credentials: bool = False
+) -> AuthError:
     return AuthError(
-        f"microshare: login refused for user {printable(settings.username)} ({seen}); check {check}"
+        f"microshare: login refused for user {printable(settings.username)} ({seen}); check {check}",
+        of_credentials=of_credentials,
     )
 
 
@@ -260,6 +290,7 @@ def _token(value: str, expires: datetime | None, now: datetime) -> Token:
     return Token(value, now + lasts - min(_RENEWED_AHEAD, lasts / 2))
 
 
-def _login_of(settings: MicroshareSettings) -> tuple[str, ...]:
+def login_of(settings: MicroshareSettings) -> tuple[str, ...]:
+    """Give all that makes a login this one and no other: secret."""
     login_url = settings.app_url if settings.auth == "web" else settings.auth_url
     return (settings.auth, login_url, settings.username, settings.password, settings.api_key)

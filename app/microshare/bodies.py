@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-
-import requests
+from collections.abc import Callable, Iterator, Mapping
 
 from app.base.errors import AnswerTooLarge, BadResponse
 
@@ -13,26 +11,27 @@ _PIECE_BYTES = 64 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def read_body(response: requests.Response, largest: int) -> bytes:
+def read_body(read: Callable[[int], bytes], headers: Mapping[str, str], url: str, largest: int) -> bytes:
     """Read and inflate the whole body, never more than `largest` bytes of it, nor of what it came as.
 
+    `read` gives up to so many bytes as they came, none at the end; `url` is for messages, without its query.
     Raises AnswerTooLarge, BadResponse for an encoding that was not asked for, zlib.error where it is
     damaged or ends early, and what the connection raises.
     """
-    declared = response.headers.get("Content-Length", "")
+    declared = headers.get("Content-Length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > largest):
-        raise _too_large(response, largest)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        raise _too_large(url, largest)
+    encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise BadResponse(
-            f"microshare: {response.url.partition('?')[0]} answers in the encoding {encoding[:40]!r}, "
+            f"microshare: {url} answers in the encoding {encoding[:40]!r}, "
             f"which was not asked for; see what stands between this host and the API"
         )
     gzip = _Gzip() if "gzip" in encoding else None
     parts: list[bytes] = []
     came = held = 0
     # Inflated here, not by urllib3: it takes a gzip stream that ends early for a complete one.
-    while piece := response.raw.read(_PIECE_BYTES, decode_content=False):
+    while piece := read(_PIECE_BYTES):
         came += len(piece)
         for part in gzip.inflated(piece) if gzip else (piece,):
             parts.append(part)
@@ -40,7 +39,7 @@ def read_body(response: requests.Response, largest: int) -> bytes:
             if max(came, held) > largest:
                 # Whoever keeps the error keeps this frame, and would keep the body.
                 parts.clear()
-                raise _too_large(response, largest)
+                raise _too_large(url, largest)
     if gzip and came and not gzip.is_whole:
         raise zlib.error("the gzip stream does not end where the body does")
     return b"".join(parts)
@@ -72,8 +71,7 @@ class _Gzip:
                 self._member = None
 
 
-def _too_large(response: requests.Response, largest: int) -> AnswerTooLarge:
+def _too_large(url: str, largest: int) -> AnswerTooLarge:
     return AnswerTooLarge(
-        f"microshare: the answer of {response.url.partition('?')[0]} is over {largest:,} bytes; "
-        f"ask for less at a time"
+        f"microshare: the answer of {url} is over {largest:,} bytes; ask for less at a time"
     )

@@ -31,7 +31,7 @@ from app.base.redaction import register_secret
 from app.base.text import printable, shown
 from app.base.view_text import unfit_for_view
 from app.microshare import auth
-from app.microshare.auth import Token, TokenCache
+from app.microshare.auth import LoginRefusals, Token, TokenCache
 from app.microshare.discovery import READ_NAMES, Found, find_places
 from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
@@ -60,7 +60,8 @@ class MicroshareClient:
     Passing trouble (5xx, 429, connection) is tried again, `settings.attempts` times a request,
     after waits that go through `wait` (the budget's own unless given) and are shared where the API
     asks for them (429). The token is shared with other runs through `tokens`. A login that
-    failed is not tried again: every later call fails at once with the same error.
+    failed is not tried again: every later call fails at once with the same error. `refusals` knows of
+    logins that failed in earlier runs.
 
     Every method raises a SourceError that names the call, or Interrupted where the run's time is over.
     """
@@ -75,6 +76,7 @@ class MicroshareClient:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         wait: Callable[[float], None] | None = None,
+        refusals: LoginRefusals | None = None,
     ) -> None:
         register_secret(settings.password)
         register_secret(settings.api_key)
@@ -86,6 +88,7 @@ class MicroshareClient:
         self._monotonic = monotonic
         self._jitter = jitter
         self._wait = wait or budget.sleep
+        self._refusals = refusals
         self._http = Http(largest_body=_LARGEST_OTHER, network=settings.network, monotonic=monotonic)
         self._lock = threading.Lock()
         self._api_calls = 0
@@ -325,6 +328,8 @@ class MicroshareClient:
             )
         self._logins += 1
         try:
+            if self._refusals is not None:
+                self._refusals.require_due(self._settings)
             accepted = with_retries(
                 lambda: auth.log_in(self._settings, self._post, self._clock),
                 attempts=_LOGIN_ATTEMPTS,
@@ -333,7 +338,11 @@ class MicroshareClient:
                 on_retry=self._share_pause,
             )
         except SourceError as error:
+            if self._refusals is not None and isinstance(error, AuthError) and error.of_credentials:
+                self._refusals.refused(self._settings)
             raise self._fail(error) from None
+        if self._refusals is not None:
+            self._refusals.accepted()
         self._saw_time(accepted.answer)
         return accepted.token
 

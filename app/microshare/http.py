@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
@@ -130,7 +131,8 @@ class Http:
             proxies=proxies_of(self._network, url),
         ) as response:
             at = self._monotonic()
-            body = read_body(response, largest)
+            read = partial(response.raw.read, decode_content=False)
+            body = read_body(read, response.headers, response.url.partition("?")[0], largest)
             cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
             return HttpAnswer(response.status_code, response.headers, body, cookies, at)
 

@@ -24,7 +24,7 @@ from app.base.instants import format_time, utc_now
 from app.base.log import get_log
 from app.base.readings import DashboardAnswer, DashboardQuery
 from app.eventhub.deliveries import Delivered, Delivery, News, Rejected
-from app.microshare.auth import TokenCache
+from app.microshare.auth import LoginRefusals, TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.ports import MakeLanes
 from app.run.report import Report
@@ -186,9 +186,15 @@ class WatchedClient(MicroshareClient):
     """A client whose queries become spans."""
 
     def __init__(
-        self, settings: MicroshareSettings, budget: Budget, *, tokens: TokenCache, spans: Spans
+        self,
+        settings: MicroshareSettings,
+        budget: Budget,
+        *,
+        tokens: TokenCache,
+        spans: Spans,
+        refusals: LoginRefusals | None = None,
     ) -> None:
-        super().__init__(settings, budget, tokens=tokens)
+        super().__init__(settings, budget, tokens=tokens, refusals=refusals)
         self._spans = spans
 
     def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:

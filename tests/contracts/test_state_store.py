@@ -27,10 +27,12 @@ from app.base.checkpoints import (
     Sensor,
     Takeover,
 )
-from app.base.errors import LockHeld, StateDamaged, StateError
+from app.base.errors import AuthError, LockHeld, StateDamaged, StateError
 from app.base.instants import format_time
 from app.base.readings import QuarantinedReading, Slice
+from app.run.refused_logins import RefusedLogins
 from tests.contracts.conftest import StatePlace
+from tests.unit.microshare_fake import SETTINGS
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -645,3 +647,21 @@ def test_the_history_has_no_part_in_the_state(place: StatePlace, name: str) -> N
     assert place.open().load(name) == FeedState()
     saved(place, name, RICH)
     assert len(list(place.open().history(name, NOON))) == 1
+
+
+def test_a_refused_login_is_remembered_beside_the_states_until_one_is_accepted(
+    place: StatePlace, name: str
+) -> None:
+    before = saved(place, name, RICH)
+    for _ in range(3):
+        refusals = RefusedLogins(place.open(), lambda: NOON)
+        refusals.require_due(SETTINGS)
+        refusals.refused(SETTINGS)
+
+    waiting = RefusedLogins(place.open(), lambda: NOON)
+    with pytest.raises(AuthError, match="3 times in a row"):
+        waiting.require_due(SETTINGS)
+    waiting.accepted()
+
+    RefusedLogins(place.open(), lambda: NOON).require_due(SETTINGS)
+    assert place.open().load(name) == before

@@ -23,6 +23,7 @@ from app.base.checkpoints import Gap
 from app.cli.session import explain
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
+from app.run.refused_logins import RefusedLogins
 from app.run.report import Report, RunFailed
 from app.settings.loading import APP_ROOT
 from app.settings.schema import Settings
@@ -353,7 +354,12 @@ class FaultyInstallation(Installation):
                     budget.sleep(seconds if seconds > budget.left() else min(seconds, 0.02))
 
                 return MicroshareClient(
-                    microshare, budget, tokens=self.tokens, now=self.host_clock, wait=wait
+                    microshare,
+                    budget,
+                    tokens=self.tokens,
+                    now=self.host_clock,
+                    wait=wait,
+                    refusals=RefusedLogins(wiring.store, self.host_clock),
                 )
 
             wiring = replace(wiring, make_client=make_client, now=self.host_clock)

@@ -20,6 +20,7 @@ from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
 from app.run.ports import Wiring
+from app.run.refused_logins import RefusedLogins
 from app.run.report import Report, RunFailed
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
@@ -130,7 +131,13 @@ class Installation:
         microshare = wiring.settings.microshare
 
         def make_client(budget: Budget) -> MicroshareClient:
-            return MicroshareClient(microshare, budget, tokens=self.tokens, now=self.host_clock)
+            return MicroshareClient(
+                microshare,
+                budget,
+                tokens=self.tokens,
+                now=self.host_clock,
+                refusals=RefusedLogins(wiring.store, self.host_clock),
+            )
 
         return replace(wiring, make_client=make_client, now=self.host_clock)
 

@@ -15,7 +15,7 @@ import requests
 import responses
 
 from app.base.budget import Budget
-from app.microshare.auth import TokenCache
+from app.microshare.auth import LoginRefusals, TokenCache
 from app.microshare.client import MicroshareClient
 from app.settings.schema import MicroshareSettings
 
@@ -134,6 +134,7 @@ class FakeMicroshare:
         wait: Callable[[float], None] | None = None,
         own_wait: bool = True,
         jitter: Callable[[], float] = lambda: 0.5,
+        refusals: LoginRefusals | None = None,
         **settings: Any,
     ) -> MicroshareClient:
         return MicroshareClient(
@@ -144,6 +145,7 @@ class FakeMicroshare:
             monotonic=self.clock.monotonic,
             jitter=jitter,
             wait=wait or (self.clock.wait if own_wait else None),
+            refusals=refusals,
         )
 
     def _log_in(self, request: requests.PreparedRequest) -> tuple[int, list[tuple[str, str]], bytes]:
