@@ -127,11 +127,11 @@ class Files:
             self.make_folder(root)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write an ordinary file, whole and durable, in the place of the one that is there."""
-        target = self.ordinary(path)
-        with self.beside(target, content) as beside:
-            self._system.rename(beside, target)
-        self._system.flush_folder(target.parent)
+        """Write an ordinary file, whole and durable, in the place of the one that is there; no link."""
+        self._require_plain(path)
+        with self.beside(path, content) as beside:
+            self._system.rename(beside, path)
+        self._system.flush_folder(path.parent)
 
     def write_new(self, path: Path, content: bytes) -> None:
         """Write a file that is not there yet, whole and durable. Raises FileExistsError where it is."""
@@ -164,9 +164,9 @@ class Files:
             beside.unlink(missing_ok=True)
 
     def keep_as(self, path: Path, other: Path) -> None:
-        """Let an ordinary file have another name too, in the place of what has that name."""
-        target = self.ordinary(other)
-        beside = target.with_name(f"{_beginning(target)}.{secrets.token_hex(4)}.tmp")
+        """Let an ordinary file have another name too, in the place of the file that has it; no link."""
+        self._require_plain(other)
+        beside = other.with_name(f"{_beginning(other)}.{secrets.token_hex(4)}.tmp")
         try:
             try:
                 self._system.link(path, beside)
@@ -178,17 +178,17 @@ class Files:
             # A file that was put there by hand may be readable by others.
             with suppress(PermissionError):
                 self._make_private(beside)
-            self._system.rename(beside, target)
+            self._system.rename(beside, other)
         except OSError:
             with suppress(OSError):
                 self._system.remove(beside)
             raise
 
     def append_line(self, path: Path, line: bytes) -> None:
-        """Add a line, durably; what a death has left of one before it becomes a line of its own."""
-        target = self.ordinary(path)
-        is_new = self.touch(target)
-        descriptor = self._system.open(target, os.O_RDWR | os.O_APPEND)
+        """Add a line, durably, to what is no link; what a death has left of one becomes a line of its own."""
+        self._require_plain(path)
+        is_new = self.touch(path)
+        descriptor = self._system.open(path, os.O_RDWR | os.O_APPEND)
         try:
             is_torn = False
             if os.lseek(descriptor, 0, os.SEEK_END) > 0:
@@ -199,7 +199,7 @@ class Files:
         finally:
             os.close(descriptor)
         if is_new:
-            self._system.flush_folder(target.parent)
+            self._system.flush_folder(path.parent)
 
     def touch(self, path: Path) -> bool:
         """Make an empty file where there is none; whether it was made."""
@@ -264,6 +264,12 @@ class Files:
         if _is_special(target):
             raise FileRefused("is no ordinary file, so nothing is put in its place", "move it away")
         return target
+
+    def _require_plain(self, path: Path) -> None:
+        """Raise what `ordinary` does, and FileRefused for a link: what only this names needs none."""
+        if path.is_symlink():
+            raise FileRefused("is a link, and none belongs there, so it is not followed", "remove it")
+        self.ordinary(path)
 
     def _is_ours_alone(self, folder: Path) -> bool:
         if self._system.account() < 0:  # rights that are not of this kind

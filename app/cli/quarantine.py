@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,8 @@ def list_(feed: str | None, as_json: bool) -> int:
     """List the readings in quarantine, of one feed or of all, a line a reading."""
     session = Session.begin(as_json=as_json)
     settings, out = session.settings, session.out
-    found, damaged = _found(session, [find_feed(settings, feed)] if feed else settings.feeds.values())
+    feeds = [find_feed(settings, feed)] if feed else settings.feeds.values()
+    found, damaged = _found(session, feeds, lambda _: False)
     if as_json:
         for kept in found:
             out.write_object(_as_json(kept.item))
@@ -170,15 +171,20 @@ def replay(reading_id: str | None, every: bool, wanted: str | None, discard: boo
 # --- finding ----------------------------------------------------------------------------------------
 
 
-def _found(session: Session, feeds: Iterable[FeedSettings]) -> tuple[list[_Kept], list[StateDamaged]]:
-    """Give what is kept of these feeds, and what cannot be read of it."""
+def _found(
+    session: Session, feeds: Iterable[FeedSettings], in_full: Callable[[QuarantinedReading], bool]
+) -> tuple[list[_Kept], list[StateDamaged]]:
+    """Give what is kept of these feeds, and what cannot be read of it.
+
+    Readings may be large, so of those that are not wanted `in_full` the text is left out.
+    """
     found: list[_Kept] = []
     damaged: list[StateDamaged] = []
     for settings in feeds:
         feed = load_feed(settings.name)
         try:
             for key, item in session.store.quarantined(feed.state_name, settings.name):
-                found.append(_Kept(settings, feed, key, item))
+                found.append(_Kept(settings, feed, key, item if in_full(item) else replace(item, text=b"")))
         except StateDamaged as error:
             damaged.append(error)
     return found, damaged
@@ -189,7 +195,9 @@ def _chosen(session: Session, reading_id: str | None) -> list[_Kept]:
 
     What cannot be read is complained of, and left where it is.
     """
-    found, damaged = _found(session, session.settings.feeds.values())
+    found, damaged = _found(
+        session, session.settings.feeds.values(), lambda item: reading_id in (None, item.id)
+    )
     for error in damaged:
         complain(str(error))
     if reading_id is None:

@@ -18,6 +18,7 @@ from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import StateDamaged, StateError
 from app.base.files import FileRefused, Files, FileSystem, explained
 from app.base.readings import QuarantinedReading
+from app.state.document import quarantine_key
 from app.state.json_file import JsonFileStore
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -288,11 +289,9 @@ def test_a_link_in_a_folder_that_others_can_write_is_not_followed(tmp_path: Path
     shared.chmod(mode)
     (shared / "page.html").symlink_to(victim)
 
-    for attempt in (Files().write, Files().append_line):
+    for over in (True, False):
         with pytest.raises(FileRefused, match="is a link, in a folder that others can write"):
-            attempt(shared / "page.html", b"new")
-    with pytest.raises(FileRefused, match="is a link"):
-        Files().output(shared / "page.html", b"new", over=True)
+            Files().output(shared / "page.html", b"new", over=over)
 
     assert (victim.read_bytes(), stat.S_IMODE(victim.stat().st_mode)) == (b"kept", 0o644)
     assert [path.name for path in shared.iterdir()] == ["page.html"]
@@ -304,8 +303,8 @@ def test_a_link_in_a_folder_of_another_account_is_not_followed(tmp_path: Path) -
     (tmp_path / "victim").write_bytes(b"kept")
     (tmp_path / "link").symlink_to(tmp_path / "victim")
 
-    with pytest.raises(FileRefused, match="is a link"):
-        Files(AnotherAccount()).write(tmp_path / "link", b"new")
+    with pytest.raises(FileRefused, match="is a link, in a folder"):
+        Files(AnotherAccount()).output(tmp_path / "link", b"new", over=True)
 
     assert (tmp_path / "victim").read_bytes() == b"kept"
 
@@ -324,18 +323,21 @@ def save_twice(store: JsonFileStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "act"),
+    ("link", "act", "mode"),
     [
-        ("history", history),
-        (f"history/{NAME}-2026-03-02.jsonl", history),
-        ("quarantine", quarantine),
-        ("quarantine/people_counter", quarantine),
-        (f"{NAME}.json", save_twice),
-        (f"{NAME}.json.bak", save_twice),
+        ("history", history, 0o777),
+        (f"history/{NAME}-2026-03-02.jsonl", history, 0o777),
+        (f"history/{NAME}-2026-03-02.jsonl", history, 0o700),
+        ("quarantine", quarantine, 0o777),
+        ("quarantine/people_counter", quarantine, 0o777),
+        (f"quarantine/people_counter/{quarantine_key(READING)}.json", quarantine, 0o700),
+        (f"{NAME}.json", save_twice, 0o777),
+        (f"{NAME}.json.bak", save_twice, 0o777),
+        (f"{NAME}.json.bak", save_twice, 0o700),
     ],
 )
-def test_links_that_others_put_into_the_state_folder_are_refused_and_what_they_lead_to_stays(
-    tmp_path: Path, link: str, act: Callable[[JsonFileStore], None]
+def test_links_that_do_not_belong_into_the_state_folder_are_refused_and_what_they_lead_to_stays(
+    tmp_path: Path, link: str, act: Callable[[JsonFileStore], None], mode: int
 ) -> None:
     victim, folder = tmp_path / "victim", tmp_path / "state"
     is_folder = not Path(link).suffix
@@ -344,10 +346,10 @@ def test_links_that_others_put_into_the_state_folder_are_refused_and_what_they_l
     path = folder / link
     path.parent.mkdir(parents=True)
     for shared in (folder, path.parent):
-        shared.chmod(0o777)
+        shared.chmod(mode)
     path.symlink_to(victim)
 
-    with pytest.raises(StateError, match=r"is a link, in a folder that others can write.*; name what it"):
+    with pytest.raises(StateError, match=r"is a link, .*not followed; (name what it leads to|remove it)"):
         act(JsonFileStore(folder))
 
     assert stat.S_IMODE(victim.stat().st_mode) == 0o755
