@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -402,6 +403,31 @@ def test_all_that_root_makes_in_a_services_folder_is_the_services(tmp_path: Path
     assert len(owners(folder)) == 9
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
     assert modes == {0o600, 0o700}
+
+
+@as_root
+def test_a_service_goes_on_after_root_has_run_in_its_folder() -> None:
+    # Folders of tests are root's own alone.
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        folder = owned(Path(above) / "state")
+        by_root, of_the_service = JsonFileStore(folder), JsonFileStore(folder)
+        by_root.probe()
+        with by_root.lock(NAME, "run"):
+            save_twice(by_root)
+            history(by_root)
+
+        os.seteuid(SERVICE)
+        try:
+            with of_the_service.lock(NAME, "run"):
+                assert of_the_service.load(NAME) == FeedState()
+                save_twice(of_the_service)
+                history(of_the_service)
+                quarantine(of_the_service)
+        finally:
+            os.seteuid(0)
+
+        assert set(owners(folder).values()) == {SERVICE}
 
 
 @as_root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -109,3 +110,20 @@ def test_a_run_warns_of_it(call: Call, environ: dict[str, str], tmp_path: Path) 
         f"{env_file} has secrets in it, and every account of this machine can read it; chmod o-rwx {env_file}"
     )
     assert warnings.count(told) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("words", [("check", "--offline"), ("run", "people-counter")], ids=" ".join)
+def test_what_root_does_once_leaves_nothing_of_roots_in_the_folder_of_a_service(
+    call: Call, environ: dict[str, str], words: tuple[str, ...]
+) -> None:
+    folder = Path(environ["STATE_DIR"])
+    folder.mkdir(parents=True)
+    os.chown(folder, 54321, 54321)
+
+    # A source that answers nobody ends the run early.
+    call(*words, MICROSHARE_API_URL="https://127.0.0.1:9")
+
+    left = list(folder.rglob("*"))
+    assert {path.name for path in left} >= {f"{NAME}.lock"}
+    assert {path.stat().st_uid for path in left} == {54321}
