@@ -180,8 +180,8 @@ BREAKS = (
     PlantedBreak(
         "readings are told apart by time, not by id",
         "app/run/delivery.py",
-        "if not group.checkpoint.knows(reading.id)]",
-        "if reading.time is None or reading.time >= group.checkpoint.delivered_until]",
+        "if not _is_known(feed, group, found)]",
+        "if found.time is None or found.time >= group.checkpoint.delivered_until]",
     ),
     PlantedBreak(
         "a full answer counts as complete",
@@ -198,7 +198,7 @@ BREAKS = (
     PlantedBreak(
         "a full millisecond is not kept as a gap",
         "app/run/ledger.py",
-        "        self._set(name, replace(location, gaps=(*location.gaps, gap)))\n        return True\n",
+        "        self._set(name, replace(location, gaps=gaps_kept((*location.gaps, gap))))\n        return True\n",
         "        return True\n",
     ),
     PlantedBreak(
