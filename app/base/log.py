@@ -29,7 +29,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from app.base.redaction import redact
+from app.base.redaction import redact, redact_json
 
 LOGGER_NAME = "forwarder"
 # Application Insights cuts a message after 32,768 characters, journald a line after 48 KiB: the
@@ -88,11 +88,15 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         said = getattr(record, "said", None)
-        text = _as_text(said) if self._as_text and said else super().format(record)
+        # What others log says whatever it likes; ours is redacted before it is written.
+        text = (_as_text(said) if self._as_text else record.getMessage()) if said else self._foreign(record)
         if not self._prioritised:
             return text
         priority = _PRIORITIES.get(record.levelno, 6)
         return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+
+    def _foreign(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def get_log(**fields: object) -> Log:
@@ -118,7 +122,8 @@ class Log:
 
     def _write(self, level: int, event: str, fields: Mapping[str, object]) -> None:
         if self._logger.isEnabledFor(level):
-            said = _fitting({"event": event, **self._fields, **fields})
+            # Before it is written, so that no secret can change what is JSON. The event and its run are ours.
+            said = _fitting({"event": event, **self._fields, **redact_json(fields)})
             # As an argument, since a % in it would be taken for a format.
             self._logger.log(level, "%s", _as_json(said), extra={"said": said})
 
@@ -139,7 +144,7 @@ def _fitting(said: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _as_json(said: Mapping[str, Any]) -> str:
-    return _printable(json.dumps(said, ensure_ascii=False, default=str))
+    return _printable(json.dumps(said, ensure_ascii=False, default=_text))
 
 
 def _as_text(said: Mapping[str, Any]) -> str:
@@ -155,8 +160,13 @@ def _as_text(said: Mapping[str, Any]) -> str:
 def _field(value: object) -> str:
     if isinstance(value, str) and value.isprintable() and _BARE.fullmatch(value):
         return value
-    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, default=_text, separators=(",", ":"))
+
+
+def _text(value: object) -> str:
+    """Write what JSON has no form for."""
+    return redact(str(value))
 
 
 def _printable(line: str) -> str:
-    return redact(line).translate(_CONTROLS)
+    return line.translate(_CONTROLS)

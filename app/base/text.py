@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from app.base.redaction import redact
+
 _LONGEST_SHOWN = 60
 
 
@@ -18,10 +20,15 @@ def printable(content: str) -> str:
     )
 
 
+def cut_short(text: str, most: int) -> str:
+    """Give at most so many characters of a text. Redacted first: a part of a secret is not known as one."""
+    return redact(text)[:most]
+
+
 def shown(value: object) -> str:
     """Write a value, which must not be secret, for a message; long ones are cut."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    text = redact(repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{cut_short(text, _LONGEST_SHOWN)}…"
 
 
 def minute(instant: datetime | None) -> str:

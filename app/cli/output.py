@@ -7,7 +7,6 @@ fold to its width.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import sys
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.base import exact_json
-from app.base.redaction import redact
+from app.base.redaction import redact, redact_json
 from app.base.text import printable
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class Output:
 
 
 def _json(found: Any) -> bytes:
-    return exact_json.dumps(redacted(found)).decode().translate(_LINE_ENDS).encode()
+    return exact_json.dumps(redact_json(found)).decode().translate(_LINE_ENDS).encode()
 
 
 def _some(members: Iterable[Any]) -> Iterator[list[Any]]:
@@ -186,19 +185,3 @@ def _cell(value: object) -> RenderableType:
     if isinstance(value, bool) or value is None:
         return text("-" if value is None else value)
     return text(f"{value:,}" if isinstance(value, int) else value)
-
-
-def redacted(value: Any) -> Any:
-    """Redact every text of a JSON value; the whole line could not stay JSON if a number were masked."""
-    # Names, and most texts, come again and again.
-    return _redacted(value, functools.cache(redact))
-
-
-def _redacted(value: Any, mask: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, Mapping):
-        return {mask(name): _redacted(member, mask) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(member, mask) for member in value]
-    return value

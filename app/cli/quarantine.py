@@ -13,6 +13,7 @@ from app.base import exact_json
 from app.base.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
 from app.base.instants import format_time
 from app.base.readings import Event, QuarantinedReading
+from app.base.redaction import redact_json
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import find_feed, find_hub
@@ -133,7 +134,7 @@ def show(reading_id: str, as_json: bool) -> int:
             ("at", moment(item.at)),
         ):
             out.show(hanging(head, said, width=_HEAD_WIDTH))
-        whole = exact_json.dumps(exact_json.loads(item.text), indent=1).decode()
+        whole = exact_json.dumps(redact_json(exact_json.loads(item.text)), indent=1).decode()
         out.show(*(text(line) for line in whole.split("\n")))
     return ALL_WELL
 

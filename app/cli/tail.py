@@ -9,10 +9,11 @@ import click
 
 from app.base import exact_json
 from app.base.instants import format_time
-from app.base.text import counted, moment
+from app.base.redaction import redact_json
+from app.base.text import counted, cut_short, moment
 from app.cli import COMMANDS
 from app.cli.choices import consumer_group_option, find_hub, hub_option
-from app.cli.output import Output, redacted
+from app.cli.output import Output
 from app.cli.session import ALL_WELL, begin, complain, json_option
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
@@ -99,7 +100,7 @@ def _event_json(event: Received) -> dict[str, Any]:
 def _body_json(body: bytes) -> Any:
     """Give a body as the JSON it is; as text where it is none, or none that can be written again."""
     try:
-        found = redacted(exact_json.loads(body))
+        found = redact_json(exact_json.loads(body))
         exact_json.dumps(found)
     except (exact_json.NotJson, RecursionError):
         return body.decode("utf-8", "backslashreplace")
@@ -113,5 +114,5 @@ def _line(event: Received) -> str:
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name != "recType"}
     said = body if isinstance(body, str) else exact_json.dumps(body).decode()
-    cut = said[:_SHOWN_CHARACTERS] + "…" if len(said) > _SHOWN_CHARACTERS else said
+    cut = cut_short(said, _SHOWN_CHARACTERS) + "…" if len(said) > _SHOWN_CHARACTERS else said
     return f"{moment(event.enqueued)}  {event.partition}/{event.sequence}  {location}  {cut}"

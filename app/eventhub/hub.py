@@ -15,6 +15,7 @@ from typing import Any
 
 from app.base.certificates import why_untrusted
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
+from app.base.text import cut_short
 from app.eventhub.batches import Batch
 from app.eventhub.connecting import Closing, bypassed_proxy, hub_proxy, producer_client, through
 from app.eventhub.deadlines import until
@@ -187,4 +188,4 @@ def _network_advice(settings: HubSettings) -> str:
 def one_line(error: Exception) -> str:
     """Give what the SDK says, which it says again after the condition."""
     text = " ".join(f"{error}".split()).partition(" Error condition:")[0]
-    return text[:300] or type(error).__name__
+    return cut_short(text, 300) or type(error).__name__

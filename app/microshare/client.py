@@ -28,7 +28,7 @@ from app.base.errors import (
 from app.base.instants import MILLISECOND, format_time, utc_now
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject
 from app.base.redaction import register_secret
-from app.base.text import printable, shown
+from app.base.text import cut_short, printable, shown
 from app.base.view_text import unfit_for_view
 from app.microshare import auth
 from app.microshare.auth import LoginRefusals, Token, TokenCache
@@ -208,7 +208,7 @@ class MicroshareClient:
                 raise _too_large(question, largest) from None
             found = self._told_by(question, answer, kept)
             kind = answer.headers.get("Content-Type") or "no content type"
-            odd = () if is_json_typed(answer) else (f"JSON that is sent as {printable(kind)[:80]}",)
+            odd = () if is_json_typed(answer) else (f"JSON that is sent as {cut_short(printable(kind), 80)}",)
             return read_page(question, found, len(answer.body), odd)
 
         return read_all_pages(question, fetch, largest_bytes=largest)

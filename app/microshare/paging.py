@@ -10,6 +10,7 @@ from typing import Any
 from app.base import exact_json, extended_json
 from app.base.errors import BadResponse, NoPermission
 from app.base.readings import JsonObject
+from app.base.text import cut_short
 from app.microshare.verdict import Question
 
 PER_PAGE = 999
@@ -80,9 +81,10 @@ def read_page(question: Question, found: JsonObject, body_bytes: int, warnings: 
     """
     objs = found.get("objs")
     if not isinstance(objs, list):
+        names = cut_short(", ".join(sorted(map(repr, found))), 200)
         raise BadResponse(
-            f"microshare: {question.name}: an answer without a list 'objs', but with "
-            f"{', '.join(sorted(map(repr, found)))[:200] or 'nothing'}; if that lasts, ask Microshare"
+            f"microshare: {question.name}: an answer without a list 'objs', but with {names or 'nothing'}; "
+            f"if that lasts, ask Microshare"
         )
     meta = found.get("meta")
     if meta is not None and not isinstance(meta, Mapping):

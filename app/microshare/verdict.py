@@ -19,6 +19,14 @@ from app.microshare.retries import PassingTrouble, asked_pause
 _QUOTED_CHARACTERS = 500
 # An error page is searched and quoted from its beginning only.
 _SEARCHED_BYTES = 64 * 1024
+_TITLE = re.compile(r"(?i)<title[^<>]*>([^<>]*)")
+_QUOTED_OF_A_TITLE = 80
+_PAGE = re.compile(r"(?i)<(?:!doctype|html|head|body|title|form|script)\b")
+# A text that could be a title: "503 Service Unavailable", "Too Many Requests". It holds nothing but words,
+# and none as long as a key.
+_PLAIN_WORDS = re.compile(r"(?:[1-5][0-9]{2} )?[A-Za-z']{1,20}(?:[ ,.-]{1,2}[A-Za-z']{1,20}){0,9}[.!]?")
+# What of an error that is no JSON is quoted: the rest of the line.
+_QUOTED_OF_A_LINE = 200
 # Views nest some ten levels deep; what goes much further would only exhaust who walks it.
 _DEEPEST = 64
 # The view's own fault, though it is answered with 503: the words are those of MVEL, which fills
@@ -27,6 +35,10 @@ _TEMPLATE_FAULT = re.compile(
     r"unresolvable property or identifier|\[Error:|\[Near\b|org\.mvel2|needs an array|has to be a string"
     r"|must be an array|unknown operator|unknown top level operator|Unrecognized pipeline stage"
     r"|FailedToParse|BadValue|JsonParseException|JSONParseException"
+)
+# How the API itself begins what it says in plain text, beside that: 404 and 403 were seen.
+_OWN_WORDS = re.compile(
+    rf"io\.microshare\.[\w.]*Exception|Access to this path is denied|{_TEMPLATE_FAULT.pattern}"
 )
 
 
@@ -129,6 +141,36 @@ def searchable(body: bytes) -> str:
 
 
 def quote_body(body: bytes) -> str:
-    """Give the beginning of an error body, whatever its bytes, as one line without secrets."""
-    text = printable(redact(searchable(body)).strip())[:_QUOTED_CHARACTERS]
-    return f'"{text}"' if text else "an empty body"
+    """Say of an error body, whatever its bytes, what is known of it: one line without secrets.
+
+    JSON is quoted from its beginning, other text where it says what the API itself says, and a page, or a
+    text that could be one, by its title. Of all else only the size is told: pages repeat what they were sent,
+    and nobody knows all the forms in which they do.
+    """
+    text = redact(searchable(body)).strip()
+    if not text:
+        return "an empty body"
+    # First of all: one may stand within JSON.
+    if _PAGE.search(text):
+        title = _TITLE.search(text)
+        named = printable(" ".join(title[1].split()))[:_QUOTED_OF_A_TITLE] if title else ""
+        return f'a page, "{named}"' if named else "a page"
+    if _is_json(body):
+        return f'"{printable(text)[:_QUOTED_CHARACTERS]}"'
+    if _PLAIN_WORDS.fullmatch(text):
+        return f'"{text}"'
+    own = _OWN_WORDS.search(text)
+    if own is not None:
+        begins = text.rfind("\n", 0, own.start()) + 1
+        return f'"{printable(text[begins : own.end() + _QUOTED_OF_A_LINE].strip())[:_QUOTED_CHARACTERS]}"'
+    return f"{len(body):,} bytes that are no JSON"
+
+
+def _is_json(body: bytes) -> bool:
+    if len(body) > _SEARCHED_BYTES:
+        return False
+    try:
+        exact_json.loads(body)
+    except exact_json.NotJson:
+        return False
+    return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from app.base.errors import SettingsError
-from app.base.redaction import register_secret
 from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
-from app.settings.connection_strings import secrets_in
+from app.settings.credentials import register_credentials
 from app.settings.document import Document, fill_in, read_yaml
 from app.settings.hubs import check_identity, read_hubs
 from app.settings.ncrontab import schedule_problem
@@ -49,7 +48,7 @@ def load_settings(
     config_file = find_config_file(environ, config_file)
     environment = read_environment(environ, config_file, dotenv)
     document = fill_in(read_yaml(config_file), environment)
-    _register_secrets(document)
+    register_credentials(document, environment)
     document = _without_unused(document)
 
     problems = Problems(document)
@@ -124,28 +123,3 @@ def _without_unused(document: Document) -> Document:
     if isinstance(section, dict) and section.get("export", "none") != "none":
         return document
     return replace(document, flaws={keys: flaw for keys, flaw in document.flaws.items() if keys != INSIGHTS})
-
-
-def _register_secrets(document: Document) -> None:
-    microshare = document.values.get("microshare")
-    if isinstance(microshare, dict):
-        for name in ("password", "api_key"):
-            value = microshare.get(name)
-            if isinstance(value, str):
-                register_secret(value)
-                register_secret(value.strip("\ufeff\r\n\t "))
-    for text in _texts(document.values):
-        # A JSON array holds its connection strings between quotes.
-        for piece in (text, *text.split('"')):
-            if secrets_in(piece):
-                register_secret(piece)
-                for secret in secrets_in(piece):
-                    register_secret(secret)
-
-
-def _texts(values: object) -> Iterator[str]:
-    if isinstance(values, str):
-        yield values
-    elif isinstance(values, dict | list):
-        for value in values.values() if isinstance(values, dict) else values:
-            yield from _texts(value)

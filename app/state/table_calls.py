@@ -23,6 +23,7 @@ from azure.core.exceptions import (
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 
 from app.base.errors import StateDamaged, StateError
+from app.base.text import cut_short
 
 _MEND = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
 
@@ -159,7 +160,7 @@ def explanation(error: AzureError) -> str:
     status = status_of(error)
     code = getattr(error, "error_code", None)
     said = f"{status} {getattr(code, 'value', code) or getattr(error, 'reason', None) or ''}".strip()
-    first_line = str(error.message).split("\n", 1)[0][:300]
+    first_line = cut_short(str(error.message).split("\n", 1)[0], 300)
     if status in (401, 403):
         return (
             f"access refused ({said}); check the account's key in AzureWebJobsStorage, or give the managed "

@@ -353,13 +353,22 @@ def throttle_until_a_date(faulty: FaultyInstallation) -> None:
 
 
 def long_error(faulty: FaultyInstallation) -> None:
+    faulty.source.faults.status(500, json.dumps({"error": "Z" * 3000}), location=M)
+
+
+def long_text(faulty: FaultyInstallation) -> None:
     faulty.source.faults.status(500, "Z" * 3000, location=M)
+
+
+def not_quoted(faulty: FaultyInstallation) -> None:
+    stays(faulty)
+    assert "ZZ" not in faulty.report.failures[0].error
 
 
 def quoted_in_part(faulty: FaultyInstallation) -> None:
     stays(faulty)
-    assert "Z" * 500 in faulty.report.failures[0].error
-    assert "Z" * 501 not in faulty.report.failures[0].error
+    assert "Z" * 480 in faulty.report.failures[0].error
+    assert "Z" * 500 not in faulty.report.failures[0].error
     assert len([asked for asked in faulty.source.queries(M) if asked.status == 500]) == 4
 
 
@@ -442,12 +451,21 @@ B1_TO_B5 = (
     ),
     Case(
         "B2",
-        "500 with a long body",
+        "500 with a long error in JSON",
         "the error quotes its first 500 characters",
         long_error,
         1,
         ("500",),
         quoted_in_part,
+    ),
+    Case(
+        "B2",
+        "500 with a long text",
+        "only its status and length are told: what is no JSON is not quoted",
+        long_text,
+        1,
+        ("500", "3,000 bytes"),
+        not_quoted,
     ),
     Case(
         "B3",

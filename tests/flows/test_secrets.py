@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD, forms, shown_in
 from tests.environments.installation import Clock, Installation, small_estate
 
 
@@ -24,7 +25,8 @@ def canaries(tmp_path: Path, clock: Clock) -> Iterator[Installation]:
 def echo_request(installation: Installation) -> None:
     """Let the API repeat in an error what it was sent, as error pages do."""
     token = next(iter(installation.source._tokens))
-    installation.source.faults.status(500, f"bad request: Authorization: Bearer {token} password={PASSWORD}")
+    told = " ".join(form for secret in (PASSWORD, API_KEY, token) for form in sorted(forms(secret)))
+    installation.source.faults.status(500, json.dumps({"error": f"{told} password={PASSWORD}"}))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """No secret in what any command says or writes, whether all is well, everything complains, or nothing is set.
 
 Commands are processes of their own, at log level DEBUG, and what complains repeats what it was sent:
-as it is, URL-encoded and in base64.
+the source in every form, hubs as it is, URL-encoded and in base64.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from app.wiring import wire
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
-from tests.canaries import API_KEY, HUB_KEY, PASSWORD, shown_in
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD, forms, shown_in
 from tests.environments.terminal import Terminal
 
 MINUTE = timedelta(minutes=1)
@@ -94,8 +94,8 @@ def complain(terminal: Terminal) -> Counter[str]:
         if not token:
             return None
         complaints["source"] += 1
-        told = " ".join(form for secret in (PASSWORD, API_KEY, token) for form in written(secret))
-        return Response.text(400, f"bad request: {told} Authorization: Bearer {token}")
+        told = " ".join(form for secret in (PASSWORD, API_KEY, token) for form in sorted(forms(secret)))
+        return Response.text(400, json.dumps({"error": f"bad request: {told} Authorization: Bearer {token}"}))
 
     terminal.source.intercept = refuse
     key = " ".join(written(f"SharedAccessKey={HUB_KEY}") + written(HUB_KEY))

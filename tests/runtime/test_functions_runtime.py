@@ -264,7 +264,9 @@ def test_no_secret_reaches_the_host_even_with_the_platforms_debug_logging(
     environ = {**installation.environ, "PYTHON_ENABLE_DEBUG_LOGGING": "1", "MICROSHARE_AUTH": "oauth2"}
     # The login that follows has the password in its URL, and an error page repeats what it was sent.
     installation.source.faults.status(415, on="login", times=1)
-    installation.source.faults.status(404, f"no such view for password {CANARY}", location="Mill & Lane")
+    installation.source.faults.status(
+        404, f'{{"error": "no such view for password {CANARY}"}}', location="Mill & Lane"
+    )
     with start(environ) as host:
         (failed,) = host.fire(PEOPLE)
 

@@ -226,7 +226,7 @@ def test_passing_trouble_at_login_is_tried_three_times(microshare: FakeMicroshar
         client.login()
 
     assert str(caught.value) == (
-        'microshare: login: 503, "<html>\\nbusy</html>"; given up after 3 attempts, the next run tries again'
+        "microshare: login: 503, a page; given up after 3 attempts, the next run tries again"
     )
     assert (microshare.clock.waited, microshare.login_requests) == ([1.0, 2.0], 3)
 
