@@ -103,7 +103,14 @@ class Http:
                     headers={"Accept": accept},
                     auth=_Authorization(token),
                 )
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                OSError,
+                zlib.error,
+                # What takes URLs apart raises it bare: "Invalid IPv6 URL".
+                ValueError,
+            ) as error:
                 failure: Exception | None = error
             else:
                 failure = None
@@ -195,6 +202,12 @@ def _translate(failure: Exception | None, call: _Call, url: str, seconds: float,
         return SourceRefused(
             f"microshare: the certificate of {host} is not trusted ({untrusted}); if a proxy inspects TLS "
             f"here, name its authority's file in REQUESTS_CA_BUNDLE"
+        )
+    if isinstance(root, ValueError):
+        # Its text quotes what it could not read, or a part of it: of a proxy's URL the password.
+        return SourceRefused(
+            f"microshare: no request to {host} can be made ({type(root).__name__}); check the URLs of the "
+            f"API and of the proxy"
         )
     return PassingTrouble(f"connection to {host}{by} failed ({type(root).__name__}: {root})")
 

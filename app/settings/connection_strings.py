@@ -195,9 +195,9 @@ def _parts(connection_string: str, known: tuple[str, ...], *, others_too: bool =
         if not equals or not name:
             raise ValueError("is no connection string; write Key=value pairs with ; between them")
         if not value:
-            raise ValueError(f"has nothing after {name}=; copy the whole connection string")
+            raise ValueError(f"has nothing after {_key_name(name)}=; copy the whole connection string")
         if name.lower() in parts:
-            raise ValueError(f"holds {name} twice; keep one of them")
+            raise ValueError(f"holds {_key_name(name)} twice; keep one of them")
         parts[name.lower()] = value
     for name in parts:
         if known and name not in map(str.lower, known):
@@ -206,8 +206,13 @@ def _parts(connection_string: str, known: tuple[str, ...], *, others_too: bool =
             if others_too and not near:
                 continue
             meant = next((f"; did you mean {key}?" for key in known if [key.lower()] == near), "; remove it")
-            raise ValueError(f"holds the unknown key {name[:40]!r}{meant}")
+            raise ValueError(f"holds the unknown key {_key_name(name)!r}{meant}")
     return parts
+
+
+def _key_name(written: str) -> str:
+    """Give what stands before an equals sign, if it can be the name of a key: it may be a key itself."""
+    return written if re.fullmatch(r"[A-Za-z]{1,40}", written) else "***"
 
 
 def _endpoint_host(endpoint: str) -> str:

@@ -30,6 +30,7 @@ from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app.base.instants import EPOCH
+from app.base.redaction import redact_json
 from app.network.identity import credential
 from app.network.proxies import azure_options
 from app.settings.connection_strings import insights_url
@@ -123,7 +124,7 @@ def _trace(resource: Resource, run: Span, parts: Sequence[Span], traceparent: st
 
 
 def _begin(tracer: Tracer, span: Span, above: Context) -> OpenSpan:
-    attributes = dict(span.attributes) | ({"error": span.error} if span.error else {})
+    attributes = redact_json(dict(span.attributes) | ({"error": span.error} if span.error else {}))
     return tracer.start_span(span.name, above, attributes=attributes, start_time=_ns(span.started))
 
 

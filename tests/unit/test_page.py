@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.page.gathered import Gathered, GatheredFeed
 from app.page.render import render
 from app.page.view import MOST_LISTED, FeedView, Share, Verdict, make_view
 from app.quality.lateness import DelayCount
+from tests.canaries import PASSWORD, forms, shown_in
 from tests.findings import (
     BACKUP,
     DAY,
@@ -552,6 +554,16 @@ def test_no_secret_and_no_control_character_is_shown() -> None:
     assert "obviously-false-page-secret" not in html
     assert r"\x00\x1b[31m\u202e\ud800" in html
     assert html.encode()
+
+
+def test_no_secret_is_shown_in_any_form() -> None:
+    register_secret(PASSWORD)
+    said = f"it said {' '.join(sorted(forms(PASSWORD)))}"
+
+    page = render(make_view(Gathered(MADE, DAY, [a_feed(problems=[said], health=a_health(said=said))])))
+
+    assert "it said ***" in page
+    assert shown_in(f"{page} {unescape(page)}", [PASSWORD]) == []
 
 
 def test_the_page_names_no_other_address() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.run.report import Failure, HubReport, Quarantined, Report
 from app.settings.schema import TelemetrySettings
 from app.telemetry.azure_monitor import send
 from app.telemetry.run_telemetry import METRICS, Span, Spans, exporter, measurements, span_of
+from tests.canaries import PASSWORD, forms, shown_in
 from tests.environments.ingestion import FALSE_KEY, Ingestion
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -136,6 +138,21 @@ def test_metrics_and_the_trace_arrive_as_one_run_under_the_invocation(
     assert {envelope["tags"]["ai.cloud.role"] for envelope in ingestion.envelopes} == {"example-app"}
     assert {envelope["iKey"] for envelope in ingestion.envelopes} == {FALSE_KEY}
     assert ingestion.paths == ["/v2.1/track", "/v2.1/track"]
+
+
+def test_no_secret_of_what_went_wrong_is_sent_in_any_form(
+    settings: TelemetrySettings, ingestion: Ingestion
+) -> None:
+    register_secret(PASSWORD)
+    spans = Spans()
+    told = " ".join(sorted(forms(PASSWORD)))
+    with pytest.raises(ValueError, match="it said"), spans.of("query", location=told):
+        raise ValueError(f"it said {told}")
+
+    exporter(settings, spans, send, TRACEPARENT)(replace(REPORT, failures=[Failure(None, B, told)]), 60.0)
+
+    assert "it said ***" in str(ingestion.data("RemoteDependencyData"))
+    assert shown_in(json.dumps(ingestion.envelopes, ensure_ascii=False), [PASSWORD]) == []
 
 
 def test_a_second_run_of_the_process_is_measured_on_its_own(
