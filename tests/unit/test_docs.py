@@ -99,12 +99,19 @@ def test_every_command_below_has_a_row_with_its_words_and_no_others(
         assert documented == options_of(command)
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{name}" for name in DOCS)])
+@pytest.mark.parametrize("document", ["README.md", "SECURITY.md", *(f"docs/{name}" for name in DOCS)])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     folder = (APP_ROOT / document).parent
     links = re.findall(r"\]\(([^)#:]+)[^):]*\)", (APP_ROOT / document).read_text())
 
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_tests_that_are_said_to_hold_a_line_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/.]+|test_\w+\.py)`", (APP_ROOT / "SECURITY.md").read_text())
+
+    assert len(named) > 10
+    assert [name for name in named if not [*APP_ROOT.glob(name), *APP_ROOT.glob(f"tests/*/{name}")]] == []
 
 
 def test_the_readme_names_every_command() -> None:
