@@ -49,10 +49,28 @@ class _Forms:
     encoded: tuple[str, ...] = ()
 
 
-_lock = threading.Lock()
-_lasting: dict[str, _Forms] = {}
-_renewed: dict[str, dict[str, _Forms]] = {}
-_known = _Forms()
+class _Registry:
+    """The secrets of a process, by place; `known` is what is looked for. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.known = _Forms()
+        self._lock = threading.Lock()
+        # Those that stay stand under None.
+        self._by_place: dict[str | None, dict[str, _Forms]] = {}
+
+    def add(self, secret: str, place: str | None) -> None:
+        with self._lock:
+            of_place = self._by_place.setdefault(place, {})
+            forms = of_place.pop(secret, None)
+            # Put last again: the newest is the one that was seen last.
+            of_place[secret] = forms or _forms_of(secret)
+            if place is not None and len(of_place) > _KEPT_OF_A_PLACE:
+                del of_place[next(iter(of_place))]
+            if forms is None:
+                self.known = _all_of(one for some in self._by_place.values() for one in some.values())
+
+
+_registry = _Registry()
 
 
 def register_secret(secret: str | None, *, place: str | None = None) -> None:
@@ -61,26 +79,13 @@ def register_secret(secret: str | None, *, place: str | None = None) -> None:
     It stays for good, unless `place` says what it is the present value of (a session's token): of a place
     the newest few are kept, so that a process that runs for months does not gather them.
     """
-    global _known
-    if not secret or len(secret) < _SHORTEST_SECRET:
-        return
-    with _lock:
-        kept = _lasting if place is None else _renewed.setdefault(place, {})
-        forms = kept.pop(secret, None)
-        is_new = forms is None
-        # Put last again: the newest is the one that was seen last.
-        kept[secret] = forms or _forms_of(secret)
-        if place is not None and len(kept) > _KEPT_OF_A_PLACE:
-            del kept[next(iter(kept))]
-        if is_new:
-            _known = _all_of(
-                [*_lasting.values(), *(one for some in _renewed.values() for one in some.values())]
-            )
+    if secret and len(secret) >= _SHORTEST_SECRET:
+        _registry.add(secret, place)
 
 
 def redact(text: str) -> str:
     """Give `text` with every registered secret, and everything shaped like one, masked."""
-    return _masked(text, _known)
+    return _masked(text, _registry.known)
 
 
 def redact_json(value: Any) -> Any:
@@ -114,7 +119,7 @@ def _redacted_under(name: str, text: str, mask: Callable[[str], str]) -> str:
 
 
 def _redact_name(name: str) -> str:
-    return _masked(name, replace(_known, words=()))
+    return _masked(name, replace(_registry.known, words=()))
 
 
 # --- masking ----------------------------------------------------------------------------------------

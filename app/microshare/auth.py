@@ -270,9 +270,10 @@ def _token_text(found: Any) -> str | None:
 
 
 def _register(*secrets: Any) -> None:
-    for secret in secrets:
+    for at, secret in enumerate(secrets):
         if isinstance(secret, str):
-            register_secret(secret)
+            # Each login of a process brings new ones, for as long as it runs.
+            register_secret(secret, place=f"login, {at}")
 
 
 def _instant(seconds: Any) -> datetime | None:

@@ -87,11 +87,10 @@ def registry_of_its_own(secrets: Iterable[str] = SECRETS) -> Iterator[None]:
 
     What settings hold is registered before anything else is read, so it is here, too.
     """
-    kept = redaction._forms, redaction._pattern
-    redaction._forms, redaction._pattern = frozenset(), None
+    kept, redaction._registry = redaction._registry, redaction._Registry()
     for secret in secrets:
         redaction.register_secret(secret)
     try:
         yield
     finally:
-        redaction._forms, redaction._pattern = kept
+        redaction._registry = kept
