@@ -203,10 +203,10 @@ def _translate(failure: Exception | None, call: _Call, url: str, seconds: float,
             f"microshare: the certificate of {host} is not trusted ({untrusted}); if a proxy inspects TLS "
             f"here, name its authority's file in REQUESTS_CA_BUNDLE"
         )
-    if isinstance(root, ValueError):
+    if isinstance(failure, ValueError):
         # Its text quotes what it could not read, or a part of it: of a proxy's URL the password.
         return SourceRefused(
-            f"microshare: no request to {host} can be made ({type(root).__name__}); check the URLs of the "
+            f"microshare: no request to {host} can be made ({type(failure).__name__}); check the URLs of the "
             f"API and of the proxy"
         )
     return PassingTrouble(f"connection to {host}{by} failed ({type(root).__name__}: {root})")

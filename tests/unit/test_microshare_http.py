@@ -157,6 +157,17 @@ def after_request(act: Behaviour) -> Behaviour:
     return behave
 
 
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:99999/x", "http://[127.0.0.1/x", "http://127.0.0.1:canary/x"]
+)
+def test_a_url_that_cannot_be_read_is_refused_without_a_word_of_it(http: Http, address: str) -> None:
+    with pytest.raises(SourceRefused) as caught:
+        get(http, address)
+
+    assert "can be made (" in str(caught.value)
+    assert "/x" not in str(caught.value)
+
+
 # --- the deadline -----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.base.errors import ForwarderError
@@ -27,6 +27,7 @@ def test_a_registered_secret_is_masked_in_every_form(write: Callable[[str], str]
     assert told.replace("\\", "") == "before (***) after"
 
 
+@settings(deadline=None)
 @given(
     secret=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=8),
     write=st.sampled_from(list(FORMS.values())),
@@ -42,6 +43,7 @@ def test_any_secret_is_masked_in_any_form(secret: str, write: Callable[[str], st
     assert write(secret) not in told
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('%&#x;"\\u0025amp{}:=@/ bearer?')))
 def test_any_text_can_be_redacted_and_again_without_change(text: str) -> None:
     once = redact(text)
