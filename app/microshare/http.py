@@ -117,7 +117,9 @@ class Http:
         # Raised out here, without the cause: its text can hold a URL with credentials.
         if failure is None and not call.expired:
             return answer
-        raise _translate(failure, call, url, seconds, _by(self._network, url))
+        # Which way it took cannot be said where the URL cannot be read.
+        by = "" if isinstance(failure, ValueError) else _by(self._network, url)
+        raise _translate(failure, call, url, seconds, by)
 
     def close(self) -> None:
         with self._lock:
