@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from app.base.redaction import register_secret
+from app.base.text import shown
 from app.settings.connection_strings import authority
 from app.settings.rules import file
 from app.settings.schema import NetworkSettings, Proxy
@@ -87,7 +88,7 @@ def _host_and_port(place: str, default: int) -> tuple[str, int]:
     if not written:
         return host, default
     if not (written.isascii() and written.isdecimal() and len(written) <= 5 and 0 < int(written) < 65_536):
-        raise ValueError(f"names no port between 1 and 65535 after the host of the proxy; {_WRITE}")
+        raise ValueError(f"names no port between 1 and 65535 after the proxy's host {shown(host)}; {_WRITE}")
     return host, int(written)
 
 

@@ -98,11 +98,31 @@ def password(text: str) -> Callable[[FaultyInstallation], None]:
     return inject
 
 
+def proxy(url: str) -> Callable[[FaultyInstallation], None]:
+    """Name a proxy that cannot be used, with a password of a kind that breaks URLs."""
+
+    def inject(faulty: FaultyInstallation) -> None:
+        secret = "canary[pass]/of#proxy?"
+        faulty.secrets.add(secret)
+        faulty.environ["HTTPS_PROXY"] = url.format(secret)
+        refused_unasked(faulty)
+
+    return inject
+
+
 def literal(name: str, text: str) -> Case:
     return Case("F4", name, "taken literally", password(text), act=run_command(*RUN), live=True)
 
 
 CASES = (
+    refused(
+        "proxy with a password in its URL and no such port",
+        "F1",
+        "refused with the host, never with the password, in whatever form; nothing is asked",
+        proxy("http://svc:{}@proxy.example.test:99999"),
+        "HTTPS_PROXY",
+        "proxy.example.test",
+    ),
     refused(
         "three settings wrong at once",
         "F1",

@@ -117,7 +117,10 @@ def test_a_proxy_is_read_and_written_with_its_password(text: str, proxy: Proxy) 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("http://user:s3cr3t-of-proxy@proxy.example.test:99999", "no port between 1 and 65535"),
+        (
+            "http://user:s3cr3t-of-proxy@proxy.example.test:99999",
+            "no port between 1 and 65535 after the proxy's host 'proxy.example.test'",
+        ),
         ("http://user:s3cr3t-of-proxy@proxy.example.test:s3cr3t", "no port between 1 and 65535"),
         ("http://user:s3cr3t-of-proxy@", "no host"),
         ("http://user:s3cr3t-of-proxy@[proxy.example.test", "no host"),
