@@ -8,6 +8,7 @@ from datetime import datetime
 
 from app.base.errors import ForwarderError, HubUnreachable
 from app.base.log import Log
+from app.base.redaction import redact
 from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.run.outages import Outages
@@ -87,7 +88,7 @@ class Availability:
         """Leave a group alone for this run; hubs that are elsewhere in the location's time go on."""
         name = group.location
         if not isinstance(error, ForwarderError):
-            trace = "".join(traceback.format_exception(error))[-4000:]
+            trace = redact("".join(traceback.format_exception(error)))[-4000:]
             self._log.error("error.unexpected", location=name, traceback=trace)
             error = ForwarderError(f"location {name}: unexpected {type(error).__name__}: {error}")
         if name not in self.failed_before.locations | self.failed_locations:
