@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from app.base.errors import AnswerTooLarge, BadResponse
+from app.base.text import cut_short
 
 _PIECE_BYTES = 64 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
@@ -24,7 +25,7 @@ def read_body(read: Callable[[int], bytes], headers: Mapping[str, str], url: str
     encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise BadResponse(
-            f"microshare: {url} answers in the encoding {encoding[:40]!r}, "
+            f"microshare: {url} answers in the encoding {cut_short(encoding, 40)!r}, "
             f"which was not asked for; see what stands between this host and the API"
         )
     gzip = _Gzip() if "gzip" in encoding else None
