@@ -54,7 +54,11 @@ def shortened(text: str, most_bytes: int) -> str:
 
 def sensor_of(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Give what stands for a sensor: its tags, or where these are too long, one text made of them."""
-    if sum(map(len, tags)) <= TAGS_BYTES and _size(tags) <= TAGS_BYTES:
+    joined = "".join(tags)
+    # Nearly all are short and plain, and a state has thousands: JSON doubles a plain letter at most.
+    if 2 * len(joined) + 4 * len(tags) <= TAGS_BYTES and joined.isascii() and joined.isprintable():
+        return tags
+    if len(joined) <= TAGS_BYTES and _size(tags) <= TAGS_BYTES:
         return tags
     return (shortened(" / ".join(tags), TAGS_BYTES),)
 

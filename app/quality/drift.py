@@ -221,8 +221,10 @@ def _add_keys(found: Any, path: str, keys: set[str], depth: int) -> None:
     for key, value in found.items():
         if len(keys) >= KEYS_KEPT:
             return
-        written = shortened(f"{path}{key}", KEY_BYTES)
-        keys.add(written)
+        written = f"{path}{key}"
+        if written not in keys:  # nearly always it is
+            written = shortened(written, KEY_BYTES)
+            keys.add(written)
         _add_keys(value, f"{written}.", keys, depth - 1)
 
 
