@@ -198,7 +198,8 @@ BREAKS = (
     PlantedBreak(
         "a full millisecond is not kept as a gap",
         "app/run/ledger.py",
-        "        self._set(name, replace(location, gaps=gaps_kept((*location.gaps, gap))))\n        return True\n",
+        "        self._set(name, replace(location, gaps=gaps_kept((*location.gaps, gap))))\n"
+        "        return True\n",
         "        return True\n",
     ),
     PlantedBreak(
