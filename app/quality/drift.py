@@ -6,6 +6,7 @@ Each thing is told once; what was told is in the feed's state until it is over, 
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -37,6 +38,7 @@ _LONGEST_WAIT = timedelta(hours=24)
 # How much of two samples of devices must agree for the same building under another name: some may have
 # been exchanged since, and two buildings share none.
 _SAME_DEVICES = 0.5
+_SHARED_AT_MOST = 50
 _KEYS_NAMED = 11
 _KEY_DEPTH = 4
 # A key may come with one reading a day only.
@@ -92,11 +94,18 @@ def between(before: Discovery, found: Sequence[Place], now: datetime, feed: str)
     known = {place.name: place for place in before.places}
     listed = {place.name: place for place in found}
     gone = {name: place for name, place in known.items() if name not in listed}
+    by_device: defaultdict[str, list[str]] = defaultdict(list)
+    for name, place in gone.items():
+        for device in place.sketch:
+            by_device[device].append(name)
     drifts = []
     for name, place in listed.items():
         if name in known:
             continue
-        former = next((old for old, other in gone.items() if _alike(place, other)), None)
+        # Only those that share a device can be alike; one that very many places have tells none from another.
+        shared = [by_device.get(device, []) for device in sorted(place.sketch)]
+        candidates = {old for names in shared if len(names) <= _SHARED_AT_MOST for old in names}
+        former = next((old for old in sorted(candidates) if old in gone and _alike(place, gone[old])), None)
         if former is None:
             drifts.append(Drift("new", name, f"{name}: a new location, begun at START_FROM", now))
             continue

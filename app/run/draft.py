@@ -30,8 +30,9 @@ class Draft:
         self.lateness = Latenesses()
         self._quarantined: list[Quarantined] = []
         self._gaps: list[tuple[str, Gap]] = []
-        self._warnings: list[str] = list(settings.warnings)
-        self._failures: list[Failure] = []
+        # Each once, in the order in which they came.
+        self._warnings: dict[str, None] = dict.fromkeys(settings.warnings)
+        self._failures: dict[Failure, None] = {}
         self._drifts: list[Drift] = []
         self._changed: dict[tuple[str, datetime], dict[str, str]] = {}
         self._compared = Compared(0, 0, 0)
@@ -42,12 +43,11 @@ class Draft:
 
     @property
     def first_error(self) -> str | None:
-        return self._failures[0].error if self._failures else None
+        return next((failure.error for failure in self._failures), None)
 
     def warn(self, text: str) -> None:
         text = redact(text)
-        if text not in self._warnings:
-            self._warnings.append(text)
+        self._warnings.setdefault(text)
 
     def warn_of_look_back(self, location: str, readings: int, feed: FeedSettings) -> None:
         """Tell that a location's readings nearly came too late to be found."""
@@ -60,8 +60,7 @@ class Draft:
 
     def fail(self, location: str | None, hub: str | None, error: str) -> None:
         failure = Failure(location, hub, redact(error))
-        if failure not in self._failures:
-            self._failures.append(failure)
+        self._failures.setdefault(failure)
 
     def hub_failed(self, hub: str, error: str) -> None:
         self._got[hub] = replace(self._got[hub], error=redact(error))
