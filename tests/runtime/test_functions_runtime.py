@@ -259,18 +259,26 @@ def test_a_run_that_is_watched_is_found_under_its_invocation(
 
 
 def test_no_secret_reaches_the_host_even_with_the_platforms_debug_logging(
-    start: StartHost, installation: Installation
+    start: StartHost, installation: Installation, tmp_path: Path
 ) -> None:
-    environ = {**installation.environ, "PYTHON_ENABLE_DEBUG_LOGGING": "1", "MICROSHARE_AUTH": "oauth2"}
-    # The login that follows has the password in its URL, and an error page repeats what it was sent.
-    installation.source.faults.status(415, on="login", times=1)
+    config = tmp_path / "query.yaml"
+    config.write_text(
+        (APP_ROOT / "config.yaml").read_text().replace("oauth2_form: body", "oauth2_form: query")
+    )
+    environ = {
+        **installation.environ,
+        "PYTHON_ENABLE_DEBUG_LOGGING": "1",
+        "MICROSHARE_AUTH": "oauth2",
+        "FORWARDER_CONFIG": str(config),
+    }
+    # The login has the password in its URL, and an error repeats what it was sent.
     installation.source.faults.status(
         404, f'{{"error": "no such view for password {CANARY}"}}', location="Mill & Lane"
     )
     with start(environ) as host:
         (failed,) = host.fire(PEOPLE)
 
-    assert installation.source.login_attempts == 2
+    assert any("username" in request.query for request in installation.source.requests)
     assert failed.error is not None
     assert "no such view for password ***" in failed.error
     assert any(line.level == "DEBUG" for line in host.log)
