@@ -19,6 +19,8 @@ from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, fault_names, switch_on
 
+# What a proxy of the world around it is not to be asked for.
+LOOPBACK = "127.0.0.1,localhost"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -132,7 +134,7 @@ def main(
         with event_hubs, microshare:
             for fault in faults:
                 _begin_with(microshare, fault)
-            settings = microshare.environment() | _hub_settings(event_hubs, names)
+            settings = microshare.environment() | _hub_settings(event_hubs, names) | {"NO_PROXY": LOOPBACK}
             if state_dir is not None:
                 settings["STATE_DIR"] = str(state_dir.resolve())
             if env_file == Path("-"):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import click
 
-from emulators.__main__ import write_env_file
+from emulators.__main__ import LOOPBACK, write_env_file
 from emulators.estate import PEOPLE, Estate, ms_of
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.history import Clock, Runs, runs
@@ -89,6 +89,7 @@ class Installation:
             **self.source.environment(),
             "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string(PRIMARY),
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps(others),
+            "NO_PROXY": LOOPBACK,
             "STATE_STORE": "json",
             "STATE_DIR": str(folder / "state"),
         }

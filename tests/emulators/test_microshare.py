@@ -1078,4 +1078,6 @@ def test_the_command_writes_settings_stays_and_ends_well_when_told(
     assert (settings["EVENT_HUB_CONNECTION_STRING"] or "").endswith("EntityPath=people")
     assert len(json.loads(settings["EVENT_HUB_CONNECTION_STRINGS"] or "")) == 1
     assert settings["STATE_DIR"] == str(tmp_path / "state")
+    # A proxy that the shell names is not asked for what is on this machine.
+    assert settings["NO_PROXY"] == "127.0.0.1,localhost"
     assert f"  set -a; . {file}; set +a\n" in said
