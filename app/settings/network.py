@@ -24,8 +24,8 @@ _SCHEMES = ("http", "https")
 # Set in an app that runs in Azure, or beside the agent of Azure Arc: there is an identity to ask for.
 _IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 _SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
-# Beside REQUESTS_CA_BUNDLE, which config.yaml names.
-_CA_FILES = ("CURL_CA_BUNDLE", "SSL_CERT_FILE")
+# The first is what `ca_file` of config.yaml names, unless somebody's own file has no such line.
+_CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _WRITE = "write http://host:port, or http://user:password@host:port"
 
 

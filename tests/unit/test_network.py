@@ -138,6 +138,19 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(variable: str, tex
     assert "s3cr3t" not in redact(text.replace(":s3cr3t", "") if text.endswith(":s3cr3t") else text)
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_authorities_count_where_a_config_file_says_nothing_of_them(
+    tmp_path: Path, variable: str
+) -> None:
+    lines = (APP_ROOT / "config.yaml").read_text().splitlines()
+    own = tmp_path / "config.yaml"
+    own.write_text("\n".join(line for line in lines if not line.startswith("ca_file:")))
+
+    settings = load_settings({**NEEDED, variable: __file__}, config_file=own, dotenv=tmp_path / "none")
+
+    assert settings.microshare.network.ca_file == __file__
+
+
 def test_a_file_of_authorities_that_is_none_is_named() -> None:
     with pytest.raises(SettingsError, match="SSL_CERT_FILE: '/nowhere' is no file"):
         loaded({"SSL_CERT_FILE": "/nowhere"})
