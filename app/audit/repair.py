@@ -6,7 +6,6 @@ they are; ids, sizes, order within a location and the encoding are those of a ru
 
 from __future__ import annotations
 
-import queue
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,12 +18,12 @@ from app.base.checkpoints import Checkpoint, FeedState, Gap, LocationState
 from app.base.errors import HubError, LockLost, SourceError, StateError
 from app.base.instants import HOUR, hour_of
 from app.base.readings import Slice
-from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
+from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, Opened, Rejected
 from app.eventhub.reader import HubReader
 from app.run.delivery import Refused, dispatch
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group
-from app.run.ports import Lanes, Wiring
+from app.run.ports import Inbox, Lanes, Wiring
 from app.state.edits import changed, close_gap, remember
 from app.state.store import RunLock
 
@@ -81,7 +80,7 @@ def repair(
     A hub that fails is left alone, and named in the outcome; what it acknowledged counts.
     """
     with wiring.store.lock(compared.feed.state_name, OWNER) as lock:
-        work = _Repair(compared, wiring, lock, progress)
+        work = _Repair(compared, wiring, lock, progress, wiring.make_inbox())
         work.leave_out_what_came_since(consumer_group)
         work.send()
         work.save()
@@ -96,10 +95,10 @@ class _Repair:
     wiring: Wiring
     lock: RunLock
     tell: Tell
+    inbox: Inbox
     outcome: Outcome = field(default_factory=Outcome)
     # Ids that came to a hub after it was compared; a hub that is not in it gets nothing.
     came: dict[str, set[str]] = field(default_factory=dict)
-    inbox: queue.SimpleQueue[News] = field(default_factory=queue.SimpleQueue)
     largest: dict[str, int] = field(default_factory=dict)
     under_way: Counter[str] = field(default_factory=Counter)
     # By location and hub: the times of what is to be sent, by id, and what was acknowledged of it.
