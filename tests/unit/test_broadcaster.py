@@ -327,14 +327,14 @@ def test_a_stopped_location_is_dropped_from_every_lane_and_the_others_are_sent(s
 
 
 def test_a_lane_has_room_again_for_what_was_acknowledged_refused_or_dropped(sending: Begin) -> None:
-    found = sending({A: [0.0, REJECTED]}, lane_bytes=250)
+    found = sending({A: [0.0, REJECTED]}, lane_bytes=100)
     found.put(A, "Quay 1", "Mill 1", "Mill 2")
     before = found.lanes.has_room(A)
     found.lanes.start()
-    found.told(3)
 
-    found.put(A, "Quay 2", "Quay 3")
+    told = found.told(3)
 
+    assert [kind for kind, _ in told] == ["Delivered", "Rejected", "Dropped"]
     assert (before, found.lanes.has_room(A)) == (False, True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,12 +16,14 @@ from app.base.instants import parse_time
 from app.base.redaction import register_secret
 from app.base.text import dashed, minute, printable, said_and_advised, span
 from app.cli import COMMANDS, commands
-from app.cli.choices import find_hub
+from app.cli.choices import find_hub, find_hubs
 from app.cli.output import Column, Output, table, text
 from app.cli.session import explain, worst
 from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
 from tests.commands import FALSE_KEY, FEEDS, HUB, Call
+from tests.unit.a_run import HUBS
+from tests.unit.a_run import settings as settings_of_a_run
 
 # --- exit statuses ----------------------------------------------------------------------------------
 
@@ -189,6 +192,17 @@ def test_a_message_is_split_into_what_is_wrong_and_what_to_do() -> None:
 @pytest.mark.parametrize("wanted", [None, "PRIMARY", HUB.upper()], ids=["none", "name", "key"])
 def test_a_hub_is_found_by_name_or_key(wanted: str | None, environ: dict[str, str]) -> None:
     assert find_hub(load_settings(environ), wanted).key == HUB
+
+
+def test_a_paused_hub_is_left_out_and_refused_where_it_is_named() -> None:
+    live, paused = HUBS[0], replace(HUBS[1], enabled=False)
+    found = replace(settings_of_a_run(), hubs=(live, paused))
+
+    assert (find_hubs(found, []), find_hubs(found, [live.name, live.key])) == ([live], [live])
+    with pytest.raises(click.UsageError, match="hub b is paused; enable it first"):
+        find_hubs(found, [paused.name])
+    with pytest.raises(click.UsageError, match="every hub is paused"):
+        find_hubs(replace(found, hubs=(paused,)), [])
 
 
 # --- output -----------------------------------------------------------------------------------------

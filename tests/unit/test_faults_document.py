@@ -4,7 +4,7 @@ import re
 
 from tests.faults.matrix import CASES
 from tools import faults_document
-from tools.planted_breaks import BREAKS
+from tools.breaks import BREAKS
 
 
 def test_the_document_lists_exactly_the_cases_there_are() -> None:

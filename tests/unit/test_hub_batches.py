@@ -113,6 +113,11 @@ def within(error: EventHubError, cause: Exception) -> EventHubError:
     [
         (sdk_error(EventDataSendError, "com.microsoft:server-busy"), HubBusy, "busy"),
         (sdk_error(EventDataSendError, "amqp:resource-limit-exceeded"), HubBusy, "busy"),
+        (
+            EventHubError("The request was terminated because the entity is being throttled. 50002"),
+            HubBusy,
+            "busy",
+        ),
         (sdk_error(ConnectError, "amqp:unauthorized-access"), HubRefused, "grant the Send right"),
         (sdk_error(ConnectionLostError, "amqp:not-found"), HubRefused, "check EntityPath"),
         (sdk_error(ConnectError, "com.microsoft:entity-disabled"), HubRefused, "enable it"),

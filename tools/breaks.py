@@ -1,0 +1,1052 @@
+"""The breaks that are planted: what a careless colleague might make of the code, each once.
+
+Grouped by the room that they are in. `tools.planted_breaks` plants them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedBreak:
+    """`old` stands once in `file` and becomes `new`.
+
+    `tests` are those that must notice, as pytest names them. Where none is named the simulation must, or
+    tests of the core: it has a stand-in for much of what lies around the core, and notices nothing there.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = ()
+
+
+def _noticed_by(file: str, test: str) -> tuple[str]:
+    return (f"{file}::{test}",)
+
+
+_IN_THE_CORE = (
+    PlantedBreak(
+        "a rejected batch counts as delivered",
+        "app/run/forwarder.py",
+        "self._handover.rejected(hub, delivery, str(error))\n",
+        "self._handover.delivered(hub, delivery, maybe_twice=False)\n",
+    ),
+    PlantedBreak(
+        "a slice is closed by its first batch",
+        "app/run/delivery.py",
+        "            closes=done_until,\n            newest=newest,\n            duplicates=duplicates,\n"
+        "        )\n        deliveries |=",
+        "        )\n"
+        "        queue[0] = replace(queue[0], closes=done_until, newest=newest, duplicates=duplicates)\n"
+        "        deliveries |=",
+    ),
+    PlantedBreak(
+        "no look-back",
+        "app/run/planning.py",
+        "floor = max(spoken - limits.look_back, furthest)",
+        "floor = max(spoken, furthest)",
+    ),
+    PlantedBreak(
+        "questions go before known_from",
+        "app/run/fetching.py",
+        "asked = Slice(max(window.start - OVERLAP, earliest), window.end)",
+        "asked = Slice(window.start - OVERLAP, window.end)",
+    ),
+    PlantedBreak(
+        "slices are planned from before known_from",
+        "app/run/planning.py",
+        "return max(floor, checkpoint.known_from)",
+        "return floor",
+        _noticed_by("tests/unit/test_planning.py", "test_a_run_begins_to_read_at_the_read_floor"),
+    ),
+    PlantedBreak(
+        "the newest reading is the location's, not the hub's",
+        "app/run/ledger.py",
+        "_Plan(checkpoint, read_floor(checkpoint, self._limits))",
+        "_Plan(checkpoint, max(read_floor(checkpoint, self._limits), min(checkpoint.delivered_until, "
+        "self.location(name).newest or checkpoint.delivered_until) - self._limits.look_back))",
+    ),
+    PlantedBreak(
+        "the newest reading counts, whichever slice of a run shows it",
+        "app/run/ledger.py",
+        "return before.newest if before else None",
+        "return LATEST",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_a_slice_that_comes_back_to_its_hub_counts_only_up_to_what_was_shown_before_the_run",
+        ),
+    ),
+    PlantedBreak(
+        "the horizon is the host's clock",
+        "app/base/clocks.py",
+        "return self.host if self.api is None else min(self.host, self.api)",
+        "return self.host",
+    ),
+    PlantedBreak(
+        "what is put into a lane counts as acknowledged",
+        "app/run/handover.py",
+        "                self._lanes.put(hub, delivery)\n",
+        "                self._lanes.put(hub, delivery)\n"
+        "                self._ledger.delivered(hub, delivery, self._now())\n",
+    ),
+    PlantedBreak(
+        "ids are forgotten within the reach",
+        "app/base/checkpoints.py",
+        "for hour, ids in self.ids.items() if hour >= oldest}",
+        "for hour, ids in self.ids.items() if hour > position - timedelta(hours=2)}",
+    ),
+    PlantedBreak(
+        "ids are forgotten without raising known_from, at half the reach",
+        "app/base/checkpoints.py",
+        "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest}\n"
+        "        return Checkpoint(position, oldest, ids, seen)\n",
+        "        ids = {hour: ids for hour, ids in self.ids.items() if hour >= oldest + reach / 2}\n"
+        "        return Checkpoint(position, self.known_from, ids, seen)\n",
+    ),
+    PlantedBreak(
+        "the first checkpoint is computed anew while nothing was delivered",
+        "app/run/locations.py",
+        "            if checkpoint is None:\n",
+        "            if checkpoint is None or not checkpoint.ids:\n",
+    ),
+    PlantedBreak(
+        "first checkpoints are not saved before sending",
+        "app/run/forwarder.py",
+        "        self._saving.save(self._ledger)\n        self._await_lanes()\n",
+        "        self._await_lanes()\n",
+    ),
+    PlantedBreak(
+        "no save at the end of a run",
+        "app/run/forwarder.py",
+        "            self._ledger.update(last_run=self._telling.last_run(self._available))\n"
+        "            self._saving.save(self._ledger)\n",
+        "            self._ledger.update(last_run=self._telling.last_run(self._available))\n",
+    ),
+    PlantedBreak(
+        "sending goes on after a failed save",
+        "app/run/saving.py",
+        "                self._unsaved = str(error)\n",
+        "                self._unsaved = None\n",
+    ),
+    PlantedBreak(
+        "sending goes on without the run lock",
+        "app/run/saving.py",
+        'return "the run lock was lost" if lost else self._unsaved',
+        "return self._unsaved",
+    ),
+    PlantedBreak(
+        "a location that another run changed goes on",
+        "app/run/saving.py",
+        "            self._give_up(error)\n",
+        "            pass\n",
+    ),
+    PlantedBreak(
+        "readings are told apart by time, not by id",
+        "app/run/delivery.py",
+        "if not group.checkpoint.knows(reading.id)]",
+        "if reading.time is None or reading.time >= group.checkpoint.delivered_until]",
+    ),
+    PlantedBreak(
+        "a full answer counts as complete",
+        "app/run/fetching.py",
+        "full = lines >= record_limit * _FULL_SHARE",
+        "full = lines < 0",
+    ),
+    PlantedBreak(
+        "what a halved slice left over is skipped",
+        "app/run/fetching.py",
+        "done = Slice(window.start, asked.end)",
+        "done = window",
+    ),
+    PlantedBreak(
+        "a full millisecond is not kept as a gap",
+        "app/run/ledger.py",
+        "        self._set(name, replace(location, gaps=(*location.gaps, gap)))\n        return True\n",
+        "        return True\n",
+    ),
+    PlantedBreak(
+        "all hubs of a location share one position",
+        "app/run/ledger.py",
+        "                checkpoints={**location.checkpoints, hub: checkpoint},\n",
+        "                checkpoints=dict.fromkeys(location.checkpoints, checkpoint),\n",
+    ),
+    PlantedBreak(
+        "a reading that could not be quarantined is passed over",
+        "app/run/handover.py",
+        "                    self._available.refused(name, hub, "
+        'f"a reading could not be quarantined: {error}")\n'
+        "                return False\n",
+        "                    _ = hub\n                continue\n",
+    ),
+    PlantedBreak(
+        "a position goes back",
+        "app/base/checkpoints.py",
+        "position = max(self.delivered_until, end)",
+        "position = end",
+    ),
+    PlantedBreak(
+        "known_from goes down",
+        "app/base/checkpoints.py",
+        "        if oldest <= self.known_from:\n",
+        "        if oldest == self.known_from:\n",
+    ),
+    PlantedBreak(
+        "a position that is ahead of the horizon is asked for",
+        "app/run/planning.py",
+        "if group.cursor >= horizon or is_ahead:",
+        "if group.cursor >= horizon:",
+        _noticed_by(
+            "tests/unit/test_planning.py",
+            "test_nothing_is_planned_for_a_position_that_is_ahead_of_the_horizon",
+        ),
+    ),
+    PlantedBreak(
+        "clocks that are far apart fail no run",
+        "app/run/horizon.py",
+        "    clocks.require_agreement(last_run)\n",
+        "",
+    ),
+    PlantedBreak(
+        "a run whose clocks are far apart changes the state",
+        "app/run/forwarder.py",
+        "        self._knows_the_time = False\n",
+        "        self._knows_the_time = True\n",
+    ),
+    PlantedBreak(
+        "a process that kept its token believes its host's clock",
+        "app/run/horizon.py",
+        "    client.learn_time(cluster_ids)\n",
+        "",
+    ),
+    PlantedBreak(
+        "a time far from the host's counts in mid-run",
+        "app/base/clocks.py",
+        "if self._told is not None and clocks.are_apart:",
+        "if self._told is None and clocks.are_apart:",
+    ),
+    PlantedBreak(
+        "a second wrong time in a row goes on",
+        "app/run/horizon.py",
+        "if found.in_a_row == 2]",
+        "if found.in_a_row < 0]",
+    ),
+    PlantedBreak(
+        "any answer tells the API's clock",
+        "app/microshare/client.py",
+        "        check_status(question, answer, self._clock())\n",
+        "        self._saw_time(answer)\n        check_status(question, answer, self._clock())\n",
+        _noticed_by(
+            "tests/unit/test_microshare_client.py",
+            "test_an_answer_that_is_not_the_api_s_own_says_nothing_of_its_clock",
+        ),
+    ),
+    PlantedBreak(
+        "the age of an answer from a cache does not count",
+        "app/microshare/retries.py",
+        "return date + timedelta(seconds=int(age))",
+        "return date",
+        _noticed_by(
+            "tests/unit/test_microshare_client.py",
+            "test_the_age_of_an_answer_from_a_cache_is_added_to_its_date",
+        ),
+    ),
+    PlantedBreak(
+        "a part that fits no message vanishes",
+        "app/eventhub/batches.py",
+        "                oversize += part.readings\n",
+        "                continue\n",
+        _noticed_by(
+            "tests/unit/test_hub_batches.py",
+            "test_a_part_that_fits_no_message_is_oversize_and_the_other_parts_are_sent",
+        ),
+    ),
+    PlantedBreak(
+        "a save that does not fit as a whole is passed over",
+        "app/run/saving.py",
+        "if not isinstance(error, StateConflict | StateTooLarge) or not error.locations:",
+        "if not isinstance(error, StateConflict | StateTooLarge):",
+    ),
+    PlantedBreak(
+        "a repair saves over the run that came before it",
+        "app/audit/repair.py",
+        "before = after = self.wiring.store.load(name)",
+        "before = after = self.compared.state",
+        _noticed_by(
+            "tests/unit/test_repair.py",
+            "test_a_run_between_the_comparison_and_the_repair_keeps_what_it_saved",
+        ),
+    ),
+    PlantedBreak(
+        "plain HTTP with a port is taken",
+        "app/settings/rules.py",
+        'if url.scheme == "http" and not is_loopback(host):',
+        'if url.scheme == "http" and not is_loopback(host) and not url.port:',
+        _noticed_by("tests/unit/test_settings.py", "test_a_bad_variable_is_named_with_what_to_write"),
+    ),
+    PlantedBreak(
+        "a slice may end before it begins",
+        "app/run/fetching.py",
+        "if shared > max(asked.start, window.start):",
+        "if shared > asked.start:",
+        _noticed_by(
+            "tests/unit/test_slicing_properties.py", "test_a_fetch_always_ends_after_its_slice_begins"
+        ),
+    ),
+    PlantedBreak(
+        "refusals are counted in a run, not in a row",
+        "app/eventhub/broadcaster.py",
+        "            self._refused_in_a_row = 0\n        self._tell(",
+        "        self._tell(",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py", "test_refused_locations_among_good_ones_are_their_own_fault"
+        ),
+    ),
+    PlantedBreak(
+        "a lock that is held covers a feed that failed",
+        "app/cli/session.py",
+        "(ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)",
+        "(ALL_WELL, FOUND_WANTING, LOCKED, REFUSED)",
+        _noticed_by("tests/unit/test_cli.py", "test_the_worst_of_two_endings_is_told_whichever_came_first"),
+    ),
+    PlantedBreak(
+        "two feeds share one state",
+        "app/run/feed_checks.py",
+        "if a.state_name.lower() == b.state_name.lower():",
+        "if a.state_name == b.state_name.upper():",
+        _noticed_by(
+            "tests/unit/test_feed_checks.py",
+            "test_two_feeds_that_share_what_must_be_their_own_are_both_named",
+        ),
+    ),
+    PlantedBreak(
+        "what is planned for a hub is not counted as had",
+        "app/run/ledger.py",
+        "after = before.with_ids(pairs).done_until(",
+        "after = before.done_until(",
+    ),
+    PlantedBreak(
+        "one hub's failure ends the run for all",
+        "app/run/forwarder.py",
+        "        self._handover.closed(hub)\n",
+        "        self._handover.closed(hub)\n        self._opens_no_more = True\n",
+    ),
+    PlantedBreak(
+        "one location's failure ends the run for all",
+        "app/run/forwarder.py",
+        "        if isinstance(error, AuthError | Interrupted):\n",
+        "        if isinstance(error, ForwarderError):\n",
+    ),
+    PlantedBreak(
+        "a building that discovery no longer lists is left at once",
+        "app/base/checkpoints.py",
+        "LOCATION_KEPT = timedelta(hours=48)",
+        "LOCATION_KEPT = timedelta(0)",
+    ),
+    PlantedBreak(
+        "a repeat has another message id",
+        "app/feeds/flat.py",
+        "return Event(reading.id, location,",
+        'return Event(f"{reading.id}{id(reading)}", location,',
+    ),
+    PlantedBreak(
+        "readings are sent in the order of their ids",
+        "app/feeds/feed.py",
+        "    return reading.time or EPOCH, reading.id\n",
+        "    return EPOCH, reading.id\n",
+    ),
+    PlantedBreak(
+        "a correction has the id of what it corrects",
+        "app/feeds/feed.py",
+        "halves = _digest(exact_json.dumps_with_flaws(key)) + _digest(content)",
+        "halves = _digest(exact_json.dumps_with_flaws(key)) * 2",
+    ),
+    PlantedBreak(
+        "the horizon does not follow the API's clock back",
+        "app/run/forwarder.py",
+        "            self._horizon.follow()\n            self._note_fetched(",
+        "            self._note_fetched(",
+    ),
+    PlantedBreak(
+        "a query that failed counts as an empty answer",
+        "app/run/fetching.py",
+        "        except WindowTooWide as error:\n"
+        "            asked = _shorter_after(error, asked, window)\n"
+        "            too_wide = True\n"
+        "            continue\n",
+        "        except WindowTooWide as error:\n            return Fetched(window, (), 0, (str(error),))\n",
+    ),
+    PlantedBreak(
+        "pages that do not add up count as a whole",
+        "app/microshare/paging.py",
+        "return Pages(second.objs, None if same else _flaw(second), _warnings(second))",
+        "return Pages(second.objs, None, _warnings(second))",
+    ),
+    PlantedBreak(
+        "the first page counts as all of them",
+        "app/microshare/paging.py",
+        "        return len(pages) >= page.total_pages\n",
+        "        return True\n",
+    ),
+    PlantedBreak(
+        "an hour that is sent again is sent in part",
+        "app/feeds/hourly_snapshot.py",
+        'whole[hour] if settings.late == "hour" else readings',
+        "readings",
+    ),
+    PlantedBreak(
+        "a reading beside its slice is remembered under the slice's end",
+        "app/run/delivery.py",
+        "kept = Slice(group.checkpoint.known_from, fetched.window.end)",
+        "kept = Slice(fetched.window.start, max(done_until, fetched.window.start))",
+        _noticed_by(
+            "tests/unit/test_delivery.py",
+            "test_a_reading_beside_its_slice_makes_what_comes_late_of_its_hour_an_update",
+        ),
+    ),
+    PlantedBreak(
+        "an hour that leaves the reach gets no seal",
+        "app/run/ledger.py",
+        "seals = sealed(seals, full, checkpoint)",
+        "_ = sealed",
+    ),
+    PlantedBreak(
+        "hours are sealed as if they were empty",
+        "app/quality/hourly_digests.py",
+        "kept.setdefault(hour, seal(before.ids.get(hour, ())))",
+        "kept.setdefault(hour, seal(()))",
+    ),
+    PlantedBreak(
+        "no hour ever differs from the source",
+        "app/quality/hourly_digests.py",
+        "        return MISSED\n",
+        "        return None\n",
+    ),
+    PlantedBreak(
+        "an hour that differs is no gap",
+        "app/quality/hourly_digests.py",
+        "            gaps.append(Gap(window, MISSED, found, difference.hubs))",
+        "            _ = found",
+    ),
+    PlantedBreak(
+        "an hour that differs is told every day",
+        "app/quality/hourly_digests.py",
+        "if kind and not _in_gap(location.gaps, hub, hour):",
+        "if kind:",
+        _noticed_by(
+            "tests/unit/test_proof.py", "test_what_was_published_later_is_told_once_for_the_hubs_that_lack_it"
+        ),
+    ),
+    PlantedBreak(
+        "a seal does not follow the source",
+        "app/quality/hourly_digests.py",
+        "seals[hub] = {**had, **shown}",
+        "seals[hub] = {**had}",
+        _noticed_by(
+            "tests/unit/test_proof.py", "test_what_was_published_later_is_told_once_for_the_hubs_that_lack_it"
+        ),
+    ),
+    PlantedBreak(
+        "one comparison is enough for ever",
+        "app/quality/hourly_digests.py",
+        "    return now - location.compared >= DAY\n",
+        "    return False\n",
+    ),
+    PlantedBreak(
+        "a comparison sees the hours of the first hub only",
+        "app/quality/hourly_digests.py",
+        "    for hub in hubs:\n        had = location.seals.get(hub)\n",
+        "    for hub in list(hubs)[:1]:\n        had = location.seals.get(hub)\n",
+    ),
+    PlantedBreak(
+        "a reading that is in every answer is forgotten after a day",
+        "app/run/delivery.py",
+        "    strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)\n",
+        "    strays = _Remembered((), kept)\n",
+    ),
+    PlantedBreak(
+        "halves that are full count as complete",
+        "app/run/fetching.py",
+        "        if any(count_lines(half) >= record_limit * _FULL_SHARE for half in halves):\n",
+        "        if count_lines(answer) < 0:\n",
+        _noticed_by(
+            "tests/unit/test_fetching.py", "test_halves_that_are_full_are_asked_for_in_smaller_parts"
+        ),
+    ),
+    PlantedBreak(
+        "what differs is not asked for again",
+        "app/run/observer.py",
+        "for hour in sorted({difference.hour for difference in suspected}):",
+        "for hour in sorted({difference.hour for difference in suspected})[:0]:",
+        _noticed_by(
+            "tests/unit/test_observer.py",
+            "test_an_hour_that_differs_is_asked_for_once_more_and_no_gap_where_it_is_whole_then",
+        ),
+    ),
+)
+
+_AT_HUBS = (
+    PlantedBreak(
+        "a busy hub is sent to at the pace of before",
+        "app/eventhub/broadcaster.py",
+        "        self._pace_s = _SLOWEST_PACE_S\n",
+        "        self._pace_s = 0.0\n",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py",
+            "test_a_busy_hub_gets_the_same_batch_again_and_then_the_others_at_a_pace_that_rises",
+        ),
+    ),
+    PlantedBreak(
+        "a hub that stays busy is asked again as soon as before",
+        "app/eventhub/broadcaster.py",
+        "min(_LONGEST_BUSY_WAIT_S, self._busy_wait_s * 2)",
+        "_SHORTEST_BUSY_WAIT_S",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py",
+            "test_busy_answers_with_acknowledgements_between_them_never_close_a_lane_and_are_waited_out_longer",
+        ),
+    ),
+    PlantedBreak(
+        "a busy hub is waited for past the end of the run",
+        "app/eventhub/broadcaster.py",
+        "if self._busy_wait_s >= self._budget.remaining():",
+        "if self._budget.remaining() <= 0:",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py", "test_a_busy_hub_is_not_waited_for_past_the_end_of_the_run"
+        ),
+    ),
+    PlantedBreak(
+        "a location goes on after a batch that its hub refused",
+        "app/eventhub/broadcaster.py",
+        "        self.stop_location(delivery.location)\n        self._refused_in_a_row += 1",
+        "        self._refused_in_a_row += 1",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py", "test_a_rejected_batch_stops_its_location_for_that_hub_alone"
+        ),
+    ),
+    PlantedBreak(
+        "what a hub refused stays in its lane's count",
+        "app/eventhub/broadcaster.py",
+        "                return True\n"
+        "            finally:\n"
+        "                self.count(delivery, -1)\n"
+        "            self._refused_in_a_row",
+        "                return True\n"
+        "            self.count(delivery, -1)\n"
+        "            self._refused_in_a_row",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py",
+            "test_a_lane_has_room_again_for_what_was_acknowledged_refused_or_dropped",
+        ),
+    ),
+    PlantedBreak(
+        "a lane does not ask whether anything may be sent",
+        "app/eventhub/broadcaster.py",
+        "        reason = self._may_send()\n",
+        "        reason = None\n",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py", "test_nothing_is_sent_from_the_moment_that_nothing_may_be"
+        ),
+    ),
+    PlantedBreak(
+        "a batch is begun whether or not the run leaves it time",
+        "app/eventhub/broadcaster.py",
+        "return self._budget.left() > 0 or self._budget.remaining() > self._slowest_send_s * 1.5",
+        "return self._budget.remaining() > 0",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py",
+            "test_after_the_budget_a_batch_is_begun_only_where_the_slowest_so_far_would_still_fit",
+        ),
+    ),
+    PlantedBreak(
+        "a call may last to the hard end of the run",
+        "app/eventhub/broadcaster.py",
+        "min(limit_s, self._budget.remaining() - _TELLING_S)",
+        "min(limit_s, self._budget.remaining())",
+        _noticed_by(
+            "tests/unit/test_broadcaster.py",
+            "test_a_call_is_given_up_a_second_before_the_hard_end_so_that_its_failure_is_still_told",
+        ),
+    ),
+    PlantedBreak(
+        "a throttled hub counts as lost",
+        "app/eventhub/hub.py",
+        '_BUSY = ("server-busy", "resource-limit-exceeded", "50002")',
+        '_BUSY = ("server-busy", "resource-limit-exceeded")',
+        _noticed_by("tests/unit/test_hub_batches.py", "test_what_the_sdk_raises_is_told_by_what_to_do"),
+    ),
+    PlantedBreak(
+        "a batch that may be there twice counts as one",
+        "app/eventhub/hub.py",
+        "        return self._link() is not link\n",
+        "        return self._link() is None\n",
+        _noticed_by("tests/unit/test_hub.py", "test_a_batch_that_went_over_a_new_link_may_be_there_twice"),
+    ),
+    PlantedBreak(
+        "a call past its deadline goes on behind the run's back",
+        "app/eventhub/hub.py",
+        "    if not done:\n        await _cancel(task)\n        raise TimeoutError",
+        "    if not done:\n        raise TimeoutError",
+        _noticed_by(
+            "tests/unit/test_hub.py", "test_a_call_past_its_deadline_is_ended_so_that_it_cannot_send_later"
+        ),
+    ),
+    PlantedBreak(
+        "a cancellation that the SDK swallowed is not repeated",
+        "app/eventhub/hub.py",
+        "_CANCELLATIONS = 5",
+        "_CANCELLATIONS = 1",
+        _noticed_by(
+            "tests/unit/test_hub.py", "test_a_call_past_its_deadline_is_ended_so_that_it_cannot_send_later"
+        ),
+    ),
+)
+_IN_A_REPAIR = (
+    PlantedBreak(
+        "a repair sends what came since the comparison",
+        "app/audit/repair.py",
+        "for found, time in wanted.items() if found not in came}",
+        "for found, time in wanted.items()}",
+        _noticed_by(
+            "tests/unit/test_repair.py", "test_what_came_to_a_hub_since_it_was_compared_is_not_sent_again"
+        ),
+    ),
+    PlantedBreak(
+        "a repair does not remember what it sent",
+        "app/audit/repair.py",
+        "            after = remember(after, location, hub, [(hour_of(time), found) for time, "
+        "found in sent])\n",
+        "            _ = remember, hour_of, location, hub, sent\n",
+        _noticed_by(
+            "tests/unit/test_repair.py", "test_what_was_sent_is_remembered_at_its_hub_and_positions_stay"
+        ),
+    ),
+    PlantedBreak(
+        "a repair closes a gap for hubs that still lack some of it",
+        "app/audit/repair.py",
+        "                and not _lacks(compared, key, location, gap.window, assume_sent=assume_sent)\n",
+        "                and (assume_sent or not _lacks(compared, key, location, gap.window, "
+        "assume_sent=True))\n",
+        _noticed_by(
+            "tests/unit/test_repair.py", "test_a_gap_is_closed_for_the_hubs_that_lack_nothing_of_it_any_more"
+        ),
+    ),
+    PlantedBreak(
+        "a repair closes a gap of which the source shows only some",
+        "app/audit/repair.py",
+        "            if not compared.source.shows_all_of(location, gap.window):\n                continue\n",
+        "",
+        _noticed_by("tests/unit/test_repair.py", "test_a_gap_of_which_the_source_does_not_show_all_stays"),
+    ),
+    PlantedBreak(
+        "a repair takes the beginning of an answer for all of it",
+        "app/audit/repair.py",
+        "                    window = Slice(fetched.window.end, window.end)\n",
+        "                    window = Slice(window.end, window.end)\n",
+        _noticed_by(
+            "tests/unit/test_repair.py",
+            "test_where_an_answer_ends_before_its_window_what_is_left_is_asked_for",
+        ),
+    ),
+    PlantedBreak(
+        "a repair waits for a hub that has gone",
+        "app/audit/repair.py",
+        "                self.under_way[hub] = 0\n",
+        "                self.largest.pop(hub, None)\n",
+        _noticed_by(
+            "tests/unit/test_repair.py",
+            "test_a_hub_that_goes_is_named_its_acknowledged_readings_count_and_the_other_gets_all",
+        ),
+    ),
+    PlantedBreak(
+        "a repair saves without the run lock",
+        "app/audit/repair.py",
+        "        if different and not self.lock.held():\n",
+        "        if different and self.lock is None:\n",
+        _noticed_by(
+            "tests/unit/test_repair.py",
+            "test_a_repair_that_lost_its_lock_sends_nothing_more_and_notes_nothing",
+        ),
+    ),
+    PlantedBreak(
+        "a rejected batch of a repair counts as sent",
+        "app/audit/repair.py",
+        "            case Rejected(hub, _, error):\n                self.under_way[hub] -= 1\n",
+        "            case Rejected(hub, delivery, error):\n"
+        "                self.under_way[hub] -= 1\n"
+        "                self._delivered(hub, delivery)\n",
+        _noticed_by("tests/unit/test_repair.py", "test_a_batch_that_a_hub_does_not_take_is_no_reading_sent"),
+    ),
+)
+_IN_WHAT_IS_NOTICED = (
+    PlantedBreak(
+        "a silence that lasts is told every week",
+        "app/quality/drift.py",
+        "if drift not in over and (drift.kind == SILENT or now - drift.since < _TOLD_FOR)",
+        "if drift not in over and now - drift.since < _TOLD_FOR",
+        _noticed_by(
+            "tests/unit/test_drift.py",
+            "test_what_was_told_is_kept_for_a_week_and_a_silence_as_long_as_it_lasts",
+        ),
+    ),
+    PlantedBreak(
+        "a sensor is silent whatever its longest silence was",
+        "app/quality/drift.py",
+        "max(least, _TIMES_LONGEST * sensor.longest)",
+        "least",
+        _noticed_by(
+            "tests/unit/test_drift.py",
+            "test_a_sensor_is_silent_when_neither_the_look_back_nor_its_own_history_explains_it",
+        ),
+    ),
+    PlantedBreak(
+        "a key that is gone is told in every run",
+        "app/quality/drift.py",
+        "if not seen.vanished and now - seen.last >= _KEY_VANISHED",
+        "if now - seen.last >= _KEY_VANISHED",
+        _noticed_by(
+            "tests/unit/test_drift.py",
+            "test_a_key_vanishes_after_two_days_and_is_told_once_until_it_comes_again",
+        ),
+    ),
+    PlantedBreak(
+        "a building is the same where one device is",
+        "app/quality/drift.py",
+        "fewer > 0 and len(one.sketch & other.sketch) >= fewer * _SAME_DEVICES",
+        "bool(one.sketch & other.sketch) and fewer > 0",
+        _noticed_by("tests/unit/test_drift.py", "test_a_building_is_the_same_where_half_of_its_devices_are"),
+    ),
+    PlantedBreak(
+        "a location whose query failed is called silent",
+        "app/run/observer.py",
+        "for name in sorted({*answered} & (listed | {*self._settings.locations})):",
+        "for name in sorted(listed | {*self._settings.locations} | {*answered}):",
+        _noticed_by(
+            "tests/unit/test_observer.py", "test_a_location_is_not_called_silent_where_that_is_not_known"
+        ),
+    ),
+    PlantedBreak(
+        "a correction counts as late",
+        "app/run/observer.py",
+        "        new = first_seen(fetched.readings, self._ledger.known(name))\n",
+        "        new = list(fetched.readings)\n        _ = first_seen\n",
+        _noticed_by(
+            "tests/unit/test_observer.py",
+            "test_lateness_is_from_a_reading_s_time_to_when_it_was_shown_of_what_no_hub_has_had",
+        ),
+    ),
+    PlantedBreak(
+        "a location's query fails since the last run, not the first",
+        "app/run/ledger.py",
+        "        since = location.since if location.error else at\n",
+        "        since = at\n",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_a_query_that_goes_on_failing_fails_since_the_first_time_and_anew_after_it_was_well",
+        ),
+    ),
+    PlantedBreak(
+        "a hub that begins anew forgets where it began first",
+        "app/run/ledger.py",
+        "first = start if record.start is None else min(start, record.start)",
+        "first = start",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_a_hub_that_begins_anew_keeps_the_earliest_start_and_when_its_location_began",
+        ),
+    ),
+    PlantedBreak(
+        "a hub that is back is well where it refuses readings too",
+        "app/run/ledger.py",
+        "if record is not None and record.error is not None and name not in but:",
+        "if record is not None and record.error is not None:",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_a_hub_that_works_again_is_well_at_every_location_but_those_it_refuses_and_keeps_its_counts",
+        ),
+    ),
+    PlantedBreak(
+        "what is yet to come says how far the source has spoken",
+        "app/run/ledger.py",
+        "if reading.time is not None and reading.time <= until]",
+        "if reading.time is not None]",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_the_newest_reading_is_never_an_older_one_nor_one_that_is_yet_to_come",
+        ),
+    ),
+    PlantedBreak(
+        "a hub fails since the last run, not the first",
+        "app/base/checkpoints.py",
+        "since=self.since if self.error else at)",
+        "since=at)",
+        _noticed_by(
+            "tests/unit/test_ledger.py",
+            "test_a_hub_that_goes_on_failing_fails_since_the_first_time_with_the_last_error",
+        ),
+    ),
+    PlantedBreak(
+        "a feed fails since the last run, not the first",
+        "app/run/telling.py",
+        "(available.failed_before.since or self.started)",
+        "self.started",
+        _noticed_by(
+            "tests/unit/test_outages.py", "test_a_feed_fails_since_the_first_run_of_those_that_failed"
+        ),
+    ),
+    PlantedBreak(
+        "a hub that fails is told in every run",
+        "app/run/availability.py",
+        "        if hub not in self.failed_before.hubs:\n            self._log",
+        "        if hub:\n            self._log",
+        _noticed_by(
+            "tests/unit/test_outages.py",
+            "test_a_hub_that_fails_for_days_is_told_when_it_begins_and_when_it_is_over",
+        ),
+    ),
+    PlantedBreak(
+        "a hub's own failure is a refusal of each location too",
+        "app/run/outages.py",
+        "            if record.error and hub not in hubs\n",
+        "            if record.error\n",
+        _noticed_by(
+            "tests/unit/test_outages.py", "test_what_was_failing_is_told_apart_by_whose_fault_it_was"
+        ),
+    ),
+    PlantedBreak(
+        "discovery is asked for in every run",
+        "app/run/locations.py",
+        "return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT",
+        "return horizon == discovery.at",
+        _noticed_by("tests/unit/test_locations.py", "test_discovery_is_asked_for_once_an_hour"),
+    ),
+    PlantedBreak(
+        "missing rights of discovery are a warning",
+        "app/run/locations.py",
+        "if isinstance(error, NoPermission | SourceRefused):",
+        "if isinstance(error, SourceRefused):",
+        _noticed_by(
+            "tests/unit/test_locations.py",
+            "test_where_discovery_fails_the_last_list_is_used_and_that_is_told",
+        ),
+    ),
+)
+_IN_WHAT_IS_KEPT = (
+    PlantedBreak(
+        "a lease counts from the answer of its renewal",
+        "app/state/table_lease.py",
+        "        self._began = began\n        return True\n",
+        "        self._began = self._clocks.read()\n        return True\n",
+        _noticed_by(
+            "tests/unit/test_table_lease.py",
+            "test_a_renewed_lease_counts_from_when_the_renewal_began_not_from_its_answer",
+        ),
+    ),
+    PlantedBreak(
+        "a lease does not end while its host is suspended",
+        "app/state/table_lease.py",
+        "return max(timedelta(seconds=self.monotonic() - then.monotonic), self.now() - then.wall)",
+        "return timedelta(seconds=self.monotonic() - then.monotonic)",
+        _noticed_by("tests/unit/test_table_lease.py", "test_whichever_clock_says_more_counts"),
+    ),
+    PlantedBreak(
+        "a lease that is another's goes on",
+        "app/state/table_lease.py",
+        'self._lost = found.get("nonce") != self._row["nonce"]',
+        'self._lost = found.get("nonce") is None',
+        _noticed_by(
+            "tests/unit/test_table_lease.py",
+            "test_a_renewal_that_finds_another_s_row_has_lost_the_lease_at_once",
+        ),
+    ),
+    PlantedBreak(
+        "a row that another run changed is written over",
+        "app/state/table_calls.py",
+        "    if etag is None:\n"
+        '        return str(table.create_entity(row, **options)["etag"])\n'
+        "    condition = MatchConditions.IfNotModified\n",
+        "    if etag is None:\n"
+        '        return str(table.create_entity(row, **options)["etag"])\n'
+        "    condition = MatchConditions.Unconditionally\n",
+        _noticed_by(
+            "tests/contracts/test_azure_table.py",
+            "test_a_location_that_another_run_changed_conflicts_and_the_others_are_saved",
+        ),
+    ),
+    PlantedBreak(
+        "a reset forgets where a hub began",
+        "app/state/edits.py",
+        "            checkpoints={hub: checkpoint for hub, checkpoint in new.items() if "
+        "checkpoint is not None},\n"
+        "            gaps",
+        "            checkpoints={hub: checkpoint for hub, checkpoint in new.items() if "
+        "checkpoint is not None},\n"
+        "            hubs={hub: replace(record, start=None) for hub, record in "
+        "location.hubs.items()},\n"
+        "            gaps",
+        _noticed_by(
+            "tests/unit/test_state_tools.py", "test_a_reset_knows_where_a_hub_began_whatever_it_begins_at_now"
+        ),
+    ),
+    PlantedBreak(
+        "what is skipped is no gap",
+        "app/state/edits.py",
+        "            gaps=(*location.gaps, *_left_behind(left, to, now, location.gaps)),\n",
+        "            gaps=(*location.gaps, *_left_behind({}, to, now, location.gaps), *[gap "
+        "for gap in () if left]),\n",
+        _noticed_by(
+            "tests/unit/test_state_tools.py",
+            "test_a_skip_moves_positions_and_known_from_and_keeps_a_gap_for_hubs_that_were_alike",
+        ),
+    ),
+)
+_IN_WHAT_IS_SHOWN = (
+    PlantedBreak(
+        "advice on the page is not escaped",
+        "app/page/render.py",
+        "code.format(part) if at % 2 else escape(part)",
+        "code.format(part) if at % 2 else Markup(part)",
+        _noticed_by(
+            "tests/unit/test_page.py", "test_what_comes_from_outside_is_text_wherever_a_sentence_has_it"
+        ),
+    ),
+    PlantedBreak(
+        "what could not be read is not escaped on the page",
+        "app/page/templates/parts.html",
+        "<strong>{{ advice }}</strong>",
+        "<strong>{{ advice|safe }}</strong>",
+        _noticed_by(
+            "tests/unit/test_page.py", "test_what_comes_from_outside_is_text_wherever_a_sentence_has_it"
+        ),
+    ),
+    PlantedBreak(
+        "of too many locations the page shows the first",
+        "app/page/coverage.py",
+        "rows.sort(key=lambda row: (-_WORST.index(row.state), row.location))",
+        "rows.sort(key=lambda row: row.location)",
+        _noticed_by("tests/unit/test_page.py", "test_of_too_many_locations_the_worst_are_shown"),
+    ),
+    PlantedBreak(
+        "a paused hub counts as one that is behind",
+        "app/telemetry/run_telemetry.py",
+        "        if hub.paused:\n            continue\n",
+        "",
+        _noticed_by("tests/unit/test_telemetry.py", "test_a_run_is_measured_by_feed_and_by_hub"),
+    ),
+    PlantedBreak(
+        "an exporter that stalls holds up the end of a command",
+        "app/telemetry/run_telemetry.py",
+        'name="telemetry", daemon=True',
+        'name="telemetry", daemon=False',
+        _noticed_by(
+            "tests/unit/test_telemetry.py",
+            "test_an_exporter_that_does_not_come_back_does_not_hold_up_the_end_of_a_command",
+        ),
+    ),
+    PlantedBreak(
+        "telemetry that fails fails its run",
+        "app/telemetry/run_telemetry.py",
+        "            except Exception as error:  # noqa: BLE001 - telemetry",
+        "            except OSError as error:  # telemetry",
+        _noticed_by(
+            "tests/unit/test_telemetry.py", "test_a_connection_string_the_exporter_refuses_is_one_line"
+        ),
+    ),
+    PlantedBreak(
+        "a timer fails where another run works on its feed",
+        "app/timer.py",
+        '    except LockHeld as error:\n        log.warning("run.skipped", reason=str(error))\n',
+        "    except LockHeld:\n        raise\n",
+        _noticed_by(
+            "tests/unit/test_timer.py", "test_a_run_that_has_nothing_to_do_is_no_failure_of_its_invocation"
+        ),
+    ),
+    PlantedBreak(
+        "a timer whose settings are refused ends well",
+        "app/timer.py",
+        '        log.error("settings.refused", problems=list(error.problems))\n        raise\n',
+        '        log.error("settings.refused", problems=list(error.problems))\n'
+        "        raise SystemExit from error\n",
+        _noticed_by(
+            "tests/unit/test_timer.py", "test_settings_that_cannot_be_used_are_named_before_anything_is_done"
+        ),
+    ),
+)
+_IN_COMMANDS = (
+    PlantedBreak(
+        "a lock that is held ends a command with 1",
+        "app/cli/session.py",
+        "        return Explained(str(error), LOCKED)\n",
+        "        return Explained(str(error), FOUND_WANTING)\n",
+        _noticed_by("tests/unit/test_cli.py", "test_an_error_decides_the_exit_status"),
+    ),
+    PlantedBreak(
+        "an error without a message of ours is shown as it is",
+        "app/cli/session.py",
+        "    return Explained(redact(text), FOUND_WANTING)\n",
+        "    return Explained(text, FOUND_WANTING)\n",
+        _noticed_by("tests/unit/test_cli.py", "test_an_unexpected_error_is_one_redacted_line"),
+    ),
+    PlantedBreak(
+        "a paused hub can be chosen",
+        "app/cli/choices.py",
+        "        if not hub.enabled:\n            raise",
+        "        if not hub.key:\n            raise",
+        _noticed_by("tests/unit/test_cli.py", "test_a_paused_hub_is_left_out_and_refused_where_it_is_named"),
+    ),
+    PlantedBreak(
+        "a change of the state needs no yes",
+        "app/cli/state_edit.py",
+        "if not confirmed(found.question, yes=yes):",
+        "if not confirmed(found.question, yes=True):",
+        _noticed_by(
+            "tests/unit/test_state_tools.py", "test_what_is_not_meant_or_not_confirmed_is_refused_with_2"
+        ),
+    ),
+    PlantedBreak(
+        "an export writes over a file that is there",
+        "app/cli/state_edit.py",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL",
+        "os.O_WRONLY | os.O_CREAT | os.O_TRUNC",
+        _noticed_by("tests/unit/test_state_tools.py", "test_an_export_never_overwrites_a_file"),
+    ),
+)
+_MORE_OF_THE_CORE = (
+    PlantedBreak(
+        "a record that is null is taken for a record",
+        "app/feeds/feed.py",
+        '["record"] if fields.get("record") else',
+        '["record"] if "record" in fields else',
+        _noticed_by("tests/unit/test_feeds.py", "test_a_record_that_names_nothing_is_none"),
+    ),
+    PlantedBreak(
+        "a part is measured without its number",
+        "app/feeds/hourly_snapshot.py",
+        "if fits(_part(event, readings, _ANY_PART, _ANY_PART)):",
+        "if fits(_part(event, readings, 1, 1)):",
+        _noticed_by(
+            "tests/unit/test_slicing_properties.py",
+            "test_a_snapshot_is_split_into_parts_that_hold_each_reading_once",
+        ),
+    ),
+    PlantedBreak(
+        "a count that full pages reach counts a platform",
+        "app/microshare/paging.py",
+        "(first.total_count or 0) > first.total_pages * (first.per_page or PER_PAGE)",
+        "(first.total_count or 0) >= first.total_pages * (first.per_page or PER_PAGE)",
+        _noticed_by("tests/unit/test_microshare_client.py", "test_pages_that_do_not_add_up_are_read_again"),
+    ),
+)
+
+BREAKS = (
+    *_IN_THE_CORE,
+    *_AT_HUBS,
+    *_IN_A_REPAIR,
+    *_IN_WHAT_IS_NOTICED,
+    *_IN_WHAT_IS_KEPT,
+    *_IN_WHAT_IS_SHOWN,
+    *_IN_COMMANDS,
+    *_MORE_OF_THE_CORE,
+)
