@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -21,6 +21,7 @@ help:
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
 	@echo "make faults        make everything go wrong that is thought of, once each"
 	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET=one"
+	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -84,6 +85,10 @@ faults: $(BIN)/.dev azurite
 # What it finds is kept among the seeds, which make test replays; SEED=... to do one again.
 fuzz: $(BIN)/.dev
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
+
+# ONLY=text for those whose name or file holds it.
+breaks: $(BIN)/.dev azurite
+	$(BIN)/python -m tools.planted_breaks --jobs $(or $(JOBS),2) $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
 clean:
 	rm -rf $(VENV) .venvs node_modules .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from app.base.readings import QuarantinedReading
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
-from emulators.eventhubs import EventHubsEmulator, HubSpec
+from emulators.eventhubs import EventHubsEmulator, HubSpec, Stage
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation
 
@@ -129,14 +129,18 @@ def test_a_slow_hub_holds_nobody_back(installation: Installation) -> None:
     assert installation.breaches(installation.b, START - DAY) == []
 
 
-@pytest.mark.parametrize("stage", ["connect", "cbs", "attach", "outcome"])
-def test_a_stalled_hub_ends_inside_the_budget_and_what_it_holds_never_arrives(
-    tmp_path: Path, clock: Clock, estate: Estate, stage: str
+@pytest.mark.parametrize(
+    "stages", [("connect", "cbs", "attach"), ("outcome",)], ids=["before they are open", "at a batch"]
+)
+def test_hubs_that_stall_end_inside_the_budget_and_what_they_hold_never_arrives(
+    tmp_path: Path, clock: Clock, estate: Estate, stages: Sequence[Stage]
 ) -> None:
-    hubs = EventHubsEmulator([HubSpec("a", own_port=True), HubSpec("b", own_port=True)])
+    hubs = EventHubsEmulator([HubSpec(name, own_port=True) for name in ("a", *stages)])
     with MicroshareEmulator(estate, clock=clock) as source, hubs:
-        installation = Installation(source, hubs, clock, tmp_path)
-        installation.b.stall(stage)  # type: ignore[arg-type]  # one of its stages
+        others = json.dumps([hubs.connection_string(stage) for stage in stages])
+        installation = Installation(source, hubs, clock, tmp_path, {"EVENT_HUB_CONNECTION_STRINGS": others})
+        for stage in stages:
+            hubs.hub(stage).stall(stage)
         began = time.monotonic()
 
         report = installation.run(budget=Budget(timedelta(seconds=10), grace=timedelta(seconds=3)))
@@ -144,12 +148,14 @@ def test_a_stalled_hub_ends_inside_the_budget_and_what_it_holds_never_arrives(
         # By itself the SDK would wait for a minute and more.
         assert time.monotonic() - began < 40
         assert installation.breaches(installation.a, START - DAY) == []
-        assert [failure.hub for failure in report.failures] == [installation.key("b")]
-        installation.b.thaw()
-        assert installation.b.received() == []
-        installation.b.clear_faults()
+        assert {failure.hub for failure in report.failures} == {installation.key(stage) for stage in stages}
+        for stage in stages:
+            hubs.hub(stage).thaw()
+        assert [hubs.hub(stage).received() for stage in stages] == [[]] * len(stages)
+        for stage in stages:
+            hubs.hub(stage).clear_faults()
         assert installation.run().ok
-        assert installation.breaches(installation.b, START - DAY) == []
+        assert [installation.breaches(hubs.hub(stage), START - DAY) for stage in stages] == [[]] * len(stages)
 
 
 def test_a_busy_hub_is_waited_for(installation: Installation) -> None:

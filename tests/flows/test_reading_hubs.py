@@ -43,7 +43,7 @@ def test_events_that_were_taken_from_the_end_of_a_hub_are_found_to_be_gone(full:
         gone = {event.sequence_number for event in last_events(full.a).values()}
         full.a.discard(lambda event: event.sequence_number in gone)  # noqa: B023 - used at once
     taken: list[Received] = []
-    reader = reader_of(full)
+    reader = reader_of(full, answer_s=3)
 
     reader.open(latest=False)
     readable_from = reader.read_held(taken.append)

@@ -10,11 +10,16 @@ import pytest
 
 from app.audit.causes import promised
 from app.audit.comparing import Counts, compare, slot_of, written_time
+from app.audit.comparison_file import ComparisonFile
 from app.audit.findings import Finding, HeldReading, HourCount, Published
+from app.audit.hub_contents import HubContents
 from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
 from app.base.instants import format_time
 from app.base.readings import Reading, Slice
+from app.eventhub.reader import HubReader
+from app.feeds.feed import load_feed
 from app.run.planning import Limits
+from app.settings.schema import HubSettings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -328,6 +333,22 @@ def test_counts_are_by_location_and_hour_and_delivered_ones_are_published_too() 
     assert (counts.wrong, counts.causes) == (4, {"late": 1, "behind": 1})
     assert [delay.up_to_s for delay in counts.delays if delay.readings] == [300]
     assert counts.max_delay_s == 120.0
+
+
+def test_what_a_hub_says_to_hold_and_hands_out_to_nobody_is_warned_of() -> None:
+    hub = HubSettings("h.example.test/e", "eu", "h.example.test", "e")
+    reader = HubReader(hub, "$Default")
+    reader.withheld = {"3": (17, 20)}
+    window = Slice(NOON, NOON + HOUR)
+    with ComparisonFile([PLACE], [hub.key]) as file:
+        contents = HubContents(hub.key, load_feed("people_counter"), window, {}, sent_whole=False, file=file)
+
+        contents.was_read(reader, None)
+
+    assert contents.warnings == [
+        "the hub says that its partition 3 goes to event 20, and hands out none after 17; what it does not "
+        "hand out counts as missing"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,16 @@ class Client:
         self._swallows = swallows
         self._reconnects = reconnects
         self._producers = {"": SimpleNamespace(_handler=SimpleNamespace(_link=object()))}
+        self._over = asyncio.Event()
         self.cancelled = 0
         self.closed = 0
 
     async def send_batch(self, *_: Any, **__: Any) -> None:
         if self._reconnects:
             self._producers[""]._handler._link = object()
-        while self._stalls:
+        while self._stalls and not self._over.is_set():
             try:
-                await asyncio.Event().wait()
+                await self._over.wait()
             except asyncio.CancelledError:
                 self.cancelled += 1
                 if self.cancelled > self._swallows:
@@ -43,6 +44,7 @@ class Client:
 
     async def close(self) -> None:
         self.closed += 1
+        self._over.set()
 
 
 def hub(client: Client) -> Hub:

@@ -95,7 +95,7 @@ def test_a_hub_that_fails_for_days_is_told_when_it_begins_and_when_it_is_over(
     lines: pytest.LogCaptureFixture,
 ) -> None:
     state, every = FeedState({MILL: AT_BOTH, QUAY: AT_BOTH}), []
-    for fails in (True, True, False, False):
+    for fails in (True, True, True, False, False):
         run = Run(state)
         run.available.opened(B, 1_000_000)
         if fails:
@@ -105,7 +105,7 @@ def test_a_hub_that_fails_for_days_is_told_when_it_begins_and_when_it_is_over(
         state = run.ends()
         every.append(told(lines))
 
-    assert every == [[("hub.failing", None, A)], [], [("hub.recovered", None, A)], []]
+    assert every == [[("hub.failing", None, A)], [], [], [("hub.recovered", None, A)], []]
 
 
 def test_a_hub_that_a_run_did_not_come_to_is_still_failing_in_the_next(
