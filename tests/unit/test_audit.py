@@ -345,10 +345,11 @@ def test_what_a_hub_says_to_hold_and_hands_out_to_nobody_is_warned_of() -> None:
 
         contents.was_read(reader, None)
 
-    assert contents.warnings == [
+    [warning] = contents.warnings
+    assert warning == (
         "the hub says that its partition 3 goes to event 20, and hands out none after 17; what it does not "
         "hand out counts as missing"
-    ]
+    )
 
 
 @pytest.mark.parametrize(
