@@ -146,8 +146,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "readings are told apart by time, not by id",
         "app/run/delivery.py",
-        "if not group.checkpoint.knows(reading.id)]",
-        "if reading.time is None or reading.time >= group.checkpoint.delivered_until]",
+        "if not _is_known(feed, group, found)]",
+        "if found.time is None or found.time >= group.checkpoint.delivered_until]",
     ),
     PlantedBreak(
         "a full answer counts as complete",
@@ -164,8 +164,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "a full millisecond is not kept as a gap",
         "app/run/ledger.py",
-        "        self._set(name, replace(location, gaps=(*location.gaps, gap)))\n        return True\n",
-        "        return True\n",
+        "gaps=gaps_kept((*location.gaps, gap))))\n        return True\n",
+        "gaps=gaps_kept(location.gaps)))\n        return True\n",
     ),
     PlantedBreak(
         "all hubs of a location share one position",
@@ -586,8 +586,8 @@ _AT_HUBS = (
     ),
     PlantedBreak(
         "a call past its deadline goes on behind the run's back",
-        "app/eventhub/hub.py",
-        "    if not done:\n        await _cancel(task)\n        raise TimeoutError",
+        "app/eventhub/deadlines.py",
+        "    if not done:\n        await cancel(task)\n        raise TimeoutError",
         "    if not done:\n        raise TimeoutError",
         _noticed_by(
             "tests/unit/test_hub.py", "test_a_call_past_its_deadline_is_ended_so_that_it_cannot_send_later"
@@ -595,11 +595,40 @@ _AT_HUBS = (
     ),
     PlantedBreak(
         "a cancellation that the SDK swallowed is not repeated",
-        "app/eventhub/hub.py",
+        "app/eventhub/deadlines.py",
         "_CANCELLATIONS = 5",
         "_CANCELLATIONS = 1",
         _noticed_by(
             "tests/unit/test_hub.py", "test_a_call_past_its_deadline_is_ended_so_that_it_cannot_send_later"
+        ),
+    ),
+    PlantedBreak(
+        "a reader whose connection is cut never connects again",
+        "app/eventhub/reader.py",
+        "                if self._monotonic() - began < _STEADY_S:\n                    raise\n",
+        "                raise\n",
+        _noticed_by(
+            "tests/unit/test_reader.py",
+            "test_a_connection_that_is_cut_is_opened_again_after_the_last_event_of_each_partition",
+        ),
+    ),
+    PlantedBreak(
+        "a reader whose connection is cut reads from the beginning",
+        "app/eventhub/reader.py",
+        "                    self._after[received.partition] = received.sequence\n",
+        "                    self._after.setdefault(received.partition, received.sequence)\n",
+        _noticed_by(
+            "tests/unit/test_reader.py",
+            "test_a_connection_that_is_cut_is_opened_again_after_the_last_event_of_each_partition",
+        ),
+    ),
+    PlantedBreak(
+        "a hub that cuts at once is connected to for ever",
+        "app/eventhub/reader.py",
+        "if self._monotonic() - began < _STEADY_S:",
+        "if self._monotonic() < began:",
+        _noticed_by(
+            "tests/unit/test_reader.py", "test_a_connection_that_does_not_last_half_a_minute_is_an_error"
         ),
     ),
 )
@@ -833,6 +862,42 @@ _IN_WHAT_IS_NOTICED = (
         ),
     ),
 )
+_IN_SETTINGS = (
+    PlantedBreak(
+        "a key that nobody knows is passed over",
+        "app/settings/schema.py",
+        '{"extra": "forbid"}',
+        '{"extra": "ignore"}',
+        _noticed_by(
+            "tests/unit/test_settings.py", "test_a_bad_key_of_config_yaml_is_named_with_what_to_write"
+        ),
+    ),
+    PlantedBreak(
+        "the .env file goes before the environment",
+        "app/settings/sources.py",
+        "for name, value in [*in_file.items(), *environ.items()] if value}",
+        "for name, value in [*environ.items(), *in_file.items()] if value}",
+        _noticed_by(
+            "tests/unit/test_settings.py", "test_the_environment_wins_over_the_env_file_unless_it_is_empty"
+        ),
+    ),
+    PlantedBreak(
+        "an empty variable counts",
+        "app/settings/sources.py",
+        "for name, value in [*in_file.items(), *environ.items()] if value}",
+        "for name, value in [*in_file.items(), *environ.items()]}",
+        _noticed_by(
+            "tests/unit/test_settings.py", "test_the_environment_wins_over_the_env_file_unless_it_is_empty"
+        ),
+    ),
+    PlantedBreak(
+        "pausing the primary hub under its other form does nothing",
+        "app/settings/hubs.py",
+        "if earlier_keys == _PRIMARY and earlier.enabled and not hub.enabled:",
+        "if earlier_keys != _PRIMARY and earlier.enabled and not hub.enabled:",
+        _noticed_by("tests/unit/test_settings.py", "test_listing_the_primary_as_not_enabled_pauses_it"),
+    ),
+)
 _IN_WHAT_IS_KEPT = (
     PlantedBreak(
         "a lease counts from the answer of its renewal",
@@ -899,6 +964,54 @@ _IN_WHAT_IS_KEPT = (
         _noticed_by(
             "tests/unit/test_state_tools.py",
             "test_a_skip_moves_positions_and_known_from_and_keeps_a_gap_for_hubs_that_were_alike",
+        ),
+    ),
+    PlantedBreak(
+        "a state is renamed before it is on disk",
+        "app/base/files.py",
+        "(descriptor, content)\n            self._system.flush(descriptor)\n",
+        "(descriptor, content)\n",
+        _noticed_by(
+            "tests/unit/test_files.py",
+            "test_a_file_is_written_flushed_and_renamed_and_then_its_folder_is_flushed",
+        ),
+    ),
+    PlantedBreak(
+        "a renamed state's folder is not flushed",
+        "app/base/files.py",
+        "            self._system.rename(beside, target)\n        self._system.flush_folder(target.parent)\n",
+        "            self._system.rename(beside, target)\n",
+        _noticed_by(
+            "tests/unit/test_files.py",
+            "test_a_file_is_written_flushed_and_renamed_and_then_its_folder_is_flushed",
+        ),
+    ),
+    PlantedBreak(
+        "a link that others can put there is followed",
+        "app/base/files.py",
+        "found.st_uid in (0, self._system.account()) and not found.st_mode & _WRITABLE_BY_OTHERS",
+        "found.st_uid in (0, self._system.account())",
+        _noticed_by(
+            "tests/unit/test_files.py", "test_a_link_in_a_folder_that_others_can_write_is_not_followed"
+        ),
+    ),
+    PlantedBreak(
+        "a lock whose file was removed is held",
+        "app/state/json_file.py",
+        "self._lock.is_locked and self._identity is not None and _identity(self._path) == self._identity",
+        "self._lock.is_locked",
+        _noticed_by(
+            "tests/contracts/test_json_file.py", "test_a_lock_whose_file_was_removed_is_held_no_more"
+        ),
+    ),
+    PlantedBreak(
+        "a state that is gone beside its backup begins anew",
+        "app/state/json_file.py",
+        "                if _backup_of(path).exists():\n",
+        "                if _backup_of(path).is_dir():\n",
+        _noticed_by(
+            "tests/contracts/test_json_file.py",
+            "test_a_missing_file_beside_its_backup_is_refused_with_advice",
         ),
     ),
 )
@@ -1007,9 +1120,9 @@ _IN_COMMANDS = (
     ),
     PlantedBreak(
         "an export writes over a file that is there",
-        "app/cli/state_edit.py",
-        "os.O_WRONLY | os.O_CREAT | os.O_EXCL",
-        "os.O_WRONLY | os.O_CREAT | os.O_TRUNC",
+        "app/base/files.py",
+        "            self.write_new(target, content)\n",
+        "            self.write(target, content)\n",
         _noticed_by("tests/unit/test_state_tools.py", "test_an_export_never_overwrites_a_file"),
     ),
 )
@@ -1045,6 +1158,7 @@ BREAKS = (
     *_AT_HUBS,
     *_IN_A_REPAIR,
     *_IN_WHAT_IS_NOTICED,
+    *_IN_SETTINGS,
     *_IN_WHAT_IS_KEPT,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,

@@ -35,10 +35,21 @@ class HubReader:
     """Reads one hub through one consumer group, and leaves nothing behind in it.
 
     Methods raise HubError, at the latest when a hub that owes an answer has been silent for `answer_s`.
+    `receive` begins to receive, from after a number or time of each partition on.
     """
 
-    def __init__(self, settings: HubSettings, consumer_group: str, *, answer_s: float = _ANSWER_S) -> None:
+    def __init__(
+        self,
+        settings: HubSettings,
+        consumer_group: str,
+        *,
+        answer_s: float = _ANSWER_S,
+        monotonic: Callable[[], float] = time.monotonic,
+        receive: Callable[[Source, Mapping[str, int | datetime]], Receiving] = Receiving,
+    ) -> None:
         self._settings = settings
+        self._monotonic = monotonic
+        self._receive = receive
         self._source = Source(settings, consumer_group)
         self._answer_s = answer_s
         # The sequence number, or the time, after which each partition is read on.
@@ -154,17 +165,17 @@ class HubReader:
         `seconds` without an end where None. A lost connection is opened again, and reading goes on
         after the last event handed out.
         """
-        until = None if seconds is None else time.monotonic() + seconds
+        until = None if seconds is None else self._monotonic() + seconds
         while True:
-            began = time.monotonic()
+            began = self._monotonic()
             try:
                 return self._read_until_lost(take, until)
             except HubUnreachable:
-                if time.monotonic() - began < _STEADY_S:
+                if self._monotonic() - began < _STEADY_S:
                     raise
 
     def _read_until_lost(self, take: Callable[[Received], bool], until: float | None) -> None:
-        receiving = Receiving(self._source, self._after)
+        receiving = self._receive(self._source, self._after)
         try:
             while (received := self._next(receiving, until)) is not None:
                 self._owes_event = False
@@ -177,7 +188,7 @@ class HubReader:
 
     def _next(self, receiving: Receiving, until: float | None) -> Received | None:
         """Wait for the next event; None when the time is up."""
-        left = None if until is None else max(0.0, until - time.monotonic())
+        left = None if until is None else max(0.0, until - self._monotonic())
         patience = self._answer_s if self._owes_event and (left is None or left > self._answer_s) else left
         try:
             received = receiving.next(patience)

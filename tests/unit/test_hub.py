@@ -49,7 +49,7 @@ class Client:
 
 def hub(client: Client) -> Hub:
     found = Hub(SETTINGS)
-    found._client = client
+    found._client, found._closing = client, (client.close,)
     return found
 
 
