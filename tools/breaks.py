@@ -435,9 +435,7 @@ _IN_THE_CORE = (
         "app/quality/hourly_digests.py",
         "if kind and not _in_gap(location.gaps, hub, hour):",
         "if kind:",
-        _noticed_by(
-            "tests/unit/test_proof.py", "test_what_was_published_later_is_told_once_for_the_hubs_that_lack_it"
-        ),
+        _noticed_by("tests/unit/test_proof.py", "test_an_hour_in_a_known_gap_is_not_told_again"),
     ),
     PlantedBreak(
         "a seal does not follow the source",
