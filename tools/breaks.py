@@ -977,8 +977,8 @@ _IN_WHAT_IS_KEPT = (
     PlantedBreak(
         "a renamed state's folder is not flushed",
         "app/base/files.py",
-        "            self._system.rename(beside, target)\n        self._system.flush_folder(target.parent)\n",
-        "            self._system.rename(beside, target)\n",
+        "            self._system.rename(beside, path)\n        self._system.flush_folder(path.parent)\n",
+        "            self._system.rename(beside, path)\n",
         _noticed_by(
             "tests/unit/test_files.py",
             "test_a_file_is_written_flushed_and_renamed_and_then_its_folder_is_flushed",
