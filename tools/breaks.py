@@ -896,6 +896,48 @@ _IN_SETTINGS = (
         _noticed_by("tests/unit/test_settings.py", "test_listing_the_primary_as_not_enabled_pauses_it"),
     ),
 )
+_IN_REDACTION = (
+    PlantedBreak(
+        "a secret is looked for as it was given, not in what a text says",
+        "app/base/redaction.py",
+        "    if said != text and (meant := list(_found(said, forms))):\n",
+        "    if said == MASK and (meant := list(_found(said, forms))):\n",
+        _noticed_by(
+            "tests/unit/test_redaction.py",
+            "test_a_registered_secret_is_masked_in_every_form",
+        ),
+    ),
+    PlantedBreak(
+        "a secret that is a word is masked within other words",
+        "app/base/redaction.py",
+        "if not (text[start - 1 : start] in _WITHIN_WORDS or text[end : end + 1] in _WITHIN_WORDS):",
+        "if not (text[start - 1 : start] in _WITHIN_WORDS and start > end):",
+        _noticed_by(
+            "tests/unit/test_redaction.py",
+            "test_a_secret_that_is_a_word_is_masked_where_it_stands_alone_and_in_no_name",
+        ),
+    ),
+    PlantedBreak(
+        "the tokens of months are all kept as secrets",
+        "app/base/redaction.py",
+        "            if place is not None and len(of_place) > _KEPT_OF_A_PLACE:\n",
+        "            if place is None and len(of_place) > _KEPT_OF_A_PLACE:\n",
+        _noticed_by(
+            "tests/unit/test_redaction.py",
+            "test_of_a_place_the_newest_few_secrets_are_known",
+        ),
+    ),
+    PlantedBreak(
+        "what stands under the name of a secret is shown",
+        "app/base/redaction.py",
+        "return MASK if text and masked == text and names_a_secret(name) else masked",
+        "return masked",
+        _noticed_by(
+            "tests/unit/test_redaction.py",
+            "test_what_stands_under_a_telling_name_is_masked_whole",
+        ),
+    ),
+)
 _IN_WHAT_IS_KEPT = (
     PlantedBreak(
         "a lease counts from the answer of its renewal",
@@ -1157,6 +1199,7 @@ BREAKS = (
     *_IN_A_REPAIR,
     *_IN_WHAT_IS_NOTICED,
     *_IN_SETTINGS,
+    *_IN_REDACTION,
     *_IN_WHAT_IS_KEPT,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,
