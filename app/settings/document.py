@@ -1,6 +1,6 @@
-"""What settings are written in: the YAML file, and `${NAME}` in it.
+"""A settings file with its variables, `${NAME}`, put in.
 
-Variables are put into texts after the YAML is parsed, so a value never changes its type, and
+They are put into texts after the YAML is parsed, so a value never changes its type, and
 nothing in it has a meaning.
 """
 
@@ -9,18 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
-
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # built without libyaml
-    from yaml import SafeLoader  # type: ignore[assignment]
-
-from app.base.errors import SettingsError
 from app.base.text import printable, shown
-from app.settings.env_file import why_unreadable
 from app.settings.json_texts import unwrapped
 from app.settings.placeholders import placeholder_in
 
@@ -39,6 +29,8 @@ _SECRET_KEYS: frozenset[Keys] = frozenset(
 )
 # Of these, any text could be the real one.
 _CREDENTIALS: frozenset[Keys] = frozenset({("microshare", "password"), ("microshare", "api_key")})
+# ${NAME:-${OTHER:-...}}: each level is looked through once more.
+_DEEPEST_DEFAULT = 10
 _VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 
 
@@ -71,43 +63,11 @@ def is_secret(keys: Keys) -> bool:
     return keys[:2] in _SECRET_KEYS
 
 
-def read_yaml(path: Path) -> Mapping[str, object]:
-    """Parse a settings file, variables left as they are. Raises SettingsError."""
-    try:
-        parsed = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot be read ({why_unreadable(error)})"], source=str(path)) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from None
-    except (yaml.YAMLError, ValueError) as error:
-        # PyYAML lets the ValueError of a date like 2026-02-30 through.
-        raise SettingsError([f"is no YAML ({error}); correct it"], source=str(path)) from None
-    if not isinstance(parsed, dict):
-        raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
-    return parsed
-
-
 def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Document:
     """Put the environment's values into a parsed settings file. Empty values count as unset."""
     filling = _Filling({name: value for name, value in environment.items() if value})
     values = filling.mapping(written, ())
     return Document(values, filling.origins, frozenset(filling.variables), filling.flaws, filling.warnings)
-
-
-class _Loader(SafeLoader):
-    """Refuses a key that stands twice, which YAML forbids and PyYAML allows."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} stands here twice; keep one", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        constructed: dict[object, object] = super().construct_mapping(node, deep=deep)
-        return constructed
 
 
 class _Filling:
@@ -159,8 +119,10 @@ class _Filling:
         if flaw is not None:
             self.flaws[keys] = flaw if is_secret(keys) else f"{shown(text)} {flaw}"
 
-    def _substitute(self, written: str) -> tuple[str | None, list[str]]:
+    def _substitute(self, written: str, level: int = 1) -> tuple[str | None, list[str]]:
         """Give the text with its variables, None where one without default is unset; and their names."""
+        if level > _DEEPEST_DEFAULT:
+            raise ValueError(f"holds defaults within defaults over {_DEEPEST_DEFAULT} deep; write fewer")
         texts: list[str | None] = []
         used: list[str] = []
         for literal, inner in _split(written):
@@ -176,7 +138,7 @@ class _Filling:
             self.variables.add(name)
             used.append(name)
             # The default is read even when it is not needed, to know the variables it names.
-            fallback, deeper = (None, []) if default is None else self._substitute(default)
+            fallback, deeper = (None, []) if default is None else self._substitute(default, level + 1)
             used += deeper
             texts.append(self._environment.get(name, fallback))
         known = [text for text in texts if text is not None]

@@ -11,8 +11,9 @@ from pathlib import Path
 from app.base.errors import SettingsError
 from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
-from app.settings.document import fill_in, read_yaml
+from app.settings.document import fill_in
 from app.settings.env_file import read_env_file
+from app.settings.yaml_file import read_yaml
 
 APP_ROOT = Path(__file__).resolve().parents[2]
 CONFIG_VARIABLE = "FORWARDER_CONFIG"

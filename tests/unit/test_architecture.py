@@ -31,7 +31,7 @@ SDKS = {
     "tenacity": "app/microshare/retries.py",
     "filelock": "app/state/json_file.py",
     "pydantic": "app/settings/problems.py",
-    "yaml": "app/settings/document.py",
+    "yaml": "app/settings/yaml_file.py",
     "dotenv": "app/settings/env_file.py",
     "simplejson": "app/base/exact_json.py",
     "jinja2": "app/page/render.py",

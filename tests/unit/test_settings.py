@@ -1270,6 +1270,12 @@ def test_a_bad_key_of_config_yaml_is_named_with_what_to_write(
     assert [word for word in words.split(" | ") if word not in found[0]] == [], found
 
 
+_DOUBLED = "".join(
+    f"c{n}: &c{n} [{alias}, {alias}]\n" for n in range(13) for alias in [f"*c{n - 1}" if n else "*b"]
+)
+_ONE_IN_ANOTHER = "".join(f"c{n}: &c{n} [{f'*c{n - 1}' if n else '*a'}]\n" for n in range(30))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -1279,8 +1285,25 @@ def test_a_bad_key_of_config_yaml_is_named_with_what_to_write(
         ("", "holds no settings"),
         ("a: !!python/object:os.system x\n", "line 1"),
         ("a: 2026-02-30\n", "is no YAML"),
+        ("a: !!bool x\n", "is no YAML"),
+        ("microshare: &m\n  username: *m\n", "line 2: *m stands within what it stands for"),
+        ("x: [" + "y, " * 9_999 + "y]\n", "over 10,000 values"),
+        ("a: &a [1]\nb: &b [*a, *a]\n" + _DOUBLED, "line 12: over 10,000 values"),
+        ("a:\n b: " + "[" * 19 + "]" * 19, "line 2: nested over 20 levels"),
+        ("a: &a [1]\n" + _ONE_IN_ANOTHER, "line 19: nested over 20 levels"),
+        ("x: " + "[" * 100_000, "line 1: nested over 20 levels"),
     ],
-    ids=["not closed", "a key twice", "a list", "empty", "a python object", "no such day"],
+    ids=[
+        *("not closed", "a key twice", "a list", "empty", "a python object", "no such day", "no such truth"),
+        *(
+            "an alias of itself",
+            "many values",
+            "many by aliases",
+            "deep",
+            "deep by aliases",
+            "endlessly deep",
+        ),
+    ],
 )
 def test_a_file_that_is_no_settings_file_is_refused_with_its_place(
     tmp_path: Path, content: str, words: str
