@@ -24,6 +24,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import socket
@@ -53,7 +54,19 @@ from app.base.instants import format_time, parse_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.text import shown
 from app.quality.bounds import OWNER_BYTES, error_kept, sensor_of, shortened
-from app.state.records import INSTANT, NUMBER, OBJECT, TEXT, Field, Record, keyed, of_kind, several
+from app.state.records import (
+    FLAG,
+    INSTANT,
+    NUMBER,
+    POSITION,
+    TEXT,
+    Field,
+    Record,
+    in_reach,
+    keyed,
+    of_kind,
+    several,
+)
 
 VERSION = 1
 ID_LENGTH = 16
@@ -154,7 +167,7 @@ def takeover_from(document: Mapping[str, Any], source: str) -> Takeover:
     with _reading("the earlier forwarder's state"):
         sent = next((document[name] for name in _EARLIER_TOTALS if document.get(name)), 0)
         skipped = document.get("total_duplicates_skipped") or 0
-        return Takeover(parse_time(position), source, int(sent), int(skipped))
+        return Takeover(in_reach(parse_time(position)), source, int(sent), int(skipped))
 
 
 def encode(document: Any, *, indent: int | None = None) -> bytes:
@@ -169,7 +182,12 @@ def encode(document: Any, *, indent: int | None = None) -> bytes:
 def decode(text: bytes) -> dict[str, Any]:
     """Read one JSON object, each key once, a BOM skipped. Raises ValueError for anything else."""
     try:
-        document = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
+        document = json.loads(
+            text.decode("utf-8-sig"),
+            object_pairs_hook=_object,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(document, dict):
@@ -217,7 +235,7 @@ def reports_since(texts: Iterable[bytes], since: datetime) -> Iterator[dict[str,
     for text in texts:
         with suppress(ValueError, KeyError, TypeError):
             report = decode(text)
-            if parse_time(report["started"]) >= since:
+            if parse_time(of_kind(str, report["started"])) >= since:
                 yield report
 
 
@@ -270,6 +288,14 @@ def _reading(part: str) -> Iterator[None]:
         raise ValueError(f"{part}: lacks {error}") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{part}: {error}") from error
+
+
+def _finite(text: str) -> float:
+    """Read a number; NaN, Infinity and what no float holds (1e400) could not be written again."""
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"the number {text[:40]}, which nothing here is")
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -366,6 +392,14 @@ def _seen_key_from(text: str) -> SeenKey:
     return SeenKey(_hour(of_kind(str, text).removeprefix("-")), text.startswith("-"))
 
 
+def _last_run_from(found: dict[str, Any]) -> dict[str, Any]:
+    """Read what a run left of itself, which the next one goes by; a later version may say more."""
+    for name, field in _OF_A_RUN.items():
+        if name in of_kind(dict, found):
+            field.read(found[name])
+    return found
+
+
 def _hour_text(hour: datetime) -> str:
     return hour.strftime("%Y-%m-%dT%H")
 
@@ -373,7 +407,7 @@ def _hour_text(hour: datetime) -> str:
 # All locations of a state have the same hours.
 @functools.lru_cache(maxsize=1024)
 def _hour(text: str) -> datetime:
-    return parse_time(f"{text}:00Z")
+    return in_reach(parse_time(f"{text}:00Z"))
 
 
 def _feed_name(found: Any) -> str:
@@ -399,7 +433,7 @@ _SKETCH = Field(lambda sketch: " ".join(sorted(sketch)), lambda text: frozenset(
 _SECONDS = Field(timedelta.total_seconds, lambda seconds: timedelta(seconds=seconds))
 _CHECKPOINT = Record(
     Checkpoint,
-    {"delivered_until": INSTANT, "known_from": INSTANT, "newest": _INSTANT_OR_NONE, "ids": _IDS},
+    {"delivered_until": POSITION, "known_from": POSITION, "newest": POSITION.or_none(), "ids": _IDS},
 )
 _HUB = Record(
     HubRecord,
@@ -437,17 +471,26 @@ _DISCOVERY = Record(
 )
 _TAKEOVER = Record(
     Takeover,
-    {"position": INSTANT, "source": TEXT, "events": NUMBER, "duplicates": NUMBER, "at": _INSTANT_OR_NONE},
+    {"position": POSITION, "source": TEXT, "events": NUMBER, "duplicates": NUMBER, "at": _INSTANT_OR_NONE},
 )
 _DRIFT = Record(
     Drift, {"kind": TEXT, "location": TEXT.or_none(), "text": TEXT, "since": INSTANT, "sensor": _TEXTS}
 )
+_OF_A_RUN = {
+    "run": TEXT,
+    "started": POSITION,
+    "ended": POSITION,
+    "ok": FLAG,
+    "error": TEXT.or_none(),
+    "failing_since": POSITION.or_none(),
+    "hubs_failing": _TEXTS,
+}
 _FEED = Record(
     FeedState,
     {
         "discovery": _DISCOVERY.field().or_none(),
         "takeover": _TAKEOVER.field().or_none(),
-        "last_run": OBJECT.or_none(),
+        "last_run": Field(dict, _last_run_from).or_none(),
         "drift": several(_DRIFT.field()).or_absent([]),
         "keys": keyed(Field(_seen_key_text, _seen_key_from)).or_absent({}),
     },

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
-from app.base.instants import format_time, parse_time
+from app.base.instants import DAY, EPOCH, LATEST, format_time, parse_time
 
 _REQUIRED: Final = object()
+_BEYOND: Final = LATEST - 366 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ def of_kind(kind: type, value: Any) -> Any:
     return value
 
 
+def in_reach(instant: datetime) -> datetime:
+    """Give an instant that lies between 1970 and a year before the calendar's end, so that time can be added.
+
+    Raises ValueError for one beyond: no clock was ever believed that said so.
+    """
+    if not EPOCH <= instant < _BEYOND:
+        raise ValueError(f"{instant:%Y-%m-%d} lies beyond all that is forwarded")
+    return instant
+
+
 def several(field: Field) -> Field:
     """Give the field of a tuple of such values, which is written as a list."""
     return Field(
@@ -83,11 +95,17 @@ def keyed(field: Field) -> Field:
     )
 
 
+def _instant(found: Any) -> datetime:
+    return parse_time(of_kind(str, found))
+
+
 def _as_it_is(kind: type) -> Field:
     return Field(lambda value: value, lambda found: of_kind(kind, found))
 
 
 TEXT: Final = _as_it_is(str)
 NUMBER: Final = _as_it_is(int)
-OBJECT: Final = _as_it_is(dict)
-INSTANT: Final = Field(format_time, parse_time)
+FLAG: Final = _as_it_is(bool)
+INSTANT: Final = Field(format_time, _instant)
+# An instant that look-backs and days are added to, and taken from.
+POSITION: Final = Field(format_time, lambda found: in_reach(_instant(found)))

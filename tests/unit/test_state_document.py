@@ -265,9 +265,53 @@ def test_a_location_of_another_shape_is_refused_with_its_part(change: dict[str, 
 
 
 @pytest.mark.parametrize(
+    "instant", ["0001-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z", "9999-06-01T00:00:00Z"]
+)
+@pytest.mark.parametrize("field", ["delivered_until", "known_from", "newest"])
+def test_a_position_that_no_look_back_can_be_taken_from_is_refused(field: str, instant: str) -> None:
+    position = {
+        "hubs": ["a"],
+        "delivered_until": "2026-03-02T12:00:00Z",
+        "known_from": "2026-03-02T12:00:00Z",
+    }
+    group: dict[str, Any] = {**position, "newest": None, "ids": {}, field: instant}
+    document = location_document(LocationState()) | {"groups": [group]}
+
+    with pytest.raises(ValueError, match="lies beyond all that is forwarded"):
+        location_from(document)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        {"started": None},
+        {"ended": "2026-03-02T12:00:"},
+        {"ended": "9999-12-31T23:59:59Z"},
+        {"ok": "no"},
+        {"failing_since": 7},
+        {"hubs_failing": "a"},
+        {"hubs_failing": [None]},
+    ],
+    ids=str,
+)
+def test_what_a_run_did_not_leave_of_itself_is_refused(left: object) -> None:
+    document = feed_document(FeedState()) | {"last_run": left}
+
+    with pytest.raises(ValueError, match=r"^feed: "):
+        feed_from(document, {})
+
+
+@pytest.mark.parametrize(
     "text",
-    [b"", b"[]", b"1", b'{"a":1,"a":1}', b'{"a":1', b"\xff", b"[" * 100_000],
-    ids=["empty", "a list", "a number", "a key twice", "cut short", "no UTF-8", "too deep"],
+    [
+        *(b"", b"[]", b"1", b'{"a":1,"a":1}', b'{"a":1', b"\xff", b"[" * 100_000),
+        *(b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":1e400}'),
+    ],
+    ids=[
+        *("empty", "a list", "a number", "a key twice", "cut short", "no UTF-8", "too deep"),
+        *("no number", "no end", "no float"),
+    ],
 )
 def test_a_text_that_is_no_document_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the parser's own words
