@@ -33,7 +33,7 @@ from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
-from app.health.past_runs import PastRun, past_run
+from app.health.past_runs import PastRun, past_runs
 from app.health.records import FeedHealth
 from app.page.comparison import Comparison, compared
 from app.page.gathered import Gathered, GatheredFeed
@@ -130,7 +130,7 @@ def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
     try:
         state = request.wiring.store.load(module.state_name)
         history = request.wiring.store.history(module.state_name, min(request.window.start, since))
-        runs += map(past_run, history)
+        runs += past_runs(history)
     except StateError as error:
         problems.append(str(error))
         health = unreadable(feed, request.now, str(error))

@@ -23,7 +23,7 @@ from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
-from app.health.past_runs import past_run
+from app.health.past_runs import past_runs
 from app.health.records import Condition, FeedHealth, Kind, Trend, Trouble
 from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
@@ -129,7 +129,7 @@ def _look(
     try:
         with _not_collecting():
             state = store.load(name)
-            runs = [past_run(report) for report in store.history(name, now - HISTORY)]
+            runs = list(past_runs(store.history(name, now - HISTORY)))
     except StateError as error:
         return unreadable(feed, now, str(error))
     quarantined = _count_quarantined(store, name, feed.name)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from app.health.past_runs import PastRun, past_run
+import pytest
+
+from app.health.past_runs import PastRun, past_run, past_runs
 from app.quality.lateness import DelayCount, Lateness
 from app.run.report import Changed, Compared, Failure, HubReport, Report
 
@@ -62,3 +65,30 @@ def test_what_an_earlier_version_did_not_write_is_empty_and_what_a_later_one_add
     assert (found.ok, found.warnings, found.failures, found.changed) == (True, (), (), [])
     assert (found.left, found.forecast, found.lateness, found.compared) == (0, None, None, None)
     assert found.hubs == {"example.test/a": HubReport(readings=3)}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"started": "yesterday"},
+        {"started": {"$date": "2026-03-02T12:00:00.000Z"}},
+        {"ok": "no"},
+        {"left": 10**400},
+        {"forecast_s": 1e300},
+        {"hubs": []},
+        {"hubs": {"example.test/a": {"readings": {}}}},
+        {"hubs": {"example.test/a": {"delivered_until": 7}}},
+        {"failures": [{}]},
+        {"failures": None},
+        {"warnings": [3]},
+        {"changed": [{"location": "Mill & Lane", "hour": "2026-03-02T12:00:00.000Z", "ids": [["a"]]}]},
+        {"lateness": {"readings": 1}},
+        {"compared": [1, 2, 3]},
+        {"per_day": {"api_calls": 1, "hubs": {"example.test/a": {}}}},
+    ],
+    ids=str,
+)
+def test_what_is_no_report_hides_none_of_those_beside_it(odd: dict[str, Any]) -> None:
+    good = REPORT.as_json()
+
+    assert list(past_runs([good, {**good, **odd}, good])) == [past_run(good)] * 2
