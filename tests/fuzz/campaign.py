@@ -144,11 +144,11 @@ def _in_time(until: float) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """Tell findings apart: what was raised, where, and by which line of a reader."""
+    """Tell findings apart: what was raised, and by which line of a reader, or of its judge."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/app/" in frame.filename or "/fuzz/" in frame.filename]
     last = ours[-1] if ours else frames[-1]
-    return f"{type(error).__name__} in {Path(last.filename).name}, {last.name}: {str(error)[:200]!r}"
+    return f"{type(error).__name__} in {Path(last.filename).name}, {last.name}, line {last.lineno}"
 
 
 if __name__ == "__main__":

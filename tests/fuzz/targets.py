@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from tests.fuzz import targets_base, targets_settings, targets_source, targets_state
+from tests.fuzz import (
+    targets_base,
+    targets_hubs,
+    targets_settings,
+    targets_source,
+    targets_state,
+    targets_wire,
+)
 from tests.fuzz.target import Target
 
 TARGETS = (
+    *targets_wire.TARGETS,
     *targets_source.TARGETS,
+    *targets_hubs.TARGETS,
     *targets_state.TARGETS,
     *targets_settings.TARGETS,
     *targets_base.TARGETS,

@@ -152,6 +152,10 @@ _YAML_LINES = [
     "x: " + "${A:-" * 3_000 + "}" * 3_000 + "\n",
     "x: " + "[" * 3_000 + "\n",
     "x: " + "{a: " * 3_000 + "}" * 3_000 + "\n",
+    "".join(
+        f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 9) if level else 'x'}]\n"
+        for level in range(12)
+    ),
 ]
 # JSON is YAML, but for what no JSON parser would take.
 _config_documents = documents(_WRITTEN, _PARSED).map(written)

@@ -110,7 +110,7 @@ def _read_dashboard(client: MicroshareClient) -> list[Reading] | None:
     asked = outcome(lambda: client.query_dashboard(query), SourceError)
     if asked.value is None:
         return None
-    shows_no_secret(asked.value.warnings)
+    shows_no_secret(map(redact, asked.value.warnings))
     found = outcome(lambda: _readings(asked.value or DashboardAnswer(())), SourceError)
     return found.value
 
@@ -127,7 +127,7 @@ def _readings(answer: DashboardAnswer) -> list[Reading]:
             holds([feed.held_as(LOCATION, reading) for reading in event.readings], back, "reading back")
         for reading in readings:
             if reading.flaw is not None:
-                shows_no_secret([reading.flaw])
+                shows_no_secret([redact(reading.flaw)])
                 _set_aside(feed, reading)
     return readings
 
@@ -210,7 +210,7 @@ def _discovered(client: MicroshareClient) -> list[str] | None:
     found = outcome(lambda: client.discover_locations(["aaaaaaaaaaaaaaaaaaaaaa01"]), SourceError).value
     if found is None:
         return None
-    shows_no_secret(found.warnings)
+    shows_no_secret(map(redact, found.warnings))
     return [place.name for place in found.places]
 
 
