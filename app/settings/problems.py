@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,12 +46,19 @@ class Problems:
     def check(self, kind: type[Section], values: object, keys: Keys) -> Section | None:
         """Give the section that `values` are, or note everything that is wrong with them."""
         try:
-            return TypeAdapter(kind).validate_python(values)
+            section: Section = _reader_of(kind).validate_python(values)  # type: ignore[arg-type]  # every class is hashable
         except ValidationError as error:
             for found in error.errors(include_url=False):
                 place = (*keys, *found["loc"])
                 self.add(place, _say(found, kind, place))
             return None
+        return section
+
+
+@cache
+def _reader_of(kind: type[Written]) -> TypeAdapter[Any]:
+    """Give what reads a section: making it takes longer than all reading."""
+    return TypeAdapter(kind)
 
 
 def _say(error: ErrorDetails, kind: type[Written], keys: Keys) -> str:
