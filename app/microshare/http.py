@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import BadStatusLine, RemoteDisconnected, UnknownProtocol
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
@@ -211,7 +212,10 @@ def _translate(failure: Exception | None, call: _Call, url: str, seconds: float,
             f"microshare: no request to {host} can be made ({type(failure).__name__}); check the URLs of the "
             f"API and of the proxy"
         )
-    return PassingTrouble(f"connection to {host}{by} failed ({type(root).__name__}: {root})")
+    # What is no HTTP is not quoted, as a page is not: it may be anything, what was sent among it.
+    quotes = isinstance(root, BadStatusLine | UnknownProtocol) and not isinstance(root, RemoteDisconnected)
+    said = "what answers there speaks no HTTP" if quotes else f"{type(root).__name__}: {root}"
+    return PassingTrouble(f"connection to {host}{by} failed ({said})")
 
 
 def _root_of(error: BaseException | None) -> BaseException | None:

@@ -219,7 +219,7 @@ def _stored(value: Any) -> Any:
         case {"text": str(text)}:
             return text.encode("utf-8", "surrogatepass")
         case {"base64": str(text)}:
-            return base64.b64decode(text.encode("ascii", "replace") + b"==")
+            return base64.b64decode(text[: len(text) // 4 * 4].encode("ascii", "replace"))
         case {"int64": int(number)}:
             return EntityProperty(number, EdmType.INT64)
         case dict() | list():
