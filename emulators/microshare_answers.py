@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from emulators.estate import FOREIGN_CLUSTER, Building, EmulatedFeed, Entry, Tags, ms_of
 from emulators.microshare_http import JsonObject, Request, Response
 
-Refusal = Literal["401", "form", "redirect", "no-token"]
+Refusal = Literal["401", "page", "form", "redirect", "no-token"]
 VIEW_REC_TYPE = "io.microshare.fm.master.agg"
 PACKED_REC_TYPE = "io.microshare.peoplecounter.packed"
 OWN_ORG = "com.example.NORTH"
@@ -30,7 +30,7 @@ DENIED = "Access to this path is denied"
 
 
 def refused_login(request: Request, how: Refusal) -> Response:
-    """Refuse a login with 401, with the form again, with a way back to it, or without a token."""
+    """Refuse a login with 401, with the form again and 401 or 200, with a way back to it, or without a token."""
     if how == "form":
         return login_form(200)
     if how == "redirect":
@@ -38,7 +38,7 @@ def refused_login(request: Request, how: Refusal) -> Response:
     if how == "no-token":
         without: JsonObject = {"data": {"flash": "Invalid username or password"}}
         return with_session(without) if request.path == "/login" else Response.json({"extended": {}})
-    return login_form(401)
+    return login_form(401) if how == "page" else Response.text(401, "Unauthorized")
 
 
 def login_form(status: int) -> Response:

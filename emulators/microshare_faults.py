@@ -137,7 +137,7 @@ class Faults:
         self._arm("unauthorized", "instead", lambda *_: Response.text(401, ""), where)
 
     def refuse_login(self, how: Refusal = "401", **where: Unpack[Where]) -> None:
-        """Refuse logins in one of the four ways that such servers have."""
+        """Refuse logins in one of the five ways that such servers have."""
         where.setdefault("on", "login")
         self._arm("refuse_login", "instead", lambda request, _: refused_login(request, how), where)
 

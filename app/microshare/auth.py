@@ -237,12 +237,9 @@ def _rejected(settings: MicroshareSettings, answer: HttpAnswer, url_name: str) -
 def _is_no_mistake(answer: HttpAnswer) -> bool:
     """Whether it is the API itself that refuses these credentials.
 
-    A 401 is about credentials whatever page comes with it: what stands between says 407 (RFC 9110, 15.5.8).
-    A 403 as a page of HTML can be a firewall's.
+    A page of HTML can be a firewall's or a portal's, whatever its status.
     """
-    if answer.status == 401:
-        return True
-    if answer.status == 403:
+    if answer.status in (401, 403):
         return "<" not in searchable(answer.body)[:_PAGE_BEGINS_WITHIN]
     return _json_object(answer.body).get("error") == "invalid_grant"
 

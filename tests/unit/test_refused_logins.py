@@ -17,7 +17,7 @@ from app.state.json_file import JsonFileStore
 from app.state.read_only import ReadOnlyStore
 from tests.unit.microshare_fake import NOW, PASSWORD, SETTINGS, Answer, FakeMicroshare, session
 
-REFUSED = Answer(401, body=b"<form action='/login'></form>")
+REFUSED = Answer(401, body=b"Unauthorized")
 FORM = Answer(200, body=b"<form action='/login'></form>")
 
 
@@ -86,6 +86,7 @@ def test_what_is_no_mistake_counts(runs: Runs, answer: Answer, auth: str) -> Non
     ("answer", "auth"),
     [
         (FORM, "web"),
+        (Answer(401, body=b"<html><form action='/login'></form></html>"), "web"),
         (Answer(303, body=b"", headers={"Location": "/login"}), "web"),
         (Answer(302, body=b"", headers={"Location": "https://portal.example.test/"}), "web"),
         (Answer(403, body=b"\xef\xbb\xbf <!DOCTYPE html><title>Blocked</title>"), "web"),
@@ -94,7 +95,17 @@ def test_what_is_no_mistake_counts(runs: Runs, answer: Answer, auth: str) -> Non
         (Answer(400, json={"error": "invalid_request"}), "oauth2"),
         (Answer(200, json={"token": "x"}), "oauth2"),
     ],
-    ids=["a form", "bare 303", "a portal", "a firewall's page", "404", "503", "another error", "no token"],
+    ids=[
+        "a form",
+        "a page of 401",
+        "bare 303",
+        "a portal",
+        "a firewall's page",
+        "404",
+        "503",
+        "another error",
+        "no token",
+    ],
 )
 def test_what_could_be_a_mistake_never_keeps_a_login_from_being_tried(
     runs: Runs, answer: Answer, auth: str
