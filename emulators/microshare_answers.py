@@ -30,7 +30,7 @@ DENIED = "Access to this path is denied"
 
 
 def refused_login(request: Request, how: Refusal) -> Response:
-    """Refuse a login with 401, with the form again and 401 or 200, with a way back to it, or without a token."""
+    """Refuse a login with 401, with the form and 401 or 200, with a way back to it, or without a token."""
     if how == "form":
         return login_form(200)
     if how == "redirect":
