@@ -155,7 +155,7 @@ def table_connection(connection_string: str) -> str | None:
 
 
 def table_url(connection_string: str) -> str:
-    """Give where the tables of a storage connection string are, as its SDK finds them."""
+    """Give where the tables of a storage connection string are, as its SDK finds them. Raises ValueError."""
     parts = _parts(connection_string, ())
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return "http://127.0.0.1:10002/devstoreaccount1"

@@ -92,17 +92,17 @@ class AzureTableStore:
         With a connection string, or else with managed identity at the endpoint. Raises StateError
         where neither can be used.
         """
-        connection = settings.table_connection_string
-        way = azure_options(settings.network, settings.table_endpoint or table_url(connection or ""))
-        options: dict[str, Any] = {
-            "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S, **way),
-            "proxies": way["proxies"],
-            "retry_total": _REPEATS,
-            "retry_backoff_factor": 0.5,
-            "timeout": _OPERATION_S,
-            "permit_redirects": False,
-        }
         try:
+            connection = settings.table_connection_string
+            way = azure_options(settings.network, settings.table_endpoint or table_url(connection or ""))
+            options: dict[str, Any] = {
+                "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S, **way),
+                "proxies": way["proxies"],
+                "retry_total": _REPEATS,
+                "retry_backoff_factor": 0.5,
+                "timeout": _OPERATION_S,
+                "permit_redirects": False,
+            }
             if connection:
                 return cls(partial(TableClient.from_connection_string, connection, **options))
             # The storage's own identity goes before the one of all other parts.
