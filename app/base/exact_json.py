@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache, partial
@@ -45,6 +45,10 @@ class Flaw:
             return self.written
         # Texts within texts would double their backslashes at each level.
         return _dumps(self.written, sort_keys=True, ensure_ascii=True, default=_describe_flaw_within)
+
+
+# What holds other values. Not a union, which Python would make anew for each value that is looked at.
+_HOLDERS = (dict, list, Flaw)
 
 
 class NotJson(ValueError):
@@ -228,27 +232,28 @@ def _decode(body: bytes) -> tuple[str, bool]:
         return body.decode("utf-8-sig", "surrogateescape"), False
 
 
-def _members(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-    elif isinstance(value, Flaw) and isinstance(value.written, tuple):
-        yield from (member for _, member in value.written)
-
-
 def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether anything is nested over so many levels. Each value is looked at in every answer and event."""
     holders = [value]
     for _ in range(levels + 1):
-        holders = [
-            member
-            for holder in holders
-            for member in _members(holder)
-            if isinstance(member, dict | list | Flaw)
-        ]
-        if not holders:
+        below: list[Any] = []
+        for holder in holders:
+            members = _members(holder)
+            below += [member for member in members if isinstance(member, _HOLDERS)]
+        if not below:
             return False
+        holders = below
     return True
+
+
+def _members(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list):
+        return value
+    if isinstance(value, Flaw) and isinstance(value.written, tuple):
+        return [member for _, member in value.written]
+    return ()
 
 
 def _cut_off(text: str, levels: int) -> tuple[str, Mapping[str, Flaw]]:
