@@ -69,6 +69,8 @@ from app.state.records import (
 )
 
 VERSION = 1
+# Stands for the seal of an hour whose ids are no picture of it.
+_MARK = "-"
 ID_LENGTH = 16
 # A month of runs answers what is asked about last week, and of a month's report. A run in which everything
 # fails has much to say: its lists are cut where its report would take more than this.
@@ -345,20 +347,34 @@ def _seals_document(seals: Mapping[str, Seals]) -> list[dict[str, Any]]:
 def _seals_from(groups: list[Mapping[str, Any]]) -> dict[str, Seals]:
     seals: dict[str, Seals] = {}
     for group in of_kind(list, groups):
-        hours = {_hour(hour): _seal_from(text) for hour, text in group["hours"].items()}
+        written = of_kind(dict, group["hours"]).items()
+        hours = {_hour(hour): _seal_from(text) for hour, text in written if not _is_far_mark(hour, text)}
         seals |= {of_kind(str, hub): hours for hub in of_kind(list, group["hubs"])}
     return seals
 
 
+def _is_far_mark(hour: str, seal: object) -> bool:
+    """Whether an hour that is marked is none that is ever compared: a reading may be dated in any year."""
+    if seal != _MARK:
+        return False
+    try:
+        _hour(hour)
+    except ValueError:
+        # What is no hour at all is damage.
+        parse_time(f"{hour}:00Z")
+        return True
+    return False
+
+
 def _seal_text(seal: Seal | None) -> str:
     if seal is None:
-        return "-"
+        return _MARK
     contents = "" if seal.contents is None else f"{seal.contents:x}"
     return f"{seal.readings}:{seal.keys:x}:{contents}"
 
 
 def _seal_from(text: str) -> Seal | None:
-    if text == "-":
+    if text == _MARK:
         return None
     readings, keys, contents = of_kind(str, text).split(":")
     return Seal(int(readings), int(keys, 16), int(contents, 16) if contents else None)

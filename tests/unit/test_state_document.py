@@ -28,6 +28,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.readings import QuarantinedReading, Slice
+from app.quality.hourly_digests import unprovable
 from app.state.document import (
     check_version,
     decode,
@@ -278,6 +279,27 @@ def test_a_position_that_no_look_back_can_be_taken_from_is_refused(field: str, i
     document = location_document(LocationState()) | {"groups": [group]}
 
     with pytest.raises(ValueError, match="lies beyond all that is forwarded"):
+        location_from(document)
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_reading_of_any_year_leaves_a_state_that_can_be_read(year: int) -> None:
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    checkpoint = Checkpoint(noon, noon - timedelta(hours=3))
+    seals = {noon: Seal(2, 7, 9)}
+    marked = unprovable(seals, [datetime(year, 6, 1, tzinfo=UTC), noon + timedelta(hours=1)], checkpoint)
+
+    found = location_from(
+        location_document(LocationState(checkpoints={"a": checkpoint}, seals={"a": marked}))
+    )
+
+    assert found.seals == {"a": {**seals, noon + timedelta(hours=1): None}}
+
+
+def test_a_mark_of_what_is_no_hour_is_refused() -> None:
+    document = location_document(LocationState()) | {"seals": [{"hubs": ["a"], "hours": {"noon": "-"}}]}
+
+    with pytest.raises(ValueError, match="noon"):
         location_from(document)
 
 
