@@ -144,13 +144,18 @@ def _is_a(value: Any, hint: Any) -> bool:
         return any(_is_a(value, member) for member in members)
     if hint is Any:
         return True
-    if hint is None or hint is type(None):
+    if hint in (None, type(None)):
         return value is None
     if origin in (int, float):
-        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST
-        return whole or (origin is float and isinstance(value, float))
+        return _is_number(value, whole=origin is int)
     if origin in (tuple, Sequence):
         return isinstance(value, list | tuple) and all(_is_a(member, members[0]) for member in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(_is_a(member, members[1]) for member in value.values())
     return isinstance(value, origin)
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    return abs(value) < _MOST if isinstance(value, int) else isinstance(value, float) and not whole

@@ -121,7 +121,7 @@ class MicroshareClient:
         """
         if self.api_time() is None and cluster_ids:
             cluster_id = cluster_ids[0]
-            question = self._discovery(cluster_id, details=False)
+            question = _discovery_of(cluster_id, self._settings.api_url, details=False)
             # What is wrong with the clusters is for discovery to say, when it is due.
             with suppress(BadResponse, NoPermission, SourceRefused, SourceUnavailable):
                 self._told_by(question, self._ask(question, question.url))
@@ -141,7 +141,7 @@ class MicroshareClient:
         clusters: list[Any] = []
         warnings: list[str] = []
         for cluster_id in dict.fromkeys(cluster_ids):
-            question = self._discovery(cluster_id, details=True)
+            question = _discovery_of(cluster_id, self._settings.api_url, details=True)
             # The first page is asked as it is known to work, without a word on pages.
             pages = self._read(
                 question,
@@ -182,14 +182,6 @@ class MicroshareClient:
         self._http.close()
 
     # --- one question -----------------------------------------------------------------------------
-
-    def _discovery(self, cluster_id: str, *, details: bool) -> Question:
-        return Question(
-            name=f"discovery of cluster {printable(cluster_id)}",
-            id=f"cluster {printable(cluster_id)}",
-            url=f"{self._settings.api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
-            f"?details={'true' if details else 'false'}",
-        )
 
     def _read(
         self,
@@ -361,6 +353,16 @@ class MicroshareClient:
         # A new exception each time: several threads raising one object would mix their tracebacks.
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
+
+
+def _discovery_of(cluster_id: str, api_url: str, *, details: bool) -> Question:
+    """Ask for a cluster, with its devices where `details` are wanted."""
+    return Question(
+        name=f"discovery of cluster {printable(cluster_id)}",
+        id=f"cluster {printable(cluster_id)}",
+        url=f"{api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
+        f"?details={'true' if details else 'false'}",
+    )
 
 
 def _question_of(query: DashboardQuery, api_url: str) -> Question:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,20 +55,6 @@ def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
             f"microshare: discovery: no cluster of {', '.join(identity)}, only of {seen or 'nobody'}; check "
             f"MICROSHARE_IDENTITY and MICROSHARE_PC_DEVICE_CLUSTER_ID, and the account's rights"
         )
-    warnings = [_left_out(cluster, flawed) for cluster in owned if (flawed := _flawed_devices(cluster))]
-    unreadable = len(listed) - len(clusters) + sum(not _has_devices(cluster) for cluster in owned)
-    if unreadable:
-        warnings.append(
-            f"discovery: {counted(unreadable, 'cluster')} could not be read, or with no readable list of "
-            f"devices; the others were taken, ask Microshare about these"
-        )
-    names = [_first_level(device) or "" for cluster in owned for device in _devices(cluster)]
-    too_long = sum(len(name) > LONGEST_CHARACTERS for name in names)
-    if too_long:
-        warnings.append(
-            f"discovery: {counted(too_long, 'device')} with a building's name of more than "
-            f"{LONGEST_CHARACTERS} characters; left out, give that building a shorter name in Microshare"
-        )
     buildings = _buildings(clusters, identity)
     ours = [(name, building) for name, building in sorted(buildings.items()) if building.devices]
     places = tuple(
@@ -76,7 +62,31 @@ def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
         for name, building in ours
         if len(building.owners) == 1
     )
-    return Found(places, tuple(warnings), tuple(name for name, building in ours if len(building.owners) > 1))
+    collisions = tuple(name for name, building in ours if len(building.owners) > 1)
+    return Found(places, tuple(_left_out(owned, len(listed) - len(clusters))), collisions)
+
+
+def _left_out(owned: Sequence[JsonObject], no_clusters: int) -> Iterator[str]:
+    """Tell what of our clusters, or beside them, could not be taken."""
+    for cluster in owned:
+        if flawed := _flawed_devices(cluster):
+            yield (
+                f"cluster {_text(cluster.get('name'))!r}: {flawed} devices are no objects, or have a "
+                f"location that is no list of levels; they were left out"
+            )
+    unreadable = no_clusters + sum(not _has_devices(cluster) for cluster in owned)
+    if unreadable:
+        yield (
+            f"discovery: {counted(unreadable, 'cluster')} could not be read, or with no readable list of "
+            f"devices; the others were taken, ask Microshare about these"
+        )
+    names = [_first_level(device) or "" for cluster in owned for device in _devices(cluster)]
+    too_long = sum(len(name) > LONGEST_CHARACTERS for name in names)
+    if too_long:
+        yield (
+            f"discovery: {counted(too_long, 'device')} with a building's name of more than "
+            f"{LONGEST_CHARACTERS} characters; left out, give that building a shorter name in Microshare"
+        )
 
 
 @dataclass(slots=True)
@@ -106,13 +116,6 @@ def _flawed_devices(cluster: JsonObject) -> int:
     listed = _listed_devices(cluster)
     unreadable = len(listed) - len(_devices(cluster))
     return unreadable + sum(_building(device) is None for device in _devices(cluster))
-
-
-def _left_out(cluster: JsonObject, flawed: int) -> str:
-    return (
-        f"cluster {_text(cluster.get('name'))!r}: {flawed} devices are no objects, or have a location that "
-        f"is no list of levels; they were left out"
-    )
 
 
 def is_owned(owner: str, identity: Sequence[str]) -> bool:

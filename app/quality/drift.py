@@ -102,10 +102,9 @@ def between(before: Discovery, found: Sequence[Place], now: datetime, feed: str)
     for name, place in listed.items():
         if name in known:
             continue
-        # Only those that share a device can be alike; one that very many places have tells none from another.
-        shared = [by_device.get(device, []) for device in sorted(place.sketch)]
-        candidates = {old for names in shared if len(names) <= _SHARED_AT_MOST for old in names}
-        former = next((old for old in sorted(candidates) if old in gone and _alike(place, gone[old])), None)
+        former = next(
+            (old for old in _sharing(place, by_device) if old in gone and _alike(place, gone[old])), None
+        )
         if former is None:
             drifts.append(Drift("new", name, f"{name}: a new location, begun at START_FROM", now))
             continue
@@ -113,6 +112,12 @@ def between(before: Discovery, found: Sequence[Place], now: datetime, feed: str)
         drifts.append(Drift("renamed", name, _renamed(former, name, feed), now))
     drifts += [Drift("gone", name, f"{name}: {_GONE}", now) for name in gone]
     return drifts
+
+
+def _sharing(place: Place, by_device: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Give the places that have a device of this one; one that very many have tells none from another."""
+    shared = [by_device.get(device, ()) for device in place.sketch]
+    return sorted({name for names in shared if len(names) <= _SHARED_AT_MOST for name in names})
 
 
 _GONE = (
