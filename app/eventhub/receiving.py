@@ -56,7 +56,7 @@ class Source:
                 # Each of these opens a connection of its own.
                 return list(await asyncio.gather(*(client.get_partition_properties(one) for one in names)))
 
-        return _in_thread(until(seconds, ask()), EveryAddressLoop()).result()
+        return in_thread(until(seconds, ask()), EveryAddressLoop()).result()
 
 
 class Receiving:
@@ -70,7 +70,7 @@ class Receiving:
         self._waiting: queue.Queue[Received | Exception] = queue.Queue(_WAITING)
         self._closing = asyncio.Event()
         self._loop = EveryAddressLoop()
-        self._ended = _in_thread(self._receive(source, dict(after)), self._loop)
+        self._ended = in_thread(self._receive(source, dict(after)), self._loop)
 
     def next(self, seconds: float | None) -> Received | Exception:
         """Wait for the next event. Raises queue.Empty when the time is up."""
@@ -142,7 +142,7 @@ async def _client(source: Source) -> AsyncIterator[EventHubConsumerClient]:
                 await until(_CLOSE_S, close())
 
 
-def _in_thread(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Future[T]:
+def in_thread(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Future[T]:
     """Begin a call in a thread and an event loop of its own, which do not keep the process alive."""
     # What the SDK leaves behind of tasks that were cancelled is nobody's concern.
     loop.set_exception_handler(lambda *_: None)
@@ -152,6 +152,9 @@ def _in_thread(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) ->
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             try:
                 outcome.set_result(runner.run(call))
+            except asyncio.CancelledError:
+                # Nobody cancels it from outside: the SDK gave up, and whoever waits would wait for ever.
+                outcome.set_exception(EOFError("the SDK gave the call up"))
             except Exception as error:  # noqa: BLE001 - handed to whoever waits
                 outcome.set_exception(error)
 
