@@ -62,10 +62,11 @@ def _parsed(text: str) -> object:
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name in found if sum(name == other for other, _ in pairs) > 1)
-        raise _Twice(f"holds {shown(twice)} twice in one object; keep one of them")
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(f"holds {shown(name)} twice in one object; keep one of them")
+        found[name] = value
     return found
 
 

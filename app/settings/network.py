@@ -36,10 +36,12 @@ def read_network(
 
     `client_id` is the identity of the storage, which counts where AZURE_CLIENT_ID names none.
     """
-    everything = _proxy("ALL_PROXY", environment, problems)
+    https_proxy, http_proxy = (_proxy(name, environment, problems) for name in ("HTTPS_PROXY", "HTTP_PROXY"))
+    # Desktops set it to a SOCKS proxy beside the two others, where it says nothing to HTTP.
+    everything = None if https_proxy and http_proxy else _proxy("ALL_PROXY", environment, problems)
     return NetworkSettings(
-        https_proxy=_proxy("HTTPS_PROXY", environment, problems) or everything,
-        http_proxy=_proxy("HTTP_PROXY", environment, problems) or everything,
+        https_proxy=https_proxy or everything,
+        http_proxy=http_proxy or everything,
         no_proxy=tuple(part for part in _value("NO_PROXY", environment).replace(",", " ").split() if part),
         ca_file=ca_file or _ca_file(environment, problems),
         client_id=environment.get("AZURE_CLIENT_ID") or client_id or None,

@@ -57,9 +57,27 @@ def loaded(environ: Mapping[str, str], dotenv: Path = Path("none")) -> Settings:
             ONE,
             OTHER,
         ),
+        (
+            {
+                "ALL_PROXY": "socks5://proxy.example.test:1080",
+                "HTTPS_PROXY": "http://proxy.example.test:3128",
+                "HTTP_PROXY": "other.example.test:3128",
+            },
+            ONE,
+            OTHER,
+        ),
         ({"HTTPS_PROXY": " "}, None, None),
     ],
-    ids=["none", "for TLS", "small letters first", "without TLS", "for all", "for all but one", "blank"],
+    ids=[
+        "none",
+        "for TLS",
+        "small letters first",
+        "without TLS",
+        "for all",
+        "for all but one",
+        "for all else, and there is nothing else",
+        "blank",
+    ],
 )
 def test_the_proxies_are_those_of_the_environment(
     environ: dict[str, str], https: Proxy | None, http: Proxy | None
