@@ -258,9 +258,8 @@ def _check_state(
 
 def _way_to_tables(state: StateSettings) -> Way:
     url = state.table_endpoint or table_url(state.table_connection_string or "")
-    network = replace(state.network, client_id=state.client_id or state.network.client_id)
-    signer = "the account's key" if state.table_connection_string else identity_name(network)
-    return walk(network, url, WAY_S, identity=signer)
+    signer = "the account's key" if state.table_connection_string else identity_name(state.network)
+    return walk(state.network, url, WAY_S, identity=signer)
 
 
 def _check_feed_state(feed: FeedSettings, store: StateStore, findings: CheckResults) -> None:

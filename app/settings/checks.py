@@ -13,7 +13,7 @@ from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connec
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
 from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
-from app.settings.sources import CONFIG_VARIABLE
+from app.settings.sources import CONFIG_VARIABLE, SET_BY_AZURE
 
 if TYPE_CHECKING:
     from app.settings.problems import Problems
@@ -24,8 +24,6 @@ _STORAGE: Keys = ("state", "connection_string")
 _FAMILIES = ("MICROSHARE_", "EVENT_HUB", "EVENTHUB", "STATE_", "FORWARDER_")
 # systemd sets it for a unit with StateDirectory=.
 _OF_OTHERS = ("STATE_DIRECTORY",)
-# Set in an app that runs in Azure, and not by `func start`.
-_SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
 
 def find_unknown_variables(
@@ -102,7 +100,7 @@ def read_state(problems: Problems, environ: Mapping[str, str], warnings: list[st
     except ValueError as error:
         problems.add(_STORAGE, str(error))
         return None
-    if in_table is None and any(environ.get(name) for name in _SET_BY_AZURE):
+    if in_table is None and any(environ.get(name) for name in SET_BY_AZURE):
         warnings.append(
             "STATE_STORE: the state is a file, and files are lost when Azure moves the app; set "
             "AzureWebJobsStorage__accountName or a connection string with AccountKey, or STATE_STORE=table"

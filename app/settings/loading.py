@@ -73,7 +73,8 @@ def load_settings(
         microshare=replace(microshare, network=network),
         feeds=feeds,
         hubs=tuple(replace(hub, network=network) for hub in hubs),
-        state=replace(state, network=network),
+        # The storage's own identity goes before the one of all other parts.
+        state=replace(state, network=replace(network, client_id=client_id or network.client_id)),
         run=run,
         log_level=top.log_level,
         log_format=top.log_format,

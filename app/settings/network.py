@@ -16,14 +16,14 @@ from app.base.text import shown
 from app.settings.connection_strings import authority
 from app.settings.rules import file
 from app.settings.schema import NetworkSettings, Proxy
+from app.settings.sources import SET_BY_AZURE
 
 if TYPE_CHECKING:
     from app.settings.problems import Problems
 
 _SCHEMES = ("http", "https")
-# Set in an app that runs in Azure, or beside the agent of Azure Arc: there is an identity to ask for.
+# Set where there is an identity to ask for: in such an app, and beside the agent of Azure Arc.
 _IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
-_SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 # The first is what `ca_file` of config.yaml names, unless somebody's own file has no such line.
 _CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _WRITE = "write http://host:port, or http://user:password@host:port"
@@ -45,7 +45,7 @@ def read_network(
         no_proxy=tuple(part for part in _value("NO_PROXY", environment).replace(",", " ").split() if part),
         ca_file=ca_file or _ca_file(environment, problems),
         client_id=environment.get("AZURE_CLIENT_ID") or client_id or None,
-        in_azure=any(environment.get(name) for name in (*_SET_BY_AZURE, *_IDENTITY_ENDPOINTS)),
+        in_azure=any(environment.get(name) for name in (*SET_BY_AZURE, *_IDENTITY_ENDPOINTS)),
     )
 
 

@@ -17,6 +17,8 @@ from app.settings.yaml_file import read_yaml
 
 APP_ROOT = Path(__file__).resolve().parents[2]
 CONFIG_VARIABLE = "FORWARDER_CONFIG"
+# Set in an app that runs in Azure, and not by `func start`.
+SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -105,9 +104,7 @@ class AzureTableStore:
             }
             if connection:
                 return cls(partial(TableClient.from_connection_string, connection, **options))
-            # The storage's own identity goes before the one of all other parts.
-            network = replace(settings.network, client_id=settings.client_id or settings.network.client_id)
-            endpoint, signs_in = settings.table_endpoint or "", credential(network)
+            endpoint, signs_in = settings.table_endpoint or "", credential(settings.network)
             return cls(partial(TableClient, endpoint, credential=signs_in, **options))
         except (ValueError, AttributeError, TypeError):
             # The SDK's own text may quote the connection string.

@@ -248,7 +248,7 @@ def test_in_the_cloud_a_managed_identity_alone_signs_in(
     ("environ", "hub", "table"),
     [
         ({"AzureWebJobsStorage__clientId": "storage"}, "storage", "storage"),
-        ({"AZURE_CLIENT_ID": "all"}, "all", None),
+        ({"AZURE_CLIENT_ID": "all"}, "all", "all"),
         ({"AZURE_CLIENT_ID": "all", "AzureWebJobsStorage__clientId": "storage"}, "all", "storage"),
         ({}, None, None),
     ],
@@ -259,7 +259,7 @@ def test_one_identity_counts_for_all_unless_the_storage_has_its_own(
 ) -> None:
     settings = loaded({"AzureWebJobsStorage__accountName": "examplestate", **environ})
 
-    assert (settings.hubs[0].network.client_id, settings.state.client_id) == (hub, table)
+    assert (settings.hubs[0].network.client_id, settings.state.network.client_id) == (hub, table)
 
 
 @pytest.mark.parametrize(
