@@ -368,6 +368,7 @@ def test_tail_gives_what_a_hub_holds_an_event_a_line(terminal: Terminal) -> None
         "partition_key": event.partition_key,
         "content_type": "application/json",
         "properties": event.properties,
+        "body_type": "data",
         "body": json.loads(event.body),
     }
 
