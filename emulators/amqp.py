@@ -269,7 +269,9 @@ def _readable(value: object) -> object:
 
 
 def _readable_map(pairs: Mapping[Any, object] | None) -> dict[str, object]:
-    return {str(_readable(key)): _readable(value) for key, value in (pairs or {}).items()}
+    # What is no map at all is another sender's.
+    members = pairs.items() if isinstance(pairs, Mapping) else ()
+    return {str(_readable(key)): _readable(value) for key, value in members}
 
 
 def decode_event(encoded: bytes) -> Message:

@@ -31,6 +31,11 @@ def list_of(*members: bytes) -> bytes:
     return _sized(0xD0, len(members).to_bytes(4, "big") + b"".join(members))
 
 
+def nulls(count: int) -> bytes:
+    """Give an array of so many nulls, which take no bytes."""
+    return _sized(0xF0, count.to_bytes(4, "big") + NULL)
+
+
 def map_of(*pairs: tuple[bytes, bytes]) -> bytes:
     joined = b"".join(name + value for name, value in pairs)
     return _sized(0xD1, (2 * len(pairs)).to_bytes(4, "big") + joined)
@@ -109,6 +114,7 @@ def foreign_events(application: Mapping[str, str]) -> Iterator[tuple[str, bytes]
     yield "large properties", of(data(b"{}"), large=text("x" * 200_000))
     yield "properties that are lists", of(data(b"{}"), list=list_of(NULL, text("x")), deep=nested(900))
     yield "properties that are null", section(_APPLICATION_PROPERTIES, NULL) + data(b"{}")
+    yield "properties that are no map", section(_APPLICATION_PROPERTIES, list_of(TRUE)) + data(b"{}")
     yield "footer", of(data(b"{}"), section(_FOOTER, map_of((text("a"), NULL))))
     yield "id that is a number", _with_id(b"\x80" + bytes(7) + b"\x05") + of(data(b"{}"))
     yield "id that is a uuid", _with_id(b"\x98" + bytes(16)) + of(data(b"{}"))

@@ -1,8 +1,9 @@
 """What the SDK makes of events that others sent, in any form that AMQP 1.0 has; none of them stops it.
 
-Its decoder (azure-eventhub 5.15.1) knows no char and no decimal32 or decimal64, and ends in a
-RecursionError where values are nested some 900 levels deep. It decodes before anybody can ask for the
-event, so one such event would end the reading of its partition at the same place each time, until
+Its decoder (azure-eventhub 5.15.1) knows no char and no decimal32 or decimal64, ends in a
+RecursionError where values are nested some 900 levels deep, and takes memory for as many members of a
+list or an array as an event says there are, four billion at most. It decodes before anybody can ask for
+the event, so one such event would end the reading of its partition at the same place each time, until
 retention removes it.
 
 Layout: AMQP 1.0, part 1.2 (constructors) and part 3.2 (sections of a message).
@@ -11,12 +12,18 @@ Layout: AMQP 1.0, part 1.2 (constructors) and part 3.2 (sections of a message).
 from __future__ import annotations
 
 import importlib
+import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 # Where the SDK's asyncio client takes its decoder from; the name is private to it.
 _RECEIVER = "azure.eventhub._pyamqp.aio._receiver_async"
 _DECODER = "decode_payload"
+# What it decodes values with, by their constructors.
+_DECODERS_OF_VALUES = "azure.eventhub._pyamqp._decode", "_DECODE_BY_CONSTRUCTOR"
+# Of lists and arrays: where after the constructor the number of members stands.
+_COUNTS = {0xC0: slice(1, 2), 0xD0: slice(4, 8), 0xE0: slice(1, 2), 0xF0: slice(4, 8)}
 
 _ANNOTATIONS = 0x72
 # Bytes after a constructor, by its upper four bits; the others name their size in 1 or 4 bytes.
@@ -36,8 +43,36 @@ def read_every_event() -> None:
     """
     receiver: Any = importlib.import_module(_RECEIVER)
     decode = getattr(receiver, _DECODER)
-    if not isinstance(decode, _Decoder):
-        setattr(receiver, _DECODER, _Decoder(decode))
+    if isinstance(decode, _Decoder):
+        return
+    setattr(receiver, _DECODER, _Decoder(decode))
+    module, name = _DECODERS_OF_VALUES
+    of_values = getattr(importlib.import_module(module), name)
+    for constructor, count in _COUNTS.items():
+        of_values[constructor] = _Counted(of_values[constructor], count)
+
+
+class _MembersLeft(threading.local):
+    """How many members of lists and arrays the event that a thread decodes may still have."""
+
+    number: float = math.inf
+
+
+_members_left = _MembersLeft()
+
+
+class _Counted:
+    """Decodes a list or an array, unless the members of its event come to more than the event has bytes."""
+
+    def __init__(self, decode: Callable[[memoryview], Any], count: slice) -> None:
+        self._decode = decode
+        self._count = count
+
+    def __call__(self, value: memoryview) -> Any:
+        _members_left.number -= int.from_bytes(value[self._count], "big")
+        if _members_left.number < 0:
+            raise ValueError("more members than bytes")
+        return self._decode(value)
 
 
 class _Decoder:
@@ -45,10 +80,18 @@ class _Decoder:
         self._decode = decode
 
     def __call__(self, message: memoryview) -> Any:
+        _members_left.number = len(message)
         try:
-            return self._decode(message)
+            decoded = self._decode(message)
         except Exception:  # noqa: BLE001 - whatever it stumbles over, the event is another sender's
             return self._what_the_service_says(message)
+        finally:
+            _members_left.number = math.inf
+        # The SDK asks both for their items.
+        maps = (decoded.application_properties, decoded.message_annotations)
+        if all(found is None or isinstance(found, dict) for found in maps):
+            return decoded
+        return self._what_the_service_says(message)
 
     def _what_the_service_says(self, message: memoryview) -> Any:
         """Decode the annotations, each by itself: a sender may have put more beside the service's."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import unquote_plus
 
 from app.base.text import shown
 
@@ -85,6 +87,12 @@ def _meant(text: str) -> Iterator[tuple[str, list[object]]]:
 def _undone(text: str) -> Iterator[tuple[str, str]]:
     """Undo one habit after the other that makes JSON no JSON; give each text that is changed by it."""
     steps = (
+        (
+            "is written as in a URL",
+            lambda found: unquote_plus(found) if found[:3].upper() == "%5B" else found,
+        ),
+        ("has its quotes written as in HTML", html.unescape),
+        ("has back-quotes where JSON has double quotes", lambda found: found.replace("`", '"')),
         ("has more than the array in it", lambda found: found.rstrip(";, \t\r\n")),
         ("has typographic quotes", lambda found: found.translate(_TYPOGRAPHIC)),
         ("has its quotes escaped once too often", lambda found: re.sub(r"\\+([\"'])", r"\1", found)),
@@ -93,6 +101,7 @@ def _undone(text: str) -> Iterator[tuple[str, str]]:
             "has single quotes where JSON has double ones",
             lambda found: found if '"' in found else found.replace("'", '"'),
         ),
+        ("lacks a comma between its texts", lambda found: re.sub(r'"\s+"', '","', found)),
         ("has a comma before its end", lambda found: re.sub(r",\s*\]$", "]", found)),
     )
     for said, undo in steps:

@@ -6,6 +6,7 @@ count first as they do there; here they count where they stand in `.env` as well
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 from app.base.redaction import register_secret
 from app.base.text import shown
 from app.settings.connection_strings import authority
-from app.settings.rules import file
+from app.settings.rules import authorities
 from app.settings.schema import NetworkSettings, Proxy
 from app.settings.sources import SET_BY_AZURE
 
@@ -85,13 +86,21 @@ def _host_and_port(place: str, default: int) -> tuple[str, int]:
         host, written = host if closed else "", rest.removeprefix(":")
     else:
         host, _, written = place.partition(":")
-    if not host or any(character.isspace() or character in "[]?#" for character in host):
+    if not _names_a_host(host):
         raise ValueError(f"names no host of a proxy; {_WRITE}")
     if not written:
         return host, default
     if not (written.isascii() and written.isdecimal() and len(written) <= 5 and 0 < int(written) < 65_536):
         raise ValueError(f"names no port between 1 and 65535 after the proxy's host {shown(host)}; {_WRITE}")
     return host, int(written)
+
+
+def _names_a_host(text: str) -> bool:
+    """Whether `text` can be looked up: what does that puts names into IDNA, which some cannot be put into."""
+    with contextlib.suppress(UnicodeError):
+        text.encode("idna")
+        return text != "" and not any(character.isspace() or character in "[]?#" for character in text)
+    return False
 
 
 def _pairs(written: str) -> list[tuple[str, str, str]]:
@@ -112,7 +121,7 @@ def _proxy(name: str, environment: Mapping[str, str], problems: Problems) -> Pro
 def _ca_file(environment: Mapping[str, str], problems: Problems) -> str | None:
     name = next((name for name in _CA_FILES if environment.get(name)), "")
     try:
-        return file(environment.get(name, ""))
+        return authorities(environment.get(name, ""))
     except ValueError as error:
         problems.note(f"{name}: {error}")
         return None

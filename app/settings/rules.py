@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -23,6 +24,7 @@ from app.settings.connection_strings import authority, is_host, is_loopback
 from app.settings.json_texts import json_array
 from app.settings.ncrontab import schedule_problem
 
+_WRITE_AUTHORITIES = "write the path of a file of certificates, or remove it"
 _LONGEST_START = timedelta(days=3650)
 # What the query says by itself.
 _OWN_PARAMETERS = {"id", "recType", "dataContext", "loc1", "from", "to", "page", "perPage"}
@@ -173,7 +175,7 @@ def _texts(value: object, *, kind: str, one: bool) -> tuple[str, ...]:
     else:
         text = _trimmed(value)
         # With a backslash before the bracket it is a list whose quotes were escaped.
-        bare = one and not text.lstrip("\\\"'").startswith(("[", "{")) and "," not in text
+        bare = one and not text.lstrip("\\\"'").startswith(("[", "{", "%5B", "%5b")) and "," not in text
         entries = ([text] if text else []) if bare else json_array(text or "[]")
     for at, entry in enumerate(entries):
         if not isinstance(entry, str) or not entry.strip() or not entry.isprintable():
@@ -216,10 +218,19 @@ def account_name(value: object) -> str:
     return text
 
 
-def file(value: object) -> str | None:
+def authorities(value: object) -> str | None:
+    """Give the path of a file of certificates in PEM form that TLS can load; None for an empty text."""
     text = plain_text(value)
     if text and not Path(text).is_file():
-        raise ValueError(f"{shown(text)} is no file; write the path of a file of certificates, or remove it")
+        raise ValueError(f"{shown(text)} is no file; {_WRITE_AUTHORITIES}")
+    try:
+        if text:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise ValueError(
+            f"{shown(text)} holds no certificates that can be read ({reason}); {_WRITE_AUTHORITIES}"
+        ) from None
     return text or None
 
 

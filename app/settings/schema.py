@@ -260,4 +260,4 @@ class WrittenFile(LogSettings):
     state: dict[str, Any] = field(default_factory=dict, repr=False)
     run: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict, repr=False)
-    ca_file: Annotated[str | None, Reads(rules.file)] = None
+    ca_file: Annotated[str | None, Reads(rules.authorities)] = None

@@ -15,7 +15,7 @@ from app.feeds.people_counter import FEED
 from app.settings.schema import HubSettings
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec
-from emulators.foreign_events import foreign_events
+from emulators.foreign_events import foreign_events, list_of, message, nulls, value
 from emulators.microshare import MicroshareEmulator
 from tests.environments.terminal import Terminal, words
 
@@ -28,6 +28,7 @@ NOT_DECODED = {
     "value of a character, which the SDK cannot decode",
     "value of a decimal, which the SDK cannot decode",
     "value 40,000 levels deep",
+    "properties that are no map",
     "annotations that the SDK cannot decode",
     "annotations 2,000 levels deep",
 }
@@ -84,6 +85,21 @@ def test_every_kind_comes_in_its_turn_with_what_the_service_says_of_it() -> None
     assert {what: by_kind[what].body for what in READ_AS} == READ_AS
     undecoded = {what for what, event in by_kind.items() if event.body_type == "undecoded"}
     assert undecoded - ON_THE_BRINK == NOT_DECODED
+
+
+def test_an_event_of_more_members_than_bytes_takes_no_memory_for_them() -> None:
+    with EventHubsEmulator([HubSpec("hub", partitions=1)]) as emulator:
+        for members in (nulls(20_000_000), list_of(nulls(20), nulls(100)), nulls(20)):
+            emulator.hub("hub").put(message(value(members)))
+        came: list[Received] = []
+        string = emulator.connection_string("hub")
+        reader = HubReader(HubSettings("h/hub", "hub", "127.0.0.1", "hub", string), "$Default")
+
+        reader.open(latest=False)
+        reader.read_held(came.append)
+
+    assert [event.body_type for event in came] == ["undecoded", "undecoded", "value"]
+    assert all(event.enqueued is not None for event in came)
 
 
 def test_an_audit_counts_them_and_finds_nothing(terminal: Terminal, tmp_path: Path) -> None:

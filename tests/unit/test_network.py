@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from app.base.errors import SettingsError
@@ -90,7 +91,7 @@ def test_the_proxies_are_those_of_the_environment(
 def test_every_part_takes_the_same_way(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
         "HTTPS_PROXY=http://proxy.example.test:3128\nNO_PROXY='a.example.test, b.example.test'\n"
-        f"SSL_CERT_FILE={__file__}\nAZURE_CLIENT_ID=client-1\n"
+        f"SSL_CERT_FILE={certifi.where()}\nAZURE_CLIENT_ID=client-1\n"
     )
 
     settings = loaded({}, tmp_path / ".env")
@@ -98,7 +99,7 @@ def test_every_part_takes_the_same_way(tmp_path: Path) -> None:
     expected = NetworkSettings(
         https_proxy=ONE,
         no_proxy=("a.example.test", "b.example.test"),
-        ca_file=__file__,
+        ca_file=certifi.where(),
         client_id="client-1",
     )
     assert settings.telemetry is not None
@@ -142,6 +143,7 @@ def test_a_proxy_is_read_and_written_with_its_password(text: str, proxy: Proxy) 
         ("http://user:s3cr3t-of-proxy@proxy.example.test:s3cr3t", "no port between 1 and 65535"),
         ("http://user:s3cr3t-of-proxy@", "no host"),
         ("http://user:s3cr3t-of-proxy@[proxy.example.test", "no host"),
+        ("http://user:s3cr3t-of-proxy@proxy..example.test:3128", "no host"),
         ("socks5://user:s3cr3t-of-proxy@proxy.example.test", "of the kind 'socks5'"),
     ],
 )
@@ -164,14 +166,21 @@ def test_the_authorities_count_where_a_config_file_says_nothing_of_them(
     own = tmp_path / "config.yaml"
     own.write_text("\n".join(line for line in lines if not line.startswith("ca_file:")))
 
-    settings = load_settings({**NEEDED, variable: __file__}, config_file=own, dotenv=tmp_path / "none")
+    settings = load_settings({**NEEDED, variable: certifi.where()}, config_file=own, dotenv=tmp_path / "none")
 
-    assert settings.microshare.network.ca_file == __file__
+    assert settings.microshare.network.ca_file == certifi.where()
 
 
-def test_a_file_of_authorities_that_is_none_is_named() -> None:
+def test_a_file_of_authorities_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="SSL_CERT_FILE: '/nowhere' is no file"):
         loaded({"SSL_CERT_FILE": "/nowhere"})
+    # In the form of Windows, DER, or with a line of it lost.
+    (tmp_path / "ca.cer").write_bytes(bytes(range(256)))
+    whole = Path(certifi.where()).read_text().partition("-----END")[0].splitlines(keepends=True)
+    (tmp_path / "ca.pem").write_text("".join(whole[:-2]) + "-----END CERTIFICATE-----\n")
+    for name in ("ca.cer", "ca.pem"):
+        with pytest.raises(SettingsError, match="SSL_CERT_FILE: .* holds no certificates that can be read"):
+            loaded({"SSL_CERT_FILE": str(tmp_path / name)})
 
 
 # --- whom a proxy stands before ---------------------------------------------------------------------

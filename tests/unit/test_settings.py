@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import certifi
 import pytest
 import yaml
 
@@ -252,9 +253,9 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
     "PEOPLE_COUNTER_SCHEDULE": ("0 1 * * * *", lambda s: s.feeds["people_counter"].schedule, "0 1 * * * *"),
     "HOURLY_SNAPSHOT_SCHEDULE": ("0 2 * * * *", lambda s: s.feeds["hourly_snapshot"].schedule, "0 2 * * * *"),
     "REQUESTS_CA_BUNDLE": (
-        __file__,
+        certifi.where(),
         lambda s: {part.network.ca_file for part in (s.microshare, s.hubs[0], s.state)},
-        {__file__},
+        {certifi.where()},
     ),
     "LOG_LEVEL": ("debug", lambda s: s.log_level, "DEBUG"),
     "LOG_FORMAT": ("Text", lambda s: s.log_format, "text"),
@@ -733,6 +734,11 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "/nowhere/authorities.pem",
         "REQUESTS_CA_BUNDLE: '/nowhere/authorities.pem' is no file | write",
     ),
+    "authorities in no certificates": (
+        "REQUESTS_CA_BUNDLE",
+        __file__,
+        "REQUESTS_CA_BUNDLE: | holds no certificates that can be read (NO_CERTIFICATE_OR_CRL_FOUND); write",
+    ),
     "unknown auth": ("MICROSHARE_AUTH", "basic", "MICROSHARE_AUTH: 'basic' | web or oauth2"),
     "oauth2 without key": ("MICROSHARE_AUTH", "oauth2", "MICROSHARE_API_KEY: not set | oauth2"),
     "http URL": (
@@ -854,6 +860,26 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
         "MICROSHARE_PC_DATA_CONTEXT",
         '["people",]',
         """has a comma before its end; write '["people"]'""",
+    ),
+    "context as a browser shows it": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        "%5B%22people%22%2c%22front+door%22%5D",
+        """is written as in a URL; write '["people","front door"]'""",
+    ),
+    "context with quotes of HTML": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        "[&quot;people&#34;,&#x22;door&quot;]",
+        """has its quotes written as in HTML; write '["people","door"]'""",
+    ),
+    "context with back-quotes": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        "[`people`]",
+        """has back-quotes where JSON has double quotes; write '["people"]'""",
+    ),
+    "context whose comma is lost": (
+        "MICROSHARE_PC_DATA_CONTEXT",
+        '["people" "door"]',
+        """lacks a comma between its texts; write '["people","door"]'""",
     ),
     "context that lacks its brackets": (
         "MICROSHARE_PC_DATA_CONTEXT",
