@@ -179,7 +179,7 @@ def test_a_file_of_authorities_that_is_none_is_named(tmp_path: Path) -> None:
     whole = Path(certifi.where()).read_text().partition("-----END")[0].splitlines(keepends=True)
     (tmp_path / "ca.pem").write_text("".join(whole[:-2]) + "-----END CERTIFICATE-----\n")
     for name in ("ca.cer", "ca.pem"):
-        with pytest.raises(SettingsError, match="SSL_CERT_FILE: .* holds no certificates that can be read"):
+        with pytest.raises(SettingsError, match=r"SSL_CERT_FILE: .* holds no certificates that can be read"):
             loaded({"SSL_CERT_FILE": str(tmp_path / name)})
 
 
