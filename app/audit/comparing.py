@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -67,29 +67,42 @@ def _compare_versions(shown: Sequence[Published], held: Sequence[HeldReading]) -
     by_id = {found.id: found for found in held}
     shown_ids = {reading.held_as for reading in shown}
     others = sorted((found for found in held if found.id not in shown_ids), key=lambda found: -found.last)
-    keys = {key_of(reading_id) for reading_id in shown_ids}
+    instead = _queued(others, {key_of(reading_id) for reading_id in shown_ids})
+    taken: set[str] = set()
     for reading in sorted(shown, key=lambda reading: reading.held_as in by_id):
         right = by_id.get(reading.held_as)
-        other = _instead(reading, right, others, keys)
+        other = _instead(reading, right, instead)
         if other is not None:
-            others.remove(other)
+            taken.add(other.id)
             yield replace(_shown("changed", reading, other), held=other.id)
         elif right is not None:
             yield from _twice(_shown("delivered", reading, right))
         else:
             yield Finding("missing", reading.location, reading.time, reading.written, reading.id)
     for found in others:
-        yield from _twice(_not_shown("superseded", found, found.id))
+        if found.id not in taken:
+            yield from _twice(_not_shown("superseded", found, found.id))
 
 
-def _instead(
-    reading: Published, right: HeldReading | None, others: Sequence[HeldReading], keys: Collection[str]
-) -> HeldReading | None:
-    """Give what a consumer has in place of a reading: a version of it, or what nothing shown is one of."""
-    key = key_of(reading.held_as)
-    later = [found for found in others if right is None or found.last > right.last]
-    same = [found for found in later if key_of(found.id) == key]
-    return next(iter(same or [found for found in later if key_of(found.id) not in keys]), None)
+# Those of one reading, the last to arrive first; under no key those of which the source shows no version.
+_Queues = Mapping[str | None, deque[HeldReading]]
+
+
+def _queued(others: Iterable[HeldReading], keys: Collection[str]) -> _Queues:
+    queues: defaultdict[str | None, deque[HeldReading]] = defaultdict(deque)
+    for found in others:
+        key = key_of(found.id)
+        queues[key if key in keys else None].append(found)
+    return queues
+
+
+def _instead(reading: Published, right: HeldReading | None, instead: _Queues) -> HeldReading | None:
+    """Take what a consumer has in place of a reading: a version of it, or what nothing shown is one of."""
+    for key in (key_of(reading.held_as), None):
+        queue = instead.get(key)
+        if queue and (right is None or queue[0].last > right.last):
+            return queue.popleft()
+    return None
 
 
 def _twice(finding: Finding) -> Iterator[Finding]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,6 +135,23 @@ def test_two_records_with_the_same_tags_and_time_are_two_readings(
 
     assert set(found) == expected
     assert len(found) == len(expected)
+
+
+def test_very_many_readings_of_one_sensor_at_one_instant_are_compared_in_one_pass() -> None:
+    count = 30_000
+    published = [
+        replace(shown("a/1", slot="s"), id=f"{n:08}new-text", held_as=f"{n:08}new-text") for n in range(count)
+    ]
+    delivered = [replace(held("a/1", slot="s", arrived=n), id=f"{n:08}old-text") for n in range(count)]
+
+    began = time.process_time()
+    found = list(compare(published, delivered))
+
+    # Some minutes where each was compared with each.
+    assert time.process_time() - began < 20
+    assert [(one.heading, one.id, one.held) for one in found] == [
+        ("changed", f"{n:08}new-text", f"{n:08}old-text") for n in range(count)
+    ]
 
 
 def test_sides_that_end_at_different_slots_are_compared_to_their_ends() -> None:
