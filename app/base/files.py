@@ -163,6 +163,11 @@ class Files:
         for beside in path.parent.glob(f"{glob.escape(_beginning(path))}.*.tmp"):
             beside.unlink(missing_ok=True)
 
+    def remove_all_unfinished(self, folder: Path) -> None:
+        """Remove what such a process has left in a folder of which nobody else writes files now."""
+        for beside in folder.glob("*.tmp"):
+            beside.unlink(missing_ok=True)
+
     def keep_as(self, path: Path, other: Path) -> None:
         """Let an ordinary file have another name too, in the place of the file that has it; no link."""
         self._require_plain(other)

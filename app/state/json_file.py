@@ -54,6 +54,8 @@ class JsonFileStore:
         self._now = now
         self._files = files
         self._locks: dict[str, _FileRunLock] = {}
+        # Folders of quarantine from which what a killed run left is removed.
+        self._swept: set[Path] = set()
         self.place = str(self._directory)
 
     def load(self, name: str) -> FeedState:
@@ -131,9 +133,12 @@ class JsonFileStore:
         path = folder / f"{documents.quarantine_key(item)}.json"
         with _explained(path):
             self._files.make_folder_within(self._directory, folder)
+            if folder not in self._swept:
+                # A run that was killed in the middle of it; its reading comes again with the next one. Once,
+                # since each look goes through the whole folder, and an answer may hold thousands of such.
+                self._files.remove_all_unfinished(folder)
+                self._swept.add(folder)
             self._files.write(path, documents.quarantine_document(item))
-            # A run that was killed in the middle of it; its reading comes again with the next one.
-            self._files.remove_unfinished(path)
         return str(path)
 
     def keep_report(self, name: str, report: JsonObject) -> None:

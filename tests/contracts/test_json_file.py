@@ -512,11 +512,10 @@ def test_a_quarantined_reading_is_a_file_for_us_alone(tmp_path: Path) -> None:
 def test_what_a_killed_write_left_in_quarantine_is_removed_when_its_reading_comes_again(
     tmp_path: Path,
 ) -> None:
-    store = JsonFileStore(tmp_path)
-    found = Path(store.quarantine(NAME, READING))
+    found = Path(JsonFileStore(tmp_path).quarantine(NAME, READING))
     found.rename(found.with_name(f"{found.name}.x1.tmp"))
 
-    store.quarantine(NAME, READING)
+    JsonFileStore(tmp_path).quarantine(NAME, READING)
 
     assert names_in(found.parent) == [found.name]
 
