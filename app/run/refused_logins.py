@@ -21,6 +21,7 @@ from app.base.instants import HOUR, MINUTE, format_time, parse_time, utc_now
 from app.base.text import moment, printable
 from app.microshare.auth import login_of, names_of
 from app.settings.schema import MicroshareSettings
+from app.state.records import of_kind
 from app.state.store import StateStore
 
 STATE_NAME = "refusedlogin"
@@ -94,7 +95,8 @@ class RefusedLogins:
     def _load(self) -> _Refused | None:
         with suppress(StateError, KeyError, TypeError, ValueError):
             found: Any = (self._store.load(STATE_NAME).last_run or {})[_FIELD]
-            return _Refused(found["key"], found["digest"], int(found["times"]), parse_time(found["last"]))
+            key, digest = (bytes.fromhex(found[name]).hex() for name in ("key", "digest"))
+            return _Refused(key, digest, int(found["times"]), parse_time(of_kind(str, found["last"])))
         return None
 
     def _save(self, known: _Refused | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import responses
 
 from app.base.errors import SourceError
 from app.base.instants import MINUTE
-from app.run.refused_logins import RefusedLogins
+from app.run.refused_logins import STATE_NAME, RefusedLogins
 from app.state.json_file import JsonFileStore
 from app.state.read_only import ReadOnlyStore
 from tests.unit.microshare_fake import NOW, PASSWORD, SETTINGS, Answer, FakeMicroshare, session
@@ -164,6 +165,32 @@ def test_what_cannot_be_read_keeps_nobody_from_logging_in(runs: Runs, tmp_path: 
         runs.log_in(REFUSED)
     [kept] = tmp_path.glob("*.json")
     kept.write_text(content)
+
+    assert runs.log_in(REFUSED) == "asked"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("key", "no hexadecimal"),
+        ("key", 7),
+        ("digest", None),
+        ("digest", "ä" * 64),
+        ("times", "often"),
+        ("times", None),
+        ("last", 7),
+        ("last", "yesterday"),
+    ],
+)
+def test_a_record_that_holds_anything_keeps_nobody_from_logging_in(
+    runs: Runs, tmp_path: Path, name: str, value: object
+) -> None:
+    for _ in range(3):
+        runs.log_in(REFUSED)
+    store = JsonFileStore(tmp_path)
+    kept = store.load(STATE_NAME)
+    [(field, refused)] = (kept.last_run or {}).items()
+    store.save(STATE_NAME, replace(kept, last_run={field: {**refused, name: value}}), ())
 
     assert runs.log_in(REFUSED) == "asked"
 
