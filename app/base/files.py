@@ -288,16 +288,18 @@ class Files:
         """Write a file that is not there yet, and flush it. Leaves nothing where that fails."""
         descriptor = self._system.create(path)
         try:
-            self._give_away(path, path.parent, descriptor)
-            if content:
-                self._system.write(descriptor, content)
-            self._system.flush(descriptor)
+            try:
+                self._give_away(path, path.parent, descriptor)
+                if content:
+                    self._system.write(descriptor, content)
+                self._system.flush(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError:
+            # Closed by now: Windows removes no file that is open.
             with suppress(OSError):
                 self._system.remove(path)
             raise
-        finally:
-            os.close(descriptor)
 
     def _write_into(self, path: Path, content: bytes) -> None:
         descriptor = self._system.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))

@@ -9,6 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +92,26 @@ class RootThatCannotGive(FileSystem):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
+class FullDiskOfWindows(FileSystem):
+    """Takes no byte, and removes no file that is open."""
+
+    def __init__(self) -> None:
+        self._made: dict[Path, int] = {}
+
+    def create(self, path: Path) -> int:
+        self._made[path] = super().create(path)
+        return self._made[path]
+
+    def write(self, descriptor: int, content: bytes) -> None:  # noqa: ARG002 - whatever it is
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def remove(self, path: Path) -> None:
+        with suppress(OSError):
+            os.fstat(self._made[path])
+            raise AssertionError("the file is still open")
+        super().remove(path)
+
+
 def owned(folder: Path, mode: int = 0o700, owner: int = SERVICE) -> Path:
     folder.mkdir()
     os.chown(folder, owner, owner)
@@ -100,6 +121,13 @@ def owned(folder: Path, mode: int = 0o700, owner: int = SERVICE) -> Path:
 
 def owners(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.lstat().st_uid for path in folder.rglob("*")}
+
+
+def test_what_could_not_be_written_is_closed_before_it_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        Files(FullDiskOfWindows()).write(tmp_path / "a.json", b"{}")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the order --------------------------------------------------------------------------------------
