@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import certifi
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
 from app.base.readings import JsonObject
+from app.eventhub.broadcaster import Broadcaster
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
@@ -88,6 +90,12 @@ class Runs:
             wire(self.settings),
             store=self._store,
             make_client=make_client,
+            make_lanes=partial(
+                Broadcaster,
+                send_timeout_s=self.settings.run.send_timeout.total_seconds(),
+                lane_bytes=self.settings.run.lane_bytes,
+                make_loop=_HastyLoop,
+            ),
             now=self._clock,
             monotonic=lambda: 0.0,  # no save in mid-run, which would come where the machine is slow
         )
@@ -99,21 +107,15 @@ class Runs:
 
 @contextmanager
 def runs(environ: Mapping[str, str], clock: Clock) -> Iterator[Runs]:
-    """Give runs that are silent and wait for nothing, while the context lasts.
-
-    Event loops that begin in it are hasty; those of emulators should have begun before.
-    """
+    """Give runs that are silent and wait for nothing, while the context lasts."""
     loggers = [logging.getLogger(name) for name in ("forwarder", "azure.eventhub")]
     levels = [logger.level for logger in loggers]
-    policy = asyncio.get_event_loop_policy()
-    asyncio.set_event_loop_policy(_HastyPolicy())
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
         with tempfile.TemporaryDirectory(prefix="microshare-scenario-") as folder:
             yield Runs(environ, clock, _one_authority(Path(folder)))
     finally:
-        asyncio.set_event_loop_policy(policy)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
@@ -167,8 +169,3 @@ class _HastyLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return super().time() * _TIMES_FASTER
-
-
-class _HastyPolicy(asyncio.DefaultEventLoopPolicy):
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return _HastyLoop()

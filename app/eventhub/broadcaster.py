@@ -39,7 +39,8 @@ class Broadcaster:
     """The lanes of a run. `start` opens all hubs at once; `close` ends everything within seconds.
 
     `may_send` is asked before every batch and gives the reason why nothing may be sent, or None.
-    `make_hub` makes what a lane sends by, `sleep` waits between its calls, in seconds.
+    `make_hub` makes what a lane sends by, `sleep` waits between its calls, in seconds; `make_loop` makes the
+    event loop that all of them share.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Broadcaster:
         lane_bytes: int,
         make_hub: Callable[[HubSettings], Hub] = Hub,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = EveryAddressLoop,
     ) -> None:
-        self._loop = EveryAddressLoop()
+        self._loop = make_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lanes", daemon=True)
         self._lanes = {
             hub.key: _Lane(
