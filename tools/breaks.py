@@ -1009,7 +1009,7 @@ _IN_WHAT_IS_KEPT = (
     PlantedBreak(
         "a state is renamed before it is on disk",
         "app/base/files.py",
-        "(descriptor, content)\n            self._system.flush(descriptor)\n",
+        "(descriptor, content)\n                self._system.flush(descriptor)\n",
         "(descriptor, content)\n",
         _noticed_by(
             "tests/unit/test_files.py",
