@@ -38,8 +38,8 @@ _AS_IT_IS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 class FileRefused(OSError):
     """What is not done to a file, though the operating system might; `advice` says what to do instead."""
 
-    def __init__(self, said: str, advice: str) -> None:
-        super().__init__(errno.EPERM, said)
+    def __init__(self, said: str, advice: str, path: Path | None = None) -> None:
+        super().__init__(errno.EPERM, said, *([] if path is None else [str(path)]))
         self.advice = advice
 
 
@@ -273,7 +273,7 @@ class Files:
     def _require_plain(self, path: Path) -> None:
         """Raise what `ordinary` does, and FileRefused for a link: what only this names needs none."""
         if path.is_symlink():
-            raise FileRefused("is a link, and none belongs there, so it is not followed", "remove it")
+            raise FileRefused("is a link, and none belongs there, so it is not followed", "remove it", path)
         self.ordinary(path)
 
     def _is_ours_alone(self, folder: Path) -> bool:
@@ -357,7 +357,14 @@ def explained(place: str, advice: Mapping[int, str], otherwise: str) -> Iterator
         yield
     except OSError as error:
         do = error.advice if isinstance(error, FileRefused) else advice.get(error.errno or 0, otherwise)
-        raise StateError(f"{place}: {error.strerror or error}; {do}") from error
+        raise StateError(f"{place}{_beside(error, place)}: {error.strerror or error}; {do}") from error
+
+
+def _beside(error: OSError, place: str) -> str:
+    """Name the file that an error is about where it is another than the place says: its backup."""
+    # Of a rename it is what was to be replaced; what is renamed is our own.
+    name = Path(os.fsdecode(error.filename2 or error.filename or "")).name
+    return "" if name in place or name.endswith(".tmp") else f", its {name}"
 
 
 def own_descriptor(path: Path) -> int | None:

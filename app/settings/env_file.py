@@ -30,7 +30,10 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot be read ({why_unreadable(error)})"], source=str(path)) from error
+        problem = (
+            f"cannot be read ({why_unreadable(error)}); save it as UTF-8, where this account may read it"
+        )
+        raise SettingsError([problem], source=str(path)) from error
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     problems: list[str] = []

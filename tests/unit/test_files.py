@@ -385,6 +385,13 @@ def test_links_that_do_not_belong_into_the_state_folder_are_refused_and_what_the
     assert list(victim.iterdir()) == [] if is_folder else victim.read_bytes() == b"kept"
 
 
+def test_a_backup_that_is_a_link_is_what_the_error_says_to_remove(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.json.bak").symlink_to(tmp_path / "victim")
+
+    with pytest.raises(StateError, match=rf"{NAME}\.json, its {NAME}\.json\.bak: is a link, .*; remove it"):
+        save_twice(JsonFileStore(tmp_path))
+
+
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"kept")
