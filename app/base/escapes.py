@@ -33,11 +33,12 @@ _ENTITY = (
     r"&(?:(?:amp|#0*38|#[xX]0*26);)*"
     r"(?P<entity>#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[A-Za-z][A-Za-z0-9]{1,31};|amp|lt|gt|quot)"
 )
-# \u00e4, \/ and \" of JSON; \xe4, \xc3\xa4 and \U0001f600 of Python. Of other escapes what is escaped stays.
+# \u00e4, \/ and \" of JSON; \xe4, \xc3\xa4 and \U0001f600 of Python; \u{e4} of JavaScript; \303\244 of C
+# and shells. Of other escapes what is escaped stays.
 _BACKSLASH = (
     "(?P<hexes>" + _sequence(r"\\+x") + r")"
     r"|\\+(?:u(?P<half>[0-9a-fA-F]{4})|x(?P<hex>[0-9a-fA-F]{2})|U(?P<long>[0-9a-fA-F]{8})"
-    r"|(?P<control>[nrtbf]))?"
+    r"|u\{(?P<point>[0-9a-fA-F]{1,6})\}|(?P<octal>[0-3][0-7]{2})|(?P<control>[nrtbf]))?"
 )
 _ESCAPE = re.compile(f"{_PERCENT}|{_ENTITY}|{_BACKSLASH}")
 # The last two of each: what stands before them escapes the percent sign itself.
@@ -100,6 +101,8 @@ def _meant(escape: re.Match[str]) -> str:
         return _CONTROLS[written]
     if kind in ("percents", "hexes"):
         return "".join(chr(int(byte, 16)) for byte in _TWO_DIGITS.findall(written))
+    if kind == "octal":
+        return chr(int(written, 8))
     # A byte that stands alone is a character of Latin-1.
     code = int(written, 16)
     return _as_bytes(chr(code)) if code <= 0x10FFFF else ""

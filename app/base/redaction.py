@@ -6,8 +6,9 @@ process-wide because a secret must not be shown by code that never knew it was o
 
 A secret is looked for in a text as it is, and in what the text says once its escapes are undone
 (`app/base/escapes.py`): so each way of writing each character is known, mixed and twice over, and no
-list of forms can lack one. Only base64 hides characters from that; it is looked for by what it makes of a
-secret at each of the three places that it may begin at within a longer text, `user:password` among them.
+list of forms can lack one. Only base64 and hexadecimal digits hide characters from that; base64 is looked for
+by what it makes of a secret at each of the three places that it may begin at within a longer text,
+`user:password` among them.
 
 Time is linear in the text for each form of a secret, whatever the text holds.
 """
@@ -20,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from app.base.escapes import Place, unescape, unescaped_places
@@ -42,7 +43,7 @@ _KEPT_OF_A_PLACE = 4
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """What is looked for: texts wherever they stand, words where they stand alone, and parts of base64."""
+    """What is looked for: texts wherever they stand, words where they stand alone, parts of encoded text."""
 
     texts: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ def _redacted(value: Any, mask: Callable[[str], str], mask_name: Callable[[str],
         return {
             mask_name(name): _redacted_under(name, member, mask)
             if isinstance(member, str)
-            else _redacted(member, mask, mask_name)
+            else _redacted(member, _mask_under(name, member, mask), mask_name)
             for name, member in value.items()
         }
     if isinstance(value, list | tuple):
@@ -116,6 +117,13 @@ def _redacted(value: Any, mask: Callable[[str], str], mask_name: Callable[[str],
 def _redacted_under(name: str, text: str, mask: Callable[[str], str]) -> str:
     masked = mask(text)
     return MASK if text and masked == text and names_a_secret(name) else masked
+
+
+def _mask_under(name: str, member: Any, mask: Callable[[str], str]) -> Callable[[str], str]:
+    """Give what masks the texts of what stands under `name`: those of a list as if each stood there."""
+    if isinstance(member, list | tuple) and names_a_secret(name):
+        return partial(_redacted_under, name, mask=mask)
+    return mask
 
 
 def _redact_name(name: str) -> str:
@@ -191,13 +199,13 @@ def _whole_runs(form: str, text: str) -> Iterator[Place]:
 
 def _forms_of(secret: str) -> _Forms:
     if _EVERYDAY.fullmatch(secret):
-        return _Forms(words=(secret,), encoded=_in_base64(secret))
+        return _Forms(words=(secret,), encoded=_in_letters_and_digits(secret))
     # Forms write a space as a plus; errors of SDKs are put on one line.
     written = {secret, secret.replace(" ", "+"), " ".join(secret.split())}
     if not secret.isascii():
         written |= {"".join(map(_halves, secret)), *_misread(secret)}
     texts = written | {unescape(text) for text in written}
-    return _Forms(texts=_long_enough(texts), encoded=_in_base64(secret))
+    return _Forms(texts=_long_enough(texts), encoded=_in_letters_and_digits(secret))
 
 
 def _misread(secret: str) -> Iterator[str]:
@@ -213,8 +221,8 @@ def _halves(character: str) -> str:
     return character if code < 0 else chr(0xD800 + (code >> 10)) + chr(0xDC00 + (code & 0x3FF))
 
 
-def _in_base64(secret: str) -> tuple[str, ...]:
-    """Give what base64 makes of a secret within a longer text, wherever it begins there."""
+def _in_letters_and_digits(secret: str) -> tuple[str, ...]:
+    """Give what base64 makes of a secret within a longer text, wherever it begins there, and its digits."""
     if len(secret) > _LONGEST_IN_BASE64:
         return ()
     raws = {secret.encode("utf-8", "surrogatepass")}
@@ -223,6 +231,7 @@ def _in_base64(secret: str) -> tuple[str, ...]:
         raws.add(secret.encode("latin-1"))
     found: set[str] = set()
     for raw in raws:
+        found |= {raw.hex(), raw.hex().upper()}
         for before in range(3):
             whole = base64.b64encode(b"\0" * before + raw).decode()
             # The first characters hold bits of what stands before, the last of what follows.

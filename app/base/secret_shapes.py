@@ -29,6 +29,8 @@ _NAMED = re.compile(
 # In quotes, or as far as it can go on. What is masked already is none, nor is what JSON has for nothing.
 _VALUE = re.compile(
     r'"(?P<double>(?:[^"\\]|\\.)+)"'
+    # A list of texts, with its quotes and commas.
+    r'|\[\s{0,9}(?P<list>"(?:[^"\\]|\\.)*"(?:\s{0,9},\s{0,9}"(?:[^"\\]|\\.)*")*)\s{0,9}\]'
     r"|'(?P<single>(?:[^'\\]|\\.)+)'"
     r"|\\+[\"'](?P<escaped>[^\"'\\]+)"
     rf"|(?:{_SCHEMES}\s+)?(?!(?:null|true|false|None)\b)(?P<bare>[^\s;,&\"'<>*\\][^\s;,&\"'<>]*)"

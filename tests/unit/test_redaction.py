@@ -75,6 +75,7 @@ def test_any_text_can_be_redacted_and_again_without_change(text: str) -> None:
         ('{\\"client_secret\\":\\"FALSE\\"}', '{\\"client_secret\\":\\"***\\"}'),
         ("{&quot;client_secret&quot;:&quot;FALSE&quot;}", "{&quot;client_secret&quot;:&quot;***&quot;}"),
         ("client_secret%3DFALSE%26x", "client_secret%3D***%26x"),
+        ('{"client_secret":["FALSE", "FALSE"],"x":1}', '{"client_secret":[***],"x":1}'),
         ("api_key=FALSE", "api_key=***"),
         ("apikey=FALSE", "apikey=***"),
         ("?token=FALSE&x=1", "?token=***&x=1"),
@@ -136,6 +137,7 @@ def test_a_secret_that_is_a_number_leaves_times_as_they_are() -> None:
 
 
 def test_what_stands_under_a_telling_name_is_masked_whole() -> None:
+    assert redact_json({"client_secret": ["two words", 5]}) == {"client_secret": ["***", 5]}
     assert redact_json({"client_secret": "two words", "sig": "", "token": None}) == {
         "client_secret": "***",
         "sig": "",
