@@ -29,8 +29,7 @@ from app.base.errors import SourceRefused
 from app.microshare.bodies import read_body
 from app.microshare.retries import PassingTrouble
 from app.network.addresses import connected
-from app.network.proxies import proxies_of, proxy_for
-from app.settings.network import shown_proxy
+from app.network.proxies import by_proxy, proxies_of
 from app.settings.schema import DIRECT, NetworkSettings
 
 USER_AGENT = "microshare-forwarder"
@@ -119,7 +118,7 @@ class Http:
         if failure is None and not call.expired:
             return answer
         # Which way it took cannot be said where the URL cannot be read.
-        by = "" if isinstance(failure, ValueError) else _by(self._network, url)
+        by = "" if isinstance(failure, ValueError) else by_proxy(self._network, url)
         raise _translate(failure, call, url, seconds, by)
 
     def close(self) -> None:
@@ -184,11 +183,6 @@ class _Authorization(requests.auth.AuthBase):
         if self._token is not None:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
-
-
-def _by(network: NetworkSettings, url: str) -> str:
-    proxy = proxy_for(network, url)
-    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
 
 
 def _translate(failure: Exception | None, call: _Call, url: str, seconds: float, by: str) -> Exception:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from app.settings.connection_strings import authority
+from app.settings.network import shown_proxy
 from app.settings.schema import NetworkSettings, Proxy
 
 _PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -20,6 +21,12 @@ def proxy_for(network: NetworkSettings, url: str) -> Proxy | None:
     if proxy is None or any(_covers(entry.lower(), host, port) for entry in network.no_proxy):
         return None
     return proxy
+
+
+def by_proxy(network: NetworkSettings, url: str) -> str:
+    """Say for a message which proxy a URL is reached through; nothing where it is reached directly."""
+    proxy = proxy_for(network, url)
+    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
 
 
 def proxy_url(proxy: Proxy) -> str:

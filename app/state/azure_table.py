@@ -38,7 +38,7 @@ from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.network.identity import credential
-from app.network.proxies import azure_options
+from app.network.proxies import azure_options, by_proxy
 from app.settings.connection_strings import table_url
 from app.settings.schema import StateSettings
 from app.state import document as documents
@@ -66,7 +66,7 @@ class AzureTableStore:
 
     One instance serves one run at a time: it remembers what each row was like. `open_table` makes the
     client of a table. `monotonic` and `now` are the clocks by which a run doubts its own lease;
-    another's lease is judged by the service's clock alone.
+    another's lease is judged by the service's clock alone. `by` says for messages what stands on the way.
     """
 
     def __init__(
@@ -75,8 +75,9 @@ class AzureTableStore:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
+        by: str = "",
     ) -> None:
-        self._tables = Tables(open_table)
+        self._tables = Tables(open_table, by)
         self._clocks = HostClocks(monotonic, now)
         self.place = f"tables at {self._tables.host(_PROBE_TABLE)}"
         # Says of a row whether this store wrote it, when the answer to the write was lost.
@@ -93,7 +94,8 @@ class AzureTableStore:
         """
         try:
             connection = settings.table_connection_string
-            way = azure_options(settings.network, settings.table_endpoint or table_url(connection or ""))
+            url = settings.table_endpoint or table_url(connection or "")
+            way, by = azure_options(settings.network, url), by_proxy(settings.network, url)
             options: dict[str, Any] = {
                 "transport": _PatientTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S, **way),
                 "proxies": way["proxies"],
@@ -103,9 +105,9 @@ class AzureTableStore:
                 "permit_redirects": False,
             }
             if connection:
-                return cls(partial(TableClient.from_connection_string, connection, **options))
+                return cls(partial(TableClient.from_connection_string, connection, **options), by=by)
             endpoint, signs_in = settings.table_endpoint or "", credential(settings.network)
-            return cls(partial(TableClient, endpoint, credential=signs_in, **options))
+            return cls(partial(TableClient, endpoint, credential=signs_in, **options), by=by)
         except (ValueError, AttributeError, TypeError):
             # The SDK's own text may quote the connection string.
             raise StateError(

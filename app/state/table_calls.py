@@ -33,12 +33,13 @@ _Result = TypeVar("_Result")
 class Tables:
     """The tables of one account, each made where it is missing; any thread may use them.
 
-    `host` says where they are, for messages. `open_table` makes the client of a table. What the service
-    refuses is the SDK's AzureError, except within `explained`.
+    `host` says where they are, for messages, and `by` what stands on the way there. `open_table` makes the
+    client of a table. What the service refuses is the SDK's AzureError, except within `explained`.
     """
 
-    def __init__(self, open_table: Callable[[str], TableClient]) -> None:
+    def __init__(self, open_table: Callable[[str], TableClient], by: str = "") -> None:
         self._open_table = open_table
+        self._by = by
         self._opening = threading.Lock()
         self._clients: dict[str, TableClient] = {}
 
@@ -99,7 +100,7 @@ class Tables:
         try:
             yield
         except AzureError as error:
-            raise StateError(f"state: {self.place(name)}: {explanation(error)}") from error
+            raise StateError(f"state: {self.place(name)}: {explanation(error, self._by)}") from error
 
     @contextmanager
     def refused(self, name: str, row: Mapping[str, Any], advice: str = _MEND) -> Iterator[None]:
@@ -156,7 +157,8 @@ def is_ambiguous(error: AzureError) -> bool:
     return isinstance(error, ServiceRequestError | ServiceResponseError) or (status or 0) >= 500
 
 
-def explanation(error: AzureError) -> str:
+def explanation(error: AzureError, by: str = "") -> str:
+    """Say what the service, or the way to it, refuses, and what to do; `by` names what stands on that way."""
     status = status_of(error)
     code = getattr(error, "error_code", None)
     said = f"{status} {getattr(code, 'value', code) or getattr(error, 'reason', None) or ''}".strip()
@@ -177,4 +179,5 @@ def explanation(error: AzureError) -> str:
         return f"throttled or out of order ({said}); nothing to do, the next run tries again"
     if status is not None:
         return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
-    return f"not reached ({first_line}); check the name of the account, and the network between"
+    between = "that proxy" if by else "the network between"
+    return f"not reached{by} ({first_line}); check the name of the account, and {between}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.base.errors import ForwarderError
+from app.base.errors import ForwarderError, StateError
 from app.eventhub.connecting import bypassed_proxy, hub_proxy, hub_url
 from app.eventhub.hub import translate
 from app.microshare.http import Http
@@ -99,6 +99,14 @@ def test_a_part_asks_the_proxy_of_the_settings_and_no_other(part: str, proxy: Re
     assert proxy.asked
     assert all(asked.startswith(f"CONNECT {host} ") and SIGNED_IN in asked for asked in proxy.asked)
     assert "p@ss" not in str(failed.value)
+
+
+def test_tables_that_are_not_reached_through_a_proxy_name_it() -> None:
+    """As the API does; the SDK's own text names neither it nor its port."""
+    network = by_proxy(1)
+
+    with pytest.raises(StateError, match=r"not reached through the proxy http://127\.0\.0\.1:1 .*that proxy"):
+        ask_tables(network)
 
 
 def test_telemetry_is_signed_by_the_identity_that_is_named_for_it(
