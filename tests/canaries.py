@@ -5,14 +5,29 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import quote, quote_plus
+
+from app.base import redaction
 
 PASSWORD = "[canary{pass}#word$&%+/="
 HUB_KEY = base64.b64encode(b"canary-hub-key-that-opens-nothing").decode()
 API_KEY = "CANARY00-0000-0000-0000-00000000CAFE"
 # What only the platform's own clusters and cookies hold.
 _MARKS = ("readAuth", "writeAuth", "AppKey", "PLAY_SESSION=ey")
+
+
+@contextmanager
+def registry_of(secrets: Iterable[str]) -> Iterator[None]:
+    """Let only these secrets be known as such, and forget afterwards what came to be."""
+    kept, redaction._registry = redaction._registry, redaction._Registry()
+    for secret in secrets:
+        redaction.register_secret(secret)
+    try:
+        yield
+    finally:
+        redaction._registry = kept
 
 
 def percent(secret: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 # Of a percent sign that is escaped itself comes %25 with what it begins: %252b.
 _SIGN = "%(?:25)*"
@@ -50,27 +50,39 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _DEEPEST = 6
 
 
-def unescape(text: str) -> str:
-    """Give what `text` says, in bytes, one a character; `text` itself where nothing in it is escaped."""
+def readings(text: str) -> Iterator[str]:
+    """Give what `text` says in bytes, one a character: its escapes undone, then those in that, and so on.
+
+    Nothing where that is `text` itself. Each depth is a reading of its own: of `%%41B` one depth makes `%AB`,
+    which is a percent sign and two letters as much as it is an escape.
+    """
     if text.isascii() and not ("%" in text or "&" in text or "\\" in text):
-        return text
+        return
     said = _as_bytes(text)
+    if said != text:
+        yield said
     for _ in range(_DEEPEST):
         before, said = said, _ESCAPE.sub(_meant, said)
         if said == before:
             break
+        yield said
+
+
+def unescape(text: str) -> str:
+    """Give the last of its readings; `text` itself where nothing in it is escaped."""
+    said = text
+    for reading in readings(text):
+        said = reading
     return said
 
 
-def unescaped_places(text: str) -> tuple[str, Sequence[Place]]:
-    """Give what `unescape` gives, and where in `text` each of its characters is written."""
+def places_in(text: str, reading: str) -> Sequence[Place]:
+    """Give where in `text` each character of one of its readings is written."""
     said = _as_bytes(text)
     places = [(at, at + 1) for at, one in enumerate(text) for _ in _as_bytes(one)]
-    for _ in range(_DEEPEST):
-        before, (said, places) = said, _undone(said, places)
-        if said == before:
-            break
-    return said, places
+    while said != reading:
+        said, places = _undone(said, places)
+    return places
 
 
 def _undone(text: str, places: Sequence[Place]) -> tuple[str, list[Place]]:

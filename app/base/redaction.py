@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from app.base.escapes import Place, unescape, unescaped_places
+from app.base.escapes import Place, places_in, readings, unescape
 from app.base.secret_shapes import MASK, names_a_secret, shapes_in
 
 # Shorter texts are too common to be masked without garbling every message.
@@ -135,10 +135,10 @@ def _redact_name(name: str) -> str:
 
 def _masked(text: str, forms: _Forms) -> str:
     spans = list(_found(text, forms))
-    said = unescape(text)
-    if said != text and (meant := list(_found(said, forms))):
-        _, places = unescaped_places(text)
-        spans += [(places[start][0], places[end - 1][1]) for start, end in meant]
+    for said in readings(text):
+        if meant := list(_found(said, forms)):
+            places = places_in(text, said)
+            spans += [(places[start][0], places[end - 1][1]) for start, end in meant]
     parts: list[str] = []
     done = 0
     for start, end in _together(spans):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.base import redaction
 from app.base.errors import ForwarderError
-from tests.canaries import API_KEY, HUB_KEY, PASSWORD, forms
+from tests.canaries import API_KEY, HUB_KEY, PASSWORD, forms, registry_of
 
 T = TypeVar("T")
 
@@ -81,16 +80,9 @@ def holds(good: Collection[object], among: Collection[object], what: str) -> Non
         raise Broken(f"{what}: {lost} did not come out beside what is odd")
 
 
-@contextmanager
-def registry_of_its_own(secrets: Iterable[str] = SECRETS) -> Iterator[None]:
+def registry_of_its_own(secrets: Iterable[str] = SECRETS) -> AbstractContextManager[None]:
     """Forget afterwards what a case registered as secret, as every process begins with none.
 
     What settings hold is registered before anything else is read, so it is here, too.
     """
-    kept, redaction._registry = redaction._registry, redaction._Registry()
-    for secret in secrets:
-        redaction.register_secret(secret)
-    try:
-        yield
-    finally:
-        redaction._registry = kept
+    return registry_of(secrets)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,10 +13,15 @@ from app.base.errors import ForwarderError
 from app.base.escapes import unescape
 from app.base.log import configure_logging, get_log
 from app.base.redaction import redact, redact_json, register_secret
-from tests.canaries import FORMS
+from tests.canaries import FORMS, percent, registry_of
 
 SECRET = 'fälse[secret] "with" <#signs>\'&+%/\\😀'
-register_secret(SECRET)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known() -> Iterator[None]:
+    with registry_of([SECRET]):
+        yield
 
 
 @pytest.mark.parametrize("write", FORMS.values(), ids=FORMS.keys())
@@ -25,6 +30,14 @@ def test_a_registered_secret_is_masked_in_every_form(write: Callable[[str], str]
 
     # Of a backslash at an end, what escapes it may be left.
     assert told.replace("\\", "") == "before (***) after"
+
+
+def test_a_percent_sign_before_a_secret_in_percent_hides_nothing_of_it() -> None:
+    secret = "CAFE-obviously-false"
+    register_secret(secret)
+
+    # Undone once too often, the sign and the first two letters would be an escape themselves.
+    assert redact(f"%255Bdone%{percent(secret)}%41") == "%255Bdone%***%41"
 
 
 @settings(deadline=None)
