@@ -900,11 +900,21 @@ _IN_REDACTION = (
     PlantedBreak(
         "a secret is looked for as it was given, not in what a text says",
         "app/base/redaction.py",
-        "    if said != text and (meant := list(_found(said, forms))):\n",
-        "    if said == MASK and (meant := list(_found(said, forms))):\n",
+        "    for said in readings(text):\n",
+        "    for said in ():\n",
         _noticed_by(
             "tests/unit/test_redaction.py",
             "test_a_registered_secret_is_masked_in_every_form",
+        ),
+    ),
+    PlantedBreak(
+        "a secret is looked for in the last reading of a text alone",
+        "app/base/redaction.py",
+        "    for said in readings(text):\n",
+        "    for said in [*readings(text)][-1:]:\n",
+        _noticed_by(
+            "tests/unit/test_redaction.py",
+            "test_a_percent_sign_before_a_secret_in_percent_hides_nothing_of_it",
         ),
     ),
     PlantedBreak(
