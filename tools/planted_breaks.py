@@ -161,7 +161,8 @@ def _by_tests(tree: Path, tests: Sequence[str], *, workers: int = 0) -> str:
     found = _run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", str(workers), *tests)
     if found is None:
         return "tests: they do not end"
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
+    # Without its parameters, which may have spaces in them.
+    failed = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+)", found.stdout, re.MULTILINE)
     if failed:
         return failed[1]
     # Not even collected: a name that is no test, or code that cannot be imported.
