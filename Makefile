@@ -20,7 +20,7 @@ help:
 	@echo "make crashes       kill a run at each of its boundaries in turn; fail each call of its store in turn"
 	@echo "make simulate      N=100000 simulated runs from SEED=1 on: faults, crashes, late data; no sockets"
 	@echo "make faults        make everything go wrong that is thought of, once each"
-	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET=one"
+	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET='one two'"
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
 	@echo "make clean         remove what these made"
 
@@ -84,7 +84,7 @@ faults: $(BIN)/.dev azurite
 
 # What it finds is kept among the seeds, which make test replays; SEED=... to do one again.
 fuzz: $(BIN)/.dev
-	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(foreach one,$(TARGET),--target $(one)) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 # ONLY=text for those whose name or file holds it.
 breaks: $(BIN)/.dev azurite

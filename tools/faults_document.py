@@ -32,6 +32,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
 
+def rows(section: str) -> list[tuple[str, ...]]:
+    """Give the cells of the rows of a section's table, without its head."""
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines[2:]]
+
+
 def _markers(name: str) -> tuple[str, str]:
     return f"<!-- {name} -->", f"<!-- /{name} -->"
 

@@ -56,7 +56,6 @@ _OF_THE_CORE = (
     "tests/flows/test_failures.py",
     "tests/flows/test_stores.py",
 )
-_ROW = re.compile(r"(?m)^\| (.+ \(`app/[^`]+`\)) \| (.+) \| (\d+) \|$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +184,10 @@ def _run(tree: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
 
 def _account(verdicts: Sequence[Verdict]) -> str:
     """Give the section of docs/faults.md; of a break that was not tried, what it says already."""
-    known = {
-        label: (by, seconds) for label, by, seconds in _ROW.findall(faults_document.read("planted breaks"))
+    told: dict[str, tuple[object, ...]] = {
+        label: (*rest,) for label, *rest in faults_document.rows(faults_document.read("planted breaks"))
     }
-    tried = {_label(found.planted): (found.by or "**nothing**", round(found.seconds)) for found in verdicts}
-    told = {**known, **tried}
+    told |= {_label(found.planted): (found.by or "**nothing**", round(found.seconds)) for found in verdicts}
     rows = [(_label(planted), *told[_label(planted)]) for planted in BREAKS if _label(planted) in told]
     return (
         "The code is broken on purpose, in a copy, in one way at a time, and must not get away\n"

@@ -23,6 +23,8 @@ from tools import faults_document
 # A busy machine, and a finding that is made small; then a process counts as one that never comes back.
 _PATIENCE = 6.0
 _PATIENCE_S = 240.0
+_SECTION = "fuzzed readers"
+_HEAD = ("target", "reads", "examples", "grown", "CPU seconds", "seeds", "findings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,23 @@ def main() -> int:
     """Fuzz each target so long. Gives 1 where anything was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the processor's time, a target")
-    parser.add_argument("--target", choices=[target.name for target in TARGETS], help="this one only")
+    names = [target.name for target in TARGETS]
+    parser.add_argument("--target", choices=names, action="append", help="this one only; again for others")
     parser.add_argument("--seed", type=int, help="to do it again")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at a time")
     parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
-    targets = [target for target in TARGETS if options.target in (None, target.name)]
+    targets = [target for target in TARGETS if target.name in (options.target or names)]
     print(f"seed {seed}, {options.seconds:g} s a target", flush=True)
     with ThreadPoolExecutor(options.workers) as pool:
         accounts = list(pool.map(lambda target: _fuzzed(target, options.seconds, seed), targets))
-    print(_table(accounts))
+    print(faults_document.table(_HEAD, map(_row, accounts)))
     for account in accounts:
         for kind, path in account.findings.items():
             print(f"{account.target.name}: {kind}\n  kept as {path}")
     if options.write:
-        faults_document.write("fuzzed readers", _section(accounts, options.seconds))
+        faults_document.write(_SECTION, _section(accounts, faults_document.read(_SECTION)))
     return 1 if any(account.findings for account in accounts) else 0
 
 
@@ -97,28 +100,26 @@ def _kept(target: Target, case: bytes) -> Path:
     return path
 
 
-def _table(accounts: Sequence[Account]) -> str:
-    head = ("target", "reads", "examples", "grown", "CPU seconds", "seeds", "findings")
-    rows = [
-        (
-            account.target.name,
-            account.target.reads,
-            f"{account.examples:,}",
-            f"{account.pumped:,}",
-            f"{account.seconds:,.0f}",
-            len(account.target.seeds()),
-            len(account.findings),
-        )
-        for account in accounts
-    ]
-    return faults_document.table(head, rows)
+def _row(account: Account) -> tuple[str, ...]:
+    return (
+        account.target.name,
+        account.target.reads,
+        f"{account.examples:,}",
+        f"{account.pumped:,}",
+        f"{account.seconds:,.0f}",
+        f"{len(account.target.seeds()):,}",
+        f"{len(account.findings):,}",
+    )
 
 
-def _section(accounts: Sequence[Account], seconds: float) -> str:
-    examples = sum(account.examples for account in accounts)
-    findings = sum(len(account.findings) for account in accounts)
-    each = f"{len(accounts)} readers, {seconds:,.0f} s of the processor each"
-    return f"{each}: {examples:,} examples, {findings} findings.\n\n{_table(accounts)}"
+def _section(accounts: Sequence[Account], written: str) -> str:
+    """Give the section anew; what was written of readers that were not fuzzed now stays."""
+    rows = {cells[0]: cells for cells in faults_document.rows(written)}
+    rows |= {account.target.name: _row(account) for account in accounts}
+    kept = [rows[target.name] for target in TARGETS if target.name in rows]
+    examples, findings = (sum(int(row[at].replace(",", "")) for row in kept) for at in (2, -1))
+    said = f"{len(kept)} readers: {examples:,} examples, {findings:,} findings."
+    return f"{said}\n\n{faults_document.table(_HEAD, kept)}"
 
 
 if __name__ == "__main__":
