@@ -671,7 +671,7 @@ B6_TO_B9 = (
         KEPT,
         lambda faulty: faulty.source.faults.html(location=M),
         1,
-        ("no readable JSON", "Maintenance"),
+        ("no readable JSON", 'but a page, "Example"'),
         stays,
     ),
     Case(

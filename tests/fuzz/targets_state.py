@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -219,7 +220,8 @@ def _stored(value: Any) -> Any:
         case {"text": str(text)}:
             return text.encode("utf-8", "surrogatepass")
         case {"base64": str(text)}:
-            return base64.b64decode(text[: len(text) // 4 * 4].encode("ascii", "replace"))
+            written = re.sub(r"[^A-Za-z0-9+/]", "", text)
+            return base64.b64decode(written[: len(written) // 4 * 4])
         case {"int64": int(number)}:
             return EntityProperty(number, EdmType.INT64)
         case dict() | list():
