@@ -367,6 +367,12 @@ def _beside(error: OSError, place: str) -> str:
     return "" if name in place or name.endswith(".tmp") else f", its {name}"
 
 
+def is_file(path: Path) -> bool:
+    """Whether an ordinary file is there; what cannot even be looked at (a name of 5,000 letters) is none."""
+    # Path.is_file raises for most of what os.path.isfile says False to.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def own_descriptor(path: Path) -> int | None:
     """Give the descriptor of this process that a path stands for: `-` is standard output."""
     found = _DESCRIPTOR.fullmatch(str(path))

@@ -108,8 +108,10 @@ def check_identity(hubs: Sequence[HubSettings], document: Document, problems: Pr
     nothing of the kind leaves: a signature is good for the hub it names alone.
     """
     section = document.values.get("event_hubs")
-    written = section.get("trusted_suffixes", ()) if isinstance(section, dict) else ()
-    suffixes = [*_KNOWN_SUFFIXES, *([written] if isinstance(written, str) else written or ())]
+    written = section.get("trusted_suffixes") if isinstance(section, dict) else None
+    # What is neither a text nor a list of them is a problem of its own.
+    listed = [written] if isinstance(written, str) else written if isinstance(written, list) else []
+    suffixes = [*_KNOWN_SUFFIXES, *listed]
     for hub in hubs:
         if hub.enabled and hub.connection_string is None and not _ends_with_any(hub.host, suffixes):
             problems.note(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.base.files import is_file
 from app.base.instants import format_time, parse_time, read_duration, utc_now
 from app.base.text import shown
 from app.base.view_text import unfit_for_view
@@ -221,7 +222,7 @@ def account_name(value: object) -> str:
 def authorities(value: object) -> str | None:
     """Give the path of a file of certificates in PEM form that TLS can load; None for an empty text."""
     text = plain_text(value)
-    if text and not Path(text).is_file():
+    if text and not is_file(Path(text)):
         raise ValueError(f"{shown(text)} is no file; {_WRITE_AUTHORITIES}")
     try:
         if text:

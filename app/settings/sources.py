@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.base.errors import SettingsError
+from app.base.files import is_file
 from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
 from app.settings.document import fill_in
@@ -40,7 +41,7 @@ def find_sources(environ: Mapping[str, str] | None = None) -> Sources:
     env_file = config_file.parent / ".env"
     in_file = read_env_file(env_file)
     covered = {name for name, value in in_file.items() if value and environ.get(name, "") not in ("", value)}
-    return Sources(config_file, env_file if env_file.is_file() else None, tuple(sorted(covered)))
+    return Sources(config_file, env_file if is_file(env_file) else None, tuple(sorted(covered)))
 
 
 def given_or_own(environ: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -53,7 +54,7 @@ def find_config_file(environ: Mapping[str, str], config_file: Path | None) -> Pa
     if config_file is not None:
         return config_file
     named = environ.get(CONFIG_VARIABLE)
-    if named and not Path(named).is_file():
+    if named and not is_file(Path(named)):
         raise SettingsError(
             [f"{CONFIG_VARIABLE}: {shown(named)} is no file; write the path of the settings file"]
         )

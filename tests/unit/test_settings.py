@@ -1265,6 +1265,8 @@ BAD_KEYS: dict[str, tuple[str, Any, str]] = {
     "authorities in a section": ("microshare/ca_file", "/x", "microshare.ca_file: is no known key; remove"),
     "unknown section": ("feedz", {}, "feedz: is no known key; did you mean feeds?"),
     "section is a list": ("run", [], "run: is a list"),
+    "domains are a number": ("event_hubs/trusted_suffixes", -1, "event_hubs.trusted_suffixes: is a number"),
+    "authorities of a name without end": ("ca_file", "b" * 5_000, "ca_file: 'bbbb | is no file; write"),
     "user is a number": ("microshare/username", 12345, "microshare.username: is a number | quotes"),
     "late at will": ("feeds/hourly_snapshot/late", "day", "late: 'day' | reading or hour"),
     "own parameter": ("feeds/hourly_snapshot/parameters", {"from": "x"}, "parameters: from is written"),
