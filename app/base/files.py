@@ -142,14 +142,10 @@ class Files:
     @contextmanager
     def beside(self, path: Path, content: bytes) -> Iterator[Path]:
         """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
-        beside = path.with_name(f"{_beginning(path)}.{secrets.token_hex(4)}.tmp")
+        beside = _beside(path)
         self._write_at(beside, content)
-        try:
+        with self._removed_where_refused(beside):
             yield beside
-        except OSError:
-            with suppress(OSError):
-                self._system.remove(beside)
-            raise
 
     def replace(self, beside: Path, path: Path) -> None:
         """Let what stands beside a file take its place."""
@@ -171,8 +167,8 @@ class Files:
     def keep_as(self, path: Path, other: Path) -> None:
         """Let an ordinary file have another name too, in the place of the file that has it; no link."""
         self._require_plain(other)
-        beside = other.with_name(f"{_beginning(other)}.{secrets.token_hex(4)}.tmp")
-        try:
+        beside = _beside(other)
+        with self._removed_where_refused(beside):
             try:
                 self._system.link(path, beside)
             except OSError as error:
@@ -184,10 +180,6 @@ class Files:
             with suppress(PermissionError):
                 self._make_private(beside)
             self._system.rename(beside, other)
-        except OSError:
-            with suppress(OSError):
-                self._system.remove(beside)
-            raise
 
     def append_line(self, path: Path, line: bytes) -> None:
         """Add a line, durably, to what is no link; what a death has left of one becomes a line of its own."""
@@ -225,11 +217,11 @@ class Files:
         target = self.followed(path)
         if _is_special(target):
             self._write_into(target, content)
-        elif over:
-            self.make_folder(target.parent)
+            return
+        self.make_folder(target.parent)
+        if over:
             self.write(target, content)
         else:
-            self.make_folder(target.parent)
             self.write_new(target, content)
 
     def try_output(self, path: Path) -> None:
@@ -287,7 +279,8 @@ class Files:
     def _write_at(self, path: Path, content: bytes) -> None:
         """Write a file that is not there yet, and flush it. Leaves nothing where that fails."""
         descriptor = self._system.create(path)
-        try:
+        # Closed before it is removed: Windows removes no file that is open.
+        with self._removed_where_refused(path):
             try:
                 self._give_away(path, path.parent, descriptor)
                 if content:
@@ -295,8 +288,13 @@ class Files:
                 self._system.flush(descriptor)
             finally:
                 os.close(descriptor)
+
+    @contextmanager
+    def _removed_where_refused(self, path: Path) -> Iterator[None]:
+        """Leave nothing at a path where what is done with it raises an OSError."""
+        try:
+            yield
         except OSError:
-            # Closed by now: Windows removes no file that is open.
             with suppress(OSError):
                 self._system.remove(path)
             raise
@@ -357,10 +355,10 @@ def explained(place: str, advice: Mapping[int, str], otherwise: str) -> Iterator
         yield
     except OSError as error:
         do = error.advice if isinstance(error, FileRefused) else advice.get(error.errno or 0, otherwise)
-        raise StateError(f"{place}{_beside(error, place)}: {error.strerror or error}; {do}") from error
+        raise StateError(f"{place}{_file_of(error, place)}: {error.strerror or error}; {do}") from error
 
 
-def _beside(error: OSError, place: str) -> str:
+def _file_of(error: OSError, place: str) -> str:
     """Name the file that an error is about where it is another than the place says: its backup."""
     # Of a rename it is what was to be replaced; what is renamed is our own.
     name = Path(os.fsdecode(error.filename2 or error.filename or "")).name
@@ -395,6 +393,11 @@ def _is_special(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _beside(path: Path) -> Path:
+    """Give a name of its own beside a path, for what is not finished."""
+    return path.with_name(f"{_beginning(path)}.{secrets.token_hex(4)}.tmp")
 
 
 def _beginning(path: Path) -> str:

@@ -52,15 +52,19 @@ class Connections:
         self.closed += 1
 
 
-def read(connections: Connections, *, seconds: float | None = 300) -> list[str | None]:
-    """Read for so long; give the message ids of what came."""
-    came: list[str | None] = []
-    reader = HubReader(
+def reader_of(connections: Connections) -> HubReader:
+    return HubReader(
         HUB,
         "$Default",
         monotonic=lambda: connections.seconds,
         receive=connections.receive,  # type: ignore[arg-type]
     )
+
+
+def read(connections: Connections, *, seconds: float | None = 300) -> list[str | None]:
+    """Read for so long; give the message ids of what came."""
+    came: list[str | None] = []
+    reader = reader_of(connections)
 
     def take(found: Received) -> bool:
         came.append(found.message_id)
@@ -108,12 +112,7 @@ def test_what_does_not_pass_is_an_error_however_long_the_connection_lasted(
 
 def test_reading_ends_when_its_time_is_up_or_when_it_is_told_to() -> None:
     connections, came = Connections([event(1), event(2), event(3)]), list[str | None]()
-    reader = HubReader(
-        HUB,
-        "$Default",
-        monotonic=lambda: connections.seconds,
-        receive=connections.receive,  # type: ignore[arg-type]
-    )
+    reader = reader_of(connections)
 
     def take(found: Received) -> bool:
         came.append(found.message_id)
