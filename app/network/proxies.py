@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from app.settings.connection_strings import authority
+from app.settings.connection_strings import authority, is_within
 from app.settings.network import shown_proxy
 from app.settings.schema import NetworkSettings, Proxy
 
@@ -63,5 +63,4 @@ def _covers(entry: str, host: str, port: int) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        end = entry.lstrip("*").lstrip(".")
-        return bool(end) and (host == end or host.endswith(f".{end}"))
+        return is_within(host, entry)

@@ -271,6 +271,12 @@ def is_host(host: str) -> bool:
     return _HOST.fullmatch(host) is not None and all(0 < len(label) <= 63 for label in labels)
 
 
+def is_within(host: str, domain: str) -> bool:
+    """Whether a host in small letters is of a domain, which may begin with `.` or `*.`, too."""
+    end = domain.lower().lstrip("*").lstrip(".")
+    return bool(end) and (host == end or host.endswith(f".{end}"))
+
+
 def _stays_private(endpoint: str) -> bool:
     try:
         url = urlsplit(endpoint)

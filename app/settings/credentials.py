@@ -28,8 +28,7 @@ def register_credentials(document: Document, environment: Mapping[str, str]) -> 
     """Register every secret of the settings file and of the environment, `.env` included."""
     for keys, text in _texts(document.values, ()):
         if keys[0] == "microshare" and is_secret(keys):
-            register_secret(text)
-            register_secret(text.strip("\ufeff\r\n\t "))
+            _register(text)
         # A JSON array holds its connection strings between quotes.
         for piece in (text, *text.split('"')):
             _register_connection(piece, may_be_bare=is_secret(keys))
@@ -37,11 +36,16 @@ def register_credentials(document: Document, environment: Mapping[str, str]) -> 
         _register_variable(name, value)
 
 
+def _register(text: str) -> None:
+    """Register a secret, and what is left where what stands around it is taken off."""
+    register_secret(text)
+    register_secret(text.strip().strip("\ufeff\r\n\t "))
+
+
 def _register_connection(text: str, *, may_be_bare: bool) -> None:
     found = secrets_in(text)
     if found or (may_be_bare and _BARE_KEY.fullmatch(text.strip())):
-        register_secret(text)
-        register_secret(text.strip())
+        _register(text)
     for secret in found:
         register_secret(secret)
 
@@ -49,8 +53,7 @@ def _register_connection(text: str, *, may_be_bare: bool) -> None:
 def _register_variable(name: str, value: str) -> None:
     telling = name in _SECRET_VARIABLES or (name not in _NO_SECRETS and names_a_secret(name))
     if telling and value.lower() not in _FLAGS:
-        register_secret(value)
-        register_secret(value.strip())
+        _register(value)
     _register_connection(value, may_be_bare=False)
     spans = list(credentials_in_urls(value))
     if not spans and name.lower().endswith("_proxy") and "@" in value:

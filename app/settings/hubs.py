@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.base.text import shown
-from app.settings.connection_strings import HubAddress, hub_address, identity_address
+from app.settings.connection_strings import HubAddress, hub_address, identity_address, is_within
 from app.settings.document import Document, Keys
 from app.settings.json_texts import json_array
 from app.settings.rules import plain_text
@@ -38,6 +38,7 @@ def read_hubs(document: Document, problems: Problems) -> Sequence[HubSettings]:
         problems.add(_PRIMARY, f"not set, and no hub in {other}; write a connection string with EntityPath")
     if section is None:
         return ()
+    _check_identity(hubs, section.trusted_suffixes, problems)
     return _named([replace(hub, transport=section.transport) for hub in hubs], section.names, problems)
 
 
@@ -101,29 +102,20 @@ def _address(connection_string: str | None, namespace: str | None, event_hub: st
     return identity_address(namespace, event_hub)
 
 
-def check_identity(hubs: Sequence[HubSettings], document: Document, problems: Problems) -> None:
+def _check_identity(hubs: Sequence[HubSettings], trusted: Sequence[str], problems: Problems) -> None:
     """Note hubs that would be given a token of the identity though they are none of Azure's.
 
     A mistyped namespace is somebody's host, and gets what this host may do. With a connection string
     nothing of the kind leaves: a signature is good for the hub it names alone.
     """
-    section = document.values.get("event_hubs")
-    written = section.get("trusted_suffixes") if isinstance(section, dict) else None
-    # What is neither a text nor a list of them is a problem of its own.
-    listed = [written] if isinstance(written, str) else written if isinstance(written, list) else []
-    suffixes = [*_KNOWN_SUFFIXES, *listed]
     for hub in hubs:
-        if hub.enabled and hub.connection_string is None and not _ends_with_any(hub.host, suffixes):
+        known = any(is_within(hub.host, domain.strip()) for domain in (*_KNOWN_SUFFIXES, *trusted))
+        if hub.enabled and hub.connection_string is None and not known:
             problems.note(
                 f"event_hubs: {shown(hub.host)} is no host of Event Hubs, and a token of the managed "
                 "identity would go there; correct the namespace, or name its domain in "
                 "event_hubs.trusted_suffixes"
             )
-
-
-def _ends_with_any(host: str, suffixes: Sequence[object]) -> bool:
-    ends = [str(suffix).strip().lower().lstrip("*").lstrip(".") for suffix in suffixes]
-    return any(end and (host == end or host.endswith(f".{end}")) for end in ends)
 
 
 def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Problems) -> list[HubSettings]:

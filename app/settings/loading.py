@@ -10,7 +10,7 @@ from app.base.errors import SettingsError
 from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
 from app.settings.credentials import register_credentials
 from app.settings.document import Document, fill_in
-from app.settings.hubs import check_identity, read_hubs
+from app.settings.hubs import read_hubs
 from app.settings.ncrontab import schedule_problem
 from app.settings.network import read_network, telemetry_network
 from app.settings.schema import (
@@ -64,7 +64,6 @@ def load_settings(
     telemetry = read_telemetry(problems, environ)
     ca_file, client_id = top.ca_file if top else None, state.client_id if state else None
     network = read_network(environment, problems, ca_file=ca_file, client_id=client_id)
-    check_identity(hubs, document, problems)
 
     found = problems.all()
     if found or top is None or microshare is None or state is None or run is None:

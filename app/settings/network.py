@@ -22,7 +22,8 @@ from app.settings.sources import SET_BY_AZURE
 if TYPE_CHECKING:
     from app.settings.problems import Problems
 
-_SCHEMES = ("http", "https")
+# Of proxies, where none is written.
+_PORTS = {"http": 80, "https": 443}
 # Set where there is an identity to ask for: in such an app, and beside the agent of Azure Arc.
 _IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 # The first is what `ca_file` of config.yaml names, unless somebody's own file has no such line.
@@ -43,7 +44,7 @@ def read_network(
     return NetworkSettings(
         https_proxy=https_proxy or everything,
         http_proxy=http_proxy or everything,
-        no_proxy=tuple(part for part in _value("NO_PROXY", environment).replace(",", " ").split() if part),
+        no_proxy=tuple(_value("NO_PROXY", environment).replace(",", " ").split()),
         ca_file=ca_file or _ca_file(environment, problems),
         client_id=environment.get("AZURE_CLIENT_ID") or client_id or None,
         in_azure=any(environment.get(name) for name in (*SET_BY_AZURE, *_IDENTITY_ENDPOINTS)),
@@ -74,9 +75,9 @@ def read_proxy(text: str) -> Proxy:
     user, _, password = credentials.partition(":")
     for secret in (password, unquote(password)):
         register_secret(secret)
-    if scheme not in _SCHEMES:
+    if scheme not in _PORTS:
         raise ValueError(f"names a proxy of the kind {scheme[:20]!r}, which is none for HTTP; {_WRITE}")
-    host, port = _host_and_port(place.partition("/")[0], {"http": 80, "https": 443}[scheme])
+    host, port = _host_and_port(place.partition("/")[0], _PORTS[scheme])
     return Proxy(scheme, host, port, unquote(user), unquote(password))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from app.settings.schema import Settings, StateSettings
-from app.settings.sources import find_config_file, given_or_own
+from app.settings.sources import find_env_file
 
 # What a state's folder holds below it; who cannot look into these cannot read what is in them.
 _BELOW = ("history", "quarantine", "backups")
@@ -19,11 +19,6 @@ _BELOW = ("history", "quarantine", "backups")
 def with_rights_told(settings: Settings) -> Settings:
     """Give the settings with a warning of each file of theirs, or of the state, that is too open."""
     return replace(settings, warnings=(*settings.warnings, *too_open(find_env_file(), settings.state)))
-
-
-def find_env_file(environ: Mapping[str, str] | None = None) -> Path:
-    """Give where the `.env` file would be."""
-    return find_config_file(given_or_own(environ), None).parent / ".env"
 
 
 def too_open(env_file: Path, state: StateSettings) -> Iterator[str]:

@@ -38,7 +38,7 @@ def find_sources(environ: Mapping[str, str] | None = None) -> Sources:
     """Say where the settings are read from. Raises SettingsError where a file of them cannot be read."""
     environ = given_or_own(environ)
     config_file = find_config_file(environ, None)
-    env_file = config_file.parent / ".env"
+    env_file = find_env_file(environ)
     in_file = read_env_file(env_file)
     covered = {name for name, value in in_file.items() if value and environ.get(name, "") not in ("", value)}
     return Sources(config_file, env_file if is_file(env_file) else None, tuple(sorted(covered)))
@@ -61,13 +61,23 @@ def find_config_file(environ: Mapping[str, str], config_file: Path | None) -> Pa
     return Path(named) if named else APP_ROOT / "config.yaml"
 
 
+def find_env_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Give where the `.env` file would be. Raises SettingsError."""
+    return _beside(find_config_file(given_or_own(environ), None))
+
+
+def _beside(config_file: Path) -> Path:
+    return config_file.parent / ".env"
+
+
 def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Mapping[str, str]:
     """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
-    in_file = read_env_file(dotenv or config_file.parent / ".env")
+    env_file = dotenv or _beside(config_file)
+    in_file = read_env_file(env_file)
     if CONFIG_VARIABLE in in_file and not environ.get(CONFIG_VARIABLE):
         raise SettingsError(
             [f"{CONFIG_VARIABLE}: is not read here; set it in the environment, or remove it"],
-            source=str(dotenv or config_file.parent / ".env"),
+            source=str(env_file),
         )
     return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
 
