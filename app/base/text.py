@@ -28,7 +28,7 @@ def cut_short(text: str, most: int) -> str:
 def shown(value: object) -> str:
     """Write a value, which must not be secret, for a message; long ones are cut."""
     text = redact(repr(value))
-    return text if len(text) <= _LONGEST_SHOWN else f"{cut_short(text, _LONGEST_SHOWN)}…"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def minute(instant: datetime | None) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.network.identity import async_credential
-from app.network.proxies import proxy_for
+from app.network.proxies import by_proxy, proxy_for
 from app.settings.connection_strings import authority, is_emulated
-from app.settings.network import shown_proxy
 from app.settings.schema import HubSettings, Proxy
 
 Closing = Sequence[Callable[[], Coroutine[Any, Any, None]]]
@@ -42,12 +41,10 @@ def _client(kind: Any, settings: HubSettings, **options: Any) -> tuple[Any, Clos
 
 def hub_url(settings: HubSettings) -> str:
     """Give where the SDK looks for a hub: at the transport's own port, unless it is an emulator's."""
-    within_tls = settings.transport == "websockets", not is_emulated(settings.connection_string or "")
-    scheme = {(True, True): "wss", (True, False): "ws", (False, True): "amqps", (False, False): "amqp"}
-    host = (
-        settings.host if not within_tls[1] else authority(urlsplit(f"//{settings.host}").hostname or "", None)
-    )
-    return f"{scheme[within_tls]}://{host}"
+    scheme = "ws" if settings.transport == "websockets" else "amqp"
+    if is_emulated(settings.connection_string or ""):
+        return f"{scheme}://{settings.host}"
+    return f"{scheme}s://{authority(urlsplit(f'//{settings.host}').hostname or '', None)}"
 
 
 def hub_proxy(settings: HubSettings) -> Proxy | None:
@@ -63,8 +60,7 @@ def bypassed_proxy(settings: HubSettings) -> Proxy | None:
 
 def through(settings: HubSettings) -> str:
     """Say for a message what of the way to a hub is out of the ordinary; mostly nothing."""
-    proxy = hub_proxy(settings)
-    return f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+    return by_proxy(settings.network, hub_url(settings)) if settings.transport == "websockets" else ""
 
 
 def _options(settings: HubSettings) -> dict[str, Any]:
