@@ -34,7 +34,7 @@ def read(config_file: Path, environ: Mapping[str, str]) -> str:
         ("HTTPS_PROXY", "http://svc:{}@proxy.example.test:3128", "canary+https&1"),
         ("http_proxy", "http://svc:{}@proxy.example.test:3128", "canary/slash#2"),
         ("ALL_PROXY", "svc:{}@proxy.example.test:3128", "canary[bracket?3"),
-        ("PIP_INDEX_URL", "https://{}@packages.example.test/simple", "canary-token-4"),
+        ("READINGS_URL", "https://{}@readings.example.test/today", "canary-token-4"),
         ("AZURE_CLIENT_SECRET", "{}", "canary~secret.5"),
         ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "{}", "canary pass 6"),
         ("IDENTITY_HEADER", "{}", "CANARY-HEADER-7"),
