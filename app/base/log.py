@@ -17,6 +17,7 @@ closed list:
     error.unexpected  run, feed, location, traceback: a bug; please report it
 
 A line that would be longer than its readers take has its lists cut, and `cut` says how long each was.
+Where nobody else adds them, a line has its time and level too: in JSON as `at` and `level`, after the event.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
+from app.base.instants import format_time
 from app.base.redaction import redact, redact_json
+from app.base.text import dashed
 
 LOGGER_NAME = "forwarder"
 # Application Insights cuts a message after 32,768 characters, journald a line after 48 KiB: the
@@ -42,6 +46,7 @@ _CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2
 _BARE = re.compile(r'[^\s"=\\]+')
 # sd-daemon(3): what a line begins with to tell the journal its priority.
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_LEVEL_WIDTH = len("WARNING")
 # The SDKs log each retry and each disconnect; what matters of it is in our own errors. Not `azure`
 # as a whole: under `azure.functions` the platform's worker logs for itself.
 _NOISY = {
@@ -57,15 +62,17 @@ def configure_logging(
 ) -> None:
     """Set the level, quieten the SDKs, and write to standard error where no host collects the log.
 
-    There lines are JSON, or with `as_text` text for people. `journal_stream` is what systemd names
-    the journal by; if that is what standard error leads to, lines carry their priority.
+    There lines are JSON, or with `as_text` text for people, with their time and level. `journal_stream` is
+    what systemd names the journal by; if that is what standard error leads to, lines carry their priority
+    instead: the journal adds the time of each, and what looks for lines rests on how they begin.
     """
     logging.getLogger(LOGGER_NAME).setLevel(level)
     for name, noisy_level in _NOISY.items():
         logging.getLogger(name).setLevel(noisy_level)
     if to_stderr and not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Lines(as_text=as_text, prioritised=_leads_to(journal_stream)))
+        handler = _ToStderr()
+        lines = _JournalLines if _leads_to(journal_stream) else _DatedLines
+        handler.setFormatter(lines(as_text=as_text))
         logging.getLogger().addHandler(handler)
 
 
@@ -78,25 +85,57 @@ def _leads_to(journal_stream: str) -> bool:
     return journal_stream == f"{found.st_dev}:{found.st_ino}"
 
 
-class _Lines(logging.Formatter):
-    """Writes lines for a terminal or the journal, which has the time of each itself."""
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at the moment: while progress is shown, above its bars."""
 
-    def __init__(self, *, as_text: bool, prioritised: bool) -> None:
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        return
+
+
+class _DatedLines(logging.Formatter):
+    """Writes lines with their time and level, for a terminal, a file, or whoever collects them."""
+
+    def __init__(self, *, as_text: bool) -> None:
         super().__init__("%(message)s")
         self._as_text = as_text
-        self._prioritised = prioritised
+
+    def format(self, record: logging.LogRecord) -> str:
+        said, at = getattr(record, "said", None), datetime.fromtimestamp(record.created, UTC)
+        if said is not None and not self._as_text:
+            event = {"event": said["event"], "at": format_time(at), "level": record.levelname}
+            return _as_json(event | said)
+        text = _foreign(super().format(record)) if said is None else _for_people(said, record)
+        return _each_line(f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname:<{_LEVEL_WIDTH}} ", text)
+
+
+class _JournalLines(logging.Formatter):
+    """Writes lines for the journal, which has the time of each itself."""
+
+    def __init__(self, *, as_text: bool) -> None:
+        super().__init__("%(message)s")
+        self._as_text = as_text
 
     def format(self, record: logging.LogRecord) -> str:
         said = getattr(record, "said", None)
-        # What others log says whatever it likes; ours is redacted before it is written.
-        text = (_as_text(said) if self._as_text else record.getMessage()) if said else self._foreign(record)
-        if not self._prioritised:
-            return text
-        priority = _PRIORITIES.get(record.levelno, 6)
-        return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+        if said is None:
+            text = _foreign(super().format(record))
+        else:
+            text = _as_text(said) if self._as_text else record.getMessage()
+        return _each_line(f"<{_PRIORITIES.get(record.levelno, 6)}>", text)
 
-    def _foreign(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+
+def _foreign(text: str) -> str:
+    # What others log says whatever it likes; ours is redacted before it is written.
+    return redact(text)
+
+
+def _each_line(begin: str, text: str) -> str:
+    return "\n".join(begin + line for line in text.split("\n"))
 
 
 def get_log(**fields: object) -> Log:
@@ -111,21 +150,34 @@ class Log:
         self._fields = fields
         self._logger = logging.getLogger(LOGGER_NAME)
 
-    def info(self, event: str, **fields: object) -> None:
-        self._write(logging.INFO, event, fields)
+    @property
+    def tells_details(self) -> bool:
+        """Whether lines of the level DEBUG are written: what only they need is gathered only then."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, *, briefly: str | None = None, **fields: object) -> None:
+        """Write a line; `briefly` is what people read of it in place of its fields."""
+        self._write(logging.INFO, event, fields, briefly)
 
     def warning(self, event: str, **fields: object) -> None:
         self._write(logging.WARNING, event, fields)
 
-    def error(self, event: str, **fields: object) -> None:
-        self._write(logging.ERROR, event, fields)
+    def error(self, event: str, *, briefly: str | None = None, **fields: object) -> None:
+        """Write a line; `briefly` is what people read of it in place of its fields."""
+        self._write(logging.ERROR, event, fields, briefly)
 
-    def _write(self, level: int, event: str, fields: Mapping[str, object]) -> None:
+    def _write(
+        self, level: int, event: str, fields: Mapping[str, object], briefly: str | None = None
+    ) -> None:
         if self._logger.isEnabledFor(level):
             # Before it is written, so that no secret can change what is JSON. The event and its run are ours.
             said = _fitting({"event": event, **self._fields, **redact_json(fields)})
             # As an argument, since a % in it would be taken for a format.
-            self._logger.log(level, "%s", _as_json(said), extra={"said": said})
+            extra = {"said": said, "briefly": briefly and redact(briefly)}
+            self._logger.log(level, "%s", _as_json(said), extra=extra)
 
 
 def _fitting(said: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -155,6 +207,15 @@ def _as_text(said: Mapping[str, Any]) -> str:
         if name != "event" and value not in (None, "", [], {})
     ]
     return _printable(" ".join([said["event"], *fields]))
+
+
+def _for_people(said: Mapping[str, Any], record: logging.LogRecord) -> str:
+    """Write a line as people read it: the feed as the command line writes it, a long report in short."""
+    briefly: str | None = getattr(record, "briefly", None)
+    if briefly is not None:
+        return _printable(f"{said['event']} {briefly}")
+    feed = {"feed": dashed(said["feed"])} if "feed" in said else {}
+    return _as_text({**said, **feed})
 
 
 def _field(value: object) -> str:

@@ -74,9 +74,14 @@ class Telling:
             report = self._kept(report)
         for key, hub in report.hubs.items():
             if not hub.paused:
-                took = {"events": hub.events, "readings": hub.readings, "behind_s": hub.behind_s}
-                position = hub.delivered_until and format_time(hub.delivered_until)
-                self.log.info("hub.delivered", hub=key, **took, position=position)
+                self.log.info(
+                    "hub.delivered",
+                    hub=key,
+                    events=hub.events,
+                    readings=hub.readings,
+                    behind_s=hub.behind_s,
+                    position=hub.delivered_until and format_time(hub.delivered_until),
+                )
         said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
         (self.log.info if report.ok else self.log.error)("run.finished", **said)
         return report

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,12 @@ configure_logging("INFO", to_stderr=True, as_text=AS_TEXT, journal_stream=journa
 log = get_log(run="r1", feed="people_counter")
 log.info("run.started")
 log.warning("location.failing", location="Tour \\x9b31mÉté", error='"no"', hub=None, attempts=0)
-log.error("run.finished", ok=False, hubs={"a": {"events": 3}}, gaps=[], warnings=["one"])
+log.error("run.finished", briefly="people-counter FAILED, a \x9b2J", ok=False, hubs={"a": {}}, gaps=[])
 logging.getLogger("sdk").error("first\\nsecond")
 """
+
+# What a line begins with where the journal does not add it.
+_TIMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.{7}) (.*)")
 
 Talk = Callable[..., list[str]]
 
@@ -51,32 +56,66 @@ def talk() -> Talk:
     return talk
 
 
-def test_text_has_the_event_first_then_each_field_that_says_something(talk: Talk) -> None:
-    assert talk(as_text=True) == [
-        "run.started run=r1 feed=people_counter",
-        r'location.failing run=r1 feed=people_counter location="Tour \u009b31mÉté" error="\"no\"" attempts=0',
-        'run.finished run=r1 feed=people_counter ok=false hubs={"a":{"events":3}} warnings=["one"]',
-        "first",
-        "second",
+def test_text_has_time_level_and_event_then_each_field_that_says_something(talk: Talk) -> None:
+    lines = [_TIMED.fullmatch(line) for line in talk(as_text=True)]
+
+    assert [line and line.groups() for line in lines] == [
+        ("INFO   ", "run.started run=r1 feed=people-counter"),
+        (
+            "WARNING",
+            (
+                r'location.failing run=r1 feed=people-counter location="Tour \u009b31mÉté" '
+                r'error="\"no\"" attempts=0'
+            ),
+        ),
+        ("ERROR  ", r"run.finished people-counter FAILED, a \u009b2J"),
+        ("ERROR  ", "first"),
+        ("ERROR  ", "second"),
     ]
 
 
-def test_json_is_one_object_a_line(talk: Talk) -> None:
-    lines = talk(as_text=False)
+def test_the_time_of_a_line_is_when_it_was_written_in_utc(talk: Talk) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    text, said = talk(as_text=True)[0], json.loads(talk(as_text=False)[0])
+    ended = datetime.now(UTC)
 
-    assert [json.loads(line)["event"] for line in lines[:3]] == [
-        "run.started",
-        "location.failing",
-        "run.finished",
+    assert began <= datetime.fromisoformat(text.split(" ")[0]) <= ended
+    assert began <= datetime.fromisoformat(said["at"]) <= ended
+    assert said["at"].endswith("Z")
+
+
+def test_json_is_one_object_a_line_with_its_level_and_the_whole_report(talk: Talk) -> None:
+    said = [json.loads(line) for line in talk(as_text=False)[:3]]
+
+    assert [list(line)[:5] for line in said] == [["event", "at", "level", "run", "feed"]] * 3
+    assert [(line["event"], line["level"]) for line in said] == [
+        ("run.started", "INFO"),
+        ("location.failing", "WARNING"),
+        ("run.finished", "ERROR"),
     ]
+    assert {name: value for name, value in said[2].items() if name not in ("event", "at", "level")} == {
+        "run": "r1",
+        "feed": "people_counter",
+        "ok": False,
+        "hubs": {"a": {}},
+        "gaps": [],
+    }
 
 
-@pytest.mark.parametrize("as_text", [True, False], ids=["text", "json"])
-def test_in_the_journal_each_line_carries_its_priority(talk: Talk, as_text: bool) -> None:
-    lines = talk(as_text=as_text, journal=True)
-
-    assert [line[:3] for line in lines] == ["<6>", "<4>", "<3>", "<3>", "<3>"]
-    assert [line[3:] for line in lines] == talk(as_text=as_text)
+def test_in_the_journal_each_line_begins_with_its_priority_and_its_event(talk: Talk) -> None:
+    assert talk(as_text=True, journal=True) == [
+        "<6>run.started run=r1 feed=people_counter",
+        (
+            r'<4>location.failing run=r1 feed=people_counter location="Tour \u009b31mÉté" '
+            r'error="\"no\"" attempts=0'
+        ),
+        '<3>run.finished run=r1 feed=people_counter ok=false hubs={"a":{}}',
+        "<3>first",
+        "<3>second",
+    ]
+    assert talk(as_text=False, journal=True)[0] == (
+        '<6>{"event": "run.started", "run": "r1", "feed": "people_counter"}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,4 +157,5 @@ def test_the_option_wins_over_the_variable_wherever_it_stands(
 
     (finished,) = [line for line in ended.stderr.splitlines() if "run.finished" in line]
     assert ended.returncode == 1
-    assert finished.startswith("run.finished run=" if as_text else '{"event": "run.finished", "run": ')
+    assert finished.startswith('{"event": "run.finished", "at": "') is not as_text
+    assert (" ERROR   run.finished " in finished) is as_text
