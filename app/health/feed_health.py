@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from app.base.causes import short_cause
 from app.base.checkpoints import HubRecord, Takeover
 from app.base.text import counted, moment, said_and_advised, span
 from app.health.facts import Facts, Kept, fares, gather_facts, hub_condition
@@ -67,9 +68,8 @@ def off(feed: FeedSettings, now: datetime) -> FeedHealth:
 def unreadable(feed: FeedSettings, now: datetime, error: str) -> FeedHealth:
     """Say that a feed's state cannot be read."""
     said, do = said_and_advised(error)
-    return FeedHealth(
-        feed.name, now, Condition.UNKNOWN, said, [Trouble(Kind.STATE, said, do, grave=True)], error
-    )
+    trouble = Trouble(Kind.STATE, said, do, grave=True, cause=short_cause(error))
+    return FeedHealth(feed.name, now, Condition.UNKNOWN, said, [trouble], error)
 
 
 def _verdict(facts: Facts, troubles: Sequence[Trouble]) -> Condition:

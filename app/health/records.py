@@ -50,6 +50,7 @@ class Kind(StrEnum):
 class Trouble:
     """One thing that is wrong, in the words of the log; `do` is what to do about it.
 
+    `cause` is what an error is in a few words (`app.base.causes`), None where it is no error.
     `last` is when a warning was said last; what is without it lasts. A `grave` one makes the feed not ok.
     """
 
@@ -61,6 +62,7 @@ class Trouble:
     since: datetime | None = None
     last: datetime | None = None
     grave: bool = False
+    cause: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +74,7 @@ class Trouble:
             "last": _time(self.last),
             "said": self.said,
             "do": self.do,
+            "cause": self.cause,
         }
 
 

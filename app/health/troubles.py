@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import takewhile
 
+from app.base.causes import short_cause
 from app.base.checkpoints import Gap
 from app.base.grouping import by_key
 from app.base.instants import format_time
@@ -78,7 +79,7 @@ def _failures(facts: Facts) -> Iterator[Trouble]:
         # It failed with what is paused or gone by now.
         of_run = [str(run.get("error") or "the last run failed")]
     for text in dict.fromkeys(of_run):
-        yield Trouble(Kind.RUN, *said_and_advised(text), since=_failing_since(facts), grave=True)
+        yield _failure(Kind.RUN, text, since=_failing_since(facts))
     yield from of_parts
 
 
@@ -100,7 +101,7 @@ def _failures_of_hubs(facts: Facts) -> Iterator[Trouble]:
         failing = by_key((record.error, name) for name, record in records.items() if record.error)
         for error, names in failing.items():
             since = _earliest(records[name].since for name in names)
-            yield Trouble(Kind.HUB, *said_and_advised(error or ""), key, names, since, grave=True)
+            yield _failure(Kind.HUB, error or "", key, names, since)
 
 
 def _failures_of_locations(facts: Facts) -> Iterator[Trouble]:
@@ -112,8 +113,18 @@ def _failures_of_locations(facts: Facts) -> Iterator[Trouble]:
             errors.setdefault(failure.location, failure.error)
     for names in by_key((error.replace(name, ""), name) for name, error in errors.items()).values():
         since = _earliest(asked[name].since for name in names if name in asked)
-        said, do = said_and_advised(errors[names[0]])
-        yield Trouble(Kind.LOCATION, said, do, None, names, since, grave=True)
+        yield _failure(Kind.LOCATION, errors[names[0]], None, names, since)
+
+
+def _failure(
+    kind: Kind,
+    error: str,
+    hub: str | None = None,
+    locations: Sequence[str] = (),
+    since: datetime | None = None,
+) -> Trouble:
+    said, do = said_and_advised(error)
+    return Trouble(kind, said, do, hub, locations, since, grave=True, cause=short_cause(error))
 
 
 def _earliest(instants: Iterable[datetime | None]) -> datetime | None:

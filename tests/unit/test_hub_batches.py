@@ -11,6 +11,7 @@ from app.base.readings import Event, Reading
 from app.eventhub.batches import Packed, pack, partition_key
 from app.eventhub.hub import translate
 from app.settings.schema import HubSettings
+from tests.unit.sdk_errors import sdk_error, within
 
 HUB = HubSettings("h.example.test/e", "eu", "h.example.test", "e")
 
@@ -82,30 +83,6 @@ def test_a_long_location_has_a_short_stable_key_of_its_own() -> None:
 
 def test_a_lone_surrogate_in_a_name_is_sent_as_its_escape() -> None:
     assert partition_key("A\ud800") == "A\\ud800"
-
-
-class Condition(Exception):
-    """What the SDK keeps as the reason of its errors."""
-
-    def __init__(self, condition: str, description: str = "said the service") -> None:
-        super().__init__(f"Error condition: {condition}")
-        self.condition = condition.encode()
-        self.description = description
-
-
-def sdk_error(kind: type[EventHubError], condition: str) -> EventHubError:
-    return kind("failed", Condition(condition))  # type: ignore[arg-type]  # as the SDK itself calls it
-
-
-def within(error: EventHubError, cause: Exception) -> EventHubError:
-    """Give an error as the SDK raises it for what it did not expect: `from None`."""
-    try:
-        try:
-            raise cause
-        except Exception:  # noqa: BLE001
-            raise error from None
-    except EventHubError as raised:
-        return raised
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_what_is_behind_says_by_how_much_since_when_and_what_to_do(settings: Set
             "last": None,
             "said": "second is 1 d behind at 1 of 2 locations",
             "do": "wait: it catches up, oldest first, in about 3 min of running time",
+            "cause": None,
         }
     ]
     at_hub = found["hubs"][SECOND]
@@ -252,6 +253,7 @@ def test_a_hub_that_fails_is_told_once_in_the_words_of_the_log(settings: Setting
             "last": None,
             "said": "hub second: unauthorized-access: the key may not send",
             "do": "grant the Send right, or renew the key",
+            "cause": "refuses the credentials",
         }
     ]
     assert (found["hubs"][HUB]["verdict"], found["hubs"][SECOND]["verdict"]) == ("healthy", "failing")

@@ -1,0 +1,150 @@
+"""What an error is, in a few words of ours: without the text of a server, of an SDK, or of the system.
+
+An error's text says the place, what was seen, and what to do, and may quote what came. It is what a state and
+a history keep; whoever reads a screen wants the cause first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.base.text import printable, said_and_advised
+
+# A cause stands in a line with a name and a time before and after it, 80 columns wide.
+_LONGEST: Final = 60
+# What a text is begins with its beginning; a state keeps no longer ones.
+_LOOKED_AT: Final = 2_000
+_UNKNOWN: Final = "an unknown error"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    r"""How a text begins, once its place is taken away, and what it is called; `\1` is the first group."""
+
+    begins: re.Pattern[str]
+    cause: str
+
+
+def _rules(*rules: tuple[str, str]) -> Sequence[_Rule]:
+    return tuple(_Rule(re.compile(begins), cause) for begins, cause in rules)
+
+
+# The names of a hub and of a view are anybody's; what follows a question is told by its end.
+_PLACE_OF_HUB = re.compile(r"hub .*?: ")
+_PLACE_OF_API = re.compile(
+    r"microshare: (?:query of view .*?, \S+Z to \S+Z: |(?:discovery of cluster .*?|discovery|login): )*"
+)
+_PLACE_OF_STATE = re.compile(r"(?:state: |STATE_[A-Z]+: )")
+# Why nothing more may be sent is told as an error of each hub that has to hear it.
+_NO_FAULT_OF_A_HUB = re.compile(r"hub .*?: nothing more is sent: ")
+# What an error of a location or a reading is told with, where the error itself is another's.
+_WITHIN = re.compile(r"[^;<]*?: (?=(?:microshare|state|clocks): |hub [^:]*: )")
+
+# What systems say of a host's name that nothing knows; of a name server that is away they say otherwise.
+_HOST_UNKNOWN: Final = (
+    r"(?:Name or service not known|No address associated with hostname|nodename nor servname provided"
+    r"|getaddrinfo failed)"
+)
+_OF_HUBS = _rules(
+    (rf"no connection.*{_HOST_UNKNOWN}", "its host does not exist"),
+    (r"no connection", "no connection"),
+    (r"no answer", "no answer in time"),
+    (r"busy: ", "asks for a pause too often"),
+    (r"(?:unauthorized-access|sign-in refused): ", "refuses the credentials"),
+    (r"not-found: ", "does not exist"),
+    (r"entity-disabled: ", "is disabled"),
+    (r"message refused as too large", "refuses a message as too large"),
+    (r"batch rejected", "refuses a batch"),
+    (r"the certificate of ", "its certificate is not trusted"),
+    (r"the client of the hub failed", "the client of the hub failed"),
+    (r"(?:it holds events|the connection)", "hands nothing out"),
+)
+_OF_THE_API = _rules(
+    (r"429\b", "the API asks for a pause too often"),
+    (r"(?:403\b|no cluster of |\d+ objects are counted)", "the account may not read this"),
+    (r"404\b", "the view or cluster does not exist"),
+    (r"401\b", "the API refuses the login's token"),
+    (r"([45]\d\d)\b", r"the API answers with \1"),
+    (r"login refused for user ", "the API refuses the login"),
+    (r"\d+ tokens were refused", "the API refuses the login's token"),
+    (r"redirect to ", "the API sends elsewhere"),
+    (rf"connection to .*{_HOST_UNKNOWN}", "the API's host does not exist"),
+    (r"(?:connection to |no connection from )", "no connection to the API"),
+    (r"(?:no complete answer from |no query was answered)", "no answer of the API in time"),
+    (r"the certificate of ", "the API's certificate is not trusted"),
+    (r"no request to ", "the API's URL cannot be asked"),
+    (r"the view refuses its parameters", "the view refuses its parameters"),
+    (r"an empty answer", "the API's answer is empty"),
+    (r"(?:no readable JSON|no JSON object|.* answers in the encoding )", "the API's answer is no JSON"),
+    (r"an answer without a list ", "the API's answer holds no list of readings"),
+    (
+        r"(?:the pages end with|\d+ pages hold|page \d+ is|more than [\d,]+ pages)",
+        "the API's pages do not fit",
+    ),
+    (r"(?:its answer|the answer of .*) is over", "the API's answer is too large"),
+    (r"location .* rename it", "its name cannot be asked for"),
+)
+_OF_THE_STATE = _rules(
+    (r".*No space left on device", "the disk of the state is full"),
+    (r".*Disk quota exceeded", "the quota of the state's disk is used up"),
+    (r".*Read-only file system", "the disk of the state is read-only"),
+    (r".*(?:Permission denied|Operation not permitted)", "the state's folder is not allowed to this account"),
+    (r".*: another run works on this feed", "another run works on this feed"),
+    (r".*: another run changed ", "another run saved it meanwhile"),
+    (r".*the run lock was lost", "the run lock was lost"),
+    (r".*the file is gone, its backup", "the state's file is gone"),
+    (r".*(?:cannot be read as state|ids that are none)", "the state cannot be read"),
+    (r".* needs [\d,]+ bytes", "too large to be saved"),
+    (r".*: (?:access refused|no credentials to ask with)", "the table store refuses the credentials"),
+    (r".*: throttled or out of order", "the table store is out of order"),
+    (r".*: not reached", "no connection to the table store"),
+    (r".*: (?:refused \(|still being removed)", "the table store refuses"),
+    (r"", "could not be saved"),
+)
+_OF_OTHERS = _rules(
+    (r"(?:in mid-run, )?clocks: ", "this host's clock and the API's differ"),
+    (r"(?:.*: |.*)unexpected [A-Za-z]+(?:: |$)", "an unexpected error"),
+    (r"the run lock was lost", "the run lock was lost"),
+    (r"it is larger than a message of the hub", "a reading larger than a message"),
+    (r"the last run failed$", "the last run failed"),
+)
+_BY_PLACE: Final = (
+    (_PLACE_OF_HUB, _OF_HUBS),
+    (_PLACE_OF_API, _OF_THE_API),
+    (_PLACE_OF_STATE, _OF_THE_STATE),
+)
+
+
+def short_cause(error: str) -> str:
+    """Give the cause of an error in at most 60 characters, to stand behind the name of what it is about.
+
+    `error` is the text as a state, a history or a report has it, of this version or an earlier one. What is
+    not known is said by its own beginning, up to its first colon, semicolon or angle bracket.
+    """
+    text = _NO_FAULT_OF_A_HUB.sub("", error[:_LOOKED_AT], count=1)
+    rest, rules = _of_its_place(text)
+    if rules is None and (within := _WITHIN.match(text)) is not None:
+        rest, rules = _of_its_place(text[within.end() :])
+    for rule in (*(rules or ()), *_OF_OTHERS):
+        found = rule.begins.match(rest)
+        if found is not None:
+            return found.expand(rule.cause)
+    return _own_beginning(rest)
+
+
+def _of_its_place(text: str) -> tuple[str, Sequence[_Rule] | None]:
+    """Give what a text says behind its place, and the rules for that; all of it where it begins with none."""
+    for place, rules in _BY_PLACE:
+        found = place.match(text)
+        if found is not None:
+            return text[found.end() :], rules
+    return text, None
+
+
+def _own_beginning(rest: str) -> str:
+    said = re.split(r": |<", said_and_advised(rest)[0], maxsplit=1)[0]
+    shown = printable(said.strip(" :,"))
+    return (shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…") or _UNKNOWN
