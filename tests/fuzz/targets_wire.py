@@ -76,7 +76,9 @@ def _is_whole(answer: HttpAnswer, case: bytes) -> None:
     # Of what was not coded in any way, and has a length, nothing is missing and nothing is added.
     declared = answer.headers.get("Content-Length", "")
     plain = not {"Content-Encoding", "Transfer-Encoding"} & {name.title() for name in answer.headers}
-    counted = plain and declared.isascii() and declared.isdecimal() and answer.status not in (204, 304)
+    # RFC 9110, 6.4.1: these end with their headers, whatever length they declare.
+    bodiless = answer.status < 200 or answer.status in (204, 304)
+    counted = plain and declared.isascii() and declared.isdecimal() and not bodiless
     if counted and (len(answer.body) != int(declared) or answer.body not in case):
         raise Broken(f"{len(answer.body)} of {declared} bytes")
 
