@@ -24,6 +24,7 @@ from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, StateDamaged
 from app.base.instants import format_time
 from app.base.readings import Slice
+from app.base.text import dashed
 from app.feeds.feed import load_feed
 from app.microshare.client import MicroshareClient
 from app.run.horizon import agreed_clocks
@@ -101,7 +102,7 @@ def compared_feeds(
         workers = wiring.make_workers(at_once)
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)
         for feed in feeds:
-            doing = f"asking the source for {feed.settings.name}"
+            doing = f"asking the source for {dashed(feed.settings.name)}"
             feed.source.ask(feed.locations, workers, at_once, partial(progress, doing))
             feed.compare_with_hubs()
             yield feed

@@ -119,13 +119,19 @@ def _check_identity(hubs: Sequence[HubSettings], trusted: Sequence[str], problem
 
 
 def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Problems) -> list[HubSettings]:
-    """Give the hubs with the names of the config file, else their keys, where they have none."""
+    """Give the hubs named: where they have no name by the config file, else by their entity or key."""
     by_key = {key.lower(): name for key, name in names.items()}
     for key in names:
         if key.lower() not in {hub.key.lower() for hub in hubs}:
             keys = ", ".join(hub.key for hub in hubs)
             problems.add(("event_hubs", "names", key), f"is none of the hubs ({keys}); correct or remove it")
-    named = [replace(hub, name=by_key.get(hub.key.lower(), hub.name) or hub.name or hub.key) for hub in hubs]
+    given = [replace(hub, name=by_key.get(hub.key.lower()) or hub.name) for hub in hubs]
+    # A word that could mean another hub is no name.
+    taken = Counter(word for hub in given for word in {hub.name.lower(), hub.entity.lower()})
+    named = [
+        hub if hub.name else replace(hub, name=hub.entity if taken[hub.entity.lower()] == 1 else hub.key)
+        for hub in given
+    ]
     for name, count in Counter(hub.name for hub in named).items():
         if count > 1:
             problems.add(

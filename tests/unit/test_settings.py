@@ -539,6 +539,31 @@ def test_hubs_may_all_be_paused_and_there_may_be_no_primary(load: Load) -> None:
     assert hubs_of(settings) == [("b.example.test/counts", "only", False)]
 
 
+def hub_at(host: str, entity: str, name: str = "") -> dict[str, str]:
+    named = {"name": name} if name else {}
+    return {**named, "connection_string": HUB_B.replace("b.example", host).replace("=counts", f"={entity}")}
+
+
+@pytest.mark.parametrize(
+    ("others", "names"),
+    [
+        ([hub_at("b", "Facilities")], ["Facilities"]),
+        ([hub_at("b", "counts")], ["b.test/counts"]),
+        ([hub_at("b", "people"), hub_at("c", "PEOPLE")], ["b.test/people", "c.test/PEOPLE"]),
+        ([hub_at("b", "people"), hub_at("c", "rooms", "People")], ["b.test/people", "People"]),
+        ([hub_at("b", "primary")], ["b.test/primary"]),
+        ([hub_at("b", "same", "same")], ["same"]),
+    ],
+    ids=["its own", "of the primary", "of two", "a name of another", "the name of the primary", "its name"],
+)
+def test_a_hub_without_a_name_is_called_by_its_entity_where_nothing_else_is(
+    load: Load, others: list[dict[str, str]], names: list[str]
+) -> None:
+    settings = load({"EVENT_HUB_CONNECTION_STRINGS": json.dumps(others)})
+
+    assert [hub.name for hub in settings.hubs] == ["primary", *names]
+
+
 def test_config_yaml_names_a_hub_that_was_given_without_a_name(load: Load) -> None:
     settings = load(
         {"EVENT_HUB_CONNECTION_STRINGS": json.dumps([HUB_B])},
