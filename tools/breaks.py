@@ -298,8 +298,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "refusals are counted in a run, not in a row",
         "app/eventhub/broadcaster.py",
-        "            self._refused_in_a_row = 0\n        self._tell(",
-        "        self._tell(",
+        "            self._refused_in_a_row = 0\n        took_s",
+        "        took_s",
         _noticed_by(
             "tests/unit/test_broadcaster.py", "test_refused_locations_among_good_ones_are_their_own_fault"
         ),

@@ -16,6 +16,12 @@ closed list:
     telemetry.failed  run, feed, error: Application Insights did not take what the run tells beside its lines
     error.unexpected  run, feed, location, traceback: a bug; please report it
 
+and for LOG_LEVEL=DEBUG:
+
+    request.made    run, feed, view, location, from, to (or cluster, or login), status, ms, readings, error
+    batch.delivered  run, feed, hub, location, readings, bytes, ms: acknowledged
+    state.saved     run, feed, locations, ms: of how many locations
+
 A line that would be longer than its readers take has its lists cut, and `cut` says how long each was.
 Where nobody else adds them, a line has its time and level too: in JSON as `at` and `level`, after the event.
 """

@@ -56,6 +56,13 @@ class DashboardAnswer:
     warnings: tuple[str, ...] = ()
 
 
+def line_entries(obj: Any) -> list[Any] | None:
+    """Give the line entries of an object of an answer; None where it has no list of them."""
+    data = obj.get("data") if isinstance(obj, Mapping) else None
+    lines = data.get("line") if isinstance(data, Mapping) else None
+    return lines if isinstance(lines, list) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One line entry of an answer.

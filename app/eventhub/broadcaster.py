@@ -140,7 +140,7 @@ class _Lane:
         self._sleep = sleep
         self._pace_s = 0.0
         self._busy_wait_s = _SHORTEST_BUSY_WAIT_S
-        self._slowest_send_s = 0.0
+        self._slowest_send_s = self._last_send_s = 0.0
         self._stopped_locations: set[str] = set()
         self._refused_in_a_row = 0
 
@@ -189,7 +189,8 @@ class _Lane:
             finally:
                 self.count(delivery, -1)
             self._refused_in_a_row = 0
-        self._tell(Delivered(self._key, delivery, maybe_twice))
+        took_s = 0.0 if delivery.batch is None else self._last_send_s
+        self._tell(Delivered(self._key, delivery, maybe_twice, took_s))
         return True
 
     def _refuse(self, delivery: Delivery, error: HubError) -> None:
@@ -231,7 +232,8 @@ class _Lane:
             raise HubUnreachable(f"hub {self._name}: nothing more is sent: {reason}")
         started = self._budget.elapsed()
         maybe_twice = await self._hub.send(batch, self._deadline(self._send_timeout_s))
-        self._slowest_send_s = max(self._slowest_send_s, self._budget.elapsed() - started)
+        self._last_send_s = self._budget.elapsed() - started
+        self._slowest_send_s = max(self._slowest_send_s, self._last_send_s)
         return maybe_twice
 
     def _deadline(self, limit_s: float) -> float:

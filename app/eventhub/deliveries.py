@@ -40,12 +40,14 @@ class Opened:
 class Delivered:
     """A delivery is done: its batch acknowledged, or its place in the order reached.
 
-    `maybe_twice`: an acknowledgement was lost on the way, and the hub may have the batch twice.
+    `maybe_twice`: an acknowledgement was lost on the way, and the hub may have the batch twice. The
+    acknowledgement came after `took_s` seconds.
     """
 
     hub: str
     delivery: Delivery
     maybe_twice: bool = False
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from app.base import exact_json, extended_json
 from app.base.checkpoints import Checkpoint
 from app.base.errors import BadResponse, SettingsError
 from app.base.instants import EPOCH
-from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice
+from app.base.readings import DashboardAnswer, DashboardQuery, Event, JsonObject, Reading, Slice, line_entries
 from app.base.text import counted, shown
 from app.base.view_text import unfit_for_view
 from app.settings.schema import FeedSettings
@@ -182,7 +182,7 @@ def reading_order(reading: Reading) -> tuple[datetime, str]:
 
 def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
     """Give the readings in an event's objects. Raises BadResponse where no feed writes them so."""
-    if not isinstance(objs, list) or not all(_lines(obj) is not None for obj in objs):
+    if not isinstance(objs, list) or not all(line_entries(obj) is not None for obj in objs):
         raise BadResponse(f"an event of {location} has no list of objects with lines")
     return read_answer(rec_type, location, DashboardAnswer(tuple(objs)))
 
@@ -200,7 +200,7 @@ def read_body(location: str, body: bytes) -> JsonObject:
 
 def count_lines(answer: DashboardAnswer) -> int:
     """Count the line entries of an answer: what a view's record limit is about."""
-    return sum(1 if (lines := _lines(obj)) is None else len(lines) for obj in answer.objs)
+    return sum(1 if (lines := line_entries(obj)) is None else len(lines) for obj in answer.objs)
 
 
 def joint_id(ids: Sequence[str]) -> str:
@@ -209,19 +209,13 @@ def joint_id(ids: Sequence[str]) -> str:
     return base64.urlsafe_b64encode(digest[:12]).decode()
 
 
-def _lines(obj: Any) -> list[Any] | None:
-    data = obj.get("data") if isinstance(obj, Mapping) else None
-    lines = data.get("line") if isinstance(data, Mapping) else None
-    return lines if isinstance(lines, list) else None
-
-
 def _is_of_a_view(obj: Any) -> bool:
     data = obj.get("data") if isinstance(obj, Mapping) else None
     return isinstance(data, Mapping) and ("line" in data or _tags(data)[1] is None)
 
 
 def _readings_of(rec_type: str, location: str, obj: Any) -> Iterator[Reading]:
-    lines = _lines(obj)
+    lines = line_entries(obj)
     if lines is None:
         reading_id, content_flaw = _reading_id(rec_type, location, (), obj)
         yield Reading(

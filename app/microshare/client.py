@@ -26,11 +26,13 @@ from app.base.errors import (
     WindowTooWide,
 )
 from app.base.instants import MILLISECOND, format_time, utc_now
-from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject
+from app.base.log import get_log
+from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject, line_entries
 from app.base.redaction import register_secret
 from app.base.text import cut_short, printable, shown
 from app.base.view_text import unfit_for_view
 from app.microshare import auth
+from app.microshare.asked import Asked
 from app.microshare.auth import LoginRefusals, Token, TokenCache
 from app.microshare.discovery import READ_NAMES, Found, find_places
 from app.microshare.http import Http, HttpAnswer
@@ -95,11 +97,20 @@ class MicroshareClient:
         self._logins = 0
         self._failure: SourceError | None = None
         self._paused_until = monotonic()
+        self._log = get_log()
+        self._tell_asked: Callable[[Asked], None] = self._log_asked
 
     @property
     def api_calls(self) -> int:
         """HTTP requests made, logins included."""
         return self._api_calls
+
+    def tell_requests(self, tell: Callable[[Asked], None]) -> None:
+        """Tell of each request there, from whichever thread made it; else each is logged in that thread.
+
+        Only where the log has such details; see `app.base.log`.
+        """
+        self._tell_asked = tell
 
     def api_time(self) -> datetime | None:
         """Give the API's clock now, up to a second early; None before an answer told it.
@@ -209,8 +220,13 @@ class MicroshareClient:
         self, question: Question, answer: HttpAnswer, kept: Collection[str] | None = None
     ) -> JsonObject:
         """Give the JSON of an answer, whose clock counts then. Raises BadResponse where it is none."""
-        found = read_json(question, answer, kept)
+        try:
+            found = read_json(question, answer, kept)
+        except BadResponse as error:
+            self._tell(question.asks, answer.took_s, answer.status, error=error)
+            raise
         self._saw_time(answer)
+        self._tell(question.asks, answer.took_s, answer.status, shown=found)
         return found
 
     def _saw_time(self, answer: HttpAnswer) -> None:
@@ -231,10 +247,10 @@ class MicroshareClient:
         """Ask once; with a refused token, once more with another. Raises AnswerTooLarge."""
         token = self._token()
         try:
-            answer = self._send("GET", url, largest, token=token.value)
+            answer = self._get(question, url, largest, token)
             if answer.status == 401:
                 token = self._token(refused=token)
-                answer = self._send("GET", url, largest, token=token.value)
+                answer = self._get(question, url, largest, token)
         except PassingTrouble as trouble:
             if trouble.timed_out and question.wide:
                 raise WindowTooWide(
@@ -251,6 +267,36 @@ class MicroshareClient:
             )
         check_status(question, answer, self._clock())
         return answer
+
+    def _get(self, question: Question, url: str, largest: int, token: Token) -> HttpAnswer:
+        """Ask with this token. What is no success is told of here, the rest when it is read."""
+        began = self._monotonic()
+        try:
+            answer = self._send("GET", url, largest, token=token.value)
+        except SourceError as error:
+            self._tell(question.asks, self._monotonic() - began, error=error)
+            raise
+        if not 200 <= answer.status < 300:
+            self._tell(question.asks, answer.took_s, answer.status)
+        return answer
+
+    def _tell(
+        self,
+        asks: Mapping[str, str],
+        took_s: float,
+        status: int | None = None,
+        *,
+        shown: JsonObject | None = None,
+        error: SourceError | None = None,
+    ) -> None:
+        """Tell of a request, where the log has such details; `shown` is what its answer holds."""
+        if self._log.tells_details:
+            objs = shown.get("objs") if shown and "view" in asks else None
+            readings = sum(len(line_entries(obj) or ()) for obj in objs) if isinstance(objs, list) else None
+            self._tell_asked(Asked(asks, took_s, status, readings, None if error is None else str(error)))
+
+    def _log_asked(self, asked: Asked) -> None:
+        self._log.debug("request.made", **asked.as_fields())
 
     def _send(
         self,
@@ -339,10 +385,14 @@ class MicroshareClient:
         return accepted.token
 
     def _post(self, url: str, form: Mapping[str, str] | None) -> HttpAnswer:
+        asks, began = {"login": self._settings.auth}, self._monotonic()
         try:
-            return self._send("POST", url, form=form, accept="*/*")
+            answer = self._send("POST", url, form=form, accept="*/*")
         except PassingTrouble as trouble:
+            self._tell(asks, self._monotonic() - began, error=trouble)
             raise PassingTrouble(f"login: {trouble}") from trouble
+        self._tell(asks, answer.took_s, answer.status)
+        return answer
 
     def _fail(self, error: SourceError) -> SourceError:
         """Remember what ends this client."""
@@ -362,6 +412,7 @@ def _discovery_of(cluster_id: str, api_url: str, *, details: bool) -> Question:
         id=f"cluster {printable(cluster_id)}",
         url=f"{api_url}/device/{CLUSTER_REC_TYPE}/{quote(cluster_id, safe='')}"
         f"?details={'true' if details else 'false'}",
+        asks={"cluster": cluster_id},
     )
 
 
@@ -389,6 +440,7 @@ def _question_of(query: DashboardQuery, api_url: str) -> Question:
         parameters=parameters,
         wide=query.window.end - query.window.start > _NARROW,
         divisible=query.window.end - query.window.start > _SHORTEST,
+        asks={"view": query.view_id, "location": query.loc1, "from": start, "to": end},
     )
 
 

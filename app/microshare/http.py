@@ -39,13 +39,17 @@ _WATCH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete answer. `headers` ignore case; `at` is the monotonic second at which they came."""
+    """A complete answer, which took so many seconds to come.
+
+    `headers` ignore case; `at` is the monotonic second at which they came.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     set_cookies: tuple[str, ...] = field(default=(), repr=False)
     at: float = 0.0
+    took_s: float = 0.0
 
 
 class Http:
@@ -129,6 +133,7 @@ class Http:
         self._own = threading.local()
 
     def _exchange(self, call: _Call, method: str, url: str, largest: int, **asked: Any) -> HttpAnswer:
+        began = self._monotonic()
         with self._session().request(
             method,
             url,
@@ -143,7 +148,8 @@ class Http:
             read = partial(response.raw.read, decode_content=False)
             body = read_body(read, response.headers, response.url.partition("?")[0], largest)
             cookies = tuple(response.raw.headers.getlist("Set-Cookie"))
-            return HttpAnswer(response.status_code, response.headers, body, cookies, at)
+            took_s = self._monotonic() - began
+            return HttpAnswer(response.status_code, response.headers, body, cookies, at, took_s)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)

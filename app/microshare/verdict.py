@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -46,8 +46,8 @@ _OWN_WORDS = re.compile(
 class Question:
     """One GET. `name` is what messages call it, `id` what 404 is about, `parameters` what was sent.
 
-    `wide` is whether a shorter window could be asked where this one takes too long, `divisible`
-    whether one could where this one has too much in it.
+    `asks` is the same for the log, by field. `wide` is whether a shorter window could be asked where this
+    one takes too long, `divisible` whether one could where this one has too much in it.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Question:
     parameters: str = ""
     wide: bool = False
     divisible: bool = False
+    asks: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_status(question: Question, answer: HttpAnswer, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from contextlib import nullcontext
 from functools import partial
 
@@ -20,6 +21,7 @@ from app.base.errors import (
 )
 from app.eventhub.deliveries import Delivered, Dropped, LaneClosed, News, Opened, Rejected
 from app.feeds.feed import Feed, load_feed
+from app.microshare.asked import Asked
 from app.run.availability import Availability, never_connected
 from app.run.draft import backlog
 from app.run.fetching import Fetched
@@ -116,6 +118,9 @@ class _Run:
         limits = Limits.of(settings)
         self._client = wiring.make_client(budget)
         self._inbox = wiring.make_inbox()
+        self._own_thread = threading.get_ident()
+        if telling.log.tells_details:
+            self._client.tell_requests(self._note_request)
         self._ledger = ledger = Ledger(state, limits)
         self._observer = Observer(ledger, draft, settings, is_live=wiring.until is None)
         self._horizon = Horizon(self._client, wiring.now, settings.settle, wiring.until, draft)
@@ -123,13 +128,19 @@ class _Run:
         keys, before = [hub.key for hub in hubs], outages_in(state)
         self._available = available = Availability(keys, before, ledger, draft, telling.log, wiring.now)
         self._saving = Saving(
-            wiring.store, telling.state_name, lock, draft, wiring.monotonic, self._lose_location
+            wiring.store,
+            telling.state_name,
+            lock,
+            draft,
+            telling.log,
+            wiring.monotonic,
+            self._lose_location,
         )
         self._lanes = wiring.make_lanes(hubs, budget, self._inbox.put, self._saving.why_not_send)
         workers = wiring.make_workers(wiring.settings.run.concurrency)
         self._source = Source(feed, settings, self._client, workers, self._inbox.put)
         self._slices = Slices(ledger, available, self._source, self._lanes, self._horizon, limits)
-        self._handover = Handover(feed, settings, wiring, ledger, draft, available, self._lanes)
+        self._handover = Handover(feed, settings, wiring, ledger, draft, available, self._lanes, telling.log)
         self._names: list[str] = []
         # From when on the state may be changed: once it is known what time it is.
         self._knows_the_time = False
@@ -226,8 +237,11 @@ class _Run:
         except queue.Empty:
             return
 
-    def _handle(self, news: News | FetchEnded) -> None:
+    def _handle(self, news: News | FetchEnded | Asked) -> None:
         match news:
+            case Asked():
+                self._note_request(news)
+                return
             case FetchEnded(group, result):
                 self._look_at_clocks()
                 self._source.ended(group)
@@ -239,8 +253,8 @@ class _Run:
                 self._available.opened(hub, largest)
                 for name in self._names:
                     self._slices.consider(name)
-            case Delivered(hub, delivery, maybe_twice):
-                self._handover.delivered(hub, delivery, maybe_twice=maybe_twice)
+            case Delivered(hub, delivery, maybe_twice, took_s):
+                self._handover.delivered(hub, delivery, maybe_twice=maybe_twice, took_s=took_s)
             case Dropped(hub, _):
                 self._handover.dropped(hub)
             case Rejected(hub, delivery, error):
@@ -249,6 +263,13 @@ class _Run:
                 self._lane_closed(hub, error)
         if not isinstance(news, FetchEnded):
             self._slices.room_came()
+
+    def _note_request(self, asked: Asked) -> None:
+        """Log a request, in the run's own thread; what another made waits for its turn among the news."""
+        if threading.get_ident() == self._own_thread:
+            self._telling.log.debug("request.made", **asked.as_fields())
+        else:
+            self._inbox.put(asked)
 
     def _take_in(self, group: Group, fetched: Fetched) -> None:
         try:

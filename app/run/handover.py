@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from app.base.errors import StateError
+from app.base.log import Log
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
 from app.run.availability import Availability
@@ -34,6 +35,7 @@ class Handover:
         draft: Draft,
         available: Availability,
         lanes: Lanes,
+        log: Log,
     ) -> None:
         self._feed = feed
         self._settings = settings
@@ -43,6 +45,7 @@ class Handover:
         self._draft = draft
         self._available = available
         self._lanes = lanes
+        self._log = log
         self.undelivered: Counter[str] = Counter()
 
     def hand_over(self, group: Group, fetched: Fetched, horizon: datetime) -> None:
@@ -65,20 +68,30 @@ class Handover:
                 self.undelivered[hub] += 1
                 self._lanes.put(hub, delivery)
 
-    def delivered(self, hub: str, delivery: Delivery, *, maybe_twice: bool) -> None:
-        """Note that a hub acknowledged a delivery."""
+    def delivered(self, hub: str, delivery: Delivery, *, maybe_twice: bool, took_s: float = 0.0) -> None:
+        """Note that a hub acknowledged a delivery, after so many seconds."""
         self.undelivered[hub] -= 1
         self._ledger.delivered(hub, delivery, self._now())
         events = delivery.batch.events if delivery.batch is not None else ()
         readings = sum(len(event.readings) for event in events)
+        size = sum(len(event.body) for event in events)
         self._draft.delivered(
             hub,
             events=len(events),
             readings=readings,
             duplicates=delivery.duplicates,
             maybe_twice=readings if maybe_twice else 0,
-            size=sum(len(event.body) for event in events),
+            size=size,
         )
+        if events:
+            self._log.debug(
+                "batch.delivered",
+                hub=hub,
+                location=delivery.location,
+                readings=readings,
+                bytes=size,
+                ms=round(took_s * 1000),
+            )
 
     def dropped(self, hub: str) -> None:
         """Note that a lane put a delivery away, unsent."""

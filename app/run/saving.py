@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.base.errors import StateConflict, StateError, StateTooLarge
+from app.base.log import Log
 from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.state.store import RunLock, StateStore
@@ -28,6 +29,7 @@ class Saving:
         name: str,
         lock: RunLock | None,
         draft: Draft,
+        log: Log,
         monotonic: Callable[[], float],
         lose: Callable[[str], None],
     ) -> None:
@@ -35,6 +37,7 @@ class Saving:
         self._name = name
         self._lock = lock
         self._draft = draft
+        self._log = log
         self._monotonic = monotonic
         self._lose = lose
         self._unsaved: str | None = None
@@ -74,6 +77,7 @@ class Saving:
         ledger.changed -= changed
         self._unsaved = None
         took = self._monotonic() - began
+        self._log.debug("state.saved", locations=len(changed), ms=round(took * 1000))
         self._due = self._monotonic() + max(_SAVES_APART_S, took * _SAVES_APART_TIMES)
 
     def _give_up(self, error: StateConflict | StateTooLarge) -> None:

@@ -22,6 +22,7 @@ from app.base.errors import (
     WindowTooWide,
 )
 from app.base.readings import DashboardAnswer, DashboardQuery
+from app.microshare.asked import Asked
 from app.microshare.discovery import Found
 from app.microshare.paging import Page, read_all_pages
 from app.microshare.verdict import Question
@@ -184,6 +185,9 @@ class SimulatedClient:
         if pages.flaw:
             raise WindowTooWide(f"microshare: {query.loc1}: {pages.flaw}, twice")
         return DashboardAnswer(pages.objs)
+
+    def tell_requests(self, tell: Callable[[Asked], None]) -> None:
+        """There are no requests to tell of."""
 
     def close(self) -> None:
         """Nothing to close."""
