@@ -16,9 +16,10 @@ from functools import partial
 from app.audit.causes import Promised, promised
 from app.audit.comparing import Counts, compare
 from app.audit.comparison_file import ComparisonFile
-from app.audit.findings import HubAudit
+from app.audit.findings import Failing, HubAudit
 from app.audit.hub_contents import HubContents, read_hub
 from app.audit.source_contents import SourceContents
+from app.audit.summary import Summary, summarised
 from app.base.budget import Budget
 from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, StateDamaged
@@ -143,6 +144,11 @@ class ComparedFeed:
         of_feed = self.feed, window, name_of, self.settings.late == "hour", self.file
         self.contents = {hub.key: HubContents(hub.key, *of_feed) for hub in hubs}
         self._counts: dict[str, Counts] = {}
+        self._stuck: dict[str, dict[str, Failing]] = {}
+
+    def summary(self, *, examples: int = 0) -> Summary:
+        """Count by cause what was found at the hubs that could be read, as it is now; name some of each."""
+        return summarised(self.file.by_reading(), examples=examples)
 
     def audits(self) -> Iterator[HubAudit]:
         """Give the result for each hub, as it is now."""
@@ -193,6 +199,7 @@ class ComparedFeed:
         """Put every reading under its heading; what is to be named goes into the file."""
         counts, failures = Counts(), self.source.failures
         promises: dict[str, Promised] = {}
+        stuck = self._stuck.setdefault(hub, {})
         published = (found for found in self.file.published() if found.location not in failures)
         held = (found for found in self.file.held(hub) if found.location not in failures)
         for finding in compare(published, held):
@@ -202,6 +209,9 @@ class ComparedFeed:
                     promises[location] = self._promised(location, hub)
                 flawed = self.source.is_flawed(location, finding.id)
                 finding = promises[location].explained(finding, flawed=flawed)
+                failing = promises[location].failing
+                if finding.stuck and failing is not None:
+                    stuck[location] = failing
             elif finding.heading == "unknown" and self.source.is_saturated(location, finding.time):
                 continue
             counts.add(finding)
@@ -235,10 +245,11 @@ class ComparedFeed:
         counts = self._counts.get(hub)
         if counts is None:
             return audit
-        told = counts.headings
+        told, seen = counts.headings, {hour.location for hour in counts.hours}
+        published = told["delivered"] + told["missing"] + told["changed"]
         return replace(
             audit,
-            published=told["delivered"] + told["missing"] + told["changed"],
+            published=published,
             delivered=told["delivered"],
             missing=self.file.findings(hub, "missing"),
             repeated=self.file.findings(hub, "repeated"),
@@ -253,6 +264,12 @@ class ComparedFeed:
             delays=counts.delays,
             max_delay_s=counts.max_delay_s,
             causes=dict(counts.causes),
+            to_come=dict(counts.to_come),
+            stuck=self._stuck[hub],
+            compared=published + told["unknown"],
+            without_readings=[
+                name for name in self.locations if name not in seen and name not in self.source.failures
+            ],
         )
 
 

@@ -14,6 +14,7 @@ from app.audit.findings import (
     QUARANTINED,
     RETENTION,
     UNEXPLAINED,
+    Failing,
     Finding,
 )
 from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
@@ -27,8 +28,8 @@ class Promised:
     """What a hub was promised of a location, by the state from before the hub was read.
 
     Nothing before `start` was. From `read_from` on the next run reads, and brings what the hub has
-    not had; `current` says that it has come as far as it should by now. What is at or before
-    `expired` may have been lost to the hub's retention; `quarantined` are ids.
+    not had; `current` says that it has come as far as it should by now, `failing` what keeps it. What is
+    at or before `expired` may have been lost to the hub's retention; `quarantined` are ids.
     """
 
     start: datetime
@@ -38,6 +39,7 @@ class Promised:
     gaps: Sequence[Gap]
     quarantined: Collection[str]
     expired: datetime | None
+    failing: Failing | None = None
 
     def explained(self, finding: Finding, *, flawed: bool = False) -> Finding:
         """Give a missing reading with its cause, and whether the hub should have it by now.
@@ -49,7 +51,7 @@ class Promised:
             return replace(finding, cause=QUARANTINED, due=due)
         cause = self._cause(finding.time, finding.id)
         due = cause != BEFORE_START and not (cause == BEHIND and self.current)
-        return replace(finding, cause=cause, due=due)
+        return replace(finding, cause=cause, due=due, stuck=cause == BEHIND and self.failing is not None)
 
     def _cause(self, time: datetime, reading_id: str) -> str:
         if reading_id in self.quarantined:
@@ -83,12 +85,20 @@ def promised(
     """Give what the state says of a hub at a location. `start` is where it would begin without a position."""
     checkpoint = location.checkpoints.get(hub)
     gaps = tuple(gap for gap in location.gaps if not gap.hubs or hub in gap.hubs)
-    if checkpoint is None:
-        return Promised(start, start, False, Checkpoint(start, start), gaps, quarantined, expired)
     record = location.hubs.get(hub, HubRecord())
-    current = not (location.error or record.error) and is_steady(checkpoint.delivered_until, horizon)
+    failing = _failing(location, record)
+    known = gaps, quarantined, expired, failing
+    if checkpoint is None:
+        return Promised(start, start, False, Checkpoint(start, start), *known)
+    current = failing is None and is_steady(checkpoint.delivered_until, horizon)
     began, read_from = _began(checkpoint, record, limits), read_floor(checkpoint, limits)
-    return Promised(began, read_from, current, checkpoint, gaps, quarantined, expired)
+    return Promised(began, read_from, current, checkpoint, *known)
+
+
+def _failing(location: LocationState, record: HubRecord) -> Failing | None:
+    if location.error:
+        return Failing("location", location.error)
+    return Failing("hub", record.error) if record.error else None
 
 
 def _began(checkpoint: Checkpoint, record: HubRecord, limits: Limits) -> datetime:

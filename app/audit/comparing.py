@@ -15,7 +15,8 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from app.audit.findings import Finding, Heading, HeldReading, HourCount, Published
+from app.audit.findings import BEHIND, Finding, Heading, HeldReading, HourCount, Published
+from app.audit.summary import cause_of
 from app.base import exact_json
 from app.base.instants import hour_of
 from app.base.readings import Reading, key_of
@@ -153,6 +154,7 @@ class Counts:
         self.hours: list[HourCount] = []
         self.headings: Counter[Heading] = Counter()
         self.causes: Counter[str] = Counter()
+        self.to_come: Counter[str] = Counter()
         self.wrong = 0
         # What of that has been sent since.
         self.repaired = 0
@@ -170,6 +172,8 @@ class Counts:
         self.wrong += finding.is_wrong
         if finding.cause is not None:
             self.causes[finding.cause] += 1
+        if finding.cause == BEHIND:
+            self.to_come[cause_of(finding)] += 1
         if finding.heading == "delivered" and finding.enqueued is not None:
             self._delayed((finding.enqueued - finding.time).total_seconds())
 

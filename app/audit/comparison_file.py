@@ -30,7 +30,8 @@ CREATE TABLE held (
 ) WITHOUT ROWID;
 CREATE TABLE found (
     number INTEGER PRIMARY KEY, hub INTEGER, heading INTEGER, place INTEGER, us INTEGER, written TEXT,
-    id TEXT, times INTEGER, held TEXT, cause TEXT, due INTEGER, enqueued INTEGER, repaired INTEGER
+    id TEXT, times INTEGER, held TEXT, cause TEXT, due INTEGER, enqueued INTEGER, repaired INTEGER,
+    stuck INTEGER
 );
 CREATE INDEX found_by ON found (hub, heading, place, us);
 CREATE TABLE seen (hub INTEGER, event BLOB, PRIMARY KEY (hub, event)) WITHOUT ROWID;
@@ -47,7 +48,8 @@ _HELD = """
 SELECT place, us, slot, id, written, times, first, last, enqueued, message_id FROM held
 WHERE hub = ? ORDER BY place, us, slot
 """
-_FIND = "INSERT INTO found VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FIND = "INSERT INTO found VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FOUND = "place, us, written, id, times, held, cause, due, enqueued, repaired, stuck FROM found"
 _AT_ONCE = 1_000
 _HEADINGS: tuple[Heading, ...] = get_args(Heading)
 _MICROSECOND = timedelta(microseconds=1)
@@ -107,12 +109,19 @@ class ComparisonFile:
         """Keep a finding of the comparison with a hub."""
         under = self._hub_of[hub], _HEADINGS.index(finding.heading), self._place_of[finding.location]
         held = finding.times, finding.held
-        why = finding.cause, finding.due, _us(finding.enqueued), finding.repaired
+        why = finding.cause, finding.due, _us(finding.enqueued), finding.repaired, finding.stuck
         self._add(_FIND, (*under, _us(finding.time), finding.written, finding.id, *held, *why))
 
     def findings(self, hub: str, heading: Heading) -> Collection[Finding]:
         """Give what stands under a heading, sorted by location and time, as it is whenever it is read."""
         return _Findings(self, hub, heading)
+
+    def by_reading(self) -> Iterator[tuple[str, Finding]]:
+        """Give all findings with their hubs, by location and time; those of a reading follow one another."""
+        unknown = _HEADINGS.index("unknown")
+        asked = f"SELECT hub, heading, {_FOUND} ORDER BY place, us, heading = {unknown}, id, hub, number"
+        for hub, heading, *row in self._rows(asked):
+            yield self._hubs[hub], self._finding(_HEADINGS[heading], row)
 
     def missing_at(self, hub: str, location: str) -> list[Finding]:
         """Give what a hub lacks of one location, by time."""
@@ -121,6 +130,7 @@ class ComparisonFile:
     def repaired(self, hub: str, location: str, sent: Iterable[tuple[datetime, str]]) -> None:
         """Note that missing readings, told by time and id, have been sent."""
         of = self._hub_of[hub], _HEADINGS.index("missing"), self._place_of[location]
+        self._write_all()
         with _explained():
             self._file.executemany(
                 "UPDATE found SET repaired = 1 "
@@ -134,15 +144,17 @@ class ComparisonFile:
 
     def _found(self, hub: str, heading: Heading, place: int | None = None) -> Iterator[Finding]:
         asked = (
-            "SELECT place, us, written, id, times, held, cause, due, enqueued, repaired FROM found "
+            f"SELECT {_FOUND} "
             "WHERE hub = ? AND heading = ? AND place >= ? AND place <= ? ORDER BY place, us, number"
         )
         places = (0, len(self._places)) if place is None else (place, place)
-        for at, us, *told, due, enqueued, repaired in self._rows(
-            asked, self._hub_of[hub], _HEADINGS.index(heading), *places
-        ):
-            told += bool(due), _instant_or_none(enqueued), bool(repaired)
-            yield Finding(heading, self._places[at], _instant(us), *told)
+        for row in self._rows(asked, self._hub_of[hub], _HEADINGS.index(heading), *places):
+            yield self._finding(heading, row)
+
+    def _finding(self, heading: Heading, row: Sequence[Any]) -> Finding:
+        place, us, *told, due, enqueued, repaired, stuck = row
+        told += bool(due), _instant_or_none(enqueued), bool(repaired), bool(stuck)
+        return Finding(heading, self._places[place], _instant(us), *told)
 
     def _key(self, reading: Published | HeldReading) -> tuple[int, int | None, bytes, str]:
         return self._place_of[reading.location], _us(reading.time), reading.slot, reading.id
@@ -158,9 +170,12 @@ class ComparisonFile:
         with _explained():
             self._file.executemany(statement, rows)
 
-    def _rows(self, asked: str, *values: object) -> Iterator[Sequence[Any]]:
+    def _write_all(self) -> None:
         for statement in list(self._waiting):
             self._write(statement)
+
+    def _rows(self, asked: str, *values: object) -> Iterator[Sequence[Any]]:
+        self._write_all()
         with _explained(), closing(self._file.execute(asked, values)) as rows:
             yield from rows
 

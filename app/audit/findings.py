@@ -73,7 +73,8 @@ class Finding:
     `written` is its time as the source wrote it, of unknown ones as the hub has it, None where it
     cannot be read. `id` is the published reading's; of an unknown one the message id of a single
     reading's event, else what its content gives. `held` is the id of what a hub holds in place of a
-    changed one. A missing one has a `cause`, and is `due` where a hub should have it by now.
+    changed one. A missing one has a `cause`, and is `due` where a hub should have it by now; a run would
+    bring one that is `stuck`, but its location or hub fails.
     """
 
     heading: Heading
@@ -87,6 +88,7 @@ class Finding:
     due: bool = True
     enqueued: datetime | None = None
     repaired: bool = False
+    stuck: bool = False
 
     @property
     def is_wrong(self) -> bool:
@@ -97,6 +99,14 @@ class Finding:
     def is_mendable(self) -> bool:
         """Whether sending it once more mends it."""
         return self.heading == "missing" and self.cause not in _NOT_MENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What keeps readings of a location from a hub: the `location` fails, or the `hub` there; with what."""
+
+    where: Literal["location", "hub"]
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,10 @@ class HubAudit:
     `readable_from` is the time from which nothing was lost to the hub's retention (None: ever).
     `failures` are locations that could not be compared, and why; with an `error` the hub could not
     be, and nothing else is said. `max_delay_s` is the longest that a delivered reading took. `wrong`
-    counts what speaks against the promise, `repaired` what of it has been sent since.
+    counts what speaks against the promise, `repaired` what of it has been sent since. `to_come` divides
+    what is `behind` as `app.audit.summary` does; `stuck` says, by location, what keeps readings from the
+    hub that a run would bring. `compared` counts the readings of either side: without any, nothing is
+    proved; `without_readings` are locations that were asked for, of which neither side has one.
     """
 
     feed: str
@@ -148,6 +161,10 @@ class HubAudit:
     delays: Sequence[DelayCount] = ()
     max_delay_s: float | None = None
     causes: Mapping[str, int] = field(default_factory=dict)
+    to_come: Mapping[str, int] = field(default_factory=dict)
+    stuck: Mapping[str, Failing] = field(default_factory=dict)
+    compared: int = 0
+    without_readings: Sequence[str] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     error: str | None = None

@@ -13,6 +13,7 @@ import click
 from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.audit.findings import Finding, HourCount, HubAudit
 from app.audit.repair import Outcome, Plan, plan_repair, repair
+from app.audit.summary import OVERDUE, STUCK, TO_COME
 from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
 from app.base.text import counted, dashed, moment, span
 from app.cli import COMMANDS
@@ -55,11 +56,13 @@ _CAUSES = {
 _WIDTH = 12
 # What is told of each reading under a heading, beside what it is.
 _TOLD = {
-    "missing": ("cause", "due", "repaired"),
+    "missing": ("cause", "due", "repaired", "stuck"),
     "repeated": ("times",),
     "changed": ("held", "times"),
     "unknown": ("times",),
 }
+# What is `behind`, divided, by its names in JSON.
+_TO_COME = {"next_run": TO_COME, "overdue": OVERDUE, "stuck": STUCK}
 _COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown")
 
 
@@ -197,6 +200,10 @@ def _write(audit: HubAudit, out: Output) -> None:
         "failures": [{"location": name, "error": error} for name, error in audit.failures.items()],
         "warnings": list(audit.warnings),
         "error": audit.error,
+        "compared": audit.compared,
+        "to_come": {name: audit.to_come.get(cause, 0) for name, cause in _TO_COME.items()},
+        "stuck": [{"location": name, **asdict(failing)} for name, failing in sorted(audit.stuck.items())],
+        "without_readings": list(audit.without_readings),
     }
     out.write_long_object(begins, lists, ends)
 

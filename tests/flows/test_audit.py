@@ -206,6 +206,12 @@ def test_what_a_failing_hub_lacks_is_behind_and_wrong_and_the_other_hub_is_well(
 
     assert first.audit.ok
     assert (second.audit.ok, second.causes) == (False, {"behind": new})
+    assert (first.audit.to_come, second.audit.to_come) == ({}, {"stuck": new})
+    assert {(name, failing.where) for name, failing in second.audit.stuck.items()} == {
+        (MILL, "hub"),
+        (QUAY, "hub"),
+    }
+    assert all(missing.stuck and missing.due for missing in second.missing)
 
 
 def test_what_no_hub_could_take_is_in_quarantine(installation: Installation, estate: Estate) -> None:
@@ -446,6 +452,26 @@ def test_hours_that_are_sent_whole_again_are_no_repeats_unless_the_same_came_twi
 
 
 # --- what cannot be compared ------------------------------------------------------------------------
+
+
+def test_a_window_without_readings_is_not_wrong_and_says_that_nothing_was_compared(
+    installation: Installation, estate: Estate
+) -> None:
+    silent = Slice(START - 3 * HOUR, START - 2 * HOUR)
+    estate.hide(QUAY, silent.start, silent.end, feed="people")
+    estate.hide(MILL, silent.start, silent.start + HOUR / 2, feed="people")
+    installation.run()
+
+    half = audit(installation, since=silent.start, until=silent.end)
+    nothing = audit(installation, since=silent.start, until=silent.start + HOUR / 2)
+
+    assert (half.audit.ok, half.audit.without_readings) == (True, [QUAY])
+    assert half.audit.compared == half.audit.published > 0
+    assert (nothing.audit.ok, nothing.audit.compared, nothing.audit.without_readings) == (
+        True,
+        0,
+        [MILL, QUAY],
+    )
 
 
 def test_a_hub_that_cannot_be_read_is_named_and_the_other_is_compared(installation: Installation) -> None:

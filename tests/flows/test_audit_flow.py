@@ -42,6 +42,10 @@ FIELDS = [
     "failures",
     "warnings",
     "error",
+    "compared",
+    "to_come",
+    "stuck",
+    "without_readings",
 ]
 
 

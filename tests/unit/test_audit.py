@@ -13,7 +13,7 @@ import pytest
 from app.audit.causes import promised
 from app.audit.comparing import Counts, compare, slot_of, written_time
 from app.audit.comparison_file import ComparisonFile
-from app.audit.findings import Finding, HeldReading, HourCount, Published
+from app.audit.findings import Failing, Finding, HeldReading, HourCount, Published
 from app.audit.hub_contents import HubContents
 from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
 from app.base.instants import format_time
@@ -276,6 +276,39 @@ def test_one_behind_is_wrong_where_the_hub_is_far_behind_or_fails_or_has_no_posi
     assert cause(NOON - HOUR, checkpoint=None) == ("behind", True)
 
 
+def test_one_behind_is_stuck_where_its_hub_or_its_location_fails_and_says_which() -> None:
+    assert stuck(hub_error="no connection") == (True, Failing("hub", "no connection"))
+    assert stuck(location_error="500") == (True, Failing("location", "500"))
+    assert stuck(location_error="500", hub_error="no connection", checkpoint=None) == (
+        True,
+        Failing("location", "500"),
+    )
+    assert stuck() == (False, None)
+
+
+def test_what_no_run_brings_is_not_stuck_whatever_fails() -> None:
+    assert stuck(hub_error="no connection", time=NOON - 2 * HOUR)[0] is False
+
+
+def stuck(
+    *,
+    location_error: str | None = None,
+    hub_error: str | None = None,
+    checkpoint: Checkpoint | None = AT_WORK,
+    time: datetime = NOON + MINUTE,
+) -> tuple[bool, Failing | None]:
+    """Give whether a missing reading is stuck, and what keeps it."""
+    location = LocationState(
+        checkpoints={} if checkpoint is None else {HUB: checkpoint},
+        hubs={HUB: HubRecord(error=hub_error)},
+        error=location_error,
+    )
+    promise = promised(
+        location, HUB, start=NOON - 24 * HOUR, horizon=NOON, limits=LIMITS, quarantined=(), expired=None
+    )
+    return promise.explained(Finding("missing", PLACE, time, None, "x" * 16)).stuck, promise.failing
+
+
 def test_one_from_before_the_hub_began_was_never_promised() -> None:
     assert cause(NOON - 3 * HOUR, checkpoint=NEW) == ("before start", False)
     assert cause(NOON - 30 * HOUR, checkpoint=None) == ("before start", False)
@@ -338,6 +371,7 @@ def test_counts_are_by_location_and_hour_and_delivered_ones_are_published_too() 
         Finding("superseded", "A", NOON + 2 * HOUR, None, "4"),
         Finding("unknown", "B", NOON, None, "5"),
         Finding("missing", "B", NOON, None, "6", cause="behind", due=False),
+        Finding("missing", "B", NOON, None, "7", cause="behind", stuck=True),
     ]
 
     for finding in findings:
@@ -347,9 +381,10 @@ def test_counts_are_by_location_and_hour_and_delivered_ones_are_published_too() 
     assert counts.hours == [
         HourCount("A", NOON, published=2, delivered=1, missing=1, repeated=1),
         HourCount("A", NOON + HOUR, published=1, changed=1),
-        HourCount("B", NOON, published=1, missing=1, unknown=1),
+        HourCount("B", NOON, published=2, missing=2, unknown=1),
     ]
-    assert (counts.wrong, counts.causes) == (4, {"late": 1, "behind": 1})
+    assert (counts.wrong, counts.causes) == (5, {"late": 1, "behind": 2})
+    assert counts.to_come == {"to come": 1, "stuck": 1}
     assert [delay.up_to_s for delay in counts.delays if delay.readings] == [300]
     assert counts.max_delay_s == 120.0
 
