@@ -29,13 +29,13 @@ from app.cli.choices import (
     until_option,
     window_until_now,
 )
-from app.cli.output import Column, Output, hanging, table, text
+from app.cli.output import Output, hanging, text
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
+from app.cli.tables import Column, FittedTable, table
 from app.wiring import wire
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 # What people are shown of a long list.
@@ -239,8 +239,8 @@ def _show(audit: HubAudit, name: str, out: Output) -> None:
     out.show(_verdict(audit), "")
 
 
-def _by_location(hours: Sequence[HourCount]) -> Table:
-    columns = [Column("location"), *(Column(head, number=True) for head in _COUNTS)]
+def _by_location(hours: Sequence[HourCount]) -> FittedTable:
+    columns = [Column("location", key=True), *(Column(head, number=True) for head in _COUNTS)]
     rows = [
         [location, *(sum(getattr(hour, head) for hour in found) for head in _COUNTS)]
         for location, found in (
@@ -254,7 +254,12 @@ def _show_findings(heading: str, findings: Collection[Finding], out: Output) -> 
     count = len(findings)
     if not count:
         return
-    columns = [Column(heading), Column("time as written", whole=True), Column("id", whole=True), Column("")]
+    columns = [
+        Column(heading, key=True),
+        Column("time as written", whole=True),
+        Column("id", key=True),
+        Column(""),
+    ]
     out.show(table(columns, [_row(found) for found in islice(findings, _SHOWN)]))
     if count > _SHOWN:
         out.show(f"and {count - _SHOWN:,} more {heading}; --json names each")

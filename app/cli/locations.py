@@ -10,8 +10,9 @@ import click
 from app.base.budget import Budget
 from app.base.text import dashed
 from app.cli import COMMANDS
-from app.cli.output import Column, Output, table
+from app.cli.output import Output
 from app.cli.session import ALL_WELL, DISCOVERY_TIME, FOUND_WANTING, begin, complain, json_option
+from app.cli.tables import Column, table
 from app.feeds.feed import name_in_view, why_not_asked
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import shared_identities
@@ -102,7 +103,7 @@ def _show(rows: Mapping[str, _Row], out: Output) -> None:
         out.show("there is no location: set MICROSHARE_PC_DEVICE_CLUSTER_ID, or MICROSHARE_LOCATIONS")
         return
     columns = [
-        Column("location"),
+        Column("location", key=True),
         Column("owner"),
         Column("devices", number=True),
         Column("in snapshots"),

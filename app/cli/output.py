@@ -1,8 +1,7 @@
-"""Standard output: JSON objects for programs, or text and tables for people; never both.
+"""Standard output: JSON objects for programs, or text for people; never both.
 
 Everything is redacted, and nothing that a name or an event holds can move the cursor or begin
-a line. Into a pipe, tables are as wide as what they hold and have no colour; on a terminal they
-fold to its width.
+a line. Into a pipe, nothing folds and nothing has a colour; on a terminal texts fold to its width.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.base import exact_json
@@ -31,15 +29,6 @@ _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 _GAP = 2
 # Members of a long list that are written at once.
 _AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table: its head, and whether it holds numbers, or texts that must not fold."""
-
-    head: str
-    number: bool = False
-    whole: bool = False
 
 
 class Output:
@@ -149,23 +138,6 @@ def text(content: object, style: str = "") -> Text:
     return Text(printable(redact(str(content))), style=style)
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Table:
-    """Lay rows out under heads; a None is a dash. Texts fold where a terminal is too narrow."""
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column in columns:
-        made.add_column(
-            column.head,
-            justify="right" if column.number else "left",
-            no_wrap=column.number or column.whole,
-            overflow="fold",
-        )
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
-
-
 def hanging(head: str, content: str, *, style: str = "", width: int = 0) -> Table:
     """Lay out a head of at least `width` characters with a text beside it, which folds there."""
     from rich.table import Table
@@ -175,13 +147,3 @@ def hanging(head: str, content: str, *, style: str = "", width: int = 0) -> Tabl
     made.add_column(overflow="fold")
     made.add_row(text(head, style), text(content))
     return made
-
-
-def _cell(value: object) -> RenderableType:
-    from rich.text import Text
-
-    if isinstance(value, Text):
-        return value
-    if isinstance(value, bool) or value is None:
-        return text("-" if value is None else value)
-    return text(f"{value:,}" if isinstance(value, int) else value)

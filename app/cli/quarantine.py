@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,7 +17,7 @@ from app.base.redaction import redact_json
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import find_feed, find_hub
-from app.cli.output import Column, hanging, table, text
+from app.cli.output import hanging, text
 from app.cli.session import (
     ALL_WELL,
     FOUND_WANTING,
@@ -29,6 +29,7 @@ from app.cli.session import (
     json_option,
     yes_option,
 )
+from app.cli.tables import Column, FittedTable, table
 from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
 from app.feeds.feed import Feed, load_feed
@@ -36,17 +37,14 @@ from app.feeds.quarantine import NotForwardable, event_again
 from app.network.addresses import run_async
 from app.settings.schema import FeedSettings, HubSettings
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 _HEAD_WIDTH = 10
 _COLUMNS = (
-    Column("feed"),
-    Column("id", whole=True),
-    Column("location"),
-    Column("hubs"),
+    Column("feed", whole=True),
+    Column("id", key=True),
+    Column("location", key=True),
+    Column("hubs", key=True),
     Column("reason"),
-    Column("at", whole=True),
+    Column("at (UTC)"),
 )
 
 
@@ -222,7 +220,7 @@ def _as_json(item: QuarantinedReading) -> dict[str, Any]:
     }
 
 
-def _table(found: Iterable[_Kept], session: Session) -> Table:
+def _table(found: Iterable[_Kept], session: Session) -> FittedTable:
     rows = [
         [
             dashed(item.feed),
@@ -230,7 +228,7 @@ def _table(found: Iterable[_Kept], session: Session) -> Table:
             item.location,
             session.hub_names(item.hubs),
             item.reason,
-            moment(item.at),
+            item.at,
         ]
         for item in (kept.item for kept in found)
     ]

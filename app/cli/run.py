@@ -8,9 +8,9 @@ import click
 
 from app.base.budget import Budget
 from app.base.errors import SettingsError
-from app.base.text import counted, dashed, minute, moment, printable, span
+from app.base.text import counted, dashed, moment, printable, span
 from app.cli import COMMANDS
-from app.cli.output import Column, Output, table, text
+from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.session import (
     ALL_WELL,
@@ -23,6 +23,7 @@ from app.cli.session import (
     worst,
 )
 from app.cli.stop import Stop
+from app.cli.tables import Column, table
 from app.feeds.feed import load_feed
 from app.run.forwarder import run_forwarder
 from app.run.ports import Wiring
@@ -130,11 +131,11 @@ def show(report: Report, settings: Settings, out: Output) -> None:
     names = {hub.key: hub.name for hub in settings.hubs}
     got = "would get" if report.dry_run else "got"
     columns = [
-        Column("hub"),
+        Column("hub", key=True),
         Column(f"{got} events", number=True),
         Column("readings", number=True),
         Column("duplicates", number=True),
-        Column("done until (UTC)", whole=True),
+        Column("done until (UTC)"),
         Column("behind", number=True),
     ]
     rows = [
@@ -143,7 +144,7 @@ def show(report: Report, settings: Settings, out: Output) -> None:
             hub.events,
             hub.readings,
             hub.duplicates,
-            minute(hub.delivered_until),
+            hub.delivered_until,
             span(hub.behind_s),
         ]
         for key, hub in report.hubs.items()

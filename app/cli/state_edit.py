@@ -16,8 +16,9 @@ from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, 
 from app.base.readings import Slice
 from app.base.text import counted, dashed, moment, printable, span
 from app.cli.choices import find_feed, unknown_name
-from app.cli.output import Column, table, text
+from app.cli.output import text
 from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
+from app.cli.tables import Column, table
 from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings
 from app.state import document as documents
@@ -25,13 +26,13 @@ from app.state.edits import Effect, Part, changed, effects
 from app.state.store import RunLock
 
 _EFFECTS = (
-    Column("location"),
-    Column("hubs"),
-    Column("done until (UTC)", whole=True),
+    Column("location", key=True),
+    Column("hubs", key=True),
+    Column("done until (UTC)"),
     Column("becomes", whole=True),
-    Column("sent again", whole=True),
-    Column("never sent", whole=True),
-    Column("readings, about", number=True),
+    Column("sent again", number=True, optional=True),
+    Column("never sent", number=True, optional=True),
+    Column("readings, about", number=True, optional=True),
 )
 
 
@@ -199,10 +200,10 @@ class StateEdit:
         return [
             effect.location,
             self.session.hub_names(effect.hubs),
-            moment(effect.before),
-            "START_FROM" if effect.after is None else moment(effect.after),
-            _stretch(effect.again),
-            _stretch(effect.never),
+            effect.before,
+            "START_FROM" if effect.after is None else effect.after,
+            _length(effect.again),
+            _length(effect.never),
             effect.readings,
         ]
 
@@ -279,8 +280,5 @@ def summed_up(state: FeedState) -> str:
     return f"{counted(len(state.locations), 'location')}, {done}, {counted(ids, 'id')}"
 
 
-def _stretch(window: Slice | None) -> str | None:
-    if window is None:
-        return None
-    how_long = span((window.end - window.start).total_seconds())
-    return f"{moment(window.start)} to {moment(window.end)} ({how_long})"
+def _length(window: Slice | None) -> str | None:
+    return None if window is None else span(window.end - window.start)

@@ -18,8 +18,9 @@ from app.base.instants import MILLISECOND, floor_to, read_duration, utc_now
 from app.base.text import counted, dashed, minute, moment, named, span
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
-from app.cli.output import Column, Output, hanging, table, text
+from app.cli.output import Output, hanging, text
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
+from app.cli.tables import Column, table
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
@@ -200,14 +201,14 @@ _STYLES = {
 }
 _KIND_WIDTH = max(map(len, Kind))
 _HUB_COLUMNS = [
-    Column("hub"),
+    Column("hub", key=True),
     Column("is"),
     Column("behind", number=True),
-    Column("done until (UTC)", whole=True),
+    Column("done until (UTC)"),
     Column("readings", number=True),
     Column("last success", whole=True),
 ]
-_LOCATION_COLUMNS = [Column("location"), Column("at hub"), *_HUB_COLUMNS[1:4]]
+_LOCATION_COLUMNS = [Column("location", key=True), Column("at hub", key=True), *_HUB_COLUMNS[1:4]]
 
 
 def _parts(found: Sequence[FeedHealth], *, everything: bool) -> Iterator[RenderableType]:
@@ -270,7 +271,7 @@ def _hub_rows(found: FeedHealth) -> Iterator[list[object]]:
                 _STYLES[hub.verdict],
             ),
             span(hub.lag),
-            minute(hub.position),
+            hub.position,
             hub.record.readings,
             _ago(hub.record.last_success, found),
         ]
@@ -288,7 +289,7 @@ def _rows_in_trouble(found: FeedHealth) -> list[list[object]]:
         ((lag, position, how, ", ".join(hubs)), name) for (name, lag, position, how), hubs in at_hubs.items()
     )
     return [
-        [named(names, _NAMED_AT_MOST), hubs, text(how, _STYLES[how]), span(lag), minute(position)]
+        [named(names, _NAMED_AT_MOST), hubs, text(how, _STYLES[how]), span(lag), position]
         for (lag, position, how, hubs), names in sorted(
             alike.items(), key=lambda item: item[0][0], reverse=True
         )
@@ -301,8 +302,7 @@ def _all_rows(found: FeedHealth) -> list[list[object]]:
         name = location.name + ("" if location.asked else " (gone)")
         for key, hub in location.hubs.items():
             how = text(hub.condition, _STYLES[hub.condition])
-            rows.append([name, found.hubs[key].name, how, span(hub.lag), minute(hub.position)])
-            name = ""
+            rows.append([name, found.hubs[key].name, how, span(hub.lag), hub.position])
     return rows
 
 

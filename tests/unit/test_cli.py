@@ -17,8 +17,9 @@ from app.base.redaction import register_secret
 from app.base.text import dashed, minute, printable, said_and_advised, span
 from app.cli import COMMANDS, commands
 from app.cli.choices import find_hub, find_hubs
-from app.cli.output import Column, Output, table, text
+from app.cli.output import Output, text
 from app.cli.session import explain, worst
+from app.cli.tables import Column, table
 from app.settings.loading import APP_ROOT, load_settings
 from app.state.json_file import JsonFileStore
 from tests.commands import FALSE_KEY, FEEDS, HUB, Call
