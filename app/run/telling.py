@@ -13,6 +13,7 @@ from app.base.readings import JsonObject
 from app.base.redaction import redact
 from app.quality.bounds import error_kept
 from app.run.availability import Availability
+from app.run.brief import in_brief
 from app.run.draft import Draft
 from app.run.ports import Wiring
 from app.run.report import Report
@@ -83,7 +84,9 @@ class Telling:
                     position=hub.delivered_until and format_time(hub.delivered_until),
                 )
         said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
-        (self.log.info if report.ok else self.log.error)("run.finished", **said)
+        names = {hub.key: hub.name for hub in self._wiring.settings.hubs}
+        write = self.log.info if report.ok else self.log.error
+        write("run.finished", briefly=in_brief(report, names), **said)
         return report
 
     def _kept(self, report: Report) -> Report:
