@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-import shlex
+import shutil
 import signal
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,9 +21,13 @@ from emulators.counts import read_counts
 from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, fault_names, switch_on
+from emulators.next_steps import in_another_terminal
 
+COMMANDS = ("check", "run all", "status", "tail --count 5")
 # What a proxy of the world around it is not to be asked for.
 LOOPBACK = "127.0.0.1,localhost"
+# What a shell and python-dotenv read differently between single quotes.
+UNWRITABLE = frozenset("'\\\r\n")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -95,7 +102,9 @@ def _epilog() -> str:
     "--snapshot-lag", type=duration, default="70m", show_default=True, help="The same for snapshots."
 )
 @click.option(
-    "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Set STATE_DIR to this too."
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the forwarder's state here; a folder of its own, gone in the end, if left out.",
 )
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME[:TIMES]", help="Begin with a fault; see below."
@@ -116,6 +125,8 @@ def main(
 
     Nothing they hold is real, and nothing is kept when they end.
     """
+    # It warns of each packet for a client that has left, as `tail --count` does.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -131,12 +142,10 @@ def main(
     event_hubs = EventHubsEmulator(names, port=eventhubs_port)
     microshare.further_faults = _hub_faults(event_hubs.hub(names[0]))
     try:
-        with event_hubs, microshare:
+        with event_hubs, microshare, _state_folder(state_dir, env_file) as state:
             for fault in faults:
                 _begin_with(microshare, fault)
-            settings = microshare.environment() | _hub_settings(event_hubs, names) | {"NO_PROXY": LOOPBACK}
-            if state_dir is not None:
-                settings["STATE_DIR"] = str(state_dir.resolve())
+            settings = microshare.environment() | _hub_settings(event_hubs, names) | _apart(state)
             if env_file == Path("-"):
                 env_file = None  # they are printed
             if env_file is not None:
@@ -145,6 +154,41 @@ def main(
             ended.wait()
     except OSError as error:
         raise click.ClickException(f"cannot start: {error}") from error
+
+
+@contextmanager
+def _state_folder(wanted: Path | None, env_file: Path | None) -> Iterator[Path]:
+    """Give where a forwarder keeps its state of this world: unless `wanted`, in a folder that ends with it.
+
+    Without one it would keep it where that of a real installation is.
+    """
+    if wanted is not None:
+        yield wanted.resolve()
+        return
+    beside = env_file.resolve() if env_file is not None and env_file != Path("-") else None
+    if beside is not None and (not _is_place(beside) or set(str(beside)) & UNWRITABLE):
+        beside = None
+    prefix = f"{(beside.stem if beside else '').strip('.') or 'emulators'}-state-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside and beside.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_place(file: Path) -> bool:
+    """Whether a folder can be made beside a file: it is none that is a device or a pipe."""
+    return file.is_file() or not file.exists()
+
+
+def _apart(state: Path) -> dict[str, str]:
+    """Give what keeps a forwarder of this world from the proxy, state and telemetry of a real one."""
+    return {
+        "NO_PROXY": LOOPBACK,
+        "STATE_STORE": "json",
+        "STATE_DIR": str(state),
+        "TELEMETRY": "none",
+    }
 
 
 def write_env_file(path: Path, settings: Mapping[str, str]) -> None:
@@ -167,7 +211,7 @@ def write_env_file(path: Path, settings: Mapping[str, str]) -> None:
 
 def env_text(settings: Mapping[str, str]) -> str:
     for name, value in settings.items():
-        if set(value) & set("'\\\r\n"):
+        if set(value) & UNWRITABLE:
             raise click.ClickException(f"{name}: {value!r} has a quote, a backslash or a line break in it")
     return "".join(f"{name}='{value}'\n" for name, value in settings.items())
 
@@ -204,11 +248,7 @@ def _started(
             f"Settings    {env_file}",
             "",
             "In another terminal:",
-            f"  set -a; . {shlex.quote(str(env_file.resolve()))}; set +a",
-            "  python -m app check",
-            "  python -m app run all",
-            "  python -m app status",
-            "  python -m app tail --count 5",
+            *(f"  {line}" for line in in_another_terminal(env_file, COMMANDS)),
             "",
             "Ctrl-C ends it.",
         )

@@ -29,8 +29,8 @@ from emulators.estate import EmulatedFeed, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from emulators.microshare_answers import FIELD_SLOTS, line_entry
+from emulators.next_steps import ROOT, from_here, python
 
-ROOT = Path(__file__).parent.parent
 HUBS = ("people-live", "people-backup")
 # What a process needs to start and to write text, on Linux, macOS and Windows.
 OF_THE_SYSTEM = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
@@ -251,11 +251,13 @@ def demo(counts: Path | None) -> None:
         console.print("\n[red]Source and hubs differ.[/red]")
         sys.exit(1)
     console.print(
-        "\n[green]Source and hubs agree, reading by reading.[/green] Where to go next:\n"
-        "  python -m emulators --env-file ~/demo.env   the same world, to try the commands on by hand\n"
-        "  README.md, Install                          your own account and hubs\n"
-        "  python -m app --help                        what else there is"
+        "\n[green]Source and hubs agree, reading by reading.[/green]\n"
+        "\nThe same world, to try the commands on by hand; it prints which:"
     )
+    # Not by the console, which would break a long path in two.
+    click.echo(f"  {from_here(f'{python()} -m emulators --env-file ~/demo.env')}")
+    click.echo(f"\nWhat else there is:\n  {from_here(f'{python()} -m app --help')}")
+    click.echo("\nYour own account and hubs: README.md, Install")
 
 
 def play(world: World, environment: Mapping[str, str]) -> bool:

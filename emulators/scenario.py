@@ -8,7 +8,7 @@ stand-ins stay, so that commands can ask them.
 from __future__ import annotations
 
 import json
-import shlex
+import logging
 import shutil
 import signal
 import sys
@@ -28,8 +28,8 @@ from emulators.estate import PEOPLE, Estate, ms_of
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.history import Clock, Runs, runs
 from emulators.microshare import MicroshareEmulator
+from emulators.next_steps import ROOT, in_another_terminal
 
-ROOT = Path(__file__).parent.parent
 LENGTH = timedelta(hours=50)
 HOUR = timedelta(hours=1)
 PRIMARY, BACKUP, SMALL = "people-live", "people-backup", "people-small"
@@ -92,6 +92,7 @@ class Installation:
             "NO_PROXY": LOOPBACK,
             "STATE_STORE": "json",
             "STATE_DIR": str(folder / "state"),
+            "TELEMETRY": "none",
         }
 
 
@@ -310,14 +311,13 @@ def account(begin: datetime, end: datetime) -> str:
 def stay(installation: Installation, folder: Path) -> None:
     """Answer commands, by the machine's clock, until a signal comes."""
     installation.clock.release()
+    # It warns of each packet for a client that has left, as `tail --count` does.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    lines = [
-        f"set -a; . {shlex.quote(str(folder / '.env'))}; set +a",
-        *(f"python -m app {words}" for words in COMMANDS),
-    ]
-    click.echo("\nIn another terminal:\n" + "\n".join(f"  {line}" for line in lines) + "\n\nCtrl-C ends it.")
+    lines = "".join(f"\n  {line}" for line in in_another_terminal(folder / ".env", COMMANDS))
+    click.echo(f"\nIn another terminal:{lines}\n\nCtrl-C ends it.")
     ended.wait()
 
 

@@ -1043,16 +1043,8 @@ def test_faults_can_be_switched_by_hand_over_http(emulator: MicroshareEmulator, 
 def test_the_command_writes_settings_stays_and_ends_well_when_told(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    file = tmp_path / "emulators.env"
-    command = [
-        sys.executable,
-        "-m",
-        "emulators",
-        "--env-file",
-        str(file),
-        "--state-dir",
-        str(tmp_path / "state"),
-    ]
+    file = tmp_path / "my demo.env"
+    command = [sys.executable, "-m", "emulators", "--env-file", str(file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = [process.stdout.readline()]
@@ -1061,9 +1053,19 @@ def test_the_command_writes_settings_stays_and_ends_well_when_told(
         settings = dotenv_values(file)
         mode = stat.S_IMODE(file.stat().st_mode)
         sourced = subprocess.run(
-            ["bash", "-c", f"set -a; . '{file}'; env -0"], capture_output=True, text=True, check=True, env={}
+            ["bash", "-c", f'set -a; . "{file}"; env -0'], capture_output=True, text=True, check=True, env={}
         ).stdout.split("\0")
         answer = requests.get(f"{settings['MICROSHARE_API_URL']}/view/*", timeout=5)
+        printed = said[said.index("In another terminal:\n") + 1 : -2]
+        tried = subprocess.run(
+            ["bash", "-e"],
+            input="".join(line for line in printed if "-m app" not in line or "status" in line),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin"},
+            cwd=tmp_path,
+        )
         process.send_signal(number)
         status = process.wait(timeout=10)
 
@@ -1077,7 +1079,18 @@ def test_the_command_writes_settings_stays_and_ends_well_when_told(
     ]
     assert (settings["EVENT_HUB_CONNECTION_STRING"] or "").endswith("EntityPath=people")
     assert len(json.loads(settings["EVENT_HUB_CONNECTION_STRINGS"] or "")) == 1
-    assert settings["STATE_DIR"] == str(tmp_path / "state")
+    # Copied into a fresh shell, the commands work, and look where only this world's state is, while it lasts.
+    assert [line.split(" -m app ")[1] for line in printed if "-m app" in line] == [
+        "check\n",
+        "run all\n",
+        "status\n",
+        "tail --count 5\n",
+    ]
+    assert (tried.returncode, tried.stderr) == (0, ""), tried
+    assert "no run" in tried.stdout
+    assert Path(settings["STATE_DIR"] or "").parent == tmp_path
+    assert list(tmp_path.iterdir()) == [file]
+    assert (settings["STATE_STORE"], settings["TELEMETRY"]) == ("json", "none")
     # A proxy that the shell names is not asked for what is on this machine.
     assert settings["NO_PROXY"] == "127.0.0.1,localhost"
-    assert f"  set -a; . {file}; set +a\n" in said
+    assert f"  set -a; . '{file}'; set +a\n" in said
