@@ -1,4 +1,4 @@
-"""What an error is, in a few words of ours: without the text of a server, of an SDK, or of the system.
+"""What an error is and what to do, in words of ours: without the text of a server, an SDK, or the system.
 
 An error's text says the place, what was seen, and what to do, and may quote what came. It is what a state and
 a history keep; whoever reads a screen wants the cause first.
@@ -43,6 +43,19 @@ _NO_FAULT_OF_A_HUB = re.compile(r"hub .*?: nothing more is sent: ")
 # What an error of a location or a reading is told with, where the error itself is another's.
 _WITHIN = re.compile(r"[^;<]*?: (?=(?:microshare|state|clocks): |hub [^:]*: )")
 
+# What the last of several attempts says to do, behind whatever it quotes.
+_AGAIN: Final = "the next run tries again"
+# Of an error of the API or the state what came stands in quotes, in brackets, or as what was sent.
+_QUOTED = re.compile(r'".*"|\(.*\)|; sent [^\s;]+')
+_ADVICE = re.compile(r"; (.*)")
+# An SDK's text may hold anything, a semicolon too: it stands alone, behind the advice in brackets, or before
+# advice that is known by its words.
+_NO_ADVICE_OF_HUBS = re.compile(r"busy|message refused|batch rejected")
+_ADVICE_OF_HUBS = re.compile(
+    r"(?:(?:[a-z:]+-[a-z]+|sign-in refused): [^;]*; (?P<before>[^(]*)"
+    r"|.*?; (?P<known>(?:check|report it|if a proxy|the connection was closed).*))"
+)
+_PLACE_OF_QUERY = re.compile(r"query of view .*? for '(.*?)', \S+Z to \S+Z: ")
 # What systems say of a host's name that nothing knows; of a name server that is away they say otherwise.
 _HOST_UNKNOWN: Final = (
     r"(?:Name or service not known|No address associated with hostname|nodename nor servname provided"
@@ -133,6 +146,32 @@ def short_cause(error: str) -> str:
         if found is not None:
             return found.expand(rule.cause)
     return _own_beginning(rest)
+
+
+def advice(error: str) -> str | None:
+    """Give what an error says to do, without what it quotes; None where it says nothing.
+
+    `error` is as for `short_cause`.
+    """
+    text = _NO_FAULT_OF_A_HUB.sub("", error[:_LOOKED_AT], count=1)
+    if _AGAIN in text:
+        return _AGAIN
+    rest, rules = _of_its_place(text)
+    found = _advice_of_hub(rest) if rules is _OF_HUBS else _ADVICE.search(_QUOTED.sub("", rest))
+    said = next(filter(None, found.groups()), "").strip() if found else ""
+    return said if said and said.isprintable() and "<" not in said else None
+
+
+def _advice_of_hub(rest: str) -> re.Match[str] | None:
+    return None if _NO_ADVICE_OF_HUBS.match(rest) else _ADVICE_OF_HUBS.match(rest)
+
+
+def without_quotes(text: str) -> str:
+    """Give a warning's text with the cause in place of the error that it tells."""
+    within = _WITHIN.match(text)
+    if within is not None:
+        return f"{text[: within.end() - 2]} ({short_cause(text[within.end() :])})"
+    return _PLACE_OF_QUERY.sub(r"a query for \1: ", text, count=1)
 
 
 def _of_its_place(text: str) -> tuple[str, Sequence[_Rule] | None]:

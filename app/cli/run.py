@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from app.base.budget import Budget
+from app.base.causes import advice, short_cause, without_quotes
 from app.base.errors import SettingsError
-from app.base.text import counted, dashed, moment, printable, span
+from app.base.grouping import by_key
+from app.base.text import counted, dashed, minute, moment, named, printable, span
 from app.cli import COMMANDS
 from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
@@ -20,6 +22,7 @@ from app.cli.session import (
     explain,
     json_option,
     show_traceback,
+    verbose_option,
     worst,
 )
 from app.cli.stop import Stop
@@ -27,19 +30,22 @@ from app.cli.tables import Column, table
 from app.feeds.feed import load_feed
 from app.run.forwarder import run_forwarder
 from app.run.ports import Wiring
-from app.run.report import Report, RunFailed
+from app.run.report import Report, RunFailed, is_note
 from app.settings.rights import with_rights_told
 from app.settings.schema import Settings
 from app.wiring import wire
 
 _ALL = "all"
+# Of locations that failed alike.
+_NAMED_AT_MOST = 4
 
 
 @click.command("run", short_help=COMMANDS["run"])
 @click.argument("feed", metavar="FEED")
 @click.option("--dry-run", is_flag=True, help="Fetch and show what would go where; send and save nothing.")
+@verbose_option
 @json_option
-def command(feed: str, dry_run: bool, as_json: bool) -> int:
+def command(feed: str, dry_run: bool, verbose: bool, as_json: bool) -> int:
     """Run a feed once, exactly as its timer would: people-counter, hourly-snapshot, or all.
 
     `all` runs the feeds that are on, one after the other; its exit status is the worst of theirs.
@@ -56,7 +62,7 @@ def command(feed: str, dry_run: bool, as_json: bool) -> int:
     stop = Stop()
     with stop.on_signals():
         statuses = [
-            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
+            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL, verbose=verbose)
             for name in names
         ]
     return worst(statuses)
@@ -80,7 +86,9 @@ def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
     return names
 
 
-def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
+def _run_one(
+    name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool, verbose: bool
+) -> int:
     """Run a feed and tell what came of it; gives its exit status."""
     if of_all and not settings.feeds[name].view_id:
         return _not_run(name, "off", "it is off; set its view id to run it", out)
@@ -101,7 +109,7 @@ def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run:
     if out.as_json:
         out.write_object(report.as_json())
     else:
-        show(report, settings, out)
+        show(report, settings, out, verbose=verbose)
     return ALL_WELL if report.ok else FOUND_WANTING
 
 
@@ -125,14 +133,16 @@ def _not_run(name: str, why: str, said: str, out: Output) -> int:
 # --- for people -------------------------------------------------------------------------------------
 
 
-def show(report: Report, settings: Settings, out: Output) -> None:
-    """Give an account of a run: what every hub got, then whatever is worth a word."""
+def show(report: Report, settings: Settings, out: Output, *, verbose: bool = False) -> None:
+    """Give an account of a run: what every hub got, then whatever is worth a word.
+
+    Errors are told by their cause; with `verbose` their whole text follows.
+    """
     out.show(text(_headline(report), "bold" if report.ok else "bold red"))
     names = {hub.key: hub.name for hub in settings.hubs}
-    got = "would get" if report.dry_run else "got"
     columns = [
         Column("hub", key=True),
-        Column(f"{got} events", number=True),
+        Column("events", number=True),
         Column("readings", number=True),
         Column("duplicates", number=True),
         Column("done until (UTC)"),
@@ -150,32 +160,31 @@ def show(report: Report, settings: Settings, out: Output) -> None:
         for key, hub in report.hubs.items()
     ]
     out.show(table(columns, rows))
-    for style, said in _remarks(report, names):
+    for style, said in (*_remarks(report, names), *_failures(report, names, verbose=verbose)):
         out.show(text(said, style))
 
 
 def _headline(report: Report) -> str:
-    done = "ended well" if report.ok else f"ended with {counted(len(report.failures), 'failure')}"
+    feed = dashed(report.feed) + (", dry run" if report.dry_run else "")
+    if report.interrupted:
+        return f"{feed}: interrupted after {report.took_s:.1f} s, the next run goes on from there"
+    done = "" if report.ok else "failed in part: "
+    until = f" up to {minute(report.until)} UTC" if report.until else ""
+    return f"{feed}: {done}{counted(report.locations, 'location')}{until}, in {report.took_s:.1f} s"
+
+
+def _remarks(report: Report, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give lines with their style: what is left, and what is worth a word."""
     if report.dry_run:
-        done = f"dry run, nothing sent or saved, {done}"
-    until = f", up to {moment(report.until)}" if report.until else ""
-    asked = ", ".join(
-        counted(number, noun)
-        for number, noun in (
-            (report.locations, "location"),
-            (report.slices, "slice"),
-            (report.api_calls, "API call"),
-        )
-    )
-    return f"{dashed(report.feed)}: {done} after {report.took_s:.1f} s{until} ({asked})"
-
-
-def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Give lines with their style: what is left, what is worth a word, and failures last."""
+        yield "", "nothing was sent or saved: this is what a run would do"
     if report.left:
-        more = "" if report.forecast_s is None else f", about {span(report.forecast_s)} of runs like this one"
-        left = f"{counted(report.left, 'location')} not yet at the end, {span(report.left_s)} in all"
-        yield "", f"left for the next run: {left}{more}"
+        # What fails is not caught up with, whatever the pace of the rest.
+        tells = report.forecast_s is not None and report.ok
+        more = f", about {span(report.forecast_s)} of runs like this one" if tells else ""
+        longest = (
+            f"{span(report.left_longest_s)} at the furthest" if report.left_longest_s else "the last part"
+        )
+        yield "", f"left for the next run: {longest}, at {counted(report.left, 'location')}{more}"
     for remark in _worth_a_word(report, names):
         yield "yellow", remark
     if report.compared:
@@ -183,26 +192,36 @@ def _remarks(report: Report, names: dict[str, str]) -> Iterator[tuple[str, str]]
         differ = f"{done.differ} differ" if done.differ else "none differs"
         hours, locations = counted(done.hours, "hour"), counted(done.locations, "location")
         yield "", f"compared with the source: {hours} of {locations}, {differ}"
-    for failure in report.failures:
-        concerned = (failure.location, names.get(failure.hub or "", failure.hub))
-        told = "".join(f"{part}: " for part in concerned if part and part not in failure.error)
-        yield "red", f"failed: {told}{failure.error}"
 
 
-def _worth_a_word(report: Report, names: dict[str, str]) -> Iterator[str]:
-    def named(hubs: Sequence[str]) -> str:
+def _worth_a_word(report: Report, names: Mapping[str, str]) -> Iterator[str]:
+    def of_hubs(hubs: Sequence[str]) -> str:
         return ", ".join(names.get(hub, hub) for hub in hubs) or "all hubs"
 
     for warning in report.warnings:
-        yield f"warning: {warning}"
+        yield f"{'note' if is_note(warning) else 'warning'}: {without_quotes(warning)}"
     for reading in report.quarantined:
-        where = f"{reading.location}, {named(reading.hubs)}"
+        where = f"{reading.location}, {of_hubs(reading.hubs)}"
         yield f"quarantined: a reading of {where}: {reading.reason}; it is kept at {reading.place}"
     for location, gap in report.gaps:
         window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
-        yield f"gap: {location}, {window}, {gap.cause}, {named(gap.hubs)}; readings may lack there"
+        yield f"gap: {location}, {window}, {gap.cause}, {of_hubs(gap.hubs)}; readings may lack there"
     for changed in report.changed:
         what = counted(len(changed.ids), "reading") if changed.ids else "content"
         yield f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"
     for drift in report.drift:
         yield f"{drift.kind}: {drift.text}"
+
+
+def _failures(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Give the failures with their style, those of one cause at one hub once."""
+    alike = by_key(
+        ((each.hub, short_cause(each.error), advice(each.error)), each) for each in report.failures
+    )
+    for (hub, cause, do), found in alike.items():
+        locations = list(dict.fromkeys(each.location for each in found if each.location is not None))
+        about = [named(locations, _NAMED_AT_MOST)] if locations else []
+        about += [f"hub {names.get(hub, hub)}"] if hub is not None else []
+        yield "red", f"failed: {', '.join(about)}{': ' if about else ''}{cause}{f'; {do}' if do else ''}"
+        if verbose:
+            yield from (("dim", f"  {error}") for error in dict.fromkeys(each.error for each in found))

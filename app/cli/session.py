@@ -37,6 +37,12 @@ _BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
 )
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show errors whole, with what the API or a hub said.",
+)
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 

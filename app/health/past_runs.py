@@ -42,6 +42,7 @@ class PastRun:
     lateness: Lateness | None
     compared: Compared | None
     per_day: JsonObject | None
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def _past_run(report: JsonObject) -> PastRun:
         "lateness": lateness and _lateness(lateness),
         "compared": compared and _read(Compared, compared),
         "per_day": per_day and _per_day(per_day),
+        "interrupted": report.get("interrupted", False),
     }
     return _read(PastRun, found)
 

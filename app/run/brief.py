@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from app.base.causes import short_cause
 from app.base.grouping import by_key
 from app.base.text import counted, dashed, named
-from app.run.report import Failure, HubReport, Report
+from app.run.report import Failure, HubReport, Report, is_note
 
 # More would fill a line; all are in the report.
 _NAMED_AT_MOST = 3
@@ -19,7 +19,7 @@ def in_brief(report: Report, hub_names: Mapping[str, str]) -> str:
     `hub_names` are the hubs' names by their keys.
     """
     did = "dry run, " if report.dry_run else ""
-    ended = "ok" if report.ok else "FAILED"
+    ended = "FAILED" if not report.ok else "interrupted after" if report.interrupted else "ok"
     begins = (
         f"{dashed(report.feed)} {did}{ended} {report.took_s:.1f} s, {counted(report.locations, 'location')}"
     )
@@ -54,8 +54,8 @@ def _besides(report: Report, hub_names: Mapping[str, str]) -> Iterator[str]:
         yield f"{counted(len(report.quarantined), 'reading')} quarantined"
     if report.gaps:
         yield counted(len(report.gaps), "gap")
-    if report.warnings:
-        yield counted(len(report.warnings), "warning")
+    if warnings := sum(not is_note(warning) for warning in report.warnings):
+        yield counted(warnings, "warning")
 
 
 def _failed(hub: str | None, cause: str, failures: Sequence[Failure]) -> str:

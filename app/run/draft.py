@@ -117,12 +117,15 @@ class Draft:
         locations: Mapping[str, LocationState] = MappingProxyType({}),
         backlog_before_s: float = 0.0,
         apart_s: float | None = None,
+        stopped: bool = False,
     ) -> Report:
         """Give the report; `locations` are those of the run, as they are now.
 
-        `backlog_before_s` is what `backlog` gave for them before anything was fetched.
+        `backlog_before_s` is what `backlog` gave for them before anything was fetched, `stopped` whether
+        the run was told to stop.
         """
-        left_s = backlog(locations.values(), self._hubs, until) if until else 0.0
+        lacking = [_lacking(found, self._hubs, until) for found in locations.values()] if until else []
+        left_s = sum(lacking)
         gained_s = backlog_before_s - left_s
         return Report(
             run=self._run,
@@ -137,6 +140,7 @@ class Draft:
             hubs={key: _with_position(got, key, locations, until) for key, got in self._got.items()},
             left=sum(until is not None and self._is_behind(found, until) for found in locations.values()),
             left_s=left_s,
+            left_longest_s=max(lacking, default=0.0),
             forecast_s=left_s / gained_s * took_s if left_s > 0 and gained_s > 0 else None,
             lateness=self.lateness.told(),
             dry_run=self._dry_run,
@@ -151,6 +155,7 @@ class Draft:
             drift=tuple(self._drifts),
             compared=self._compared if self._compared.locations else None,
             apart_s=apart_s,
+            interrupted=stopped and (until is None or left_s > 0),
         )
 
     def _is_behind(self, location: LocationState, until: datetime) -> bool:
@@ -159,14 +164,13 @@ class Draft:
 
 def backlog(locations: Iterable[LocationState], hubs: Sequence[HubSettings], until: datetime) -> float:
     """Give the seconds of source time that locations lack up to `until`, each at its slowest hub on."""
-    enabled = [hub.key for hub in hubs if hub.enabled]
-    return sum(
-        max(
-            (max(0.0, (until - _position(location, hub, until)).total_seconds()) for hub in enabled),
-            default=0,
-        )
-        for location in locations
-    )
+    return sum(_lacking(location, hubs, until) for location in locations)
+
+
+def _lacking(location: LocationState, hubs: Sequence[HubSettings], until: datetime) -> float:
+    enabled = (hub.key for hub in hubs if hub.enabled)
+    lacks = ((until - _position(location, hub, until)).total_seconds() for hub in enabled)
+    return max(0.0, *lacks, 0.0)
 
 
 def _position(location: LocationState, hub: str, otherwise: datetime) -> datetime:

@@ -367,4 +367,5 @@ class _Run:
             locations=self._ledger.of(self._names),
             backlog_before_s=self._backlog_before_s,
             apart_s=self._telling.seconds_since(self._state.last_run),
+            stopped=self._budget.stopped,
         )

@@ -17,6 +17,7 @@ from app.microshare.discovery import Found, shared_identities
 from app.quality.drift import between
 from app.run.draft import Draft
 from app.run.ledger import Ledger
+from app.run.report import NO_STATE, TAKEN_OVER
 from app.settings.schema import FeedSettings, Settings
 
 # A cold start within the hour does not ask again.
@@ -182,12 +183,12 @@ def _start(
     start_from = settings.run.start_from
     start = start_from if isinstance(start_from, datetime) else horizon - start_from
     if names and not any(location.checkpoints for location in ledger.locations().values()):
-        draft.warn(f"no state at {place}: a new installation, begins at {format_time(min(start, horizon))}")
+        draft.warn(f"{NO_STATE}{place}: a new installation, begins at {format_time(min(start, horizon))}")
     return start
 
 
 def _take_over(ledger: Ledger, takeover: Takeover, horizon: datetime, draft: Draft) -> datetime:
     ledger.update(takeover=replace(takeover, at=horizon))
     position = format_time(takeover.position)
-    draft.warn(f"the earlier forwarder's position {position} was taken over from {takeover.source}")
+    draft.warn(f"{TAKEN_OVER}{position} was taken over from {takeover.source}")
     return takeover.position

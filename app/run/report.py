@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from app.base.checkpoints import Drift, Gap
 from app.base.errors import ForwarderError
@@ -13,6 +13,9 @@ from app.base.instants import format_time
 from app.quality.lateness import Lateness
 
 _DAY_S = 86_400
+# How a warning of a first run begins: what it tells of is over with the next one.
+NO_STATE: Final = "no state at "
+TAKEN_OVER: Final = "the earlier forwarder's position "
 # What a throughput unit takes a second (Event Hubs quotas documentation).
 _UNIT_EVENTS = 1_000
 _UNIT_BYTES = 1_000_000
@@ -85,11 +88,12 @@ class Report:
     """One run of one feed. `until` is the horizon; `left` counts locations that are still behind it.
 
     `left_s` is the source time that they have still to be fetched, each for its slowest hub, in
-    seconds; `forecast_s` the seconds that runs at this one's pace need for it, None where nothing
-    is left or this one gained nothing. `failing_since` is when the first of the runs began of which
-    none has ended well since; None where this one did. `apart_s` are the
-    seconds since the run before began, where this one follows closely on it: what it did is then
-    about what the feed does in such a time.
+    seconds, `left_longest_s` that of the one that is furthest behind; `forecast_s` the seconds that runs
+    at this one's pace need for it all, None where nothing is left or this one gained nothing.
+    `interrupted`: it was told to stop before it was done, which is no failure. `failing_since` is when
+    the first of the runs began of which none has ended well since; None where this one did. `apart_s`
+    are the seconds since the run before began, where this one follows closely on it: what it did is
+    then about what the feed does in such a time.
     """
 
     run: str
@@ -103,6 +107,7 @@ class Report:
     hubs: Mapping[str, HubReport]
     left: int = 0
     left_s: float = 0.0
+    left_longest_s: float = 0.0
     forecast_s: float | None = None
     failing_since: datetime | None = None
     lateness: Lateness | None = None
@@ -115,6 +120,7 @@ class Report:
     drift: Sequence[Drift] = ()
     compared: Compared | None = None
     apart_s: float | None = None
+    interrupted: bool = False
 
     @property
     def ok(self) -> bool:
@@ -135,6 +141,7 @@ class Report:
             "api_calls": self.api_calls,
             "left": self.left,
             "left_s": round(self.left_s, 3),
+            "left_longest_s": round(self.left_longest_s, 3),
             "forecast_s": None if self.forecast_s is None else round(self.forecast_s, 3),
             "failing_since": self.failing_since and format_time(self.failing_since),
             "lateness": self.lateness and asdict(self.lateness),
@@ -147,6 +154,7 @@ class Report:
             "drift": [drift_json(drift) for drift in self.drift],
             "compared": self.compared and asdict(self.compared),
             "per_day": self._per_day(),
+            "interrupted": self.interrupted,
         }
 
     def _per_day(self) -> dict[str, Any] | None:
@@ -164,6 +172,11 @@ class Report:
         first = self.failures[0].error if self.failures else "nothing failed"
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         return f"{self.feed}: {first}{more}"
+
+
+def is_note(warning: str) -> bool:
+    """Whether a run's warning only tells how it began: nothing is wrong, and no later run says it."""
+    return warning.startswith((NO_STATE, TAKEN_OVER))
 
 
 def gap_json(location: str, gap: Gap) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from app.base.checkpoints import Gap
 from app.base.readings import Slice
 from app.run.brief import in_brief
-from app.run.report import Failure, HubReport, Quarantined, Report
+from app.run.report import NO_STATE, Failure, HubReport, Quarantined, Report
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 A, B, C = "h.example.test/a", "h.example.test/b", "h.example.test/c"
@@ -41,6 +41,14 @@ def failing(*failures: Failure, **changes: Any) -> Report:
 
 CASES = {
     "all is well": (REPORT, "people-counter ok 8.3 s, 6 locations: primary +16, analytics +16"),
+    "interrupted": (
+        replace(REPORT, interrupted=True),
+        "people-counter interrupted after 8.3 s, 6 locations: primary +16, analytics +16",
+    ),
+    "a new installation": (
+        replace(REPORT, warnings=[f"{NO_STATE}/var/state: a new installation"]),
+        "people-counter ok 8.3 s, 6 locations: primary +16, analytics +16",
+    ),
     "a hub is down": (
         failing(Failure(None, C, DOWN), hubs={A: GOT, B: GOT, C: HubReport(error=DOWN)}),
         (

@@ -20,7 +20,7 @@ from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.base.causes import short_cause
+from app.base.causes import advice, short_cause, without_quotes
 from app.base.clocks import Clocks
 from app.base.errors import ForwarderError
 from app.base.files import STATE_ADVICE, explained
@@ -298,3 +298,52 @@ def test_whatever_came_a_cause_is_short_and_shows_nothing_of_a_page(place: str, 
     assert 0 < len(cause) <= 60
     assert cause.isprintable()
     assert "<" not in cause
+
+
+# --- what to do -------------------------------------------------------------------------------------
+
+PLACE = "microshare: query of view v for 'Q; a', 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("error", "do"),
+    [
+        (
+            translate(HUB, sdk_error(ConnectError, "amqp:unauthorized-access")),
+            "grant the Send right, or renew the key",
+        ),
+        (
+            translate(HUB, OSError(111, "refused; call the vendor")),
+            "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets",
+        ),
+        (translate(HUB, sdk_error(EventDataSendError, "com.microsoft:server-busy")), None),
+        (translate(HUB, ValueError("size; check <this>")), None),
+        (
+            f'{PLACE}: 502, "one; two"; given up after 4 attempts, the next run tries again',
+            "the next run tries again",
+        ),
+        (
+            f'{PLACE}: 404, a page, "a; b"; view v does not exist: check the id',
+            "view v does not exist: check the id",
+        ),
+        (
+            f'{PLACE}: the view refuses its parameters (503, "a; b"); sent id=v&x=1; compare them',
+            "compare them",
+        ),
+        ("it has no time", None),
+        ("something; <html>", None),
+    ],
+    ids=str,
+)
+def test_what_to_do_is_told_without_what_came(error: object, do: str | None) -> None:
+    assert advice(str(error)) == do
+
+
+def test_a_warning_tells_the_cause_in_place_of_the_error() -> None:
+    assert without_quotes(f'discovery failed: {PLACE}: 502, "<html>"; given up') == (
+        "discovery failed (the API answers with 502)"
+    )
+    assert without_quotes(f"{PLACE.removeprefix('microshare: ')}: JSON that is sent as text/html") == (
+        "a query for Q; a: JSON that is sent as text/html"
+    )
+    assert without_quotes("Mill: 3 readings came late; do this") == "Mill: 3 readings came late; do this"

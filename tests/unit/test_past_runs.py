@@ -31,6 +31,7 @@ REPORT = Report(
     failures=[Failure("Mill & Lane", None, "404")],
     changed=[Changed("Mill & Lane", NOON, (("a", "b"),)), Changed("Quay+One", NOON)],
     compared=Compared(2, 24, 1),
+    interrupted=True,
 )
 
 
@@ -49,6 +50,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
         lateness=REPORT.lateness,
         compared=REPORT.compared,
         per_day=None,
+        interrupted=True,
     )
 
 
