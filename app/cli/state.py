@@ -130,6 +130,7 @@ def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
             after,
             f"Replace the state at {place}?",
             never="the file says that it was, so nothing of it is read again",
+            unsent="will count as sent to",
             said=f"{file} holds {summed_up(after)}",
             remarks=list(_remarks_on_import(before, after, damage, edit.session)),
         )
@@ -166,7 +167,7 @@ def skip_command(
         after = skip(before, part, instant, edit.now)
         if after == before:
             return f"nothing to skip: all positions are at {moment(instant)} or past it"
-        return Change(after, "Never send this?")
+        return Change(after, "Continue?")
 
     return edit.carry_out("state skip", change, backup=backup, yes=yes)
 
@@ -193,7 +194,10 @@ def move_command(feed: str, former: str, name: str, backup: Path | None, yes: bo
         if former == name or after == before:
             return f"nothing to move: {printable(name)} is where {printable(former)} stopped, or past it"
         return Change(
-            after, f"Go on there as {printable(name)}?", never=f"it was sent as {printable(former)}"
+            after,
+            f"Go on there as {printable(name)}?",
+            never=f"it was sent as {printable(former)}",
+            unsent="will count as sent to",
         )
 
     return edit.carry_out("state move", change, backup=backup, yes=yes)
@@ -223,7 +227,7 @@ def reset_command(
         if after == before and instant is None:
             return "nothing to forget: there is no position yet, the next run begins at START_FROM"
         edit.require_positions(before, part, but_takeover=instant is None and part.is_all)
-        return Change(after, "Forget this?")
+        return Change(after, "Continue?")
 
     def mend(damage: StateDamaged) -> Change:
         if instant is not None or location is not None or hub is not None:

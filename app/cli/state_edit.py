@@ -13,27 +13,16 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockLost, StateDamaged, StateError
 from app.base.files import FILES, STATE_ADVICE, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, utc_now
-from app.base.readings import Slice
-from app.base.text import counted, dashed, moment, printable, span
+from app.base.text import counted, dashed, moment, printable
 from app.cli.choices import find_feed, unknown_name
 from app.cli.output import text
 from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
-from app.cli.tables import Column, table
+from app.cli.state_effects import asked, effects_parts
 from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings
 from app.state import document as documents
 from app.state.edits import Effect, Part, changed, effects
 from app.state.store import RunLock
-
-_EFFECTS = (
-    Column("location", key=True),
-    Column("hubs", key=True),
-    Column("done until (UTC)"),
-    Column("becomes", whole=True),
-    Column("sent again", number=True, optional=True),
-    Column("never sent", number=True, optional=True),
-    Column("readings, about", number=True, optional=True),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +30,13 @@ class Change:
     """What a state is to become, and what is said and asked before. None: it only goes aside, damaged.
 
     `said` stands above what the change means, `remarks` below; `never` says why what no hub is sent is
-    not sent.
+    not sent, and `unsent` what is asked of it. The question says how much is concerned, too.
     """
 
     after: FeedState | None
     question: str
     never: str = "nothing of it is read again"
+    unsent: str = "will never reach"
     said: str = ""
     remarks: Sequence[str] = ()
 
@@ -104,8 +94,10 @@ class StateEdit:
             if isinstance(found, str):
                 self.show(found)
                 return ALL_WELL
-            self._tell(before, found)
-            if not confirmed(found.question, yes=yes):
+            felt = effects(before, before if found.after is None else found.after, self.start)
+            self._tell(before, found, felt)
+            names = self.session.hub_names
+            if not confirmed(asked(felt, names, never=found.unsent, act=found.question), yes=yes):
                 return FOUND_WANTING
             if damage is not None:
                 self._set_aside(lock)
@@ -174,13 +166,12 @@ class StateEdit:
         if name not in known:
             raise unknown_name(name, sorted(known), what="no location that is known")
 
-    def _tell(self, before: FeedState, change: Change) -> None:
+    def _tell(self, before: FeedState, change: Change, found: Sequence[Effect]) -> None:
         """Say what the change means: what is sent again, with which ids, and what never."""
         if change.said:
             self.show(change.said)
-        found = effects(before, before if change.after is None else change.after, self.start)
         if found:
-            self.session.out.show(table(_EFFECTS, [self._row(effect) for effect in found]))
+            self.session.out.show(*effects_parts(found, self.session.hub_names))
         self.show(*self._meaning(before, change, found))
         self.session.out.show(*(text(remark, "yellow") for remark in change.remarks))
 
@@ -189,23 +180,14 @@ class StateEdit:
             yield "sent again: all that the source still shows of it, with the same message ids"
         if any(effect.never for effect in found):
             yield f"never sent: {change.never}"
+        if any(effect.more for effect in found):
+            yield "sent now: what no hub had a position for, so that it was sent under neither name"
         if any(effect.after is None for effect in found):
             yield f"START_FROM: where the next run begins, {moment(self.start)} if it ran now"
         left = before.takeover
         if change.after and left and left.at is None and left != change.after.takeover:
             position = f"{moment(left.position)} from {left.source}"
             yield f"the earlier forwarder's position {position} is not taken over"
-
-    def _row(self, effect: Effect) -> list[object]:
-        return [
-            effect.location,
-            self.session.hub_names(effect.hubs),
-            effect.before,
-            "START_FROM" if effect.after is None else effect.after,
-            _length(effect.again),
-            _length(effect.never),
-            effect.readings,
-        ]
 
     def _save(self, lock: RunLock, before: FeedState, after: FeedState, backup: Path | None) -> None:
         """Write an export of what there was, then the state as it is to be."""
@@ -278,7 +260,3 @@ def summed_up(state: FeedState) -> str:
     least = state.least_position()
     done = "no position yet" if least is None else f"done until {moment(least)} everywhere"
     return f"{counted(len(state.locations), 'location')}, {done}, {counted(ids, 'id')}"
-
-
-def _length(window: Slice | None) -> str | None:
-    return None if window is None else span(window.end - window.start)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seals
 from app.base.grouping import by_key
-from app.base.instants import HOUR, hour_of
+from app.base.instants import DAY, HOUR, hour_of
 from app.base.readings import Slice
 from app.quality.bounds import LEFT_BEHIND, gaps_kept
 from app.quality.hourly_digests import unprovable
@@ -47,8 +47,9 @@ class Effect:
     """What a change means for hubs of a location that are alike in it.
 
     `before` and `after` are positions; None: there was, or will be, no checkpoint. `again` is what
-    they are sent once more, with the same message ids; `never` what they are not sent at all.
-    `readings` says about how many that is, by the ids that were held; None where none were.
+    they are sent once more, with the same message ids; `never` what they are not sent at all; `more`
+    what they never had and are sent now. `readings` says about how many that is, by the rate of the
+    last day that the location was done for; None where nothing is known of it.
     """
 
     location: str
@@ -57,7 +58,12 @@ class Effect:
     after: datetime | None
     again: Slice | None = None
     never: Slice | None = None
+    more: Slice | None = None
     readings: int | None = None
+
+    @property
+    def window(self) -> Slice | None:
+        return self.again or self.never or self.more
 
 
 def skip(state: FeedState, part: Part, to: datetime, now: datetime) -> FeedState:
@@ -153,17 +159,20 @@ def remember(state: FeedState, location: str, hub: str, sent: Iterable[tuple[dat
 
 
 def effects(before: FeedState, after: FeedState, start: datetime) -> list[Effect]:
-    """Say what it means that `before` becomes `after`, for all hubs that `before` has a position of.
+    """Say what it means that `before` becomes `after`, for each hub that either has a position of.
 
     A checkpoint that is gone begins at `start`. Hubs of a location that are alike are told as one.
     Where nothing is sent again or never, and no position changes, nothing is said.
     """
     found: dict[Effect, list[str]] = {}
-    for name, location in sorted(before.locations.items()):
-        kept = after.locations.get(name, LocationState()).checkpoints
-        for hub, known in sorted(location.checkpoints.items()):
-            if kept.get(hub) != known:
-                found.setdefault(_effect(name, known, kept.get(hub), start), []).append(hub)
+    for name in sorted(before.locations.keys() | after.locations.keys()):
+        location = before.locations.get(name, LocationState())
+        had, has = location.checkpoints, after.locations.get(name, LocationState()).checkpoints
+        rate = _rate(location)
+        for hub in sorted(had.keys() | has.keys()):
+            if had.get(hub) != has.get(hub):
+                effect = _effect(name, had.get(hub), has.get(hub), start)
+                found.setdefault(_with_readings(effect, rate), []).append(hub)
     return [replace(effect, hubs=tuple(hubs)) for effect, hubs in found.items() if _is_felt(effect)]
 
 
@@ -224,24 +233,29 @@ def _left_behind(
     return [gap for gap in gaps if (gap.window, gap.cause, gap.hubs) not in had]
 
 
-def _effect(name: str, before: Checkpoint, after: Checkpoint | None, start: datetime) -> Effect:
-    begins = after or Checkpoint(start, start)
-    again = never = None
-    if begins.delivered_until > before.delivered_until:
-        never = Slice(before.delivered_until, begins.delivered_until)
-    else:
-        unknown_from = begins.delivered_until if any(begins.ids.values()) else begins.known_from
-        again = _slice(unknown_from, _reached(before))
-    window, rate = again or never, _rate(before)
-    readings = None
-    if window is not None and rate is not None:
-        readings = round(rate * ((window.end - window.start) / HOUR))
+def _effect(name: str, before: Checkpoint | None, after: Checkpoint | None, start: datetime) -> Effect:
     position = None if after is None else after.delivered_until
-    return Effect(name, (), before.delivered_until, position, again, never, readings)
+    if before is None:
+        return Effect(name, (), None, position)
+    begins = after or Checkpoint(start, start)
+    found = Effect(name, (), before.delivered_until, position)
+    if begins.delivered_until > before.delivered_until:
+        return replace(found, never=Slice(before.delivered_until, begins.delivered_until))
+    if any(begins.ids.values()) and begins.ids == before.ids:
+        return replace(found, more=_slice(begins.known_from, before.known_from))
+    unknown_from = begins.delivered_until if any(begins.ids.values()) else begins.known_from
+    return replace(found, again=_slice(unknown_from, _reached(before)))
+
+
+def _with_readings(effect: Effect, rate: float | None) -> Effect:
+    window = effect.window
+    if window is None or rate is None:
+        return effect
+    return replace(effect, readings=round(rate * ((window.end - window.start) / HOUR)))
 
 
 def _is_felt(effect: Effect) -> bool:
-    return effect.before != effect.after or effect.again is not None
+    return effect.before != effect.after or effect.window is not None
 
 
 def _slice(start: datetime, end: datetime) -> Slice | None:
@@ -256,8 +270,24 @@ def _reached(checkpoint: Checkpoint) -> datetime:
     return checkpoint.delivered_until
 
 
-def _rate(checkpoint: Checkpoint) -> float | None:
-    """Give readings an hour, quiet hours included, over the time whose ids are complete."""
-    covered = (_reached(checkpoint) - checkpoint.known_from) / HOUR
-    count = sum(len(ids) for ids in checkpoint.ids.values())
-    return count / covered if count and covered > 0 else None
+def _rate(location: LocationState) -> float | None:
+    """Give readings an hour, quiet hours included, of the hub whose last day had most; None if unknown."""
+    found = [
+        _rate_at(known, location.seals.get(hub, {})) for hub, known in sorted(location.checkpoints.items())
+    ]
+    return max((rate for rate in found if rate), default=None)
+
+
+def _rate_at(checkpoint: Checkpoint, seals: Seals) -> float | None:
+    """Give the rate of the last day that is done, as far as its hours are counted: by ids, else by seals."""
+    end = _reached(checkpoint)
+    since = hour_of(end) - DAY
+    ids = {hour: len(found) for hour, found in checkpoint.ids.items() if hour >= since}
+    sealed = {
+        hour: seal.readings
+        for hour, seal in seals.items()
+        if seal is not None and since <= hour < checkpoint.known_from and hour not in ids
+    }
+    hours = (end - max(checkpoint.known_from, since)) / HOUR + len(sealed)
+    count = sum(ids.values()) + sum(sealed.values())
+    return count / hours if count and hours > 0 else None

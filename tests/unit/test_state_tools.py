@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.base import exact_json
 from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seal, Takeover
 from app.base.readings import DashboardAnswer, QuarantinedReading, Reading, Slice
 from app.cli import main
+from app.cli.state_effects import asked
 from app.feeds.feed import load_feed, read_answer
 from app.feeds.quarantine import NotForwardable, event_again, quarantine_text
 from app.settings.loading import APP_ROOT
@@ -288,6 +290,55 @@ def test_hubs_that_are_alike_are_told_as_one_and_what_stays_is_not_told() -> Non
     assert effects(before, after, START) == [
         Effect("Quay", (B,), NOON - HOUR, NOON, never=Slice(NOON - HOUR, NOON))
     ]
+
+
+def _hours(count: int, until: datetime = NOON) -> list[datetime]:
+    return [until - number * HOUR for number in range(1, count + 1)]
+
+
+def test_the_rate_is_that_of_the_last_day_ids_and_seals_together() -> None:
+    """Ten readings an hour by seals until 6 h ago, four an hour since; what is older counts nothing."""
+    known = Checkpoint(NOON, NOON - 6 * HOUR, ids(*_hours(6), each=4))
+    seals = {A: dict.fromkeys(_hours(40, NOON - 6 * HOUR), Seal(10, 2, 3))}
+    before = FeedState({"Mill": LocationState(checkpoints={A: known}, seals=seals)})
+
+    [effect] = effects(before, skip(before, Part(), NOON + 24 * HOUR, NOW), START)
+
+    assert effect.readings == 18 * 10 + 6 * 4
+
+
+def test_what_a_renamed_location_never_had_is_sent_now_and_not_again() -> None:
+    began = NOON + 3 * HOUR
+    had = Checkpoint(began + HOUR, began, ids(began))
+    before = state(Mill={A: done(NOON)}, Quay={A: had})
+
+    assert effects(before, move(before, "Mill", "Quay"), START) == [
+        Effect("Quay", (A,), began + HOUR, NOON, more=Slice(NOON, began), readings=6)
+    ]
+
+
+def _named(keys: Iterable[str]) -> str:
+    return ", ".join(key.rpartition("/")[2] for key in keys)
+
+
+def test_a_question_says_what_is_concerned() -> None:
+    held = [NOON - number * HOUR for number in range(1, 25)]
+    before = state(Mill={A: done(NOON, *held), B: done(NOON - HOUR, *held)}, Quay={B: done(NOON)})
+
+    def question(after: FeedState) -> str:
+        return asked(effects(before, after, START), _named, never="will never reach", act="Continue?")
+
+    assert question(skip(before, Part(), NOON + 3 * HOUR, NOW)) == (
+        "2 locations x 3 h to 4 h, about 8 readings by the rate of the last day (of 1 location it is not "
+        "known), will never reach counts, second. Continue?"
+    )
+    assert question(skip(before, Part("Quay"), NOON + HOUR, NOW)) == (
+        "1 location x 1 h, how many readings is not known, will never reach second. Continue?"
+    )
+    assert question(reset(before, Part("Mill", A), NOON - 2 * HOUR, START, NOW)) == (
+        "1 location x 2 h, about 4 readings by the rate of the last day, will be sent again to counts. "
+        "Continue?"
+    )
 
 
 # --- a reading out of quarantine --------------------------------------------------------------------
