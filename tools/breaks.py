@@ -1162,8 +1162,8 @@ _IN_COMMANDS = (
     PlantedBreak(
         "a change of the state needs no yes",
         "app/cli/state_edit.py",
-        "if not confirmed(found.question, yes=yes):",
-        "if not confirmed(found.question, yes=True):",
+        "act=found.question), yes=yes):",
+        "act=found.question), yes=True):",
         _noticed_by(
             "tests/unit/test_state_tools.py", "test_what_is_not_meant_or_not_confirmed_is_refused_with_2"
         ),
