@@ -81,8 +81,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
         _check_telemetry(settings, findings)
     _check_state(settings, opened, findings, offline=offline)
     if not as_json:
-        summary = "all well" if findings.ok else "something is to be done, see above"
-        out.show("", text(summary, "bold" if findings.ok else "bold red"))
+        out.show("", text(findings.summary(), "bold" if findings.ok else "bold red"))
     return ALL_WELL if findings.ok else FOUND_WANTING
 
 

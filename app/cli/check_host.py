@@ -97,7 +97,7 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResult
         findings.failed(check, f"{feed.schedule!r} never fires: no month has that day; correct it")
         return
     shown = ", ".join(_written(times))
-    findings.well(check, f"{feed.schedule!r}: next {shown} UTC", next=[format_time(at) for at in times])
+    findings.well(check, f"{feed.schedule!r}, next {shown} UTC", next=[format_time(at) for at in times])
     longest = settings.run.budget + GRACE
     shortest = min((later - at for at, later in pairwise(times)), default=longest)
     if shortest < longest:

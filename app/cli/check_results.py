@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.base.errors import ForwarderError
-from app.base.text import said_and_advised
+from app.base.text import counted, said_and_advised
 from app.cli.output import Output, hanging
 from app.cli.session import explain
 from app.network.probing import Way
 
-# A mark, and the longest check of those that are always there.
-_HEAD_WIDTH = len("FAILED  locations of hourly-snapshot")
-# Little, so that a way fits a line.
-_WAY_INDENT = 6
+# The widest mark, and the longest of what is checked; of which feed or hub, the text says.
+_MARK_WIDTH = len("FAILED")
+_KIND_WIDTH = len("discovery")
+_HEAD_WIDTH = _MARK_WIDTH + 2 + _KIND_WIDTH
 _DO_AT_LEAST = "if it lasts, look for it in the troubleshooting table of README.md"
 
 
@@ -37,6 +38,26 @@ class CheckResult:
     ways: Sequence[Way] = ()
 
 
+class _Mark(NamedTuple):
+    """How a finding is marked; the graver, the greater."""
+
+    gravity: int
+    word: str
+    style: str
+
+
+_OK, _WARN, _FAILED = _Mark(0, "ok", "green"), _Mark(1, "warn", "yellow"), _Mark(2, "FAILED", "bold red")
+
+
+def _kind_and_about(check: str) -> tuple[str, str]:
+    """Take a check's name apart: `view of people-counter` is a view, about people-counter."""
+    kind, _, about = check.partition(" ")
+    if not about and len(kind) > _KIND_WIDTH:
+        # A feed is called by its name alone.
+        return "feed", check
+    return kind, about.removeprefix("of ")
+
+
 def fault(check: str, message: str) -> CheckResult:
     """Make a finding of an error's message, which may begin with what was checked."""
     said, do = said_and_advised(message.removeprefix(f"{check}: "))
@@ -54,10 +75,24 @@ class CheckResults:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self.ok = True
+        # What was checked, in its order, each with the worst that was found of it.
+        self._worst: dict[str, _Mark] = {}
+
+    @property
+    def ok(self) -> bool:
+        return _FAILED not in self._worst.values()
+
+    def summary(self) -> str:
+        """Say how many checks there were, and how many of them failed or are doubtful."""
+        marks = Counter(self._worst.values())
+        doubtful = f", {marks[_WARN]} with a warning" if marks[_WARN] else ""
+        if marks[_FAILED]:
+            return f"{marks[_FAILED]} of {counted(marks.total(), 'check')} failed{doubtful}"
+        return f"{counted(marks.total(), 'check')} passed{doubtful}"
 
     def tell(self, finding: CheckResult) -> None:
-        self.ok = self.ok and finding.ok
+        mark = _FAILED if not finding.ok else _WARN if finding.warning else _OK
+        self._worst[finding.check] = max(mark, self._worst.get(finding.check, mark))
         if self._out.as_json:
             said = {"said": finding.said, "do": finding.do, "warning": finding.warning}
             ways = {"ways": [way.as_json() for way in finding.ways]} if finding.ways else {}
@@ -65,13 +100,13 @@ class CheckResults:
                 {"check": finding.check, "ok": finding.ok, **said, **finding.facts, **ways}
             )
             return
-        mark, style = ("ok", "green") if finding.ok else ("FAILED", "bold red")
-        if finding.warning:
-            mark, style = "warn", "yellow"
-        parts = [hanging(f"{mark:6}  {finding.check}", finding.said, style=style, width=_HEAD_WIDTH)]
-        if finding.do:
-            parts.append(hanging("", f"do: {finding.do}", width=_HEAD_WIDTH))
-        parts += [hanging("", f"way: {way.said()}", width=_WAY_INDENT) for way in finding.ways]
+        kind, about = _kind_and_about(finding.check)
+        head = f"{mark.word:{_MARK_WIDTH}}  {kind}"
+        seen = f"{about}: {finding.said}" if about else finding.said
+        parts = [hanging(head, seen, style=mark.style, width=_HEAD_WIDTH)]
+        further = [f"do: {finding.do}"] if finding.do else []
+        further += [f"way: {way.said()}" for way in finding.ways]
+        parts += [hanging("", line, width=_HEAD_WIDTH) for line in further]
         self._out.show(*parts)
 
     def well(self, check: str, said: str, **facts: Any) -> None:

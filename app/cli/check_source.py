@@ -111,19 +111,14 @@ class _SourceCheck:
             self._findings.warn("clock", clocks.warning() or "")
             return
         seconds = round(clocks.skew.total_seconds(), 1)
-        order = "ahead of" if seconds > 0 else "behind"
-        said = (
-            f"{span(abs(seconds))} {order} the API's: this host says {moment(clocks.host)}, "
-            f"the API {moment(clocks.api)}"
-        )
-        do = None
+        well = not clocks.are_apart and abs(clocks.skew) <= SKEW_TOLERATED
+        said, do = _of_skew(seconds, clocks.host, clocks.api, well=well), None
         if clocks.are_apart:
             ended = [found for state in states.values() if (found := state.last_run_ended()) is not None]
             said += "; no run does anything"
             _, do = said_and_advised(clocks.why_apart(max(ended, default=None)))
         elif abs(clocks.skew) > SKEW_TOLERATED:
             do = "set this host's clock right: `timedatectl set-ntp true` keeps it so"
-        well = not clocks.are_apart and abs(clocks.skew) <= SKEW_TOLERATED
         facts = {"skew_s": seconds, "host": format_time(clocks.host), "api": format_time(clocks.api)}
         self._findings.tell(CheckResult("clock", well, said, do, facts=facts))
 
@@ -239,6 +234,14 @@ class _SourceCheck:
 
     def _now(self) -> datetime:
         return floor_to(self._client.api_time() or utc_now(), MILLISECOND)
+
+
+def _of_skew(seconds: float, host: datetime, api: datetime, *, well: bool) -> str:
+    apart = f"{abs(seconds):.1f} s" if abs(seconds) < MINUTE.total_seconds() else span(abs(seconds))
+    if well:
+        return f"{apart} from the API's, {moment(api)}"
+    order = "ahead of" if seconds > 0 else "behind"
+    return f"{apart} {order} the API's: this host says {moment(host)}, the API {moment(api)}"
 
 
 def _is_template_fault(error: ForwarderError) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +17,9 @@ from app.base.instants import parse_time
 from app.base.text import dashed
 from app.base.version import VERSION
 from app.cli.check_host import disk_findings, mount_type, packages_finding, python_finding
+from app.cli.check_results import CheckResult, CheckResults, doubt, fault
+from app.cli.output import Output
+from app.network.probing import Way
 from app.settings.connection_strings import signature_end
 from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
@@ -79,10 +85,68 @@ def test_a_state_folder_that_cannot_be_made_is_found(call: Call, tmp_path: Path)
 def test_people_see_what_is_doubtful_and_what_to_do(call: Call) -> None:
     shown = call("check", "--offline", PEOPLE_COUNTER_SCHEDULE="*/20 * * * * *").out
 
-    assert "warn    schedule of people-counter" in shown
-    assert "it fires every 20 s, and a run may take 4 min" in shown
+    assert "warn    schedule   people-counter: it fires every 20 s, and a run may take 4 min" in shown
     assert "do: those that meet another are skipped: lower run.budget" in shown
-    assert shown.endswith("all well\n")
+    assert re.search(r"\n\n\d checks passed, \d with a warning\n$", shown)
+
+
+FOUND = (
+    CheckResult("settings", True, "2 feeds on"),
+    doubt("settings", "one is doubtful; look at it"),
+    CheckResult("hourly-snapshot", True, "off"),
+    fault("view of people-counter", "404; check the id"),
+    CheckResult("locations of people-counter", True, "all give readings"),
+    fault("hub main of all", "no connection; check the network"),
+)
+WAY = Way("h.example.test:5671", "amqp", None, "public", steps={"dns": 0.012}, stopped="no answer")
+
+
+def test_each_finding_has_one_shape_with_what_to_do_and_the_way_under_it(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    findings = CheckResults(Output())
+    for found in FOUND:
+        findings.tell(found)
+    findings.tell(fault("hub b\x1b[2J", "no connection; check the network"))
+    findings.tell(replace(CheckResult("telemetry", True, "goes to it"), ways=[WAY]))
+
+    assert capfdbinary.readouterr().out.decode().splitlines() == [
+        "ok      settings   2 feeds on",
+        "warn    settings   one is doubtful",
+        "                   do: look at it",
+        "ok      feed       hourly-snapshot: off",
+        "FAILED  view       people-counter: 404",
+        "                   do: check the id",
+        "ok      locations  people-counter: all give readings",
+        "FAILED  hub        main of all: no connection",
+        "                   do: check the network",
+        r"FAILED  hub        b\x1b[2J: no connection",
+        "                   do: check the network",
+        "ok      telemetry  goes to it",
+        "                   way: direct, dns 12 ms: no answer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (FOUND[:1], "1 check passed"),
+        (FOUND[:3], "2 checks passed, 1 with a warning"),
+        (FOUND[2:], "2 of 4 checks failed"),
+        (FOUND, "2 of 5 checks failed, 1 with a warning"),
+        ((FOUND[3], replace(FOUND[3], ok=True)), "1 of 1 check failed"),
+    ],
+    ids=["one", "a warning counts as passed", "failures", "all", "one that failed and also found something"],
+)
+def test_the_last_line_counts_checks_however_much_was_found_of_each(
+    found: Sequence[CheckResult], said: str
+) -> None:
+    findings = CheckResults(Output(as_json=True))
+    for one in found:
+        findings.tell(one)
+
+    assert findings.summary() == said
+    assert findings.ok is ("failed" not in said)
 
 
 # --- schedules --------------------------------------------------------------------------------------
