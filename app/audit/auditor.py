@@ -19,7 +19,7 @@ from app.audit.comparison_file import ComparisonFile
 from app.audit.findings import Failing, HubAudit
 from app.audit.hub_contents import HubContents, read_hub
 from app.audit.source_contents import SourceContents
-from app.audit.summary import Summary, summarised
+from app.audit.summary import NamedReading, Summary, named_readings, summarised
 from app.base.budget import Budget
 from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, StateDamaged
@@ -149,6 +149,11 @@ class ComparedFeed:
     def summary(self, *, examples: int = 0) -> Summary:
         """Count by cause what was found at the hubs that could be read, as it is now; name some of each."""
         return summarised(self.file.by_reading(), examples=examples)
+
+    def readings(self, cause: str) -> Iterator[NamedReading]:
+        """Give the readings that `summary` counts under a cause, by location and time."""
+        found = (reading for reading, _ in named_readings(self.file.by_reading()))
+        return (reading for reading in found if reading.cause == cause)
 
     def audits(self) -> Iterator[HubAudit]:
         """Give the result for each hub, as it is now."""

@@ -34,10 +34,14 @@ _LONGEST = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a repair would do: readings to send, by hub and cause, and gaps that are over then."""
+    """What a repair would do: readings to send, by hub and cause, and gaps that are over then.
+
+    `distinct` counts each reading once, to however many hubs it is sent.
+    """
 
     readings: Mapping[str, Mapping[str, int]]
     gaps: int
+    distinct: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -56,11 +60,16 @@ class Outcome:
 def plan_repair(compared: ComparedFeed) -> Plan:
     """Say what `repair` would do. Nothing is asked or sent."""
     readings = {hub.key: Counter[str]() for hub in compared.compared_hubs}
-    for key, causes in readings.items():
-        for location in compared.locations:
-            causes.update(str(found.cause) for found in _to_send(compared, key, location))
+    distinct = 0
+    for location in compared.locations:
+        here: set[tuple[datetime, str]] = set()
+        for key, causes in readings.items():
+            found = _to_send(compared, key, location)
+            causes.update(str(each.cause) for each in found)
+            here.update((each.time, each.id) for each in found)
+        distinct += len(here)
     gaps = sum(1 for _ in _over(compared, compared.state, assume_sent=True))
-    return Plan(readings, gaps)
+    return Plan(readings, gaps, distinct)
 
 
 def repair(

@@ -80,6 +80,15 @@ def column_of(cause: str) -> str:
     return _COLUMN_OF.get(cause, cause if cause in COLUMNS else MISSING)
 
 
+def by_column(published: int, causes: Mapping[str, int]) -> dict[str, int]:
+    """Give the numbers of COLUMNS for a hub, a location or an hour: what no other column has is delivered."""
+    counts = Counter[str]()
+    for cause, readings in causes.items():
+        counts[column_of(cause)] += readings
+    counts[DELIVERED] = published - sum(counts[column] for column in _OF_PUBLISHED[1:])
+    return {column: counts[column] for column in COLUMNS}
+
+
 def gravity(cause: str) -> int:
     """Give what sorts causes, the worst first; one that is not known here is no better than a loss."""
     return GRAVEST_FIRST.index(cause) if cause in GRAVEST_FIRST else GRAVEST_FIRST.index(UNEXPLAINED)
@@ -108,6 +117,11 @@ class CauseCount:
     examples: Sequence[NamedReading] = ()
 
     @property
+    def is_at_each_hub(self) -> bool:
+        """Whether all of the readings are at each of the hubs."""
+        return all(number == self.readings for number in self.hubs.values())
+
+    @property
     def is_harmless(self) -> bool:
         return self.cause in HARMLESS
 
@@ -117,12 +131,13 @@ class Summary:
     """The causes, the worst first; `readings` is their sum, and counts each reading once.
 
     `mixed` of them have another, lesser cause at another hub. `by_hub` counts, for each hub (key), readings
-    by cause as they are at that hub. `incomplete` are the published ones that some hub lacks or has
-    otherwise.
+    by cause as they are at that hub; `by_place` does for each hub and location. `incomplete` are the
+    published ones that some hub lacks or has otherwise.
     """
 
     causes: Sequence[CauseCount] = ()
     by_hub: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    by_place: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
     mixed: int = 0
     incomplete: int = 0
 
@@ -152,15 +167,17 @@ def summarised(found: Iterable[tuple[str, Finding]], *, examples: int = 0) -> Su
     """Count readings by cause, and name so many of each; `found` as in `named_readings`."""
     kept: dict[str, _Counted] = {}
     by_hub: dict[str, Counter[str]] = {}
+    by_place: dict[tuple[str, str], Counter[str]] = {}
     mixed = incomplete = 0
     for reading, causes in named_readings(found):
         kept.setdefault(reading.cause, _Counted()).add(reading, examples)
         for hub, cause in causes.items():
             by_hub.setdefault(hub, Counter())[cause] += 1
+            by_place.setdefault((hub, reading.finding.location), Counter())[cause] += 1
         mixed += len(set(causes.values())) > 1
         incomplete += any(column_of(cause) in _OF_PUBLISHED[1:] for cause in causes.values())
     counts = [kept[cause].count(cause) for cause in sorted(kept, key=lambda cause: (gravity(cause), cause))]
-    return Summary(counts, by_hub, mixed, incomplete)
+    return Summary(counts, by_hub, by_place, mixed, incomplete)
 
 
 @dataclass(slots=True)

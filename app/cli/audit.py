@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.audit.findings import Finding, HourCount, HubAudit
 from app.audit.repair import Outcome, Plan, plan_repair, repair
-from app.audit.summary import OVERDUE, STUCK, TO_COME
+from app.audit.summary import OVERDUE, STUCK, TO_COME, NamedReading, gravity
 from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
-from app.base.text import counted, dashed, moment, span
+from app.base.text import counted, dashed
 from app.cli import COMMANDS
+from app.cli.audit_text import EXAMPLES, show_feed, show_repaired, show_verdicts
+from app.cli.audit_verdict import Result, verdict
 from app.cli.choices import (
     consumer_group_option,
     feeds_option,
@@ -29,31 +30,11 @@ from app.cli.choices import (
     until_option,
     window_until_now,
 )
-from app.cli.output import Output, hanging, text
+from app.cli.output import Output
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
-from app.cli.tables import Column, FittedTable, table
 from app.wiring import wire
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-# What people are shown of a long list.
-_SHOWN = 10
-# What a cause means, and what to do.
-_CAUSES = {
-    "late": "published after the look-back had passed; --repair sends that, a longer look_back finds it",
-    "behind": "to be brought by a coming run; where a hub is far behind, `status` says why",
-    "lost": "acknowledged by the hub, and not there; --repair sends that",
-    "unexplained": "older than what the state remembers; --repair sends that",
-    "quarantined": "set aside, because it could not be forwarded; `quarantine list` says why",
-    "retention": "older than what the hub still holds, so it cannot be told; choose a later --from",
-    "before start": "from before the hub's start, never promised; `backfill` would send that",
-    "saturated": "more of one millisecond than the view gave; --repair sends what it gives now",
-    "missed": "found by the daily comparison with the source; --repair sends that",
-    "left behind": "left behind by `state skip` or `state reset`; --repair would send it all the same",
-}
-_WIDTH = 12
 # What is told of each reading under a heading, beside what it is.
 _TOLD = {
     "missing": ("cause", "due", "repaired", "stuck"),
@@ -63,7 +44,6 @@ _TOLD = {
 }
 # What is `behind`, divided, by its names in JSON.
 _TO_COME = {"next_run": TO_COME, "overdue": OVERDUE, "stuck": STUCK}
-_COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown")
 
 
 @click.command("audit", short_help=COMMANDS["audit"])
@@ -74,6 +54,7 @@ _COUNTS = ("published", "delivered", "missing", "repeated", "changed", "unknown"
 @hubs_option
 @consumer_group_option
 @click.option("--repair", "repairs", is_flag=True, help="Send what is missing, and close the gaps.")
+@click.option("--all", "every", is_flag=True, help="Name every reading, and count by location too.")
 @yes_option
 @json_option
 def command(
@@ -84,14 +65,15 @@ def command(
     hubs: tuple[str, ...],
     consumer_group: str,
     repairs: bool,
+    every: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
     """Ask the source for a window again, read the hubs, and compare them reading by reading.
 
-    Says of each location and hour how many readings were published and delivered, and names each one
-    that is missing (and why), repeated, changed or unknown. Ends with 1 where anything is wrong. What
-    a coming run brings, and what was never promised, is named and is not wrong.
+    Says of each hub how many readings were published and delivered, and of the others why they are
+    not there, the worst cause first. The last line is the verdict. Ends with 1 where anything is wrong,
+    or could not be compared. What the next run brings, and what was never promised, is not wrong.
 
     T is an ISO time (UTC unless it names a zone), or a duration back from now like 30d or 6h. It
     needs keys with the Listen right, and leaves nothing behind in the hubs.
@@ -110,67 +92,114 @@ def command(
         group, progress = consumer_group, bars.show
         send = partial(repair, wiring=wiring, consumer_group=group, progress=progress)
         found = compared_feeds(asked, chosen, wiring, consumer_group=group, progress=progress)
+        work = _Work(out, bars, send if repairs else None, every=every, yes=yes)
         try:
-            well = [_tell(feed, out, bars, send if repairs else None, yes=yes) for feed in found]
+            for feed in found:
+                work.tell(feed)
         except UnknownLocation as error:
             raise unknown_name(error.name, sorted(error.known)) from error
-    return ALL_WELL if all(well) else FOUND_WANTING
+        finally:
+            work.close()
+    return ALL_WELL if work.is_well else FOUND_WANTING
 
 
 # --- telling ----------------------------------------------------------------------------------------
 
 
-def _tell(
-    feed: ComparedFeed,
-    out: Output,
-    bars: ProgressBars,
-    send: Callable[[ComparedFeed], Outcome] | None,
-    *,
-    yes: bool,
-) -> bool:
-    """Tell what was found, and `send` what is missing where that is wanted; whether all is well then."""
-    bars.hide()
+class _Work:
+    """Tells what was found, a feed at a time, and sends what is missing where that is wanted."""
+
+    def __init__(
+        self,
+        out: Output,
+        bars: ProgressBars,
+        send: Callable[[ComparedFeed], Outcome] | None,
+        *,
+        every: bool,
+        yes: bool,
+    ) -> None:
+        self._out = out
+        self._bars = bars
+        self._send = send
+        self._every = every
+        self._yes = yes
+        self._results: list[Result] = []
+
+    @property
+    def is_well(self) -> bool:
+        return all(audit.ok for result in self._results for audit in result.audits)
+
+    def tell(self, feed: ComparedFeed) -> None:
+        """Show what was found, and repair it where that is wanted."""
+        self._bars.hide()
+        found = _result(feed)
+        if not self._out.as_json:
+            show_feed(found, self._out, every=_every_reading(feed, found) if self._every else None)
+        if self._send is not None and _may_repair(plan_repair(feed), found, yes=self._yes):
+            outcome = self._send(feed)
+            self._bars.hide()
+            _tell_of_repair(outcome, found)
+            found = _result(feed)
+            if not self._out.as_json:
+                show_repaired(found, self._out)
+        if self._out.as_json:
+            for audit in feed.audits():
+                _write(audit, self._out)
+        self._results.append(found)
+
+    def close(self) -> None:
+        """Show the verdicts of all feeds that were told of, also where the next one failed."""
+        if not self._out.as_json:
+            show_verdicts(self._results, self._out)
+
+
+def _result(feed: ComparedFeed) -> Result:
     names = {hub.key: hub.name for hub in feed.hubs}
-    if not out.as_json:
-        for audit in feed.audits():
-            _show(audit, names[audit.hub], out)
-    if send is not None and _may_repair(plan_repair(feed), feed, names, yes=yes):
-        outcome = send(feed)
-        bars.hide()
-        _tell_of_repair(feed, outcome, names, out)
-    audits = list(feed.audits())
-    if out.as_json:
-        for audit in audits:
-            _write(audit, out)
-    return all(audit.ok for audit in audits)
+    # Lists of readings are at hand no longer than the feed is.
+    audits = [replace(audit, missing=(), repeated=(), changed=(), unknown=()) for audit in feed.audits()]
+    return Result(feed.settings.name, audits, feed.summary(examples=EXAMPLES), names)
 
 
-def _may_repair(plan: Plan, feed: ComparedFeed, names: Mapping[str, str], *, yes: bool) -> bool:
+def _every_reading(feed: ComparedFeed, found: Result) -> Iterator[Iterator[NamedReading]]:
+    return (feed.readings(each.cause) for each in found.summary.causes)
+
+
+def _may_repair(plan: Plan, found: Result, *, yes: bool) -> bool:
     """Say what a repair would do, and ask."""
-    name = dashed(feed.settings.name)
+    name = dashed(found.feed)
     if plan.is_empty:
-        complain(f"{name}: nothing is missing that sending mends")
+        complain(f"{name}: {_nothing_to_send(found)}")
         return False
     for hub, causes in plan.readings.items():
         if causes:
-            said = ", ".join(f"{count:,} {cause}" for cause, count in sorted(causes.items()))
-            complain(f"{name}: {counted(sum(causes.values()), 'reading')} for {names[hub]}: {said}")
+            said = ", ".join(f"{causes[cause]:,} {cause}" for cause in sorted(causes, key=gravity))
+            complain(f"{name}: {counted(sum(causes.values()), 'reading')} for {found.names[hub]}: {said}")
     if plan.gaps:
-        complain(f"{name}: {counted(plan.gaps, 'gap')} over then")
-    return confirmed("send them, with the message ids that they would have had?", yes=yes)
+        complain(f"{name}: {counted(plan.gaps, 'gap')} will be closed")
+    if not plan.distinct:
+        return confirmed(f"close {counted(plan.gaps, 'gap')} of {name}?", yes=yes)
+    hubs = found.at([hub for hub, causes in plan.readings.items() if causes])
+    question = f"send {counted(plan.distinct, 'reading')} to {hubs}, with the message ids of a run?"
+    return confirmed(question, yes=yes)
 
 
-def _tell_of_repair(feed: ComparedFeed, outcome: Outcome, names: Mapping[str, str], out: Output) -> None:
-    name = dashed(feed.settings.name)
-    for hub in feed.compared_hubs:
-        complain(f"{name}: {counted(outcome.sent[hub.key], 'reading')} sent to {hub.name}")
+def _nothing_to_send(found: Result) -> str:
+    """Say that there is nothing to repair, of as much as was compared."""
+    if not found.compared or (not found.summary.wrong and not any(each.compared for each in found.compared)):
+        return verdict(found)
+    in_part = found.failures or len(found.compared) < len(found.audits)
+    of = ", of what could be compared" if in_part else ""
+    return f"nothing is missing that a repair can send{of}"
+
+
+def _tell_of_repair(outcome: Outcome, found: Result) -> None:
+    name = dashed(found.feed)
+    for audit in found.compared:
+        complain(f"{name}: {counted(outcome.sent[audit.hub], 'reading')} sent to {found.names[audit.hub]}")
     if outcome.gaps:
         complain(f"{name}: {counted(outcome.gaps, 'gap')} closed")
     for error in outcome.errors:
         complain(f"{name}: {error}")
-    if not out.as_json:
-        for audit in feed.audits():
-            out.show(text(f"{name}, {names[audit.hub]}, after the repair", "bold"), _verdict(audit), "")
 
 
 def _write(audit: HubAudit, out: Output) -> None:
@@ -215,71 +244,3 @@ def _named(finding: Finding, more: Sequence[str]) -> dict[str, Any]:
 
 def _hour_json(count: HourCount) -> dict[str, Any]:
     return asdict(count) | {"hour": format_time(count.hour)}
-
-
-def _show(audit: HubAudit, name: str, out: Output) -> None:
-    window = f"{moment(audit.window.start)} to {moment(audit.window.end)}"
-    out.show(text(f"{dashed(audit.feed)}, {name}: {window}", "bold"))
-    if audit.error is not None:
-        out.show(text(audit.error, "red"), "")
-        return
-    out.show(_by_location(audit.hours))
-    for heading in _TOLD:
-        _show_findings(heading, getattr(audit, heading), out)
-    for cause, count in sorted(audit.causes.items()):
-        out.show(
-            hanging(cause, f"{counted(count, 'reading')}, {_CAUSES.get(cause, 'see `status`')}", width=_WIDTH)
-        )
-    for location, error in sorted(audit.failures.items()):
-        out.show(text(f"{location} could not be compared: {error}", "red"))
-    for warning in audit.warnings:
-        out.show(text(warning, "yellow"))
-    if audit.readable_from is not None:
-        out.show(f"the hub no longer holds all that came before {moment(audit.readable_from)}")
-    out.show(_verdict(audit), "")
-
-
-def _by_location(hours: Sequence[HourCount]) -> FittedTable:
-    columns = [Column("location", key=True), *(Column(head, number=True) for head in _COUNTS)]
-    rows = [
-        [location, *(sum(getattr(hour, head) for hour in found) for head in _COUNTS)]
-        for location, found in (
-            (location, list(found)) for location, found in groupby(hours, lambda hour: hour.location)
-        )
-    ]
-    return table(columns, rows)
-
-
-def _show_findings(heading: str, findings: Collection[Finding], out: Output) -> None:
-    count = len(findings)
-    if not count:
-        return
-    columns = [
-        Column(heading, key=True),
-        Column("time as written", whole=True),
-        Column("id", key=True),
-        Column(""),
-    ]
-    out.show(table(columns, [_row(found) for found in islice(findings, _SHOWN)]))
-    if count > _SHOWN:
-        out.show(f"and {count - _SHOWN:,} more {heading}; --json names each")
-
-
-def _row(finding: Finding) -> Sequence[object]:
-    more = {
-        "missing": finding.cause,
-        "repeated": f"{finding.times} times",
-        "changed": f"the hub has {finding.held}",
-        "unknown": None,
-    }[finding.heading]
-    return finding.location, finding.written, finding.id, more
-
-
-def _verdict(audit: HubAudit) -> Text:
-    if not audit.ok:
-        wrong = audit.wrong - audit.repaired
-        what = counted(wrong, "reading") if wrong else counted(len(audit.failures), "location")
-        return text(f"{what} found wanting", "red")
-    delay = "" if audit.max_delay_s is None else f", at most {span(audit.max_delay_s)} after their time"
-    said = f"nothing is wrong: {counted(audit.delivered + audit.repaired, 'reading')} delivered{delay}"
-    return text(said, "green")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_json_is_one_object_a_feed_and_hub_with_every_reading_named_under_one_he
     assert sum(delay["readings"] for delay in first["delays"]) == first["delivered"]
 
 
-def test_people_see_counts_by_location_what_is_wrong_and_what_to_do(terminal: Terminal) -> None:
+def test_people_see_counts_that_add_up_what_is_wrong_and_what_to_do(terminal: Terminal) -> None:
     lost = recent(terminal)[10]
     terminal.a.discard(lambda event: event == lost)
 
@@ -112,10 +113,68 @@ def test_people_see_counts_by_location_what_is_wrong_and_what_to_do(terminal: Te
     well = terminal.call("audit", "--feed", "people-counter", "--hub", "second", "--from", "5h")
 
     assert (found.status, well.status) == (1, 0)
-    assert f"{lost.message_id}  lost" in found.out
-    assert "1 reading, acknowledged by the hub, and not there; --repair sends that" in found.out
-    assert "1 reading found wanting" in found.out
-    assert "nothing is wrong: " in well.out
+    heads, counts = (found.out.split("\n")[line].split("  ") for line in (2, 3))
+    numbers = [int(part.replace(",", "")) for part in counts[1:] if part]
+    assert [head for head in heads if head][1:4] == ["published", "delivered", "missing"]
+    assert numbers[0] == sum(numbers[1:])
+    assert numbers[2] == 1
+    time = entry_time(lost)
+    assert f"{lost.properties['location']}, {time[:10]} {time[11:16]}, {lost.message_id}\n" in found.out
+    assert "  the hub acknowledged it and does not hold it; --repair sends it\n" in found.out
+    assert found.out.endswith("\n\nsomething is wrong: 1 reading missing at primary\n")
+    assert well.out.split("\n")[-2].startswith("nothing is wrong: ")
+
+
+def entry_time(event: StoredEvent) -> str:
+    return str(json.loads(event.body)["time"])
+
+
+def test_of_a_window_without_readings_nothing_is_said_to_be_well(terminal: Terminal) -> None:
+    for name in (MILL, "Quay+One"):
+        terminal.source.estate.hide(name, utc_now() - timedelta(days=9), utc_now() - timedelta(days=7))
+    window = ("--from", "8d", "--to", "7d")
+
+    nothing = terminal.call("audit", *window)
+    repaired = terminal.call("audit", *window, "--feed", "people-counter", "--repair", "--yes")
+    objects = terminal.call("audit", *window, "--json").objects
+
+    for ended in (nothing, repaired):
+        assert ended.status == 0
+        assert ended.out.endswith("\n\nnothing to compare: no readings in this window\n")
+        assert "nothing is wrong" not in ended.out
+    assert repaired.err == "people-counter: nothing to compare: no readings in this window\n"
+    assert [(found["ok"], found["compared"], len(found["without_readings"])) for found in objects] == 4 * [
+        (True, 0, 2)
+    ]
+
+
+def test_a_hub_and_a_location_that_cannot_be_asked_are_no_part_of_the_verdict(terminal: Terminal) -> None:
+    terminal.b.refuse_attach(links=["receive"])
+    terminal.source.faults.status(500, location=MILL)
+
+    ended = terminal.call("audit", "--feed", "people-counter", "--from", "5h")
+
+    assert ended.status == 1
+    assert "hub second could not be read: refuses the credentials; " in ended.out
+    assert f"{MILL} could not be compared: the API answers with 500; see `check`\n" in ended.out
+    last = ended.out.split("\n")[-2]
+    assert last.startswith("nothing is wrong in what could be compared: ")
+    assert last.endswith(f"; not compared: hub second, {MILL}")
+    assert "both hubs" not in ended.out
+
+
+def test_every_reading_is_named_with_all_and_counts_are_by_location_too(terminal: Terminal) -> None:
+    lost = [event.message_id for event in recent(terminal)[10:20]]
+    terminal.a.discard(lambda event: event.message_id in lost)
+    words = ("audit", "--feed", "people-counter", "--hub", "primary", "--from", "5h")
+
+    some, every = terminal.call(*words), terminal.call(*words, "--all")
+
+    assert sum(str(name) in some.out for name in lost) == 3
+    assert "and 7 more; --all names each" in some.out
+    assert all(str(name) in every.out for name in lost)
+    assert re.search(rf"^{MILL} +primary ", every.out, re.MULTILINE)
+    assert every.out.endswith("\n\nsomething is wrong: 10 readings missing at primary\n")
 
 
 def test_a_repair_ends_with_0_where_nothing_is_wrong_any_more_and_asks_first(terminal: Terminal) -> None:
@@ -128,12 +187,30 @@ def test_a_repair_ends_with_0_where_nothing_is_wrong_any_more_and_asks_first(ter
     again = terminal.call(*words, "--yes")
 
     assert (nobody.status, repaired.status, again.status) == (2, 0, 0)
+    assert "people-counter: 1 reading for primary: 1 lost" in nobody.err
     assert "there is no terminal to ask at; add --yes" in nobody.err
     (found,) = repaired.objects
     assert (found["ok"], found["wrong"], found["repaired"]) == (True, 1, 1)
     assert "people-counter: 1 reading sent to primary" in repaired.err
-    assert "nothing is missing that sending mends" in again.err
+    assert "nothing is missing that a repair can send" in again.err
     assert [event.message_id for event in terminal.a.received()].count(lost.message_id) == 1
+
+
+def test_after_a_repair_causes_are_said_again_with_what_was_sent_and_what_is_left(terminal: Terminal) -> None:
+    lost, doubled = recent(terminal)[10:12]
+    terminal.a.repeat(lambda event: event == doubled)
+    for hub in (terminal.a, terminal.b):
+        hub.discard(lambda event: event.message_id == lost.message_id)
+
+    ended = terminal.call("audit", "--feed", "people-counter", "--from", "5h", "--repair", "--yes")
+
+    before, after = ended.out.split("people-counter, after the repair\n")
+    assert ended.status == 1
+    assert re.search(r"^lost +1 .* both hubs$", before, re.MULTILINE)
+    assert re.search(r"^sent now +1 .* both hubs$", after, re.MULTILINE)
+    assert re.search(r"^more than once +1 .* primary$", after, re.MULTILINE)
+    assert not re.search(r"^lost", after, re.MULTILINE)
+    assert after.endswith("\n\nsomething is wrong: 1 reading more than once at primary\n")
 
 
 def test_a_repair_beside_a_run_ends_with_3_and_sends_nothing(terminal: Terminal) -> None:

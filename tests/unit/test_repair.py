@@ -311,6 +311,14 @@ def test_what_a_run_brings_or_sending_does_not_mend_is_not_sent(site: Site, caus
     assert not site.lanes.is_closed
 
 
+def test_a_reading_that_two_hubs_get_is_one_reading_of_a_plan(site: Site) -> None:
+    site.saved(at_noon())
+
+    plan = plan_repair(site.compared({A: SHOWN[MILL][:2], B: SHOWN[MILL][:1]}))  # type: ignore[arg-type]
+
+    assert plan == Plan({A: {"lost": 2}, B: {"lost": 1}}, gaps=0, distinct=2)
+
+
 def test_a_plan_says_what_a_repair_then_does(site: Site) -> None:
     gap = Gap(Slice(NOON - 6 * HOUR, NOON), "missed", NOON)
     site.saved(at_noon(gap))
@@ -319,7 +327,7 @@ def test_a_plan_says_what_a_repair_then_does(site: Site) -> None:
     plan = plan_repair(compared)  # type: ignore[arg-type]  # see Compared
     outcome = site.repair(compared)
 
-    assert plan == Plan({A: {"lost": 3}, B: {"lost": 1}}, 1)
+    assert plan == Plan({A: {"lost": 3}, B: {"lost": 1}}, gaps=1, distinct=4)
     assert (outcome.sent, outcome.gaps) == ({A: 3, B: 1}, 1)
 
 
