@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from app.base import exact_json
-from app.base.instants import format_time
+from app.base.errors import SettingsError
+from app.base.instants import format_time, utc_now
 from app.base.redaction import redact_json
-from app.base.text import counted, cut_short, moment
+from app.base.text import counted
 from app.cli import COMMANDS
 from app.cli.choices import consumer_group_option, find_hub, hub_option
+from app.cli.event_lines import EventLines
 from app.cli.output import Output
 from app.cli.session import ALL_WELL, begin, complain, json_option
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
-from app.settings.schema import HubSettings
-
-# What is shown of a body in a pipe; a terminal cuts it at its own width.
-_SHOWN_CHARACTERS = 200
-_UNDECODED = "(of another sender, in a form that cannot be decoded)"
+from app.feeds.feed import Feed, load_feed
+from app.settings.schema import HubSettings, Settings
 
 
 @click.command("tail", short_help=COMMANDS["tail"])
@@ -41,8 +41,10 @@ def command(
 ) -> int:
     """Read a hub's events, oldest first in each partition.
 
-    Reads on until Ctrl-C unless --count or --seconds ends it. It needs a key with the Listen right,
-    and leaves nothing behind in the hub.
+    A line an event: the time of its reading in UTC, the location and the sensor, what was counted, and
+    how long after its time it was stored; with --json the whole event. Reads on until Ctrl-C unless
+    --count or --seconds ends it. It needs a key with the Listen right, and leaves nothing behind in the
+    hub.
 
     \b
     python -m app tail --count 5
@@ -52,13 +54,16 @@ def command(
     hub = find_hub(settings, wanted)
     out = Output(as_json=as_json)
     with contextlib.suppress(KeyboardInterrupt):
-        _tail(HubReader(hub, consumer_group), hub, out, latest=latest, count=count, seconds=seconds)
+        lines = EventLines(_feeds(settings), utc_now())
+        reader = HubReader(hub, consumer_group)
+        _tail(reader, hub, lines, out, latest=latest, count=count, seconds=seconds)
     return ALL_WELL
 
 
 def _tail(
     reader: HubReader,
     hub: HubSettings,
+    lines: EventLines,
     out: Output,
     *,
     latest: bool,
@@ -72,7 +77,7 @@ def _tail(
         if out.as_json:
             out.write_object(_event_json(event))
         else:
-            out.show_line(_line(event))
+            out.show_line(lines.line(event))
         shown += 1
         return not out.reader_gone and shown != count
 
@@ -80,6 +85,13 @@ def _tail(
     begins = "what comes from now on" if latest else "from the beginning"
     complain(f"reading {hub.name} ({hub.key}), {counted(partitions, 'partition')}, {begins}")
     reader.read(take, seconds)
+
+
+def _feeds(settings: Settings) -> Iterator[Feed]:
+    for name in settings.feeds:
+        # A feed that is off need not have a module.
+        with contextlib.suppress(SettingsError):
+            yield load_feed(name)
 
 
 def _event_json(event: Received) -> dict[str, Any]:
@@ -105,14 +117,3 @@ def _body_json(body: bytes) -> Any:
     except (exact_json.NotJson, RecursionError):
         return body.decode("utf-8", "backslashreplace")
     return found
-
-
-def _line(event: Received) -> str:
-    """Say what an event is in one line; its recType is left out, which would fill it."""
-    location = event.properties.get("location") or event.partition_key or "-"
-    body = _UNDECODED if event.body_type == "undecoded" else _body_json(event.body)
-    if isinstance(body, dict):
-        body = {name: value for name, value in body.items() if name != "recType"}
-    said = body if isinstance(body, str) else exact_json.dumps(body).decode()
-    cut = cut_short(said, _SHOWN_CHARACTERS) + "…" if len(said) > _SHOWN_CHARACTERS else said
-    return f"{moment(event.enqueued)}  {event.partition}/{event.sequence}  {location}  {cut}"

@@ -356,6 +356,9 @@ def test_tail_gives_what_a_hub_holds_an_event_a_line(terminal: Terminal) -> None
 
     ended = terminal.call("tail", "--hub", "SECOND", "--count", str(len(sent)), "--json")
 
+    lines = terminal.call("tail", "--hub", "SECOND", "--count", "5").out.splitlines()
+    assert [line for line in lines if not re.search(r"\d\d:\d\d \S.*  in \d+  out \d+  \(\+\d+ ", line)] == []
+    assert len(lines) == 5
     assert ended.status == 0
     assert {found["message_id"] for found in ended.objects} == sent.keys()
     found = ended.objects[0]

@@ -131,6 +131,8 @@ def test_they_are_shown_one_by_one(terminal: Terminal) -> None:
         if event["body_type"] == "value" and not isinstance(event["body"], list | dict)
     }
     assert len(lines.out.splitlines()) == held
+    assert f" {MILL}, " in lines.out
+    assert "an event of another sender, 1 byte (" in lines.out
 
 
 def test_what_is_missing_is_found_beside_them_and_sent(terminal: Terminal) -> None:

@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from app.audit.comparison_file import ComparisonFile
 from app.audit.hub_contents import HubContents
 from app.base.checkpoints import Checkpoint
+from app.base.instants import utc_now
 from app.base.readings import DashboardAnswer, Event
+from app.cli.event_lines import EventLines
 from app.cli.output import Output
-from app.cli.tail import _event_json, _line
+from app.cli.tail import _event_json
 from app.eventhub.decoding import read_every_event
 from app.eventhub.received import Received, received
 from app.feeds.feed import read_answer
+from app.feeds.hourly_snapshot import FEED as SNAPSHOT
 from app.feeds.people_counter import FEED as PEOPLE
 from app.run.backfill import Held
 from emulators.amqp import Malformed, long_value, string_value, timestamp_value, with_annotations
@@ -193,7 +196,7 @@ def _handed_out(message: bytes, sequence: int) -> bytes | None:
 def _is_shown(event: Received) -> None:
     shown = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.redirect_stdout(shown):
-        outcome(lambda: Output().show_line(_line(event)))
+        outcome(lambda: Output().show_line(EventLines([PEOPLE, SNAPSHOT], utc_now()).line(event)))
         outcome(lambda: Output(as_json=True).write_object(_event_json(event)))
     shown.seek(0)
     shows_no_secret([shown.read()])
