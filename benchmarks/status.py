@@ -20,7 +20,7 @@ from datetime import timedelta
 from app.base.checkpoints import Checkpoint, FeedState, HubRecord, LocationState, Seal, Sensor
 from app.base.instants import format_time, hour_of, utc_now
 from app.cli.output import Output
-from app.cli.status import _look, _tell
+from app.cli.status import Screens, _look
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
@@ -117,7 +117,8 @@ def main() -> None:
 
         def shown(*, as_json: bool) -> None:
             with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
-                _tell([found], Output(as_json=as_json), everything=False)
+                out = Output(as_json=as_json)
+                Screens(out, everything=False, briefly=False, verbose=False).tell([found])
 
         loading = seconds(lambda: store.load(NAME))
         parts = {

@@ -44,7 +44,7 @@ _NO_FAULT_OF_A_HUB = re.compile(r"hub .*?: nothing more is sent: ")
 _WITHIN = re.compile(r"[^;<]*?: (?=(?:microshare|state|clocks): |hub [^:]*: )")
 
 # What the last of several attempts says to do, behind whatever it quotes.
-_AGAIN: Final = "the next run tries again"
+AGAIN: Final = "the next run tries again"
 # Of an error of the API or the state what came stands in quotes, in brackets, or as what was sent.
 _QUOTED = re.compile(r'".*"|\(.*\)|; sent [^\s;]+')
 _ADVICE = re.compile(r"; (.*)")
@@ -154,8 +154,8 @@ def advice(error: str) -> str | None:
     `error` is as for `short_cause`.
     """
     text = _NO_FAULT_OF_A_HUB.sub("", error[:_LOOKED_AT], count=1)
-    if _AGAIN in text:
-        return _AGAIN
+    if AGAIN in text:
+        return AGAIN
     rest, rules = _of_its_place(text)
     found = _advice_of_hub(rest) if rules is _OF_HUBS else _ADVICE.search(_QUOTED.sub("", rest))
     said = next(filter(None, found.groups()), "").strip() if found else ""
@@ -172,6 +172,13 @@ def without_quotes(text: str) -> str:
     if within is not None:
         return f"{text[: within.end() - 2]} ({short_cause(text[within.end() :])})"
     return _PLACE_OF_QUERY.sub(r"a query for \1: ", text, count=1)
+
+
+def said_and_advised_briefly(warning: str) -> tuple[str, str | None]:
+    """Give what a warning says and what to do, with the cause in place of the error that it tells."""
+    if _WITHIN.match(warning) is not None:
+        return without_quotes(warning), advice(warning)
+    return said_and_advised(without_quotes(warning))
 
 
 def _of_its_place(text: str) -> tuple[str, Sequence[_Rule] | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Wider than any table, so that nothing folds in a pipe.
 _PIPE_WIDTH = 10_000
+_ROOM_OF_MOST = (80, 24)
 # Some readers of JSON lines take these for the end of a line; only strings can hold them.
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 _GAP = 2
@@ -77,6 +78,18 @@ class Output:
         with console.capture() as captured:
             console.print(text(content), no_wrap=True, overflow="ellipsis")
         self._write_text(captured.get())
+
+    def room(self) -> tuple[int, int]:
+        """Give the columns and lines of the terminal; where there is none, those that most have."""
+        console = self._console or self._make_console()
+        return (console.width, console.height) if console.is_terminal else _ROOM_OF_MOST
+
+    def lines_of(self, parts: Iterable[RenderableType]) -> int:
+        """Give how many lines parts take in the room there is."""
+        console = self._console or self._make_console()
+        options = console.options.update(width=self.room()[0])
+        shown = (text(part) if isinstance(part, str) else part for part in parts)
+        return sum(len(console.render_lines(part, options, pad=False)) for part in shown)
 
     @property
     def is_terminal(self) -> bool:

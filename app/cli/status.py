@@ -6,26 +6,25 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.base.errors import StateError
-from app.base.grouping import by_key
 from app.base.instants import MILLISECOND, floor_to, read_duration, utc_now
-from app.base.text import counted, dashed, minute, moment, named, span
+from app.base.text import dashed, moment
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
-from app.cli.output import Output, hanging, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
-from app.cli.tables import Column, table
+from app.cli.output import Output, text
+from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option, verbose_option
+from app.cli.status_screen import Room, brief, screen, whole
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
 from app.health.past_runs import past_runs
-from app.health.records import Condition, FeedHealth, Kind, Trend, Trouble
+from app.health.records import FeedHealth
 from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
 
 # Readings in quarantine are read whole, so they are counted up to here.
 _COUNTED_AT_MOST = 100
-# Of locations and of troubles, unless all are asked for; and of names and characters in one of them.
-_SHOWN_AT_MOST = 10
-_NAMED_AT_MOST = 4
-_CHARACTERS = 300
 # Positions change with runs, minutes apart; soon enough to watch one, and little work for the store.
 _REFRESH_S = 5.0
 
@@ -67,7 +62,9 @@ class _Limits(click.ParamType[dict[str, timedelta]]):
     multiple=True,
     help="End with 1 where anything lags by more, like 35m; may be given for each feed.",
 )
-@click.option("--all", "everything", is_flag=True, help="Show every location, not only those in trouble.")
+@click.option("--all", "everything", is_flag=True, help="Show all troubles, hubs and locations.")
+@click.option("--brief", "briefly", is_flag=True, help="Show one line a feed.")
+@verbose_option
 @click.option(
     "--watch",
     metavar="[SECONDS]",
@@ -78,9 +75,17 @@ class _Limits(click.ParamType[dict[str, timedelta]]):
 )
 @json_option
 def command(
-    limits: Sequence[Mapping[str, timedelta]], everything: bool, watch: float | None, as_json: bool
+    limits: Sequence[Mapping[str, timedelta]],
+    everything: bool,
+    briefly: bool,
+    verbose: bool,
+    watch: float | None,
+    as_json: bool,
 ) -> int:
     """Say of each feed whether it is healthy, what is behind or failing, since when, and what to do.
+
+    A verdict for each feed comes first, then the worst that a screen has room for: that of the
+    terminal, or 24 lines.
 
     Reads what is kept of the runs, also while one is under way, and changes nothing. Nothing is
     asked of Microshare or of hubs. A feed is behind where two runs that were due did not bring it on.
@@ -94,8 +99,11 @@ def command(
     python -m app status --max-behind 35m --max-behind hourly-snapshot=125m
     python -m app status --watch
     """  # noqa: D301 - \b keeps click from filling the lines after it
+    if everything and briefly:
+        raise click.UsageError("--all and --brief exclude one another; give one of them")
     settings = begin(as_json=as_json)
     out = Output(as_json=as_json)
+    screens = Screens(out, everything=everything, briefly=briefly, verbose=verbose)
     if watch is not None and not as_json and not out.is_terminal:
         raise click.UsageError("--watch renews a terminal's screen, and there is none; add --json")
     store = open_store(settings.state)
@@ -111,10 +119,10 @@ def command(
 
     if watch is not None:
         with suppress(KeyboardInterrupt):
-            _watch(look, watch, out, everything=everything)
+            _watch(look, watch, screens)
         return ALL_WELL
     found = look()
-    _tell(found, out, everything=everything)
+    screens.tell(found)
     return ALL_WELL if all(feed.ok for feed in found) else FOUND_WANTING
 
 
@@ -157,11 +165,41 @@ def _count_quarantined(store: MendableStore, name: str, feed: str) -> int:
     return count
 
 
-def _watch(look: Callable[[], list[FeedHealth]], every_s: float, out: Output, *, everything: bool) -> None:
+class Screens:
+    """Shows what was found, as much of it as was asked for."""
+
+    def __init__(self, out: Output, *, everything: bool, briefly: bool, verbose: bool) -> None:
+        self.out = out
+        self._everything = everything
+        self._briefly = briefly
+        self._verbose = verbose
+
+    def tell(self, found: Sequence[FeedHealth]) -> None:
+        if self.out.as_json:
+            for feed in found:
+                self.out.write_object(feed.as_json())
+        elif self._briefly:
+            for line in brief(found):
+                self.out.show_line(line)
+        else:
+            self.out.show(*self.parts(found))
+
+    def parts(self, found: Sequence[FeedHealth], lines_taken: int = 0) -> Iterator[RenderableType]:
+        """Give what is shown, in the room that is left where `lines_taken` are another's."""
+        if self._briefly:
+            return iter(brief(found))
+        if self._everything:
+            return whole(found, verbose=self._verbose)
+        columns, lines = self.out.room()
+        return screen(found, Room(columns, lines - lines_taken, self.out.lines_of), verbose=self._verbose)
+
+
+def _watch(look: Callable[[], list[FeedHealth]], every_s: float, screens: Screens) -> None:
     """Look and tell again and again. On a terminal the last that was seen stays when it ends."""
+    out = screens.out
     if out.as_json:
         while not out.reader_gone:
-            _tell(look(), out, everything=everything)
+            screens.tell(look())
             time.sleep(every_s)
         return
     found: list[FeedHealth] = []
@@ -170,187 +208,7 @@ def _watch(look: Callable[[], list[FeedHealth]], every_s: float, out: Output, *,
             while True:
                 found = look()
                 head = f"{moment(utc_now())}, again every {every_s:g} s; Ctrl-C ends"
-                verdicts = [_verdict(feed) for feed in found]
-                renew(text(head, "dim"), *verdicts, "", *_parts(found, everything=everything))
+                renew(text(head, "dim"), *screens.parts(found, lines_taken=1))
                 time.sleep(every_s)
     finally:
-        _tell(found, out, everything=everything)
-
-
-def _tell(found: Sequence[FeedHealth], out: Output, *, everything: bool) -> None:
-    if out.as_json:
-        for feed in found:
-            out.write_object(feed.as_json())
-    else:
-        out.show(*_parts(found, everything=everything))
-
-
-# --- for people -------------------------------------------------------------------------------------
-
-_STYLES = {
-    Condition.HEALTHY: "green",
-    Condition.BEHIND: "yellow",
-    Condition.FAILING: "bold red",
-    Condition.STOPPED: "bold red",
-    Condition.UNKNOWN: "bold red",
-    Condition.NEVER_RAN: "yellow",
-    Condition.OFF: "dim",
-    Condition.PAUSED: "dim",
-    Condition.REMOVED: "dim",
-    Condition.GONE: "dim",
-}
-_KIND_WIDTH = max(map(len, Kind))
-_HUB_COLUMNS = [
-    Column("hub", key=True),
-    Column("is"),
-    Column("behind", number=True),
-    Column("done until (UTC)"),
-    Column("readings", number=True),
-    Column("last success", whole=True),
-]
-_LOCATION_COLUMNS = [Column("location", key=True), Column("at hub", key=True), *_HUB_COLUMNS[1:4]]
-
-
-def _parts(found: Sequence[FeedHealth], *, everything: bool) -> Iterator[RenderableType]:
-    for number, feed in enumerate(found):
-        if number:
-            yield ""
-        yield from _feed_parts(feed, everything=everything)
-
-
-def _verdict(found: FeedHealth) -> RenderableType:
-    return text(f"{dashed(found.feed)}: {found.verdict}: {found.said}", _STYLES[found.verdict])
-
-
-def _feed_parts(found: FeedHealth, *, everything: bool) -> Iterator[RenderableType]:
-    """Give the verdict, then hubs, then the locations in trouble, then what is wrong and what to do."""
-    yield _verdict(found)
-    if found.is_known:
-        yield text(_runs(found), "dim")
-    if found.locations:
-        yield from ("", table(_HUB_COLUMNS, _hub_rows(found)))
-    rows = _all_rows(found) if everything else _rows_in_trouble(found)
-    at_most = None if everything else _SHOWN_AT_MOST
-    if rows:
-        yield from ("", table(_LOCATION_COLUMNS, rows[:at_most]))
-        yield from _left_out(rows[:at_most], rows, "shows every location")
-    if found.troubles:
-        yield ""
-        for trouble in found.troubles[:at_most]:
-            yield from _trouble_parts(trouble, found)
-        yield from _left_out(found.troubles[:at_most], found.troubles, "shows them")
-    if found.trend:
-        yield ""
-        yield from (text(line, "dim") for line in _trend(found, found.trend))
-
-
-def _left_out(shown: Sequence[object], whole: Sequence[object], how: str) -> Iterator[RenderableType]:
-    if len(shown) < len(whole):
-        yield text(f"and {len(whole) - len(shown):,} more; --all {how}", "dim")
-
-
-def _runs(found: FeedHealth) -> str:
-    runs = found.runs
-    said = "no run has ended yet"
-    if runs.ended is not None:
-        how = "well" if (found.last_run or {}).get("ok", True) else "with failures"
-        said = f"the last run ended {span(found.at - runs.ended)} ago, {how} ({moment(runs.ended)})"
-    if runs.next_due is None:
-        return f"{said}; its schedule never fires"
-    return f"{said}; the next is due in {span(runs.next_due - found.at)}"
-
-
-def _hub_rows(found: FeedHealth) -> Iterator[list[object]]:
-    for hub in found.hubs.values():
-        where = hub.failing or hub.behind
-        is_well = hub.verdict not in (Condition.FAILING, Condition.BEHIND)
-        yield [
-            hub.name,
-            text(
-                hub.verdict if is_well else f"{hub.verdict} at {where:,} of {hub.locations:,}",
-                _STYLES[hub.verdict],
-            ),
-            span(hub.lag),
-            hub.position,
-            hub.record.readings,
-            _ago(hub.record.last_success, found),
-        ]
-
-
-def _rows_in_trouble(found: FeedHealth) -> list[list[object]]:
-    """Give a row for each lag or failure, the worst first; locations that share one share a row."""
-    at_hubs = by_key(
-        ((location.name, hub.lag, hub.position, hub.condition), found.hubs[key].name)
-        for location in found.locations
-        for key, hub in location.hubs.items()
-        if hub.condition in (Condition.FAILING, Condition.BEHIND)
-    )
-    alike = by_key(
-        ((lag, position, how, ", ".join(hubs)), name) for (name, lag, position, how), hubs in at_hubs.items()
-    )
-    return [
-        [named(names, _NAMED_AT_MOST), hubs, text(how, _STYLES[how]), span(lag), position]
-        for (lag, position, how, hubs), names in sorted(
-            alike.items(), key=lambda item: item[0][0], reverse=True
-        )
-    ]
-
-
-def _all_rows(found: FeedHealth) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for location in found.locations:
-        name = location.name + ("" if location.asked else " (gone)")
-        for key, hub in location.hubs.items():
-            how = text(hub.condition, _STYLES[hub.condition])
-            rows.append([name, found.hubs[key].name, how, span(hub.lag), hub.position])
-    return rows
-
-
-def _trouble_parts(trouble: Trouble, found: FeedHealth) -> Iterator[RenderableType]:
-    about = []
-    # What a warning or drift says begins with its location; what is behind says at how many.
-    is_named = trouble.kind in (Kind.WARNING, Kind.DRIFT) and len(trouble.locations) == 1
-    if trouble.locations and trouble.kind is not Kind.BEHIND and not is_named:
-        about.append(f"at {named(trouble.locations, _NAMED_AT_MOST)}")
-    if trouble.since:
-        found_or_since = "found" if trouble.kind is Kind.GAP else "since"
-        about.append(f"{found_or_since} {minute(trouble.since)} UTC ({span(found.at - trouble.since)})")
-    if trouble.last and trouble.last != trouble.since:
-        about.append(f"last said {_ago(trouble.last, found)}")
-    said = trouble.said if len(trouble.said) <= _CHARACTERS else f"{trouble.said[:_CHARACTERS]}…"
-    said += f" [{', '.join(about)}]" if about else ""
-    yield hanging(trouble.kind, said, style="bold red" if trouble.grave else "yellow", width=_KIND_WIDTH)
-    if trouble.do:
-        yield hanging("", f"do: {trouble.do}", width=_KIND_WIDTH)
-
-
-def _trend(found: FeedHealth, trend: Trend) -> Iterator[str]:
-    names = {key: hub.name for key, hub in found.hubs.items()}
-    before = trend.readings_before or {}
-    readings = ", ".join(
-        f"{names.get(key, key)} {count:,}" + (f" ({before[key]:,} the day before)" if key in before else "")
-        for key, count in trend.readings.items()
-    )
-    runs = f"{counted(trend.runs, 'run')}, {trend.failed:,} failed, {trend.missed:,} missed"
-    yield f"last 24 h: {runs}" + (f"; readings: {readings}" if readings else "")
-    if trend.changed:
-        yield f"{counted(trend.changed, 'reading')} changed at the source after delivery, see `report`"
-    compared, per_day = trend.compared, trend.per_day
-    if compared:
-        where = f"{counted(compared.hours, 'hour')} of {counted(compared.locations, 'location')}"
-        yield f"compared with the source: {where}; {compared.differ:,} differ"
-    if per_day:
-        hubs = ", ".join(
-            f"{names.get(key, key)} {hub['events']:,} events, {hub['bytes'] / 1e6:,.1f} MB, "
-            f"{_share(hub['unit_share'])} of a throughput unit"
-            for key, hub in per_day["hubs"].items()
-        )
-        yield f"a day at this pace: {counted(per_day['api_calls'], 'API call')}; {hubs}"
-
-
-def _share(part: float) -> str:
-    return f"{part:.1%}" if part >= 0.001 or part == 0 else "under 0.1%"
-
-
-def _ago(instant: datetime | None, found: FeedHealth) -> str:
-    return "-" if instant is None else f"{span(found.at - instant)} ago"
+        screens.tell(found)

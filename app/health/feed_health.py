@@ -10,17 +10,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from app.base.causes import short_cause
+from app.base.causes import advice, short_cause
 from app.base.checkpoints import HubRecord, Takeover
 from app.base.text import counted, moment, said_and_advised, span
 from app.health.facts import Facts, Kept, fares, gather_facts, hub_condition
-from app.health.records import Condition, FeedHealth, HubHealth, Kind, Trouble
+from app.health.records import Condition, FeedHealth, HubHealth, Kind, Told, Trouble
+from app.health.told import tell
 from app.health.trend import trend_of
 from app.health.troubles import find_troubles
 from app.settings.schema import FeedSettings, Settings
 
-# An error may quote a whole page of HTML; what is wrong has it in full.
-_HEADLINE = 160
 # What can make the verdict; the rest is only told.
 _OF_VERDICTS = (Kind.STOPPED, Kind.RUN, Kind.HUB, Kind.LOCATION, Kind.BEHIND)
 
@@ -35,13 +34,15 @@ def judge(
     """
     facts = gather_facts(feed, settings, kept, now, max_behind)
     troubles, state = list(find_troubles(facts)), kept.state
-    verdict = _verdict(facts, troubles)
+    verdict, told = _verdict(facts, troubles), tell(facts, troubles)
     return FeedHealth(
         feed.name,
         now,
         verdict,
-        _said(facts, verdict, troubles),
+        _said(facts, verdict, told),
         troubles,
+        told,
+        _was_interrupted(kept),
         last_run=state.last_run,
         runs=facts.runs,
         lag=facts.lag,
@@ -69,7 +70,14 @@ def unreadable(feed: FeedSettings, now: datetime, error: str) -> FeedHealth:
     """Say that a feed's state cannot be read."""
     said, do = said_and_advised(error)
     trouble = Trouble(Kind.STATE, said, do, grave=True, cause=short_cause(error))
-    return FeedHealth(feed.name, now, Condition.UNKNOWN, said, [trouble], error)
+    told = Told(Kind.STATE, short_cause(error), advice(error), grave=True, technical=(error,))
+    return FeedHealth(feed.name, now, Condition.UNKNOWN, told.said, [trouble], [told], error=error)
+
+
+def _was_interrupted(kept: Kept) -> bool:
+    """Whether the last run that ended was interrupted, as its report has it."""
+    ended, last = kept.state.last_run or {}, kept.last
+    return last is not None and last.interrupted and last.run == ended.get("run")
 
 
 def _verdict(facts: Facts, troubles: Sequence[Trouble]) -> Condition:
@@ -83,37 +91,33 @@ def _verdict(facts: Facts, troubles: Sequence[Trouble]) -> Condition:
     return Condition.BEHIND if Kind.BEHIND in kinds else Condition.HEALTHY
 
 
-def _is_much_set_aside(trouble: Trouble) -> bool:
+def _is_much_set_aside(trouble: Trouble | Told) -> bool:
     return trouble.kind is Kind.QUARANTINE and trouble.grave
 
 
 # --- in a sentence ----------------------------------------------------------------------------------
 
 
-def _said(facts: Facts, verdict: Condition, troubles: Sequence[Trouble]) -> str:
+def _said(facts: Facts, verdict: Condition, told: Sequence[Told]) -> str:
     """Say in a sentence what the verdict is about."""
     if verdict is Condition.NEVER_RAN:
         return _nothing_forwarded(facts.kept.state.takeover)
-    of_verdict = [
-        trouble for trouble in troubles if trouble.kind in _OF_VERDICTS or _is_much_set_aside(trouble)
-    ]
+    of_verdict = [each for each in told if each.kind in _OF_VERDICTS or _is_much_set_aside(each)]
     if of_verdict:
-        first, *rest = of_verdict
-        # Where nothing runs, everything is behind.
-        more = [each for each in rest if first.kind is not Kind.STOPPED or each.kind is not Kind.BEHIND]
-        return _headline(first, facts) + (f" (and {len(more)} more)" if more else "")
+        first, *more = of_verdict
+        return first.said + (f" (and {len(more)} more)" if more else "")
     paused = len(facts.hubs) - len(facts.on)
     return (
         f"{counted(len(facts.asked), 'location')} at {counted(len(facts.on), 'hub')}"
         + ("" if facts.lag is None else f", at most {span(facts.lag)} behind")
         + (f"; {counted(paused, 'hub')} paused" if paused else "")
-        + "".join(f"; {counted(count, noun)}" for noun, count in _besides(facts, troubles) if count)
+        + "".join(f"; {counted(count, noun)}" for noun, count in _besides(facts, told) if count)
     )
 
 
-def _besides(facts: Facts, troubles: Sequence[Trouble]) -> Iterator[tuple[str, int]]:
+def _besides(facts: Facts, told: Sequence[Told]) -> Iterator[tuple[str, int]]:
     """Count what is worth a look though the feed is healthy."""
-    kinds = Counter(trouble.kind for trouble in troubles)
+    kinds = Counter(each.kind for each in told)
     yield "gap", kinds[Kind.GAP]
     yield "quarantined reading", facts.kept.quarantined
     yield "drift", kinds[Kind.DRIFT]
@@ -127,17 +131,6 @@ def _nothing_forwarded(takeover: Takeover | None) -> str:
         "nothing was forwarded yet; the next run takes over the earlier forwarder's position "
         f"{moment(takeover.position)} from {takeover.source}"
     )
-
-
-def _headline(trouble: Trouble, facts: Facts) -> str:
-    """Say a trouble in one sentence, with how many locations it is about, and how long it lasts."""
-    if trouble.kind in (Kind.STOPPED, Kind.BEHIND):
-        return trouble.said
-    places = len(trouble.locations)
-    at = f", at {counted(places, 'location')}" if places > 1 else ""
-    lasts = f", for {span(facts.since(trouble.since))}" if trouble.since else ""
-    said = trouble.said if len(trouble.said) <= _HEADLINE else f"{trouble.said[:_HEADLINE]}…"
-    return f"{said}{at}{lasts}"
 
 
 # --- hubs -------------------------------------------------------------------------------------------

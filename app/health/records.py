@@ -79,6 +79,20 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What people are told of troubles that have one cause, with what follows from it, in words of ours.
+
+    `said` stands alone; `technical` are the texts as the log has them, with what a server or an SDK said.
+    """
+
+    kind: Kind
+    said: str
+    do: str | None
+    grave: bool = False
+    technical: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """When the feed ran, and when it should have.
 
@@ -182,7 +196,7 @@ class Trend:
     """The runs since an instant, summed up.
 
     `readings_before` are those of the day before, None where the history does not reach back so far.
-    `per_day` is what a day costs at the pace of the last run that says so, as its report has it.
+    `per_day` is what a day costs at the mean pace of these runs, in the form of a report's own.
     """
 
     since: datetime
@@ -204,8 +218,9 @@ class Trend:
 class FeedHealth:
     """How a feed fares at an instant: a verdict, a sentence on it, what is wrong, and the figures.
 
-    Behind is what lags by more than `limit`. A feed that is off has nothing but a verdict, one whose
-    state cannot be read has the `error` beside it.
+    `troubles` are all there are, each by itself; `told` is what people read of them. `interrupted` is
+    of the last run. Behind is what lags by more than `limit`. A feed that is off has nothing but a
+    verdict, one whose state cannot be read has the `error` beside it.
     """
 
     feed: str
@@ -213,6 +228,8 @@ class FeedHealth:
     verdict: Condition
     said: str
     troubles: Sequence[Trouble] = ()
+    told: Sequence[Told] = ()
+    interrupted: bool = False
     error: str | None = None
     last_run: JsonObject | None = None
     runs: Runs = Runs()

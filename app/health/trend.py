@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
 from app.base.grouping import by_key
+from app.base.readings import JsonObject
 from app.health.past_runs import PastRun
 from app.health.records import Trend
 from app.run.report import Compared
@@ -40,8 +41,34 @@ def trend_of(runs: Sequence[PastRun], schedule: str, now: datetime, longest_run:
         readings_before=_readings(before) if reaches_back else None,
         changed=sum(len(one.ids) for run in today for one in run.changed),
         compared=compared_by(today),
-        per_day=next((run.per_day for run in reversed(runs) if run.per_day), None),
+        per_day=_per_day(runs, since),
     )
+
+
+def _per_day(runs: Sequence[PastRun], since: datetime) -> JsonObject | None:
+    """Give the mean of what the runs say of a day, each for as long as it stands for: since the run before.
+
+    One run by itself says little: it may have caught up, or had nothing to do.
+    """
+    said = [
+        (run.per_day, (run.started - before.started).total_seconds())
+        for before, run in pairwise(runs)
+        if run.per_day and run.started >= since
+    ]
+    whole = sum(seconds for _, seconds in said)
+    if whole <= 0:
+        return None
+    hubs = by_key((key, (hub, seconds)) for day, seconds in said for key, hub in day["hubs"].items())
+    return {
+        "api_calls": round(sum(day["api_calls"] * seconds for day, seconds in said) / whole),
+        "hubs": {
+            key: {
+                name: round(sum(hub[name] * seconds for hub, seconds in found) / whole, digits)
+                for name, digits in (("events", None), ("bytes", None), ("unit_share", 6))
+            }
+            for key, found in hubs.items()
+        },
+    }
 
 
 def compared_by(runs: Sequence[PastRun]) -> Compared | None:

@@ -11,19 +11,22 @@ from itertools import takewhile
 from app.base.causes import short_cause
 from app.base.checkpoints import Gap
 from app.base.grouping import by_key
-from app.base.instants import format_time
-from app.base.text import counted, dashed, moment, said_and_advised, span
+from app.base.instants import MINUTE, format_time
+from app.base.readings import Slice
+from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span
 from app.health.facts import RUNS_FORGIVEN, Facts
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.health.trend import TREND
-from app.run.report import Failure
+from app.run.report import Failure, is_note
 
 _NUMBERS = re.compile(r"\d+")
 # Of what came for a hub within a day, set aside: a bad row now and then is no trouble of the feed, one
 # sensor in ten that cannot be read at all is. One or two readings are no share of anything.
 _MUCH = 0.1
 _FEWEST = 3
+# In what a gap says; a feed may have dozens of hubs.
+_HUBS_NAMED = 4
 
 
 def find_troubles(facts: Facts) -> Iterator[Trouble]:
@@ -144,7 +147,7 @@ def _lags(facts: Facts) -> Iterator[Trouble]:
             yield Trouble(
                 Kind.BEHIND,
                 f"{facts.hub_name(key)} is {span(worst)} behind {where}",
-                _how_it_catches_up(facts),
+                how_it_catches_up(facts, failing=all(fails_at(facts, name, key) for name in late)),
                 key,
                 list(late),
                 min(hub.position for hub in late.values()),
@@ -152,7 +155,16 @@ def _lags(facts: Facts) -> Iterator[Trouble]:
             )
 
 
-def _how_it_catches_up(facts: Facts) -> str:
+def fails_at(facts: Facts, name: str, key: str) -> bool:
+    """Whether a location is behind at a hub for what fails there, and not for want of time."""
+    return bool(facts.asked[name].error or facts.kept.record(name, key).error)
+
+
+def how_it_catches_up(facts: Facts, *, failing: bool) -> str:
+    """Say what brings on what is behind, where what keeps it back is still `failing` or not."""
+    again = "it catches up, oldest first, when what fails works again"
+    if failing:
+        return again
     if facts.runs.missed >= RUNS_FORGIVEN:
         return "it catches up when runs come again"
     last = facts.kept.last
@@ -160,7 +172,7 @@ def _how_it_catches_up(facts: Facts) -> str:
         return f"wait: it catches up, oldest first, in about {span(last.forecast)} of running time"
     if last is not None and last.left and last.ok:
         return "the last run brought it no further; raise run.budget in config.yaml, or run it more often"
-    return "it catches up, oldest first, when what fails is mended"
+    return again
 
 
 # --- what is told beside ----------------------------------------------------------------------------
@@ -171,11 +183,19 @@ def _gaps(facts: Facts) -> Iterator[Trouble]:
     alike = by_key(((gap.window, gap.cause, gap.hubs), (name, gap)) for name, gap in facts.kept.gaps())
     for found in alike.values():
         gap = found[0][1]
-        window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
-        hubs = ", ".join(map(facts.hub_name, gap.hubs)) or "all hubs"
+        window = _stretch(gap.window)
+        hubs = named([*map(facts.hub_name, gap.hubs)], _HUBS_NAMED)
+        if not hubs or set(facts.on) <= set(gap.hubs):
+            hubs = "all hubs"
         hub = gap.hubs[0] if len(gap.hubs) == 1 else None
         said, names = f"{gap.cause}, {window}, {hubs}", [name for name, _ in found]
         yield Trouble(Kind.GAP, said, _repair(facts, gap), hub, names, gap.found)
+
+
+def _stretch(window: Slice) -> str:
+    if window.start.second or window.end.second or window.end - window.start < MINUTE:
+        return f"{moment(window.start)} to {moment(window.end)}"
+    return f"{minute(window.start)} to {minute(window.end)} UTC"
 
 
 def _repair(facts: Facts, gap: Gap) -> str:
@@ -224,7 +244,12 @@ def _share(runs: Sequence[PastRun], key: str) -> float | None:
 def _warnings(facts: Facts) -> Iterator[Trouble]:
     """Give a day's warnings, those alike but for numbers and location once, the newest first."""
     lately = (run for run in facts.kept.runs if facts.now - run.started <= TREND)
-    said = [(run.started, text, *_named(text, facts)) for run in lately for text in run.warnings]
+    said = [
+        (run.started, text, *_named(text, facts))
+        for run in lately
+        for text in run.warnings
+        if not is_note(text)
+    ]
     alike = by_key((kind, (began, text, name)) for began, text, name, kind in said)
     for found in sorted(alike.values(), key=lambda each: each[-1][0], reverse=True):
         since, (last, text, _) = found[0][0], found[-1]

@@ -153,7 +153,7 @@ def test_what_is_behind_says_by_how_much_since_when_and_what_to_do(settings: Set
         [report(left=1, forecast_s=180.0)],
     )
 
-    assert found["said"] == "second is 1 d behind at 1 of 2 locations"
+    assert found["said"] == "hub second is 1 d behind at 1 of 2 locations"
     assert wrong(found, "behind") == [
         {
             "kind": "behind",
@@ -232,7 +232,7 @@ def failing(error: str, since: datetime = NOON - 60 * MINUTE) -> dict[str, HubRe
     return {HUB: HubRecord(), SECOND: HubRecord(error=error, since=since)}
 
 
-def test_a_hub_that_fails_is_told_once_in_the_words_of_the_log(settings: Settings) -> None:
+def test_a_hub_that_fails_is_told_once_with_its_cause(settings: Settings) -> None:
     error = "hub second: unauthorized-access: the key may not send; grant the Send right, or renew the key"
     run = ran(ok=False, error=error)
     hubs = failing(error)
@@ -240,9 +240,7 @@ def test_a_hub_that_fails_is_told_once_in_the_words_of_the_log(settings: Setting
     found = judged(settings, state(last_run=run, Mill=location(hubs=hubs), Quay=location(hubs=hubs)))
 
     assert (found["verdict"], found["ok"]) == ("failing", False)
-    assert found["said"] == (
-        "hub second: unauthorized-access: the key may not send, at 2 locations, for 1 h 10 min"
-    )
+    assert found["said"] == "hub second: refuses the credentials for 1 h 10 min, all 2 locations"
     assert found["wrong"] == [
         {
             "kind": "hub",
@@ -359,13 +357,13 @@ def test_a_gap_comes_with_the_command_that_closes_it(settings: Settings) -> None
         (
             ["Mill", "Quay"],
             SECOND,
-            "missed, 2026-03-02 11:00:00 UTC to 2026-03-02 12:00:00 UTC, second",
+            "missed, 2026-03-02 11:00 to 2026-03-02 12:00 UTC, second",
             f"{command} --hub second --repair`",
         ),
         (
             ["Quay"],
             None,
-            "left behind, 2026-03-02 11:00:00 UTC to 2026-03-02 12:00:00 UTC, all hubs",
+            "left behind, 2026-03-02 11:00 to 2026-03-02 12:00 UTC, all hubs",
             f"nothing, it was skipped by hand; if it is wanted after all, {command} --repair`",
         ),
     ]
@@ -518,6 +516,26 @@ def test_a_day_of_runs_is_summed_up(settings: Settings) -> None:
     }
 
 
+def test_a_day_is_the_mean_of_what_runs_say_of_it_each_for_as_long_as_it_stands_for(
+    settings: Settings,
+) -> None:
+    def of_a_day(calls: int, events: int) -> JsonObject:
+        hub = {"events": events, "bytes": 10 * events, "unit_share": events / 10_000}
+        return {"per_day": {"api_calls": calls, "hubs": {HUB: hub}}}
+
+    begins = [NOON - minutes * MINUTE for minutes in (46, 31, 1, 0)]
+    # A run by hand a minute after another one made much of little.
+    said: list[JsonObject] = [{}, of_a_day(300, 90), of_a_day(330, 120), of_a_day(9_000, 0)]
+    reports = [report(began, **of_run) for began, of_run in zip(begins, said, strict=True)]
+
+    per_day = judged(settings, state(Mill=location()), reports)["trend"]["per_day"]
+
+    assert per_day == {
+        "api_calls": round((300 * 15 + 330 * 30 + 9_000) / 46),
+        "hubs": {HUB: {"events": round((90 * 15 + 120 * 30) / 46), "bytes": 1_076, "unit_share": 0.010761}},
+    }
+
+
 def test_a_day_of_runs_is_compared_with_the_day_before(settings: Settings) -> None:
     trend = judged(settings, state(Mill=location()), a_day_of_reports(days=2))["trend"]
 
@@ -610,53 +628,6 @@ def test_options_that_mean_nothing_are_refused_with_2(call: Call, words: list[st
 
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err
-
-
-def test_people_see_the_verdict_first_then_only_what_is_in_trouble(
-    call: Call, store: JsonFileStore, now: datetime
-) -> None:
-    error = "hub primary: no\x1b[31m connection; check the network"
-    broken = {HUB: HubRecord(1, 1, error=error, since=now - 60 * MINUTE)}
-    at = {HUB: Checkpoint(now - 60 * MINUTE, now - DAY)}
-    locations = {f"Building {number:02}": location(now) for number in range(12)}
-    locations |= {
-        name: location(now, checkpoints=at, hubs=broken) for name in ("Annex", MILL, QUAY, "Tour", "X")
-    }
-    gap = Gap(Slice(now - DAY, now), "saturated", now)
-    locations["Building 00"] = location(now, gaps=(gap,))
-    save(store, state(last_run=ran(now, ok=False, error=error), asked_at=now, **locations))
-
-    ended = call("status")
-    lines = ended.out.splitlines()
-    everything = call("status", "--all").out
-
-    assert ended.status == 1
-    assert lines[0] == (
-        "people-counter: failing: hub primary: no\\x1b[31m connection, at 5 locations, for 1 h 5 min "
-        "(and 1 more)"
-    )
-    assert "the last run ended 4 min ago, with failures" in lines[1]
-    [row] = [line for line in lines if line.startswith("Annex")]
-    assert row.startswith("Annex, Mill & Lane, Quay+One and 2 more  primary  failing")
-    assert "Building 01" not in ended.out
-    assert any(line.endswith("do: check the network") for line in lines)
-    assert "saturated" in ended.out
-    assert "audit --feed people-counter" in ended.out
-    assert "hourly-snapshot: off" in ended.out
-    assert all(name in everything for name in locations)
-
-
-def test_people_see_ten_of_many_troubles_and_how_many_more(
-    call: Call, store: JsonFileStore, now: datetime
-) -> None:
-    locations = {
-        f"Building {number:02}": location(now, error=f"microshare: {number}", since=now)
-        for number in range(30)
-    }
-    save(store, state(last_run=ran(now, ok=False), asked_at=now, **locations))
-
-    assert "and 20 more; --all shows them" in call("status").out
-    assert "more; --all" not in call("status", "--all").out
 
 
 def test_status_reads_the_history_and_what_is_in_quarantine(
