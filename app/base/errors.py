@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.base.grouping import by_key
 from app.base.redaction import redact
 
 
@@ -20,13 +21,24 @@ class ForwarderError(Exception):
 
 
 class SettingsError(ForwarderError):
-    """The settings are refused: nothing was asked or sent. Holds every problem found."""
+    """The settings are refused: nothing was asked or sent. Holds every problem found.
 
-    def __init__(self, problems: Sequence[str], *, source: str = "settings") -> None:
+    They stand in the `source`, or each in the one that `sources` names for it, under which it is told.
+    """
+
+    def __init__(
+        self, problems: Sequence[str], *, source: str = "settings", sources: Sequence[str] = ()
+    ) -> None:
         self.problems = tuple(redact(problem) for problem in problems)
-        noun = "problem" if len(self.problems) == 1 else "problems"
-        lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} {noun}{lines}")
+        places = sources or [source] * len(self.problems)
+        groups = by_key(zip(places, self.problems, strict=True)) or {source: []}
+        super().__init__("\n".join(_listed(place, found) for place, found in groups.items()))
+
+
+def _listed(source: str, problems: Sequence[str]) -> str:
+    noun = "problem" if len(problems) == 1 else "problems"
+    lines = "".join(f"\n  - {problem}" for problem in problems)
+    return f"{source}: {len(problems)} {noun}{lines}"
 
 
 class FeedOff(SettingsError):

@@ -22,7 +22,7 @@ from app.settings.schema import (
     WrittenFile,
 )
 from app.settings.sources import APP_ROOT as APP_ROOT
-from app.settings.sources import find_config_file, given_or_own, read_environment
+from app.settings.sources import find_config_file, given_or_own, read_environment, standing_in
 from app.settings.yaml_file import read_yaml
 
 # When a timer fires whose schedule cannot be read: its run then says what is wrong.
@@ -67,7 +67,8 @@ def load_settings(
 
     found = problems.all()
     if found or top is None or microshare is None or state is None or run is None:
-        raise SettingsError(found, source=config_file.name)
+        standing = standing_in(environ, config_file, dotenv)
+        raise SettingsError(found, sources=[standing(problem) for problem in found])
     return Settings(
         microshare=replace(microshare, network=network),
         feeds=feeds,

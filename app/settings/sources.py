@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from app.settings.env_file import read_env_file
 from app.settings.yaml_file import read_yaml
 
 APP_ROOT = Path(__file__).resolve().parents[2]
+# What a problem begins with.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[:\[.])")
 CONFIG_VARIABLE = "FORWARDER_CONFIG"
 # Set in an app that runs in Azure, and not by `func start`.
 SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
@@ -80,6 +83,23 @@ def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path
             source=str(env_file),
         )
     return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
+
+
+def standing_in(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Callable[[str], str]:
+    """Give what says where the value stands that a problem is about, by the variable it begins with.
+
+    What no place sets, and what has no variable, is a matter of the config file.
+    """
+    env_file = dotenv or _beside(config_file)
+    in_file = read_env_file(env_file)
+
+    def standing(problem: str) -> str:
+        name = _NAME.match(problem)
+        if name and environ.get(name[0]):
+            return "the environment"
+        return str(env_file) if name and in_file.get(name[0]) else config_file.name
+
+    return standing
 
 
 def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:

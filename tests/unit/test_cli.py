@@ -124,9 +124,8 @@ def test_refused_settings_are_told_all_at_once_and_nothing_is_written(
     ended = call(*words, MICROSHARE_PASSWORD="", START_FROM="5")
 
     assert (ended.status, ended.out) == (2, "")
-    assert "config.yaml: 2 problems" in ended.err
-    assert "MICROSHARE_PASSWORD: not set" in ended.err
-    assert "START_FROM: '5'" in ended.err
+    assert "config.yaml: 1 problem\n  - MICROSHARE_PASSWORD: not set" in ended.err
+    assert "the environment: 1 problem\n  - START_FROM: '5'" in ended.err
     assert not Path(environ["STATE_DIR"]).exists()
 
 

@@ -1375,6 +1375,24 @@ def test_a_missing_settings_file_is_named() -> None:
         load_settings({"FORWARDER_CONFIG": "/nowhere/x.yaml"})
 
 
+def test_a_problem_is_told_under_the_file_that_its_value_is_in(load: Load, tmp_path: Path) -> None:
+    dotenv = "MICROSHARE_PASSWORD='#{PASSWORD}#'\nMICROSHARE_IDENTITY=com.example.NORTH\nSTART_FROM=1h\n"
+
+    with pytest.raises(SettingsError) as refused:
+        load(
+            {"MICROSHARE_PASSWORD": "", "START_FROM": "__START__", "MICROSHARE_USERNAME": ""},
+            {"log_level": "${LOG_LEVEL"},
+            dotenv,
+        )
+
+    heads = re.split(r"(?m)^(?=\S)", str(refused.value))[1:]
+    assert {head.splitlines()[0]: re.findall(r"(?m)^  - (\w+):", head) for head in heads} == {
+        f"{tmp_path / '.env'}: 1 problem": ["MICROSHARE_PASSWORD"],
+        "the environment: 1 problem": ["START_FROM"],
+        "config.yaml: 2 problems": ["log_level", "MICROSHARE_USERNAME"],
+    }
+
+
 def test_all_problems_are_told_at_once(problems: Problems) -> None:
     found = problems(
         {
