@@ -203,6 +203,9 @@ def _worth_a_word(report: Report, names: Mapping[str, str]) -> Iterator[str]:
     for reading in report.quarantined:
         where = f"{reading.location}, {of_hubs(reading.hubs)}"
         yield f"quarantined: a reading of {where}: {reading.reason}; it is kept at {reading.place}"
+    for reading in report.quarantined_before:
+        where = f"{reading.location}, {of_hubs(reading.hubs)}"
+        yield f"in quarantine already: a reading of {where}: {reading.reason}; `quarantine show {reading.id}`"
     for location, gap in report.gaps:
         window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
         yield f"gap: {location}, {window}, {gap.cause}, {of_hubs(gap.hubs)}; readings may lack there"

@@ -137,6 +137,7 @@ def summed(reports: Sequence[Report]) -> Report:
             key: _summed_hub([report.hubs[key] for report in reports], hub) for key, hub in last.hubs.items()
         },
         quarantined=[found for report in reports for found in report.quarantined],
+        quarantined_before=[found for report in reports for found in report.quarantined_before],
         gaps=[found for report in reports for found in report.gaps],
         warnings=list(dict.fromkeys(text for report in reports for text in report.warnings)),
     )

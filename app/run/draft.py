@@ -29,6 +29,7 @@ class Draft:
         self.slices = 0
         self.lateness = Latenesses()
         self._quarantined: list[Quarantined] = []
+        self._quarantined_before: list[Quarantined] = []
         self._gaps: list[tuple[str, Gap]] = []
         # Each once, in the order in which they came.
         self._warnings: dict[str, None] = dict.fromkeys(settings.warnings)
@@ -70,6 +71,10 @@ class Draft:
         self._quarantined.append(reading)
         for hub in reading.hubs:
             self._got[hub] = replace(self._got[hub], quarantined=self._got[hub].quarantined + 1)
+
+    def quarantined_before(self, reading: Quarantined) -> None:
+        """Note a reading that came again, and that quarantine has for these hubs already."""
+        self._quarantined_before.append(reading)
 
     def found_gap(self, location: str, gap: Gap) -> None:
         self._gaps.append((location, gap))
@@ -145,6 +150,7 @@ class Draft:
             lateness=self.lateness.told(),
             dry_run=self._dry_run,
             quarantined=tuple(self._quarantined),
+            quarantined_before=tuple(self._quarantined_before),
             gaps=tuple(self._gaps),
             warnings=tuple(self._warnings),
             failures=tuple(self._failures),

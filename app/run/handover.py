@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
-from app.base.errors import StateError
+from app.base.errors import StateDamaged, StateError
 from app.base.log import Log
+from app.base.readings import QuarantinedReading
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
 from app.run.availability import Availability
@@ -110,10 +113,29 @@ class Handover:
         """Set readings aside. False where that failed: no position may move past them then."""
         for item in refused.as_quarantined(self._settings.name, name, self._now()):
             try:
-                place = self._store.quarantine(self._feed.state_name, item)
+                self._set_aside(item)
             except StateError as error:
                 for hub in refused.hubs:
                     self._available.refused(name, hub, f"a reading could not be quarantined: {error}")
                 return False
-            self._draft.quarantined(Quarantined(name, refused.hubs, item.id, item.reason, place))
         return True
+
+    def _set_aside(self, item: QuarantinedReading) -> None:
+        """Set a reading aside for those of its hubs that quarantine does not have it for already."""
+        before = self._in_quarantine(item)
+        if had := tuple(hub for hub in item.hubs if hub in before):
+            key = before[had[0]]
+            self._draft.quarantined_before(Quarantined(item.location, had, item.id, item.reason, key))
+        if new := tuple(hub for hub in item.hubs if hub not in before):
+            place = self._store.quarantine(self._feed.state_name, replace(item, hubs=new))
+            self._draft.quarantined(Quarantined(item.location, new, item.id, item.reason, place))
+
+    def _in_quarantine(self, item: QuarantinedReading) -> dict[str, str]:
+        """Give the hubs that quarantine has a reading for, each with the key it is kept under."""
+        found: dict[str, str] = {}
+        # What cannot be read is as good as not there: the reading is set aside anew, never left out.
+        with suppress(StateDamaged):
+            for key, kept in self._store.quarantined(self._feed.state_name, item.feed, item.id):
+                if kept.location == item.location:
+                    found |= dict.fromkeys(kept.hubs, key)
+        return found

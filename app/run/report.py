@@ -93,7 +93,8 @@ class Report:
     `interrupted`: it was told to stop before it was done, which is no failure. `failing_since` is when
     the first of the runs began of which none has ended well since; None where this one did. `apart_s`
     are the seconds since the run before began, where this one follows closely on it: what it did is
-    then about what the feed does in such a time.
+    then about what the feed does in such a time. `quarantined_before` came again and is in quarantine
+    for these hubs already; the place of such a reading is its key there.
     """
 
     run: str
@@ -113,6 +114,7 @@ class Report:
     lateness: Lateness | None = None
     dry_run: bool = False
     quarantined: Sequence[Quarantined] = ()
+    quarantined_before: Sequence[Quarantined] = ()
     gaps: Sequence[tuple[str, Gap]] = ()
     warnings: Sequence[str] = ()
     failures: Sequence[Failure] = ()
@@ -146,7 +148,8 @@ class Report:
             "failing_since": self.failing_since and format_time(self.failing_since),
             "lateness": self.lateness and asdict(self.lateness),
             "hubs": {key: _hub_json(hub) for key, hub in self.hubs.items()},
-            "quarantined": [{**asdict(found), "hubs": list(found.hubs)} for found in self.quarantined],
+            "quarantined": [_quarantined_json(found) for found in self.quarantined],
+            "quarantined_before": [_quarantined_json(found) for found in self.quarantined_before],
             "gaps": [gap_json(location, gap) for location, gap in self.gaps],
             "warnings": list(self.warnings),
             "failures": [asdict(failure) for failure in self.failures],
@@ -199,6 +202,10 @@ def _hub_per_day(hub: HubReport, apart_s: float) -> dict[str, Any]:
         "bytes": round(hub.bytes * runs),
         "unit_share": round(share, 6),
     }
+
+
+def _quarantined_json(found: Quarantined) -> dict[str, Any]:
+    return {**asdict(found), "hubs": list(found.hubs)}
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:

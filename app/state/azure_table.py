@@ -310,14 +310,25 @@ class AzureTableStore:
             self._tables.client(name).delete_table()
         self._etags.pop(name, None)
 
-    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
+    def quarantined(
+        self, name: str, feed: str, reading_id: str | None = None
+    ) -> Iterator[tuple[str, QuarantinedReading]]:
         table_name = table_rows.name_beside(name, "quarantine")
+        of_id = ""
+        if reading_id is not None:
+            begins = documents.quarantine_key_begins(reading_id)
+            # It ends with `-`, and what follows is a hash in hexadecimal.
+            of_id = f"PartitionKey ge '{begins}' and PartitionKey lt '{begins}g'"
         with self._tables.explained(table_name):
             partitions = itertools.groupby(
-                self._tables.rows(table_name), lambda row: str(row["PartitionKey"])
+                self._tables.rows(table_name, of_id), lambda row: str(row["PartitionKey"])
             )
             reads = (partial(self._quarantined, table_name, key, list(rows)) for key, rows in partitions)
-            yield from (found for found in all_but_damaged(reads) if found[1].feed == feed)
+            yield from (
+                (key, item)
+                for key, item in all_but_damaged(reads)
+                if item.feed == feed and reading_id in (None, item.id)
+            )
 
     def _quarantined(
         self, table_name: str, key: str, rows: list[TableEntity]

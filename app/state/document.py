@@ -260,7 +260,12 @@ def quarantine_key(item: QuarantinedReading) -> str:
     """
     whole = json.dumps([item.id, item.feed, item.location, sorted(item.hubs)])
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', item.id)[:64]}-{digest}"
+    return f"{quarantine_key_begins(item.id)}{digest}"
+
+
+def quarantine_key_begins(reading_id: str) -> str:
+    """Give what the keys of a reading of that id begin with; those of others may, too."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', reading_id)[:64]}-"
 
 
 def quarantine_document(item: QuarantinedReading) -> bytes:

@@ -196,10 +196,17 @@ class JsonFileStore:
                     part.unlink(missing_ok=True)
                 self._files.flush_folder(self._directory)
 
-    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:  # noqa: ARG002
+    def quarantined(
+        self,
+        name: str,  # noqa: ARG002
+        feed: str,
+        reading_id: str | None = None,
+    ) -> Iterator[tuple[str, QuarantinedReading]]:
         folder = self._quarantine_of(feed)
-        paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        return all_but_damaged(partial(_quarantined_in, path, feed) for path in paths)
+        begins = "" if reading_id is None else documents.quarantine_key_begins(reading_id)
+        paths = sorted(folder.glob(f"{begins}*.json")) if folder.is_dir() else []
+        found = all_but_damaged(partial(_quarantined_in, path, feed) for path in paths)
+        return (kept for kept in found if reading_id in (None, kept[1].id))
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002
         path = self._quarantine_of(feed) / f"{key}.json"

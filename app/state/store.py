@@ -54,6 +54,15 @@ class StateStore(Protocol):
         Writing the same id for the same hubs again replaces the first.
         """
 
+    def quarantined(
+        self, name: str, feed: str, reading_id: str | None = None
+    ) -> Iterator[tuple[str, QuarantinedReading]]:
+        """Give each reading in quarantine, or those of an id, with its key, in the order of the keys.
+
+        `feed` is the feed's name, `people_counter`. Raises StateDamaged, after all that can be read,
+        where some cannot.
+        """
+
     def keep_report(self, name: str, report: JsonObject) -> None:
         """Add a run's report to the feed's history, durably; what began over 30 days before `until` goes.
 
@@ -87,12 +96,6 @@ class MendableStore(StateStore, Protocol):
         """Give the reports of the runs that began at `since` or later, in the order they began.
 
         One that cannot be read is left out: a history is no state, and proves nothing.
-        """
-
-    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
-        """Give each reading in quarantine with the key it is kept under, in the order of the keys.
-
-        Raises StateDamaged, after all that can be read, where some cannot.
         """
 
     def release(self, name: str, feed: str, key: str) -> str:

@@ -486,6 +486,19 @@ def test_quarantine_gives_back_what_was_put_in_in_the_order_of_its_keys(place: S
     assert sorted((item for _, item in found), key=str) == sorted(items, key=str)
 
 
+def test_a_reading_is_found_in_quarantine_by_its_id(place: StatePlace, name: str) -> None:
+    odd = replace(quarantined(1), id="-_it's*[a]")
+    items = [quarantined(1), quarantined(2), replace(quarantined(2), hubs=[HUB_C]), odd]
+    for item in items:
+        place.open().quarantine(name, item)
+
+    def found(reading_id: str) -> list[QuarantinedReading]:
+        return [item for _, item in place.open().quarantined(name, "people_counter", reading_id)]
+
+    assert sorted(found(items[1].id), key=str) == sorted(items[1:3], key=str)
+    assert (found(odd.id), found("-_it_s__a_"), found(items[1].id[:-1])) == ([odd], [], [])
+
+
 def test_where_nothing_was_quarantined_nothing_is_found(place: StatePlace, name: str) -> None:
     place.open().quarantine(name, quarantined(1))
 

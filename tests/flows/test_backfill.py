@@ -103,6 +103,31 @@ def test_a_window_is_sent_again_exactly_with_the_same_ids_and_live_positions_sta
     assert kept_states(terminal) == []
 
 
+def test_what_is_in_quarantine_already_is_not_set_aside_a_second_time(terminal: Terminal) -> None:
+    terminal.source.estate.add_people("Quay+One", None, START + HOUR, without=["time"])
+    terminal.call("run", FEED)
+    [first] = terminal.call("quarantine", "list", "--json").objects
+
+    again = terminal.call("backfill", FEED, *WINDOW, "--yes", "--json").objects[0]
+    for_one = terminal.call("backfill", FEED, *WINDOW, "--hub", "second", "--yes").out
+
+    [told] = again["quarantined_before"]
+    assert (told["id"], told["hubs"], again["quarantined"]) == (first["id"], first["hubs"], [])
+    assert {hub["quarantined"] for hub in again["hubs"].values()} == {0}
+    assert "in quarantine already: a reading of Quay+One, second: it has no time; `quarantine show" in for_one
+    assert terminal.call("quarantine", "list", "--json").objects == [first]
+
+
+def test_what_is_in_quarantine_for_one_hub_is_set_aside_for_the_others(terminal: Terminal) -> None:
+    terminal.source.estate.add_people("Quay+One", None, START + HOUR, without=["time"])
+    terminal.call("backfill", FEED, *WINDOW, "--hub", "second", "--yes")
+
+    terminal.call("backfill", FEED, *WINDOW, "--yes")
+
+    kept = terminal.call("quarantine", "list", "--json").objects
+    assert sorted(found["hubs"] for found in kept) == [[terminal.key("a")], [terminal.key("b")]]
+
+
 def test_only_what_was_lost_at_a_hub_goes_to_it_again(terminal: Terminal) -> None:
     terminal.call("run", FEED)
     lost_from, lost_until = START + 2 * HOUR, START + 5 * HOUR

@@ -181,8 +181,14 @@ class SimulatedStore:
     def history(self, name: str, since: datetime) -> Iterator[dict[str, Any]]:
         raise NotImplementedError("no run asks")
 
-    def quarantined(self, name: str, feed: str) -> Iterator[tuple[str, QuarantinedReading]]:
-        raise NotImplementedError("no run asks")
+    def quarantined(
+        self,
+        name: str,  # noqa: ARG002
+        feed: str,  # noqa: ARG002
+        reading_id: str | None = None,  # noqa: ARG002
+    ) -> Iterator[tuple[str, QuarantinedReading]]:
+        """Give none: so all is set aside as if for the first time, and the oracle sees each."""
+        return iter(())
 
     def release(self, name: str, feed: str, key: str) -> str:
         raise NotImplementedError("no run mends")
