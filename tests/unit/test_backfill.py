@@ -228,6 +228,7 @@ def test_the_report_of_several_runs_has_their_sums_and_the_last_ones_end() -> No
         api_calls=5,
         hubs={"h/one": HubReport(6, 7, 8, maybe_twice=2, quarantined=1, delivered_until=NOON, behind_s=0.0)},
         quarantined=[],
+        quarantined_before=[],
         gaps=[],
         warnings=["w", "v"],
     )
