@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from app.base.instants import HOUR, format_time
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.health.past_runs import past_run
 from app.health.records import Condition, FeedHealth, HubHealth, Kind, LocationHealth, Trouble
-from app.page.comparison import compared
+from app.page.comparison import compared, differences
 from app.page.gathered import Gathered, GatheredFeed
 from app.quality.lateness import DelayCount
 
@@ -63,11 +63,12 @@ class Audited:
             window=self.window,
             published=published,
             delivered=sum(hour.delivered for hour in hours),
-            missing=self.missing,
-            repeated=[found for found in self.other if found.heading == "repeated"],
-            changed=[found for found in self.other if found.heading == "changed"],
-            unknown=[found for found in self.other if found.heading == "unknown"],
+            missing=_in_order(self.missing),
+            repeated=_in_order(found for found in self.other if found.heading == "repeated"),
+            changed=_in_order(found for found in self.other if found.heading == "changed"),
+            unknown=_in_order(found for found in self.other if found.heading == "unknown"),
             wrong=wrong,
+            compared=published + len(self.other),
             locations=len(self.locations),
             hours=[hour for hour in hours if hour.published],
             delays=[DelayCount(60, published // 9), DelayCount(300, published // 2), DelayCount(900, 310)],
@@ -95,6 +96,11 @@ class Audited:
             changed=changed,
             unknown=count(self.other, "unknown"),
         )
+
+
+def _in_order(found: Iterable[Finding]) -> list[Finding]:
+    """Give findings in the order in which an audit has them."""
+    return sorted(found, key=lambda each: (each.location, each.time))
 
 
 def hours_of(window: Slice) -> list[datetime]:
@@ -140,7 +146,7 @@ def a_hub(at: datetime, readings: int = 20, **fields: Any) -> JsonObject:
 
 def runs(window: Slice = DAY) -> list[JsonObject]:
     """Give a day's runs: the second hub is down in the small hours, and no run comes for two hours."""
-    down = "hub people-backup: connection refused; allow outgoing traffic on port 5671"
+    down = "hub people-backup: no connection: connection refused; allow outgoing traffic on port 5671"
     told = []
     position = window.start
     for number in range((window.end - window.start) // timedelta(minutes=15)):
@@ -199,12 +205,13 @@ def a_feed(
     if audits is None:
         audits = Audited(LIVE).audit(), Audited(BACKUP).audit()
     found = GatheredFeed(
-        "people counter",
+        "people-counter",
         a_health(),
         look_back=HOUR,
         hubs=HUBS,
         runs=[past_run(report) for report in runs],
         comparisons={audit.hub: compared(audit) for audit in audits},
+        differences=differences(audits),
     )
     return replace(found, **fields)
 
@@ -238,12 +245,13 @@ def troubled() -> Gathered:
         troubles=[
             Trouble(
                 Kind.HUB,
-                "hub people-backup: connection refused",
+                "hub people-backup: no connection: connection refused",
                 "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
                 BACKUP,
                 LOCATIONS,
                 DAY.end - 3 * HOUR,
                 grave=True,
+                cause="no connection",
             ),
             Trouble(
                 Kind.DRIFT,
@@ -272,7 +280,7 @@ def troubled() -> Gathered:
         quarantined=[quarantined],
     )
     snapshots = a_feed(
-        title="hourly snapshot",
+        name="hourly-snapshot",
         health=a_health(feed="hourly_snapshot"),
         look_back=6 * HOUR,
         audits=[

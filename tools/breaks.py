@@ -1077,11 +1077,29 @@ _IN_WHAT_IS_SHOWN = (
     ),
     PlantedBreak(
         "what could not be read is not escaped on the page",
-        "app/page/templates/parts.html",
-        "<strong>{{ advice }}</strong>",
-        "<strong>{{ advice|safe }}</strong>",
+        "app/page/templates/page.html",
+        "<strong>{{ unread.do|commands }}</strong>",
+        "<strong>{{ unread.do|safe }}</strong>",
         _noticed_by(
             "tests/unit/test_page.py", "test_what_comes_from_outside_is_text_wherever_a_sentence_has_it"
+        ),
+    ),
+    PlantedBreak(
+        "an hour that was not compared looks as one in which all is well",
+        "app/page/coverage.py",
+        '    elif reach.unread:\n        state = "unread"\n',
+        "",
+        _noticed_by(
+            "tests/unit/test_page.py", "test_an_hour_of_which_a_hub_could_not_be_read_is_not_compared"
+        ),
+    ),
+    PlantedBreak(
+        "a page without names has them in the errors of servers",
+        "app/page/templates/parts.html",
+        "{% if told.technical and not view.nameless %}",
+        "{% if told.technical %}",
+        _noticed_by(
+            "tests/unit/test_page_without_names.py", "test_no_text_of_a_server_is_on_a_page_without_names"
         ),
     ),
     PlantedBreak(

@@ -70,6 +70,11 @@ def named(names: Sequence[str], most: int) -> str:
     return f"{', '.join(names[: most - 1])} and {len(names) - most + 1:,} more"
 
 
+def joined(names: Sequence[str]) -> str:
+    """Name all: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
 def dashed(feed: str) -> str:
     """Give a feed's name as the command line writes it."""
     return feed.replace("_", "-")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from app.base.errors import ClocksDiffer, SourceError, StateError
 from app.base.files import FILES, STANDARD_OUTPUT, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, utc_now
 from app.base.readings import QuarantinedReading, Slice
-from app.base.text import moment
+from app.base.text import dashed, moment
 from app.cli import COMMANDS
 from app.cli.choices import (
     consumer_group_option,
@@ -30,16 +31,19 @@ from app.cli.choices import (
 from app.cli.output import Output
 from app.cli.progress import ProgressBars
 from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
-from app.feeds.feed import load_feed
+from app.feeds.feed import load_feed, name_in_view
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
 from app.health.past_runs import PastRun, past_runs
 from app.health.records import FeedHealth
-from app.page.comparison import Comparison, compared
-from app.page.gathered import Gathered, GatheredFeed
-from app.page.view import WELL, View, make_view
+from app.page.chosen import of_hubs
+from app.page.comparison import Comparison, Differences, compared, differences
+from app.page.gathered import TITLE, Gathered, GatheredFeed
+from app.page.verdict import NOTHING, WELL
+from app.page.view import View, make_view
+from app.page.without_names import without_names
 from app.run.ports import Wiring
-from app.settings.schema import FeedSettings, HubSettings
+from app.settings.schema import FeedSettings, HubSettings, Settings
 from app.state.store import MendableStore
 from app.wiring import wire
 
@@ -53,9 +57,16 @@ from app.wiring import wire
 @click.option(
     "--output",
     metavar="FILE",
-    required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the page here, in the place of the file that is there; - is standard output.",
+    help="Write the page here, in the place of the file that is there; - is standard output. Unless given: "
+    "report-FEED-DATE.html in the current folder, with a number where that is there.",
+)
+@click.option("--title", metavar="TEXT", default=TITLE, help="What stands at the head of the page.")
+@click.option(
+    "--without-names",
+    "nameless",
+    is_flag=True,
+    help="Call buildings Building 1, Building 2 and so on, and leave out what may name them.",
 )
 def command(
     feeds: tuple[str, ...],
@@ -63,9 +74,11 @@ def command(
     until: str | None,
     hubs: tuple[str, ...],
     consumer_group: str,
-    output: Path,
+    output: Path | None,
+    title: str,
+    nameless: bool,
 ) -> int:
-    """Write one page of a window: what was published, what every hub has, and how the runs fared.
+    """Write one page of a window: what was published, what the hubs have of it, and how the runs fared.
 
     It asks the source for the window again and reads the hubs, as `audit` does, and takes the rest
     from what is kept of the runs. The page is one file that opens offline. What cannot be reached is
@@ -75,8 +88,9 @@ def command(
     needs keys with the Listen right, and leaves nothing behind in the hubs.
 
     \b
-    python -m app report --output report.html
+    python -m app report
     python -m app report --from 7d --feed people-counter --output week.html
+    python -m app report --hub second --title "Deliveries to Facilities" --without-names
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
     request = _Request(
@@ -86,14 +100,15 @@ def command(
         find_hubs(settings, hubs),
         only_these=bool(hubs),
     )
-    _probe(output)
     on = feeds_to("report on", settings, feeds)
+    to = _Target(output, *_names_of_files(on if feeds else [], request.window))
+    to.probe()
     # Unless they are named, one that is off has its place on the page too.
     shown = on if feeds else list(settings.feeds.values())
-    view = make_view(_gather(request, shown, consumer_group))
-    _write(output, view)
-    _tell(view, output)
-    return ALL_WELL if view.verdict.state == WELL else FOUND_WANTING
+    found = replace(_gather(request, shown, consumer_group), title=title)
+    view = make_view(without_names(found, _aliases(found, settings)) if nameless else found)
+    _tell(view, to.write(view))
+    return ALL_WELL if view.verdict.state in (WELL, NOTHING) else FOUND_WANTING
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +130,28 @@ def _gather(request: _Request, feeds: Sequence[FeedSettings], consumer_group: st
     found = {feed.name: _kept(request, feed) for feed in feeds}
     if any(feed.health.is_known for feed in found.values()):
         found |= _compared(request, found, consumer_group)
-    return Gathered(request.now, request.window, list(found.values()))
+    if request.only_these:
+        names = {hub.key: hub.name for hub in request.wiring.settings.hubs}
+        found = {name: of_hubs(feed, names) for name, feed in found.items()}
+    organisations = [name.removeprefix("=") for name in request.wiring.settings.microshare.identity]
+    return Gathered(request.now, request.window, list(found.values()), organisations=organisations)
+
+
+def _aliases(found: Gathered, settings: Settings) -> dict[str, str]:
+    """Give the names that views have for buildings, each with the building's own."""
+    aliases: dict[str, str] = {}
+    for feed in found.feeds:
+        of_feed = settings.feeds[feed.health.feed]
+        known = {location.name for location in feed.health.locations} | {*of_feed.location_names}
+        aliases |= {name_in_view(name, of_feed): name for name in known}
+    return aliases
 
 
 def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
     """Read a feed's state, history and quarantine; what cannot be read becomes a problem."""
     module = load_feed(feed.name)
     if not feed.view_id:
-        return GatheredFeed(module.title, off(feed, request.now))
+        return GatheredFeed(dashed(feed.name), off(feed, request.now))
     problems: list[str] = []
     runs: list[PastRun] = []
     quarantined: list[QuarantinedReading] = []
@@ -139,7 +168,7 @@ def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
         lately = [run for run in runs if run.started >= since]
         health = judge(feed, request.wiring.settings, Kept(state, lately, len(quarantined)), request.now)
     return GatheredFeed(
-        module.title,
+        dashed(feed.name),
         health,
         feed.look_back,
         _hubs(request, health),
@@ -173,6 +202,7 @@ def _compared(
     """Compare the feeds with the hubs; where that ends early, those that lack a comparison say why."""
     feeds = {name: feed for name, feed in found.items() if feed.health.is_known}
     comparisons: dict[str, dict[str, Comparison]] = {name: {} for name in feeds}
+    differing: dict[str, Differences] = {}
     early: list[str] = []
     if feeds:
         with ProgressBars(Output(), in_lines=True) as bars:
@@ -185,34 +215,72 @@ def _compared(
             )
             try:
                 for feed in compared_with:
-                    comparisons[feed.settings.name] |= {audit.hub: compared(audit) for audit in feed.audits()}
+                    audits = list(feed.audits())
+                    comparisons[feed.settings.name] |= {audit.hub: compared(audit) for audit in audits}
+                    differing[feed.settings.name] = differences(audits)
             except (ClocksDiffer, SourceError, StateError) as error:
                 early.append(str(error))
     return {
-        name: replace(feed, comparisons=of, problems=[*feed.problems, *([] if of else early)])
-        for (name, feed), of in zip(feeds.items(), comparisons.values(), strict=True)
+        name: replace(
+            feed,
+            comparisons=comparisons[name],
+            differences=differing.get(name, feed.differences),
+            problems=[*feed.problems, *([] if comparisons[name] else early)],
+        )
+        for name, feed in feeds.items()
     }
 
 
 # --- writing ----------------------------------------------------------------------------------------
 
 
-def _probe(output: Path) -> None:
-    """Find out that the page can be written, before the work is done. Raises StateError."""
-    with _explained(output):
-        FILES.try_output(output)
+def _names_of_files(feeds: Sequence[FeedSettings], window: Slice) -> tuple[str, str]:
+    """Give the beginning of a file's name that tells of which feeds and day it is, and its end."""
+    names = "-".join(dashed(feed.name) for feed in feeds) or "all"
+    return f"report-{names}-{window.end - MILLISECOND:%Y-%m-%d}", ".html"
 
 
-def _write(output: Path, view: View) -> None:
-    """Write the page for its owner alone, whole or not at all. Raises StateError where it cannot be."""
-    from app.page.render import render
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where the page goes: where a user said, or else to a name that no file has yet in the current folder.
 
-    page = render(view).encode()
-    if own_descriptor(output) == STANDARD_OUTPUT:
-        Output().write_document(page)
-        return
-    with _explained(output):
-        FILES.output(output, page, over=True)
+    What a user named is replaced; what nobody named may be a page of another window or hub, so it stays.
+    """
+
+    output: Path | None
+    begins: str
+    ends: str
+
+    def probe(self) -> None:
+        """Find out that the page can be written, before the work is done. Raises StateError."""
+        path = next(self._names()) if self.output is None else self.output
+        with _explained(path):
+            FILES.try_output(path)
+
+    def write(self, view: View) -> Path:
+        """Write the page for its owner alone, whole or not at all. Raises StateError where it cannot be."""
+        from app.page.render import render
+
+        page = render(view).encode()
+        if self.output is None:
+            return self._write_new(page)
+        if own_descriptor(self.output) == STANDARD_OUTPUT:
+            Output().write_document(page)
+            return self.output
+        with _explained(self.output):
+            FILES.output(self.output, page, over=True)
+        return self.output
+
+    def _write_new(self, page: bytes) -> Path:
+        for path in self._names():
+            with _explained(path), suppress(FileExistsError):
+                FILES.write_new(path, page)
+                return path
+        raise AssertionError("there is no last number")
+
+    def _names(self) -> Iterator[Path]:
+        yield Path(f"{self.begins}{self.ends}")
+        yield from (Path(f"{self.begins}-{number}{self.ends}") for number in count(2))
 
 
 def _explained(output: Path) -> AbstractContextManager[None]:
@@ -228,7 +296,7 @@ def _tell(view: View, output: Path) -> None:
     say(f"{view.verdict.headline}: {window}, {view.verdict.sentence}.")
     for text in view.verdict.lacking:
         say(text)
-    for problem in view.problems:
-        complain(problem)
+    for unread in view.unread:
+        complain("; ".join(filter(None, (unread.said, unread.do))))
     if not is_shown:
         out.show(f"written to {output}")

@@ -1,22 +1,24 @@
-"""Coverage by location and hour: what was published, what every hub has, what is usual. Pure."""
+"""Coverage by location and hour: what was published, what hubs have of it, what is usual. Pure."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.instants import DAY, HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
+from app.base.text import joined, minute, named
 from app.page.comparison import Comparison, Hour, total
 from app.page.timeline import starts
 
 # What a column of the heatmap may span; the narrowest is taken that keeps it within the limits below.
 STEPS = (HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 7 * DAY, 28 * DAY)
-# A week of hours; what a browser lays out at once, and a mail takes (some 2 MB); more rows nobody reads.
-MOST_COLUMNS = 168
+# A week of hours, and the one that its start cuts; what a browser lays out at once, and a mail takes (some
+# 2 MB); more rows nobody reads.
+MOST_COLUMNS = 169
 MOST_CELLS = 7_000
 MOST_ROWS = 200
 
@@ -24,18 +26,20 @@ MOST_ROWS = 200
 STATES = {
     "complete": "",
     "fewer": "-",
+    "unread": "/",
     "silent": "·",
     "waiting": "→",
     "excused": "×",
     "differs": "≠",
     "missing": "!",
 }
-MEANINGS = {
-    "complete": "published as usual, at every hub",
-    "fewer": "clearly fewer published than usual, at every hub",
+_MEANINGS = {
+    "complete": "published as usual, {where}",
+    "fewer": "clearly fewer published than usual, {where}",
+    "unread": "not compared: {unread}",
     "silent": "nothing published",
-    "waiting": "a run still brings some",
-    "excused": "from before a hub's start, or gone by its retention",
+    "waiting": "some are still to come",
+    "excused": "from before a hub's start, expired there, or dealt with",
     "differs": "other content, more than once, or not published",
     "missing": "missing at a hub",
 }
@@ -44,11 +48,43 @@ _WORST = list(STATES)
 _LABELS = ((31, 1), (72, 2), (MOST_COLUMNS, 6), (math.inf, 12))
 # The share of the usual from which on it is as usual: counts of an hour vary a little.
 _AS_USUAL = 0.8
-# A number takes the mark's place where the cell is wide enough for it.
+# A number takes the mark's place where the cell is wide enough for it, and it is something to act on.
 _LARGEST_MARK = 99
+_NUMBERED = frozenset({"waiting", "differs", "missing"})
+_MOST_NAMED = 3
 
 # A location's counts by hour and hub key.
 _Hours = Mapping[datetime, Mapping[str, Hour]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a comparison reached: which hubs and locations, and up to when the source was asked.
+
+    `hubs` are the names of those that were compared, by key; `unread` says of others, by name, why they
+    were not. Of `failed` locations the source gave nothing; `asked` is the window it was asked for.
+    `all_hubs` says that there are no other hubs, `whole` that nothing else was to be compared.
+    """
+
+    hubs: Mapping[str, str]
+    unread: Mapping[str, str]
+    asked: Slice
+    failed: Collection[str] = ()
+    all_hubs: bool = True
+    whole: bool = True
+
+    @property
+    def where(self) -> str:
+        """Say at which hubs; at every one only where all were compared, with all locations."""
+        if self.whole and len(self.hubs) > 1:
+            return "at every hub"
+        if self.all_hubs and len(self.hubs) > 2:
+            return f"at all {len(self.hubs)} hubs"
+        return f"at {joined([*self.hubs.values()])}"
+
+    @property
+    def unread_hubs(self) -> list[str]:
+        return [f"{name} {why}" for name, why in self.unread.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +107,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A location. `delivered` is what the hub with the fewest has; `usual` what its cadence would give.
-
-    That is the median of its hours with readings, for every hour of the window.
-    """
+    """A location; `published` is None where the source could not be asked for it."""
 
     location: str
-    published: int
-    delivered: int
-    usual: int
+    published: int | None
     state: str
     cells: Sequence[Cell]
 
@@ -96,16 +127,28 @@ class Heatmap:
     groups: Sequence[tuple[str, int]]
     rows: Sequence[Row]
     left_out: int = 0
+    reach: Reach | None = None
 
     @property
-    def states(self) -> list[str]:
-        """The states that occur, for the legend."""
+    def legend(self) -> list[tuple[str, str, str]]:
+        """The states that occur, each with its mark and what it means here."""
         found = {cell.state for row in self.rows for cell in row.cells}
-        return [state for state in STATES if state in found]
+        return [(state, mark, self._meaning(state)) for state, mark in STATES.items() if state in found]
+
+    def _meaning(self, state: str) -> str:
+        reach = self.reach
+        if reach is None:
+            return _MEANINGS[state]
+        why = [*reach.unread_hubs]
+        if reach.failed:
+            why.append(f"the source could not be asked for {named(sorted(reach.failed), _MOST_NAMED)}")
+        if reach.asked.end <= self.columns[-1].window.start:
+            why.append(f"the source was asked up to {minute(reach.asked.end)}")
+        return _MEANINGS[state].format(where=reach.where, unread=", ".join(why))
 
 
 def heatmap(
-    compared: Mapping[str, Comparison], names: Mapping[str, str], window: Slice, locations: Sequence[str]
+    compared: Mapping[str, Comparison], reach: Reach, window: Slice, locations: Sequence[str]
 ) -> Heatmap | None:
     """Lay out what hubs have, by key; None where no hub was compared, or no location is known.
 
@@ -113,10 +156,9 @@ def heatmap(
     """
     if not compared or not locations:
         return None
-    names = {key: names[key] for key in compared}
     by_location = _by_location(compared)
     columns = _columns_for(window, min(len(locations), MOST_ROWS))
-    rows = [_row(name, by_location.get(name, {}), columns, window, names) for name in locations]
+    rows = [_row(name, by_location.get(name, {}), columns, reach) for name in locations]
     if len(rows) > MOST_ROWS:
         rows.sort(key=lambda row: (-_WORST.index(row.state), row.location))
     return Heatmap(
@@ -125,6 +167,7 @@ def heatmap(
         groups=_groups(columns),
         rows=rows[:MOST_ROWS],
         left_out=max(0, len(rows) - MOST_ROWS),
+        reach=reach,
     )
 
 
@@ -192,28 +235,36 @@ def _whole_hours(span: Slice, window: Slice) -> int:
 # --- rows -------------------------------------------------------------------------------------------
 
 
-def _row(
-    location: str, hours: _Hours, columns: Sequence[TimeColumn], window: Slice, names: Mapping[str, str]
-) -> Row:
+def _row(location: str, hours: _Hours, columns: Sequence[TimeColumn], reach: Reach) -> Row:
     usual = usual_an_hour(_published(hubs.values()) for hubs in hours.values())
     start, step = columns[0].window.start, _length(columns[0].window)
     inside: list[list[Mapping[str, Hour]]] = [[] for _ in columns]
     for at, hubs in hours.items():
         if columns[0].window.start <= at < columns[-1].window.end:
             inside[(at - start) // step].append(hubs)
+    why = "the source could not be asked for it" if location in reach.failed else ""
     cells = [
-        _cell(_by_hub(held, names), usual * _whole_hours(column.window, window), names)
+        _unread(why or _not_asked(column.window, reach))
+        or _cell(_by_hub(held, reach.hubs), usual * _whole_hours(column.window, reach.asked), reach)
         for column, held in zip(columns, inside, strict=True)
     ]
-    whole = _by_hub(hours.values(), names)
+    whole = _by_hub(hours.values(), reach.hubs)
     return Row(
         location,
-        published=_published(whole.values()),
-        delivered=min(hour.delivered for hour in whole.values()),
-        usual=round(usual * (_length(window) / HOUR)),
+        published=None if why else _published(whole.values()),
         state=max((cell.state for cell in cells), key=_WORST.index),
         cells=cells,
     )
+
+
+def _not_asked(column: Slice, reach: Reach) -> str:
+    """Say why nothing is known of a column: it lies outside of what the source was asked for."""
+    inside = column.start < reach.asked.end and reach.asked.start < column.end
+    return "" if inside else "the source was not asked for this time"
+
+
+def _unread(why: str) -> Cell | None:
+    return Cell("unread", STATES["unread"], f"not compared: {why}") if why else None
 
 
 def _by_hub(held: Iterable[Mapping[str, Hour]], names: Iterable[str]) -> dict[str, Hour]:
@@ -226,12 +277,17 @@ def _published(hubs: Iterable[Hour]) -> int:
     return max((hour.published for hour in hubs), default=0)
 
 
-def _cell(hubs: Mapping[str, Hour], usual: int, names: Mapping[str, str]) -> Cell:
-    """Judge one cell; `usual` is what its whole hours usually bring."""
+def _cell(hubs: Mapping[str, Hour], usual: int, reach: Reach) -> Cell:
+    """Judge one cell; `usual` is what its whole hours usually bring.
+
+    A hub that was not compared may lack what others have; where nothing was published it lacks nothing.
+    """
     published = _published(hubs.values())
     state, number = "complete" if published >= usual * _AS_USUAL else "fewer", 0
     if not published:
         state = "silent"
+    elif reach.unread:
+        state = "unread"
     said = f"{published:,} published" if published else "nothing published"
     if published < usual:
         said += f", usually {usual:,}"
@@ -240,14 +296,16 @@ def _cell(hubs: Mapping[str, Hour], usual: int, names: Mapping[str, str]) -> Cel
         found = _wanting(hour)
         if not found:
             continue
-        wanting.append(f"{names[key]} " + ", ".join(text for _, _, text in found))
+        wanting.append(f"{reach.hubs[key]} " + ", ".join(text for _, _, text in found))
         of_hub, of_hub_number, _ = found[0]
         if _WORST.index(of_hub) > _WORST.index(state):
             state, number = of_hub, of_hub_number
     if published and not wanting:
-        wanting.append("at every hub")
-    mark = f"{number}" if 0 < number <= _LARGEST_MARK else STATES[state]
-    return Cell(state, mark, "; ".join((said, *wanting)))
+        wanting.append(reach.where)
+    not_compared = [f"not compared: {', '.join(reach.unread_hubs)}"] if reach.unread else []
+    is_numbered = state in _NUMBERED and 0 < number <= _LARGEST_MARK
+    mark = f"{number}" if is_numbered else STATES[state]
+    return Cell(state, mark, "; ".join((said, *wanting, *not_compared)))
 
 
 def _wanting(hour: Hour) -> list[tuple[str, int, str]]:
@@ -257,7 +315,9 @@ def _wanting(hour: Hour) -> list[tuple[str, int, str]]:
         ("differs", hour.changed, "has {:,} with other content"),
         ("differs", hour.repeated, "has {:,} more than once"),
         ("differs", hour.unknown, "has {:,} that the source does not show"),
-        ("excused", hour.excused, "does not hold {:,} from before its start or retention"),
+        ("excused", hour.expired, "may have held {:,} until its retention was over"),
+        ("excused", hour.before_start, "lacks {:,} from before its start"),
+        ("excused", hour.dealt_with, "lacks {:,} that were set aside, and dealt with"),
         ("waiting", hour.waiting, "has yet to get {:,}"),
     )
     return [(state, number, words.format(number)) for state, number, words in headings if number]

@@ -16,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from app.base.instants import format_time
+from app.base.readings import Slice
 from app.base.redaction import redact
 from app.base.text import counted, minute, moment, printable, span
-from app.page.coverage import MEANINGS, STATES
 from app.page.view import View
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -35,8 +35,6 @@ def render(view: View) -> str:
             style=style,
             script=script,
             policy=_policy(style, script),
-            states=STATES,
-            meanings=MEANINGS,
         )
     )
 
@@ -88,8 +86,20 @@ def _commands(text: str) -> Markup:
     return Markup().join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
+def _stretch(first: datetime, last: datetime) -> Markup:
+    """Write from when to when; the day once, and what is within a minute as one instant."""
+    begins, ends = minute(first), minute(last)
+    if begins == ends:
+        return _minute(first)
+    short = ends[11:] if begins[:10] == ends[:10] else ends
+    said = Markup('<span class="t">{} to <time datetime="{}">{}</time></span>')
+    return said.format(_minute(first), format_time(last), short)
+
+
 def _cell(value: object) -> object:
-    """Write what stands in a table: an instant, a number, or a text."""
+    """Write what stands in a table: an instant, a stretch of time, a number, or a text."""
+    if isinstance(value, Slice):
+        return _stretch(value.start, value.end)
     if isinstance(value, datetime):
         return _minute(value)
     return _number(value) if isinstance(value, int) else value

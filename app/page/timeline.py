@@ -186,8 +186,8 @@ def _hub_line(
     width = round(100 / len(begins), 3)
     places = [(_share(start, axis), minute(start), found) for start, found in zip(begins, sums, strict=True)]
     traffic = Chart(
-        summary=_traffic(total, most),
-        top=f"{top:,}",
+        summary=_traffic(total),
+        top=counted(top, "reading"),
         bars=[
             Bar(at, width, round(found.readings / top, 4), f"{when}: {found.readings:,} readings")
             for at, when, found in places
@@ -211,9 +211,9 @@ def _hub_line(
     return HubLine(key, total, sums, traffic, lag)
 
 
-def _traffic(total: Sum, most: int) -> str:
-    said = f"{counted(total.readings, 'reading')} in {counted(total.runs, 'run')}, at most {most:,} a bar"
-    return f"{said}; in {counted(total.failed, 'run')} it failed, marked below" if total.failed else said
+def _traffic(total: Sum) -> str:
+    said = f"{total.readings:,} in {counted(total.runs, 'run')}"
+    return f"{said}; it failed in {total.failed:,}, marked below" if total.failed else said
 
 
 def _sum(key: str, runs: Iterable[PastRun]) -> Sum:

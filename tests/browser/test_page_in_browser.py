@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -15,6 +16,8 @@ import pytest
 from playwright.sync_api import Page
 
 from app.base.readings import Slice
+from app.health.past_runs import past_run
+from app.page.comparison import compared
 from app.page.gathered import Gathered
 from tests.findings import BACKUP, DAY, LIVE, MADE, Audited, a_feed, a_health, runs, troubled, well
 
@@ -97,9 +100,9 @@ def test_the_first_screen_answers_in_words(show: Show) -> None:
     page = show(troubled(), width=375, height=740)
 
     assert page.get_by_role("heading", level=2).first.inner_text() == (
-        "16 readings missing; people counter is failing"
+        "16 readings missing; people-counter is failing"
     )
-    box = page.locator(".verdict p").bounding_box()
+    box = page.locator(".verdict p").first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < 740
 
@@ -128,9 +131,9 @@ def test_it_reads_without_its_script(show: Show) -> None:
 def test_arrow_keys_lead_through_the_cells_and_say_each(show: Show) -> None:
     page = show(troubled())
     detail = page.locator("#people_counter .detail")
-    page.locator(_CELLS).first.focus()
+    page.locator(f"{_CELLS}[tabindex='0']").focus()
 
-    for key in ("ArrowDown", "ArrowDown", "ArrowDown", *["ArrowRight"] * 4):
+    for key in ("Control+Home", "ArrowDown", "ArrowDown", "ArrowDown", *["ArrowRight"] * 4):
         page.keyboard.press(key)
 
     assert detail.inner_text() == (
@@ -184,6 +187,69 @@ def test_the_first_tab_leads_past_the_head_to_the_report(show: Show) -> None:
     assert box["x"] >= 0
 
 
+def test_a_heatmap_opens_at_its_newest_end_and_shows_that_there_is_more(show: Show) -> None:
+    page = show(many(8))
+    edge = page.locator(".edge", has=page.locator("table.heat"))
+    scroll = edge.locator(".scroll")
+
+    left = "each => each.scrollWidth - each.clientWidth - each.scrollLeft"
+    assert scroll.evaluate(left) <= 1
+    assert edge.get_attribute("class") == "edge more-before"
+    assert page.get_by_text("There is more to the left").is_visible()
+
+    scroll.evaluate("each => { each.scrollLeft = 0 }")
+    page.wait_for_function("document.querySelector('.edge:has(.heat)').matches('.more-after')")
+
+    assert edge.get_attribute("class") == "edge more-after"
+    assert page.get_by_text("There is more to the left").is_hidden()
+
+
+def test_a_heatmap_that_fits_has_no_sign_of_more(show: Show) -> None:
+    page = show(well())
+
+    assert page.locator(".edge", has=page.locator("table.heat")).get_attribute("class") == "edge"
+
+
+def test_whoever_has_no_pointer_is_told_to_tap(show: Show) -> None:
+    detail = show(well(), width=390).locator(".detail")
+    assert detail.inner_text() == "Tap a cell to read it here."
+
+    detail = show(well(), width=1280).locator(".detail")
+    assert detail.inner_text() == "Point at a cell, or go there with the arrow keys, to read it here."
+
+
+def test_a_week_of_two_feeds_is_not_long(show: Show) -> None:
+    """Both feeds with trouble, some locations, and each list with something in it."""
+    week = Slice(DAY.end - timedelta(days=7), DAY.end)
+    feeds = [replace(feed, runs=[past_run(run) for run in runs(week)]) for feed in troubled().feeds]
+    of_week = [
+        {audit.hub: compared(audit) for audit in (Audited(hub, week).audit() for hub in (LIVE, BACKUP))}
+        for _ in feeds
+    ]
+    page = show(
+        Gathered(
+            MADE,
+            week,
+            [replace(feed, comparisons=each) for feed, each in zip(feeds, of_week, strict=True)],
+        )
+    )
+
+    assert page.locator(_CELLS).count() == 5 * 168
+    assert page.evaluate("document.documentElement.scrollHeight") < 6_000
+
+
+def test_on_paper_is_what_was_opened_and_no_more(show: Show) -> None:
+    page = show(troubled())
+    opened = page.get_by_text("The numbers of each location")
+    folded = page.get_by_text("The numbers of these charts")
+    opened.first.click()
+
+    page.emulate_media(media="print")
+
+    assert (opened.first.is_visible(), folded.first.is_visible()) == (True, False)
+    assert page.get_by_role("region", name="What the hubs have of people-counter by location").is_visible()
+
+
 def test_on_paper_the_whole_heatmap_is_on_the_sheet(show: Show) -> None:
     week = Slice(DAY.end - timedelta(days=7), DAY.end)
     found = a_feed(health=a_health(locations=[]), audits=[Audited(LIVE, week).audit()])
@@ -211,7 +277,7 @@ def test_charts_have_their_numbers_beside_them(show: Show) -> None:
     page = show(troubled())
     page.get_by_text("The numbers of these charts").first.click()
 
-    rows = page.get_by_role("region", name="Hubs of people counter over time").locator("tbody tr")
+    rows = page.get_by_role("region", name="Hubs of people-counter over time").locator("tbody tr")
 
     assert rows.count() == 24 * 4
     assert rows.nth(0).inner_text().split() == [

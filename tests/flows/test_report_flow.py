@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.environments.installation import small_estate
@@ -83,9 +84,11 @@ def test_a_hub_that_cannot_be_read_is_named_on_the_page_and_the_other_is_compare
 
     ended = terminal.call("report", *_WINDOW, "--feed", "people-counter", "--output", str(page))
 
-    assert (ended.status, headline(page)) == (1, "Not everything could be compared")
-    assert "people counter: hub second could not be compared" in words(page)
-    assert "published readings are at every hub that could be compared" in words(page)
+    assert (ended.status, headline(page)) == (1, "Hub second could not be compared")
+    assert "people-counter: hub second could not be compared: no connection" in words(page)
+    assert "published readings that could be compared are at primary" in words(page)
+    assert "not compared: second could not be read" in words(page)
+    assert "at every hub" not in words(page)
     assert "hub second could not be compared" in ended.err
 
 
@@ -99,7 +102,7 @@ def test_without_the_source_the_page_shows_what_is_kept_of_the_runs(terminal: Te
     ended = terminal.call("report", "--from", "3h", "--output", str(page))
 
     assert (ended.status, headline(page)) == (1, "Nothing could be compared")
-    assert "people counter and hourly snapshot: microshare:" in words(page)
+    assert "people-counter and hourly-snapshot: the API answers with 503" in words(page)
     assert "1 run; a bar is" in words(page)
 
 
@@ -113,7 +116,7 @@ def test_a_feed_whose_state_is_damaged_is_named_and_the_other_is_compared(
 
     assert (ended.status, headline(page)) == (1, "Not everything could be compared")
     assert "cannot be read as state" in words(page)
-    assert "published readings are at every hub that could be compared" in words(page)
+    assert "published readings that could be compared are" in words(page)
 
 
 def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(terminal: Terminal, page: Path) -> None:
@@ -130,9 +133,74 @@ def test_readings_that_a_hub_lacks_are_counted_by_hub_and_location(terminal: Ter
     assert ended.status == 1
     missing = re.fullmatch(r"(\d+) readings missing", headline(page))
     assert missing is not None
-    each = int(missing[1]) // 2
-    assert f"{each} missing ({each} in Quay+One)" in words(page)
-    assert "published after the look-back had passed" in words(page)
+    each = int(missing[1])
+    assert f"each counted once: {each} at primary and second ({each} in Quay+One)" in words(page)
+    assert "missing: published after the look-back" in words(page)
+
+
+def test_without_a_file_named_each_page_gets_one_of_its_own_in_the_current_folder(
+    terminal: Terminal,
+) -> None:
+    """What nobody named is not replaced: it may be of another window, or of one hub."""
+    terminal.call("run", "people-counter")
+    terminal.environ["PYTHONPATH"] = str(APP_ROOT)
+    day = datetime.now(UTC) - timedelta(minutes=20)
+    asked = ("-m", "app", "report", *_WINDOW, "--feed", "people-counter")
+
+    first, second = (terminal.call_in_folder(*asked) for _ in range(2))
+
+    name = f"report-people-counter-{day:%Y-%m-%d}"
+    assert (first.status, second.status) == (0, 0)
+    assert [f"written to {name}.html" in first.out, f"written to {name}-2.html" in second.out] == [True, True]
+    assert sorted(path.name for path in terminal.folder.glob("*.html")) == [f"{name}-2.html", f"{name}.html"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in terminal.folder.glob("*.html")} == {0o600}
+
+
+def test_the_head_names_whose_page_it_is(terminal: Terminal, page: Path) -> None:
+    terminal.call("run", "people-counter")
+
+    terminal.call("report", *_WINDOW, "--title", "Deliveries <b>", "--output", str(page))
+
+    assert "<h1>Deliveries &lt;b&gt;</h1>" in page.read_text()
+    assert "Hubs: primary, second." in words(page)
+    assert re.search(r"Organisation: com\.example\.\w+", words(page))
+
+
+def test_a_page_of_one_hub_tells_of_no_other(terminal: Terminal, page: Path) -> None:
+    terminal.call("run", "people-counter")
+    terminal.b.go_down()
+    terminal.call("run", "people-counter")
+
+    ended = terminal.call(
+        "report", *_WINDOW, "--feed", "people-counter", "--hub", "primary", "--output", str(page)
+    )
+
+    assert (ended.status, headline(page)) == (0, "Every reading arrived")
+    assert "Hub: primary." in words(page)
+    assert "published readings are at primary" in words(page)
+    assert "second" not in words(page)
+    assert "/b" not in words(page)
+
+
+def test_a_page_without_names_names_no_building_anywhere(terminal: Terminal, page: Path) -> None:
+    terminal.call("run", "people-counter")
+    terminal.source.faults.status(500, location="Quay+One")
+    terminal.call("run", "people-counter")
+
+    ended = terminal.call(
+        "report", *_WINDOW, "--feed", "people-counter", "--without-names", "--output", str(page)
+    )
+
+    everything = html.unescape(page.read_text()) + ended.out + ended.err
+    assert ended.status == 1
+    assert headline(page).startswith("Building 4 could not be compared")
+    assert "Building 4" in words(page)
+    assert "Organisation" not in words(page)
+    assert [
+        name
+        for name in ("Annex", "Mill", "Lane", "Quay", "Tour", "Été")
+        if name.lower() in everything.lower()
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ WRITTEN = [
     "settings.json",
     "people.json",
     "report.html",
+    "report-people-counter-2026-11-29.html",
+    "docs/report-all-2026-11-29-2.html",
     "week.html",
     "counts.csv",
     "config.yaml.bak",

@@ -14,13 +14,15 @@ import pytest
 
 from app.audit.findings import HubAudit
 from app.base.instants import HOUR
-from app.base.readings import Slice
+from app.base.readings import JsonObject, Slice
 from app.base.redaction import register_secret
-from app.health.records import Condition, FeedHealth, Kind, LocationHealth, Trouble
-from app.page.coverage import MOST_CELLS, MOST_ROWS
+from app.health.records import Condition, FeedHealth, HubHealth, Kind, LocationHealth, Trouble
+from app.page.coverage import MOST_CELLS, MOST_ROWS, Cell
 from app.page.gathered import Gathered, GatheredFeed
 from app.page.render import render
-from app.page.view import MOST_LISTED, FeedView, Share, Verdict, make_view
+from app.page.told import Told
+from app.page.verdict import Verdict
+from app.page.view import MOST_LISTED, FeedView, Share, Unread, make_view
 from app.quality.lateness import DelayCount
 from tests.canaries import PASSWORD, forms, shown_in
 from tests.findings import (
@@ -46,17 +48,27 @@ def feed(**fields: Any) -> FeedView:
     return make_view(Gathered(MADE, DAY, [a_feed(**fields)])).feeds[0]
 
 
+def feed_of(found: GatheredFeed) -> FeedView:
+    return make_view(Gathered(MADE, DAY, [found])).feeds[0]
+
+
+def cells_of(found: FeedView) -> Iterator[tuple[str, str, Cell]]:
+    """Give each cell with its location and the label of its column."""
+    assert found.heatmap is not None
+    for row in found.heatmap.rows:
+        for column, cell in zip(found.heatmap.columns, row.cells, strict=True):
+            yield row.location, column.label, cell
+
+
 def verdict(*feeds: GatheredFeed) -> Verdict:
     return make_view(Gathered(MADE, DAY, feeds)).verdict
 
 
 def marked(found: FeedView) -> dict[tuple[str, str], tuple[str, str, str]]:
     """Give the cells that are not complete, by location and column."""
-    assert found.heatmap is not None
     return {
-        (row.location, column.label): (cell.state, cell.mark, cell.text)
-        for row in found.heatmap.rows
-        for column, cell in zip(found.heatmap.columns, row.cells, strict=True)
+        (location, label): (cell.state, cell.mark, cell.text)
+        for location, label, cell in cells_of(found)
         if cell.state != "complete"
     }
 
@@ -75,13 +87,15 @@ def test_the_first_screen_says_how_many_are_missing_at_which_hub_and_where() -> 
         Audited(BACKUP).lacks("Quay+One", DAY.start, 30, "late").lacks("Mill & Lane", DAY.start, 7, "lost")
     )
 
+    where = "(30 in Quay+One, 7 in Mill & Lane)"
     assert verdict(a_feed(audits=[Audited(LIVE).audit(), backup.audit()])) == Verdict(
         "wanting",
         "37 readings missing",
         "1,920 readings were published",
         [
-            "people counter, people-live: all 1,920.",
-            "people counter, people-backup: 1,883 of 1,920; 37 missing (30 in Quay+One, 7 in Mill & Lane).",
+            f"people-counter: 37 readings missing, each counted once: 37 at people-backup {where}.",
+            "people-counter at people-live: all 1,920.",
+            "people-counter at people-backup: 1,883 of 1,920; 37 missing.",
         ],
     )
 
@@ -94,8 +108,8 @@ def test_what_a_run_still_brings_is_no_fault() -> None:
         "Every reading that is due arrived",
         "1,920 readings were published",
         [
-            "people counter, people-live: all 1,920.",
-            "people counter, people-backup: 1,916 of 1,920; 4 still to come with a run.",
+            "people-counter at people-live: all 1,920.",
+            "people-counter at people-backup: 1,916 of 1,920; 4 still to come.",
         ],
     )
 
@@ -105,7 +119,7 @@ def test_a_feed_that_fails_now_is_named_though_every_reading_of_the_window_arriv
 
     found = verdict(a_feed(health=a_health(verdict=Condition.STOPPED, troubles=[stopped])))
 
-    assert (found.state, found.headline) == ("wanting", "Every reading arrived; people counter has stopped")
+    assert (found.state, found.headline) == ("wanting", "Every reading arrived; people-counter has stopped")
 
 
 def test_what_a_hub_should_have_by_now_is_overdue() -> None:
@@ -123,57 +137,226 @@ def test_what_a_hub_has_otherwise_than_published_is_told() -> None:
 
     found = verdict(a_feed(audits=[backup.audit()]))
 
-    assert found.headline == "3 readings not as published"
+    assert found.headline == "1 reading with other content"
     assert found.lacking == [
-        "people counter, people-backup: 1,919 of 1,920; 1 with other content, 2 more than once."
+        "people-counter at people-backup: 1,919 of 1,920; 1 with other content, 2 more than once."
     ]
 
 
+def test_a_reading_that_two_hubs_lack_is_one_reading() -> None:
+    """It is counted once, and named with both; where a hub alone lacks one that is said as that."""
+    live = Audited(LIVE).lacks("Quay+One", DAY.start, 3, "late")
+    backup = Audited(BACKUP).lacks("Quay+One", DAY.start, 5, "late").lacks("Tour Été", DAY.start, 1, "lost")
+
+    found = make_view(Gathered(MADE, DAY, [a_feed(audits=[live.audit(), backup.audit()])]))
+
+    assert found.verdict.headline == "6 readings missing"
+    assert found.verdict.lacking[0] == (
+        "people-counter: 6 readings missing, each counted once: 3 at people-live and people-backup, "
+        "3 at people-backup (5 in Quay+One, 1 in Tour Été)."
+    )
+    assert [row[:4] for row in found.feeds[0].differences.rows] == [
+        ("Tour Été", 1, "missing: acknowledged by the hub, and not there", "people-backup"),
+        ("Quay+One", 3, "missing: published after the look-back", "people-live, people-backup"),
+        ("Quay+One", 2, "missing: published after the look-back", "people-backup"),
+    ]
+
+
+def test_the_numbers_of_a_row_add_up_to_what_was_published() -> None:
+    """What is from before a hub's start has a column; what is there more than once is delivered, too."""
+    live = Audited(LIVE).lacks("Quay+One", DAY.start, 16, "before start", due=False)
+    live.lacks("Quay+One", DAY.start + HOUR, 2, "lost").lacks(
+        "Tour Été", DAY.end - HOUR, 4, "behind", due=False
+    )
+    live.lacks("Tour Été", DAY.start, 3, "retention").has("changed", "Mill & Lane", DAY.start, 1)
+    live.has("repeated", "Mill & Lane", DAY.start + HOUR, 2).has("unknown", "50% Annex", DAY.start, 5)
+
+    found = feed(audits=[live.audit()])
+
+    hours = found.hubs[0].hours
+    assert hours is not None
+    shown = {column.head: getattr(hours, column.name) for column in found.columns}
+    assert shown == {
+        "Published": 1_920,
+        "Delivered": 1_894,
+        "Missing": 2,
+        "Expired": 3,
+        "Other content": 1,
+        "To come": 4,
+        "Before start": 16,
+        "More than once": 2,
+        "Not published": 5,
+    }
+    assert sum([*shown.values()][1:7]) == shown["Published"]
+    assert found.sum == (
+        "Published is delivered + missing + expired + other content + to come + before start; what is more "
+        "than once and not published stands beside."
+    )
+
+
+def test_a_window_without_readings_proves_nothing() -> None:
+    found = verdict(a_feed(audits=[Audited(LIVE, locations=()).audit()]))
+
+    assert (found.state, found.headline) == ("nothing", "Nothing to compare: no readings in this window")
+
+
+REFUSED = "hub people-backup: unauthorized-access: no such token here; use a key with the Listen right"
+
+
+def without_backup(*more: HubAudit, **fields: Any) -> GatheredFeed:
+    """Give a feed of which the second hub could not be read."""
+    refused = HubAudit("people_counter", BACKUP, DAY, error=REFUSED)
+    return a_feed(audits=[*(more or [Audited(LIVE).audit()]), refused], **fields)
+
+
 def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> None:
-    error = "hub people-backup: the key may not read here; use another"
-    refused = HubAudit("people_counter", BACKUP, DAY, error=error)
-    people = a_feed(audits=[Audited(LIVE).audit(), refused])
-    snapshots = replace(people, title="hourly snapshot", health=a_health(feed="hourly_snapshot"))
+    people = without_backup()
+    snapshots = replace(people, name="hourly-snapshot", health=a_health(feed="hourly_snapshot"))
 
     found = make_view(Gathered(MADE, DAY, [people, snapshots]))
 
     assert found.verdict == Verdict(
         "wanting",
-        "Not everything could be compared",
-        "3,840 of 3,840 published readings are at every hub that could be compared",
+        "Hub people-backup could not be compared",
+        "3,840 of 3,840 published readings that could be compared are at people-live",
     )
-    said = "hub people-backup could not be compared: the key may not read here; use another"
-    assert found.problems == [f"people counter and hourly snapshot: {said}"]
-    assert [(row.health.name, row.hours is not None) for row in found.feeds[0].hubs] == [
-        ("people-live", True),
-        ("people-backup", False),
+    assert list(found.unread) == [
+        Unread(
+            "people-counter and hourly-snapshot: hub people-backup could not be compared: refuses the "
+            "credentials",
+            "use a key with the Listen right",
+            [REFUSED],
+        )
     ]
+    assert [(row.health.name, row.hours is not None, row.why) for row in found.feeds[0].hubs] == [
+        ("people-live", True, "not compared"),
+        ("people-backup", False, "not compared: it could not be read"),
+    ]
+
+
+def test_an_hour_of_which_a_hub_could_not_be_read_is_not_compared() -> None:
+    """It is no hour in which all is well; where another hub lacks readings, that is worse."""
+    live = Audited(LIVE, silent={"Tour Été": Slice(DAY.start, DAY.start + HOUR)})
+    live.lacks("Quay+One", DAY.start, 2, "lost")
+
+    found = feed_of(without_backup(live.audit()))
+
+    assert found.heatmap is not None
+    cells = {row.location: row.cells for row in found.heatmap.rows}
+    assert {cell.state for cell in cells["Mill & Lane"]} == {"unread"}
+    assert cells["Mill & Lane"][0].text == (
+        "16 published; at people-live; not compared: people-backup could not be read"
+    )
+    assert [cells[name][0].state for name in ("Quay+One", "Tour Été")] == ["missing", "silent"]
+    assert ("unread", "/", "not compared: people-backup could not be read") in found.heatmap.legend
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        without_backup(),
+        a_feed(
+            audits=[
+                Audited(hub, locations=LOCATIONS[1:]).audit(failures={LOCATIONS[0]: "microshare: 500"})
+                for hub in (LIVE, BACKUP)
+            ]
+        ),
+        a_feed(
+            audits=[Audited(LIVE).audit()],
+            health=a_health(
+                hubs={
+                    LIVE: HubHealth("people-live", Condition.HEALTHY),
+                    BACKUP: HubHealth("people-backup", Condition.PAUSED),
+                }
+            ),
+        ),
+        a_feed(audits=[Audited(LIVE).audit()], hubs={LIVE: "people-live"}, all_hubs=False),
+        a_feed(audits=[Audited(hub, Slice(DAY.start, DAY.end - 2 * HOUR)).audit() for hub in (LIVE, BACKUP)]),
+    ],
+    ids=[
+        "a hub that fails",
+        "a location that fails",
+        "a hub that is paused",
+        "a hub alone",
+        "hours not asked",
+    ],
+)
+def test_a_page_that_is_not_of_every_hub_location_and_hour_says_so_nowhere(made: GatheredFeed) -> None:
+    assert "at every hub" not in render(make_view(Gathered(MADE, DAY, [made])))
+
+
+def test_a_page_of_all_that_there_is_says_so() -> None:
+    assert "published as usual, at every hub" in render(make_view(Gathered(MADE, DAY, [a_feed()])))
+
+
+def test_a_paused_hub_is_named_and_is_no_fault() -> None:
+    hubs = {
+        LIVE: HubHealth("people-live", Condition.HEALTHY),
+        BACKUP: HubHealth("people-backup", Condition.PAUSED),
+    }
+
+    found = make_view(
+        Gathered(MADE, DAY, [a_feed(audits=[Audited(LIVE).audit()], health=a_health(hubs=hubs))])
+    )
+
+    assert found.verdict == Verdict(
+        "well",
+        "Every reading arrived",
+        "1,920 of 1,920 published readings are at people-live",
+        aside=("hub people-backup: it is paused",),
+    )
+    assert {cell.text for _, _, cell in cells_of(found.feeds[0])} == {
+        "16 published; at people-live; not compared: people-backup is paused"
+    }
+
+
+def test_hours_for_which_the_source_was_not_asked_are_not_compared() -> None:
+    """An audit ends where the earlier of two clocks stands: what comes after is not known to be silent."""
+    short = Slice(DAY.start, DAY.end - 2 * HOUR)
+
+    found = feed(audits=[Audited(hub, short).audit() for hub in (LIVE, BACKUP)])
+
+    assert {
+        (label, cell.state, cell.text) for _, label, cell in cells_of(found) if cell.state != "complete"
+    } == {(label, "unread", "not compared: the source was not asked for this time") for label in ("10", "11")}
 
 
 def test_locations_that_could_not_be_asked_for_are_named_once_for_all_hubs() -> None:
-    error = "microshare: 502 for 1 minute; the next run tries again"
-    failed = [
-        Audited(hub, locations=LOCATIONS[:1]).audit(failures=dict.fromkeys(LOCATIONS[1:], error))
-        for hub in (LIVE, BACKUP)
-    ]
+    errors = {
+        name: f"microshare: query of view 0a for {name!r}, 2026-03-01T12:00:00.000Z to "
+        "2026-03-01T23:59:59.999Z: 502; the next run tries again"
+        for name in LOCATIONS[1:]
+    }
+    failed = [Audited(hub, locations=LOCATIONS[:1]).audit(failures=errors) for hub in (LIVE, BACKUP)]
 
     found = make_view(Gathered(MADE, DAY, [a_feed(audits=failed)]))
 
-    assert found.problems == [
-        f"people counter: Example Beacon House, Mill & Lane and 2 more could not be compared: {error}"
+    names = "Example Beacon House, Mill & Lane and 2 more"
+    assert [(unread.said, unread.do) for unread in found.unread] == [
+        (
+            f"people-counter: {names} could not be compared: the API answers with 502",
+            "the next run tries again",
+        )
     ]
+    assert found.verdict.headline == f"{names} could not be compared"
     heatmap = found.feeds[0].heatmap
     assert heatmap is not None
-    assert [row.location for row in heatmap.rows] == ["50% Annex"]
+    assert [(row.location, row.published, row.state) for row in heatmap.rows] == [
+        ("50% Annex", 384, "complete"),
+        *((name, None, "unread") for name in LOCATIONS[1:]),
+    ]
+    assert heatmap.rows[1].cells[0].text == "not compared: the source could not be asked for it"
 
 
 def test_where_nothing_could_be_compared_the_runs_and_the_state_are_still_shown() -> None:
-    problem = "microshare: login refused; check MICROSHARE_PASSWORD"
+    problem = "microshare: login refused for user x; check MICROSHARE_PASSWORD"
 
     found = make_view(Gathered(MADE, DAY, [a_feed(audits=[], problems=[problem], runs=runs())]))
 
     assert found.verdict.headline == "Nothing could be compared"
-    assert found.problems == [f"people counter: {problem}"]
+    assert list(found.unread) == [
+        Unread("people-counter: the API refuses the login", "check MICROSHARE_PASSWORD", [problem])
+    ]
     assert found.feeds[0].heatmap is None
     assert found.feeds[0].timeline is not None
     assert [row.health.verdict for row in found.feeds[0].hubs] == ["healthy", "healthy"]
@@ -182,7 +365,7 @@ def test_where_nothing_could_be_compared_the_runs_and_the_state_are_still_shown(
 def test_a_feed_without_a_view_is_off_and_says_nothing_of_readings() -> None:
     off = FeedHealth("hourly_snapshot", MADE, Condition.OFF, "it has no view id")
 
-    found = make_view(Gathered(MADE, DAY, [a_feed(), GatheredFeed("hourly snapshot", off)]))
+    found = make_view(Gathered(MADE, DAY, [a_feed(), GatheredFeed("hourly-snapshot", off)]))
 
     assert found.verdict.headline == "Every reading arrived"
     assert (found.feeds[1].off, found.feeds[1].said) == (True, "it has no view id")
@@ -205,8 +388,8 @@ def test_a_cell_says_of_the_worst_hub_how_many_it_lacks() -> None:
         ),
         ("Mill & Lane", "12"): (
             "excused",
-            "16",
-            "16 published; people-live does not hold 16 from before its start or retention",
+            "×",
+            "16 published; people-live lacks 16 from before its start",
         ),
         ("Quay+One", "11"): ("waiting", "9", "16 published; people-backup has yet to get 9"),
         ("Quay+One", "14"): ("missing", "3", "16 published; people-backup lacks 3"),
@@ -229,14 +412,14 @@ def test_an_hour_is_held_against_what_the_location_publishes_as_a_rule() -> None
     found = feed(audits=[halved])
 
     assert marked(found) == {
-        ("Quay+One", "12"): ("fewer", "-", "12 published, usually 16; at every hub"),
+        ("Quay+One", "12"): ("fewer", "-", "12 published, usually 16; at people-live"),
         ("Tour Été", "12"): ("silent", "·", "nothing published, usually 16"),
         ("Tour Été", "13"): ("silent", "·", "nothing published, usually 16"),
     }
     assert found.heatmap is not None
-    assert [(row.location, row.usual, row.published, row.delivered) for row in found.heatmap.rows[3:]] == [
-        ("Quay+One", 384, 380, 380),
-        ("Tour Été", 384, 352, 352),
+    assert [(row.location, row.published) for row in found.heatmap.rows[3:]] == [
+        ("Quay+One", 380),
+        ("Tour Été", 352),
     ]
 
 
@@ -291,7 +474,7 @@ def test_hours_are_put_together_where_they_would_not_fit(
     assert heatmap is not None
     assert heatmap.step == step
     assert len(heatmap.rows) * len(heatmap.columns) <= MOST_CELLS
-    assert sum(row.published for row in heatmap.rows) == len(heatmap.rows) * 16 * (window // HOUR)
+    assert sum(row.published or 0 for row in heatmap.rows) == len(heatmap.rows) * 16 * (window // HOUR)
     assert heatmap.left_out == max(0, locations - MOST_ROWS)
 
 
@@ -327,28 +510,25 @@ def test_differences_are_listed_with_their_cause_faults_first() -> None:
 
     assert feed(audits=[backup.audit()]).differences.rows == [
         (
-            "people-backup",
             "Tour Été",
             5,
-            "missing: the hub acknowledged them, and does not hold them",
-            DAY.start,
-            DAY.start + timedelta(minutes=4),
+            "missing: acknowledged by the hub, and not there",
+            "people-backup",
+            Slice(DAY.start, DAY.start + timedelta(minutes=4)),
         ),
         (
-            "people-backup",
             "Quay+One",
             2,
-            "missing: published after the look-back had passed",
-            DAY.start,
-            DAY.start + timedelta(minutes=1),
+            "missing: published after the look-back",
+            "people-backup",
+            Slice(DAY.start, DAY.start + timedelta(minutes=1)),
         ),
         (
-            "people-backup",
             "50% Annex, Example Beacon House and 3 more",
             45,
-            "to come: a run is going to bring them",
-            DAY.end - HOUR,
-            DAY.end - HOUR + timedelta(minutes=8),
+            "to come: the next run brings them",
+            "people-backup",
+            Slice(DAY.end - HOUR, DAY.end - HOUR + timedelta(minutes=8)),
         ),
     ]
 
@@ -379,23 +559,14 @@ def test_gaps_quarantine_and_what_is_wrong_are_those_of_the_status() -> None:
     assert [row[:4] for row in found.quarantine.rows] == [
         ("bm90IGEgcmVhZGlu", "Mill & Lane", "people-backup", "1,310,720 bytes, over the hub's 1,048,576")
     ]
-    assert list(found.troubles) == [
-        Trouble(
-            Kind.HUB,
-            "50% Annex, Example Beacon House and 3 more: hub people-backup: connection refused",
+    assert [(told.said, told.do, told.grave, told.first) for told in found.now] == [
+        (
+            "hub people-backup: no connection",
             "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
-            BACKUP,
-            LOCATIONS,
+            True,
             DAY.end - 3 * HOUR,
-            grave=True,
         ),
-        Trouble(
-            Kind.DRIFT,
-            "Tour Été was silent for 3 h, longer than ever before",
-            None,
-            locations=["Tour Été"],
-            since=DAY.start + 2 * HOUR,
-        ),
+        ("Tour Été was silent for 3 h, longer than ever before", None, False, DAY.start + 2 * HOUR),
     ]
 
 
@@ -497,16 +668,94 @@ def test_a_hub_that_a_run_did_not_know_yet_is_not_counted_in_it() -> None:
     assert [hub.total.runs for hub in line.hubs] == [1, 0]
 
 
-def test_what_runs_said_is_told_once_with_how_often() -> None:
-    said = feed(runs=runs()).failures
+DOWN = "hub people-backup: no connection: connection refused; allow outgoing traffic on port 5671"
 
-    assert [(told.text, told.runs, told.first, told.last) for told in said] == [
-        (
-            "hub people-backup: connection refused; allow outgoing traffic on port 5671",
-            12,
-            DAY.start + 13 * HOUR,
-            DAY.start + 15.75 * HOUR,
-        )
+
+def test_what_runs_said_is_told_once_with_how_often() -> None:
+    found = feed(runs=runs())
+
+    assert (list(found.now), list(found.earlier)) == (
+        [],
+        [
+            Told(
+                "hub people-backup: no connection",
+                "allow outgoing traffic on port 5671",
+                DOWN,
+                True,
+                12,
+                DAY.start + 13 * HOUR,
+                DAY.start + 15.75 * HOUR,
+            )
+        ],
+    )
+
+
+def test_what_is_wrong_now_is_told_once_with_how_many_runs_said_so() -> None:
+    """Whatever the errors of single runs say beside their cause: windows and times are each one's own."""
+    started = [DAY.start + number * HOUR for number in range(3)]
+    errors = [
+        f"microshare: query of view 0a for 'Quay+One', 2026-03-01T0{at}:00:00.000Z to "
+        "2026-03-02T12:00:00.000Z: 500; the next run tries again"
+        for at in range(3)
+    ]
+    failing = Trouble(
+        Kind.LOCATION,
+        errors[-1].partition("; ")[0],
+        "the next run tries again",
+        None,
+        ["Quay+One"],
+        DAY.start,
+        grave=True,
+        cause="the API answers with 500",
+    )
+    failures = [[{"location": "Quay+One", "hub": None, "error": error}] for error in errors]
+
+    found = feed(
+        health=a_health(troubles=[failing]),
+        runs=[a_run(at, {}, failures=each) for at, each in zip(started, failures, strict=True)],
+    )
+
+    assert [(told.said, told.runs, told.first) for told in found.now] == [
+        ("Quay+One: the API answers with 500", 3, DAY.start)
+    ]
+    assert list(found.earlier) == []
+
+
+def test_warnings_that_differ_in_numbers_and_location_are_one() -> None:
+    def warned(at: int, text: str) -> JsonObject:
+        return a_run(DAY.start + at * HOUR, {}, warnings=[text])
+
+    texts = ["Quay+One: 4 readings are late", "Tour Été: 5 readings are late", "Tour Été: 1 reading is late"]
+
+    found = feed(runs=[warned(at, text) for at, text in enumerate(texts)]).earlier
+
+    assert [(told.said, told.runs) for told in found] == [
+        ("Tour Été: 1 reading is late", 1),
+        ("Quay+One, Tour Été: 5 readings are late", 2),
+    ]
+
+
+def test_what_follows_from_a_trouble_is_told_with_it() -> None:
+    def behind(hub: str, name: str) -> Trouble:
+        return Trouble(Kind.BEHIND, f"{name} is 5 h behind at 1 of 5 locations", "wait", hub, ["Quay+One"])
+
+    failing = Trouble(
+        Kind.LOCATION,
+        "500",
+        None,
+        None,
+        ["Quay+One"],
+        DAY.start,
+        grave=True,
+        cause="the API answers with 500",
+    )
+    elsewhere = replace(behind(BACKUP, "people-backup"), locations=["Tour Été"])
+
+    found = feed(health=a_health(troubles=[failing, behind(LIVE, "people-live"), elsewhere])).now
+
+    assert [told.said for told in found] == [
+        "Quay+One: the API answers with 500; so people-live is behind",
+        "Tour Été: people-backup is 5 h behind at 1 of 5 locations",
     ]
 
 
@@ -536,7 +785,7 @@ def test_what_comes_from_outside_is_text_wherever_a_sentence_has_it(said: str) -
     text = said.format("<img src=x onerror=alert(1)>")
     wrong, _, advice = text.partition("; ")
     trouble = Trouble(Kind.HUB, wrong, advice or text)
-    warned = a_run(DAY.start, {LIVE: {}}, warnings=[text])
+    warned = a_run(DAY.start, {LIVE: {}}, warnings=[f"odd, {text}"])
 
     found = a_feed(problems=[text], health=a_health(troubles=[trouble], said=text), runs=[warned])
     html = render(make_view(Gathered(MADE, DAY, [found])))
@@ -603,7 +852,7 @@ def contrast(one: str, other: str) -> float:
 def pairs() -> Iterator[tuple[str, str, float]]:
     """Give what stands on what, and the least contrast that WCAG 2.2 AA asks for: text 4.5, graphics 3."""
     yield from ((text, ground, 4.5) for text in ("ink", "soft", "link", "bad") for ground in ("bg", "panel"))
-    for state in ("complete", "fewer", "silent", "waiting", "excused", "differs", "missing"):
+    for state in ("complete", "fewer", "unread", "silent", "waiting", "excused", "differs", "missing"):
         yield f"on-{state}", state, 4.5
     yield from ((mark, "bg", 3.0) for mark in ("complete", "waiting", "missing", "bar", "lag", "edge"))
 

@@ -1,9 +1,29 @@
 "use strict";
+// What is wider than its place says so at its edges; a heatmap opens at its newest end.
+for (const edge of document.querySelectorAll(".edge")) {
+  const scroll = edge.querySelector(".scroll");
+  const cue = scroll.matches(".newest") ? edge.closest(".coverage").querySelector(".cue") : null;
+
+  const mark = () => {
+    const more = scroll.scrollWidth - scroll.clientWidth;
+    edge.classList.toggle("more-before", scroll.scrollLeft > 1);
+    edge.classList.toggle("more-after", scroll.scrollLeft < more - 1);
+    if (cue) cue.hidden = scroll.scrollLeft <= 1;
+    const names = scroll.querySelector(".heat tbody th");
+    if (names) edge.style.setProperty("--names", `${names.offsetWidth}px`);
+  };
+
+  if (scroll.matches(".newest")) scroll.scrollLeft = scroll.scrollWidth;
+  scroll.addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(scroll);
+  mark();
+}
+
 // The heatmap as a grid: arrow keys go from cell to cell, and what a cell says is shown below it.
 for (const table of document.querySelectorAll("table.heat")) {
   const rows = Array.from(table.tBodies[0].rows, (row) => Array.from(row.querySelectorAll("td.c")));
   const heads = table.querySelectorAll("thead th[title]");
-  const detail = table.closest("section").querySelector(".detail");
+  const detail = table.closest(".cells").querySelector(".detail");
   let row = 0;
   let column = 0;
 
@@ -22,7 +42,7 @@ for (const table of document.querySelectorAll("table.heat")) {
   table.setAttribute("role", "grid");
   table.setAttribute("aria-readonly", "true");
   detail.hidden = false;
-  choose(0, 0);
+  choose(0, heads.length - 1);
   table.addEventListener("mouseover", (event) => {
     const cell = event.target.closest("td.c");
     if (cell) say(cell);

@@ -1,0 +1,176 @@
+"""What is wrong with a feed, and what its runs said: each trouble once, with how often and when. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.base.causes import short_cause
+from app.base.grouping import by_key
+from app.base.text import joined, named, said_and_advised
+from app.health.past_runs import PastRun
+from app.health.records import Kind, Trouble
+from app.page.gathered import GatheredFeed
+
+_MOST_NAMED = 3
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One trouble: what it is in our words, what to do, and the newest error or warning as it was.
+
+    `runs` counts those of the window that said so, from `first` to `last`; none for what only the state
+    tells, where `first` is since when it lasts. It is `grave` where it keeps readings from their hubs.
+    """
+
+    said: str
+    do: str | None
+    technical: str | None
+    grave: bool
+    runs: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+def tell(found: GatheredFeed) -> tuple[list[Told], list[Told]]:
+    """Give what is wrong now, the gravest first, then what runs of the window said and is over."""
+    earlier = _by_runs(found)
+    now: list[Told] = []
+    for trouble, behind in _with_consequences(found.health.troubles):
+        # Gaps and quarantine have lists of their own.
+        if trouble.kind in (Kind.GAP, Kind.QUARANTINE) and not trouble.grave:
+            continue
+        told = _now(trouble, found, earlier.pop(_key_of(trouble, found), None))
+        hubs = joined([found.hubs.get(key, key) for key in behind])
+        so = f"; so {hubs} {'is' if len(behind) == 1 else 'are'} behind" if behind else ""
+        now.append(replace(told, said=f"{told.said}{so}"))
+    return now, sorted(earlier.values(), key=_latest, reverse=True)
+
+
+def _latest(told: Told) -> float:
+    return told.last.timestamp() if told.last else 0.0
+
+
+def _with_consequences(troubles: Sequence[Trouble]) -> Iterator[tuple[Trouble, list[str]]]:
+    """Give each trouble with the hubs (keys) that are behind for no other reason."""
+    explained: dict[int, list[str]] = {}
+    left = []
+    for trouble in troubles:
+        of_it = [at for at, cause in enumerate(troubles) if _explains(cause, trouble)]
+        if of_it and trouble.hub is not None:
+            explained.setdefault(of_it[0], []).append(trouble.hub)
+        else:
+            left.append(trouble)
+    return ((trouble, explained.get(troubles.index(trouble), [])) for trouble in left)
+
+
+def _explains(cause: Trouble, trouble: Trouble) -> bool:
+    """Whether a hub is behind because of a cause: there is no more to be said of it then."""
+    if trouble.kind is not Kind.BEHIND or not cause.grave:
+        return False
+    if cause.kind in (Kind.HUB, Kind.LOCATION):
+        return cause.hub in (None, trouble.hub) and {*trouble.locations} <= {*cause.locations}
+    return cause.kind in (Kind.STOPPED, Kind.RUN)
+
+
+# --- now --------------------------------------------------------------------------------------------
+
+
+def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: Told | None) -> Told:
+    where = named(trouble.locations, _MOST_NAMED)
+    if trouble.cause is not None:
+        said = _failed(trouble.hub, trouble.locations, trouble.cause, found)
+    else:
+        said = trouble.said if where in trouble.said else f"{where}: {trouble.said}"
+    told = Told(
+        said,
+        trouble.do,
+        trouble.said if trouble.cause is not None else None,
+        trouble.grave,
+        first=trouble.since,
+    )
+    if said_by_runs is None:
+        return told
+    since = trouble.since or said_by_runs.first
+    return replace(told, runs=said_by_runs.runs, first=since, last=said_by_runs.last)
+
+
+def _key_of(trouble: Trouble, found: GatheredFeed) -> tuple[object, ...]:
+    if trouble.cause is not None:
+        return trouble.hub, trouble.hub is None and bool(trouble.locations), trouble.cause
+    return _key_of_warning(_whole(trouble), _names(found))
+
+
+def _whole(trouble: Trouble) -> str:
+    return trouble.said if trouble.do is None else f"{trouble.said}; {trouble.do}"
+
+
+# --- what runs said ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A failure or a warning of one run."""
+
+    run: PastRun
+    text: str
+    location: str | None
+
+
+def _by_runs(found: GatheredFeed) -> dict[tuple[object, ...], Told]:
+    said = by_key(_all_said(found.runs, _names(found)))
+    return {key: _told(key, of_runs, found) for key, of_runs in said.items()}
+
+
+def _all_said(runs: Sequence[PastRun], names: Collection[str]) -> Iterator[tuple[tuple[object, ...], _Said]]:
+    for run in runs:
+        for failure in run.failures:
+            of_location = failure.hub is None and failure.location is not None
+            key = failure.hub, of_location, short_cause(failure.error)
+            yield key, _Said(run, failure.error, failure.location)
+        for text in run.warnings:
+            name, _, _ = text.partition(": ")
+            yield _key_of_warning(text, names), _Said(run, text, name if name in names else None)
+
+
+def _key_of_warning(text: str, names: Collection[str]) -> tuple[object, ...]:
+    """Give what a warning has in common with those alike but for numbers and location."""
+    name, _, rest = text.partition(": ")
+    return ("warning", _NUMBERS.sub("", rest if name in names else text))
+
+
+def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -> Told:
+    runs = {id(each.run): each.run.started for each in said}
+    newest, when = said[-1].text, (min(runs.values()), max(runs.values()))
+    locations = list(dict.fromkeys(each.location for each in said if each.location))
+    if key[0] == "warning":
+        text, do = said_and_advised(newest)
+        if len(locations) > 1:
+            text = f"{named(locations, _MOST_NAMED)}: {text.partition(': ')[2]}"
+        return Told(text, do, None, False, len(runs), *when)
+    hub, of_location, cause = key
+    return Told(
+        _failed(hub if isinstance(hub, str) else None, locations if of_location else (), str(cause), found),
+        said_and_advised(newest)[1],
+        newest,
+        True,
+        len(runs),
+        *when,
+    )
+
+
+def _failed(hub: str | None, locations: Sequence[str], cause: str, found: GatheredFeed) -> str:
+    """Say where something failed, and why."""
+    if hub is None:
+        where = named(locations, _MOST_NAMED)
+        return f"{where}: {cause}" if where else cause
+    asked = sum(location.asked for location in found.health.locations)
+    some = f" ({named(locations, _MOST_NAMED)})" if 0 < len(locations) < asked else ""
+    return f"hub {found.hubs.get(hub, hub)}: {cause}{some}"
+
+
+def _names(found: GatheredFeed) -> Mapping[str, object]:
+    return {location.name: location for location in found.health.locations}
