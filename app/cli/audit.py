@@ -185,7 +185,7 @@ def _may_repair(plan: Plan, found: Result, *, yes: bool) -> bool:
 
 def _nothing_to_send(found: Result) -> str:
     """Say that there is nothing to repair, of as much as was compared."""
-    if not found.compared or (not found.summary.wrong and not any(each.compared for each in found.compared)):
+    if not found.has_readings:
         return verdict(found)
     in_part = found.failures or len(found.compared) < len(found.audits)
     of = ", of what could be compared" if in_part else ""

@@ -22,9 +22,9 @@ from app.audit.summary import (
     NamedReading,
     by_column,
 )
-from app.base.causes import short_cause
+from app.base.causes import advice, short_cause
 from app.base.grouping import by_key
-from app.base.text import counted, dashed, minute, moment, named, said_and_advised
+from app.base.text import counted, dashed, minute, moment, named
 from app.cli.audit_verdict import Result, verdict
 from app.cli.output import Output, hanging, text
 from app.cli.tables import Column, FittedTable, table
@@ -70,7 +70,7 @@ def show_feed(result: Result, out: Output, *, every: Iterable[Iterable[NamedRead
     out.show(text(f"{dashed(result.feed)}, {window}, {of}", "bold"), "")
     if every is not None:
         _show_every_reading(result, every, out)
-    if result.compared:
+    if result.has_readings:
         out.show(_by_hub(result), "")
     # What is harmless stands in the table of hubs, and in the verdict.
     if result.summary.wrong or every is not None:
@@ -80,8 +80,8 @@ def show_feed(result: Result, out: Output, *, every: Iterable[Iterable[NamedRead
 
 def show_repaired(result: Result, out: Output) -> None:
     """Show what was put right, and what is left and why."""
-    out.show(text(f"{dashed(result.feed)}, after the repair", "bold"))
-    _show_causes(result, out, examples=True)
+    out.show(text(f"{dashed(result.feed)}, after the repair", "bold"), "")
+    _show_causes(result, out, examples=False)
 
 
 def show_verdicts(results: Sequence[Result], out: Output) -> None:
@@ -105,7 +105,7 @@ def _show_every_reading(result: Result, every: Iterable[Iterable[NamedReading]],
         left = iter(found)
         while some := list(islice(left, _AT_ONCE)):
             out.show(_named(some, result), "")
-    if result.compared:
+    if result.has_readings:
         out.show(_by_place(result), "")
 
 
@@ -271,7 +271,7 @@ def _not_compared(result: Result) -> Iterator[str]:
 
 def _notes(result: Result) -> Iterator[str]:
     silent = [set(audit.without_readings) for audit in result.compared]
-    if any(audit.compared for audit in result.compared) and (names := sorted(set.intersection(*silent))):
+    if result.has_readings and (names := sorted(set.intersection(*silent))):
         yield f"no readings of {named(names, _MOST_NAMED)} in this window"
     for audit in result.compared:
         if audit.readable_from is not None:
@@ -280,8 +280,8 @@ def _notes(result: Result) -> Iterator[str]:
 
 
 def _in_short(error: str) -> str:
-    _, advice = said_and_advised(error)
-    return short_cause(error) if advice is None else f"{short_cause(error)}; {advice}"
+    do = advice(error)
+    return short_cause(error) if do is None else f"{short_cause(error)}; {do}"
 
 
 def _warnings(audits: Iterable[HubAudit]) -> Iterable[str]:

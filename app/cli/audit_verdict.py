@@ -65,6 +65,11 @@ class Result:
         return max((audit.published for audit in self.audits), default=0)
 
     @property
+    def has_readings(self) -> bool:
+        """Whether there was anything to compare."""
+        return any(audit.compared for audit in self.compared)
+
+    @property
     def there(self) -> int:
         """How many of the published readings every hub that could be read has as they are."""
         return self.published - self.summary.incomplete
@@ -97,8 +102,8 @@ def verdict(result: Result) -> str:
     if not result.compared:
         return f"nothing could be compared: {_unread(result)} could not be read"
     if result.summary.wrong:
-        return f"something is wrong: {', '.join(_parts(result))}{_left_out(result)}"
-    if not any(audit.compared for audit in result.compared):
+        return f"something is wrong: {', '.join(_parts(result))}{_sent(result)}{_left_out(result)}"
+    if not result.has_readings:
         return _nothing(result)
     in_part = result.failures or len(result.compared) < len(result.audits)
     doubtful = in_part or any(audit.warnings for audit in result.audits)
@@ -125,6 +130,10 @@ def _parts(result: Result) -> Iterator[str]:
         at_each = all(set(each.hubs) == hubs and each.is_at_each_hub for each in causes)
         count = f"{readings:,}" if number else counted(readings, "reading")
         yield f"{count} {what} at {result.at(hubs) if at_each else 'some hubs'}"
+
+
+def _sent(result: Result) -> str:
+    return "".join(f"; {each.readings:,} {SENT}" for each in result.summary.causes if each.cause == SENT)
 
 
 def _said(cause: str) -> str:

@@ -150,7 +150,7 @@ UNREADABLE = HubAudit(
         ),
         (
             result({EU: [missing(1, repaired=True), missing(2, "retention")]}),
-            "something is wrong: 1 reading gone by retention at primary",
+            "something is wrong: 1 reading gone by retention at primary; 1 sent now",
         ),
         (
             result({EU: [missing(1, repaired=True)]}),
