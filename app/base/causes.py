@@ -61,8 +61,9 @@ _HOST_UNKNOWN: Final = (
     r"(?:Name or service not known|No address associated with hostname|nodename nor servname provided"
     r"|getaddrinfo failed)"
 )
+_NO_SUCH_HOST = re.compile(rf"no connection.*{_HOST_UNKNOWN}")
 _OF_HUBS = _rules(
-    (rf"no connection.*{_HOST_UNKNOWN}", "its host does not exist"),
+    (_NO_SUCH_HOST.pattern, "its host does not exist"),
     (r"no connection", "no connection"),
     (r"no answer", "no answer in time"),
     (r"busy: ", "asks for a pause too often"),
@@ -75,6 +76,15 @@ _OF_HUBS = _rules(
     (r"the client of the hub failed", "the client of the hub failed"),
     (r"(?:it holds events|the connection)", "hands nothing out"),
 )
+# How these begin, said of several hubs.
+_OF_SEVERAL: Final = {
+    "refuses": "refuse",
+    "asks": "ask",
+    "does": "do",
+    "is": "are",
+    "hands": "hand",
+    "its": "their",
+}
 _OF_THE_API = _rules(
     (r"429\b", "the API asks for a pause too often"),
     (r"(?:403\b|no cluster of |\d+ objects are counted)", "the account may not read this"),
@@ -148,6 +158,12 @@ def short_cause(error: str) -> str:
     return _own_beginning(rest)
 
 
+def of_several(cause: str) -> str:
+    """Give a hub's cause as it is said of several."""
+    verb, space, rest = cause.partition(" ")
+    return f"{_OF_SEVERAL.get(verb, verb)}{space}{rest}"
+
+
 def advice(error: str) -> str | None:
     """Give what an error says to do, without what it quotes; None where it says nothing.
 
@@ -157,6 +173,8 @@ def advice(error: str) -> str | None:
     if AGAIN in text:
         return AGAIN
     rest, rules = _of_its_place(text)
+    if rules is _OF_HUBS and _NO_SUCH_HOST.match(rest):
+        return "check the namespace that it is given with"
     found = _advice_of_hub(rest) if rules is _OF_HUBS else _ADVICE.search(_QUOTED.sub("", rest))
     said = next(filter(None, found.groups()), "").strip() if found else ""
     return said if said and said.isprintable() and "<" not in said else None

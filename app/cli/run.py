@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from app.base.budget import Budget
-from app.base.causes import advice, short_cause, without_quotes
+from app.base.causes import advice, of_several, short_cause, without_quotes
 from app.base.errors import SettingsError
 from app.base.grouping import by_key
 from app.base.text import counted, dashed, minute, moment, named, printable, span
@@ -30,7 +30,7 @@ from app.cli.tables import Column, table
 from app.feeds.feed import load_feed
 from app.run.forwarder import run_forwarder
 from app.run.ports import Wiring
-from app.run.report import Report, RunFailed, is_note
+from app.run.report import Failure, Report, RunFailed, is_note
 from app.settings.rights import with_rights_told
 from app.settings.schema import Settings
 from app.wiring import wire
@@ -170,7 +170,7 @@ def _headline(report: Report) -> str:
         return f"{feed}: interrupted after {report.took_s:.1f} s, the next run goes on from there"
     done = "" if report.ok else "failed in part: "
     until = f" up to {minute(report.until)} UTC" if report.until else ""
-    return f"{feed}: {done}{counted(report.locations, 'location')}{until}, in {report.took_s:.1f} s"
+    return f"{feed}: {done}{counted(report.locations, 'location')}{until}, {report.took_s:.1f} s"
 
 
 def _remarks(report: Report, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -217,14 +217,25 @@ def _worth_a_word(report: Report, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _failures(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iterator[tuple[str, str]]:
-    """Give the failures with their style, those of one cause at one hub once."""
-    alike = by_key(
-        ((each.hub, short_cause(each.error), advice(each.error)), each) for each in report.failures
+    """Give the failures with their style, those of one cause once."""
+    of_hubs = by_key(
+        ((each.hub, each.location is None, short_cause(each.error), advice(each.error)), each)
+        for each in report.failures
     )
-    for (hub, cause, do), found in alike.items():
-        locations = list(dict.fromkeys(each.location for each in found if each.location is not None))
+    alike = by_key(
+        ((cause, do, _places(found)), (hub, found)) for (hub, _, cause, do), found in of_hubs.items()
+    )
+    for (cause, do, locations), hubs in alike.items():
         about = [named(locations, _NAMED_AT_MOST)] if locations else []
-        about += [f"hub {names.get(hub, hub)}"] if hub is not None else []
-        yield "red", f"failed: {', '.join(about)}{': ' if about else ''}{cause}{f'; {do}' if do else ''}"
+        called = [names.get(hub, hub) for hub, _ in hubs if hub is not None]
+        if called:
+            about.append(f"{'hub' if len(called) == 1 else 'hubs'} {named(called, _NAMED_AT_MOST)}")
+        told = of_several(cause) if len(called) > 1 else cause
+        yield "red", f"failed: {', '.join(about)}{': ' if about else ''}{told}{f'; {do}' if do else ''}"
         if verbose:
-            yield from (("dim", f"  {error}") for error in dict.fromkeys(each.error for each in found))
+            errors = dict.fromkeys(each.error for _, found in hubs for each in found)
+            yield from (("dim", f"  {error}") for error in errors)
+
+
+def _places(failures: Sequence[Failure]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.location for each in failures if each.location is not None))

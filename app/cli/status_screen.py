@@ -131,11 +131,14 @@ def _blocks(at: int, found: FeedHealth, *, verbose: bool) -> Iterator[_Block]:
     for note in _notes(found):
         yield _Block(at, 150, [note], "note")
     if found.locations:
-        hubs = sorted(found.hubs.values(), key=lambda hub: _WORST_FIRST.index(hub.verdict))
-        shown = hubs if len(hubs) <= _HUBS_AT_MOST + 1 else hubs[:_HUBS_AT_MOST]
-        yield _Block(at, 100, [table(_HUB_COLUMNS, _hub_rows(found, shown))], "hub")
+        yield _Block(at, 100, [table(_HUB_COLUMNS, _hub_rows(found, _hubs_shown(found)))], "hub")
     if found.trend:
         yield _Block(at, 300, [text(next(_trend(found, found.trend)), "dim")])
+
+
+def _hubs_shown(found: FeedHealth) -> Sequence[HubHealth]:
+    hubs = sorted(found.hubs.values(), key=lambda hub: _WORST_FIRST.index(hub.verdict))
+    return hubs if len(hubs) <= _HUBS_AT_MOST + 1 else hubs[:_HUBS_AT_MOST]
 
 
 def _fitting(blocks: Sequence[_Block], lines: int, room: Room) -> set[int]:
@@ -152,9 +155,13 @@ def _fitting(blocks: Sequence[_Block], lines: int, room: Room) -> set[int]:
 
 
 def _left_out(blocks: Sequence[_Block], found: Sequence[FeedHealth]) -> str:
+    """Count what is not shown; feeds have the same hubs."""
     troubles = sum(block.of == "trouble" for block in blocks)
-    tables = sum(block.of == "hub" for block in blocks)
-    hubs = max((len(feed.hubs) for feed in found if len(feed.hubs) > _HUBS_AT_MOST + 1 or tables), default=0)
+    without_table = {block.at for block in blocks if block.of == "hub"}
+    hubs = max(
+        len(feed.hubs) - (0 if at in without_table else len(_hubs_shown(feed)))
+        for at, feed in enumerate(found)
+    )
     return ", ".join(counted(count, noun) for count, noun in ((troubles, "trouble"), (hubs, "hub")) if count)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from app.base.causes import AGAIN, advice, said_and_advised_briefly
+from app.base.causes import AGAIN, advice, of_several, said_and_advised_briefly
 from app.base.grouping import by_key
 from app.base.text import counted, cut_short, named, span
 from app.health.facts import Facts
@@ -15,8 +15,6 @@ from app.health.troubles import fails_at, how_it_catches_up
 # In a sentence: more names would hide what it says, and a long one is told by its beginning.
 _NAMED = 3
 _LONGEST_NAME = 40
-# How causes of hubs begin, said of one and of several.
-_PLURALS = {"refuses": "refuse", "asks": "ask", "does": "do", "is": "are", "hands": "hand", "its": "their"}
 # What the API does not do for so long it hardly does by itself; a restart of a service takes minutes.
 _LONG = timedelta(hours=1)
 _BESIDE = (Kind.GAP, Kind.QUARANTINE, Kind.DRIFT, Kind.WARNING)
@@ -57,7 +55,7 @@ def _hubs(facts: Facts, troubles: Sequence[Trouble]) -> Iterator[Told]:
     for (cause, names), hubs in alike.items():
         keys = [key for key, _ in hubs if key is not None]
         found = [each for _, of_hub in hubs for each in of_hub]
-        told = _in_plural(cause or "") if len(keys) > 1 else cause
+        told = of_several(cause or "") if len(keys) > 1 else cause
         where, behind = _where(facts, sorted(names)), _behind(facts, keys, names)
         yield _failure(
             facts, found, f"{_named_hubs(facts, keys)}: {told}{_lasts(facts, found)}{where}{behind}"
@@ -129,11 +127,6 @@ def _where(facts: Facts, names: Sequence[str]) -> str:
 
 def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{cut_short(name, _LONGEST_NAME - 1)}…"
-
-
-def _in_plural(cause: str) -> str:
-    verb, space, rest = cause.partition(" ")
-    return f"{_PLURALS.get(verb, verb)}{space}{rest}"
 
 
 # --- what is behind by itself -----------------------------------------------------------------------

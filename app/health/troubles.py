@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
 
@@ -116,7 +117,11 @@ def _failures_of_locations(facts: Facts) -> Iterator[Trouble]:
             errors.setdefault(failure.location, failure.error)
     for names in by_key((error.replace(name, ""), name) for name, error in errors.items()).values():
         since = _earliest(asked[name].since for name in names if name in asked)
-        yield _failure(Kind.LOCATION, errors[names[0]], None, names, since)
+        trouble = _failure(Kind.LOCATION, errors[names[0]], None, names, since)
+        if len(names) > 1:
+            # In an error of its own words the name would be that of one of them.
+            trouble = replace(trouble, cause=short_cause(errors[names[0]].replace(names[0], "it")))
+        yield trouble
 
 
 def _failure(

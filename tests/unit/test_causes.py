@@ -316,6 +316,10 @@ PLACE = "microshare: query of view v for 'Q; a', 2026-01-01T00:00:00.000Z to 202
             translate(HUB, OSError(111, "refused; call the vendor")),
             "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets",
         ),
+        (
+            translate(HUB, socket.gaierror(-2, "Name or service not known")),
+            "check the namespace that it is given with",
+        ),
         (translate(HUB, sdk_error(EventDataSendError, "com.microsoft:server-busy")), None),
         (translate(HUB, ValueError("size; check <this>")), None),
         (

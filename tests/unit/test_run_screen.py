@@ -34,7 +34,7 @@ def shown(capfd: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_a_run_that_did_all_says_so_in_a_line(shown: Any) -> None:
-    assert shown(REPORT).startswith("people-counter: 6 locations up to 2026-03-02 12:00 UTC, in 8.3 s hub ")
+    assert shown(REPORT).startswith("people-counter: 6 locations up to 2026-03-02 12:00 UTC, 8.3 s hub ")
 
 
 def test_an_interrupted_run_says_that_and_that_the_next_goes_on(shown: Any) -> None:
@@ -85,6 +85,18 @@ def test_alike_failures_are_told_once_by_their_cause_and_whole_only_where_that_i
     assert said in whole.replace(f" {failures[0].error} {failures[1].error}", "").replace(
         " hub b: busy: said the SDK; at length", ""
     )
+
+
+def test_hubs_that_fail_alike_are_told_together(shown: Any) -> None:
+    refused = "hub x: unauthorized-access: the key may not send; grant the Send right (said the SDK)"
+    failed = replace(
+        REPORT, failures=[Failure(None, A, refused), Failure(None, B, refused), Failure(MILL, B, refused)]
+    )
+
+    said = shown(failed)
+
+    assert "failed: hubs a, b: refuse the credentials; grant the Send right failed:" in said
+    assert f"failed: {MILL}, hub b: refuses the credentials; grant the Send right" in said
 
 
 def test_a_new_installation_is_a_note_and_no_warning(shown: Any) -> None:
