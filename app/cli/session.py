@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.base.errors import ForwarderError, LockHeld, SettingsError
+from app.base.interpreter import lacking
 from app.base.redaction import redact
 from app.base.text import printable
 
@@ -121,6 +122,8 @@ def explain(error: Exception) -> Explained:
         return Explained(str(error), LOCKED)
     if isinstance(error, ForwarderError):
         return Explained(str(error), FOUND_WANTING)
+    if isinstance(error, ModuleNotFoundError) and (advice := lacking(error)) is not None:
+        return Explained(advice, REFUSED)
     text = f"unexpected {type(error).__name__}: {error}; please report it, with what LOG_LEVEL=DEBUG shows"
     return Explained(redact(text), FOUND_WANTING)
 

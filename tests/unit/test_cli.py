@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from app.base.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
 from app.base.instants import parse_time
+from app.base.interpreter import lacking
 from app.base.redaction import register_secret
 from app.base.text import dashed, minute, printable, said_and_advised, span
 from app.cli import COMMANDS, commands
@@ -203,6 +205,43 @@ def test_a_paused_hub_is_left_out_and_refused_where_it_is_named() -> None:
         find_hubs(found, [paused.name])
     with pytest.raises(click.UsageError, match="every hub is paused"):
         find_hubs(replace(found, hubs=(paused,)), [])
+
+
+# --- a Python without the packages ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["app", "emulators", "emulators.demo", "emulators.scenario"])
+def test_a_python_without_the_packages_is_named_with_the_ways_out(module: str) -> None:
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    ended = subprocess.run(
+        [sys.executable, "-S", "-m", module],
+        cwd=APP_ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"this Python, {sys.executable}, lacks " in ended.stderr
+    assert f"install them into this one: {sys.executable} -m pip install -r " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_package_that_only_a_command_needs_is_no_bug_to_report(tmp_path: Path) -> None:
+    missing = ModuleNotFoundError("No module named 'azure.eventhub'", name="azure.eventhub")
+    other = tmp_path / ".venv" / "bin" / "python"
+
+    assert explain(missing).status == 2
+    assert "lacks the package azure.eventhub" in explain(missing).text
+    assert f"python3 -m venv {other.parents[1]} && " in str(lacking(missing, python="p", root=tmp_path))
+    other.parent.mkdir(parents=True)
+    other.touch()
+    assert f"call the one that has them: {other} -m app" in str(lacking(missing, python="p", root=tmp_path))
+    assert (
+        "please report it" in explain(ModuleNotFoundError("No module named 'app.nix'", name="app.nix")).text
+    )
 
 
 # --- output -----------------------------------------------------------------------------------------

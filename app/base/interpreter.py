@@ -1,0 +1,29 @@
+"""What to do where the Python that runs this lacks a package. Needs none itself."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+
+
+def lacking(error: ModuleNotFoundError, *, python: str = sys.executable, root: Path = _ROOT) -> str | None:
+    """Say which interpreter lacks which package, and the two ways out; None for a module of ours."""
+    package = (error.name or "").partition(".")[0]
+    if not package or package in ("app", "emulators", "function_app"):
+        return None
+    known = [root / ".venv" / "bin" / "python", root / ".venv" / "Scripts" / "python.exe"]
+    has_them = next((path for path in known if path.exists() and str(path) != python), None)
+    requirements = shlex.quote(str(root / "requirements.txt"))
+    if has_them is not None:
+        other = f"call the one that has them: {shlex.quote(str(has_them))} -m app"
+    else:
+        venv = shlex.quote(str(root / ".venv"))
+        pip = f"{venv}/bin/pip install -r {requirements}"
+        other = f"make a virtual environment: python3 -m venv {venv} && {pip}"
+    return (
+        f"this Python, {python}, lacks the package {error.name}, which the forwarder needs; {other}; or "
+        f"install them into this one: {shlex.quote(python)} -m pip install -r {requirements}"
+    )
