@@ -101,10 +101,9 @@ def list_(feed: str | None, as_json: bool) -> int:
             out.write_object(_as_json(kept.item))
     elif found:
         out.show(_table(found, session))
-    else:
+    elif not damaged:
         out.show("nothing is in quarantine")
-    if damaged:
-        raise damaged[-1]
+    _raise_all(damaged)
     return ALL_WELL
 
 
@@ -161,7 +160,8 @@ def replay(reading_id: str | None, every: bool, wanted: str | None, discard: boo
         return ALL_WELL
     # No run, and no other replay, may change what is kept meanwhile.
     with session.locked(concerned, "quarantine replay"):
-        chosen = [kept for kept in _chosen(session, reading_id) if kept.feed.state_name in concerned]
+        chosen = _chosen(session, reading_id, told=True)
+        chosen = [kept for kept in chosen if kept.feed.state_name in concerned]
         if discard:
             return _discard(chosen, session, hub, yes=yes)
         return _replay([_plan(kept, session, hub) for kept in chosen], session, yes=yes)
@@ -189,15 +189,18 @@ def _found(
     return found, damaged
 
 
-def _chosen(session: Session, reading_id: str | None) -> list[_Kept]:
+def _chosen(session: Session, reading_id: str | None, *, told: bool = False) -> list[_Kept]:
     """Give the readings of that id, or all. Raises UsageError where there is none of that id.
 
-    What cannot be read is complained of, and left where it is.
+    What cannot be read is complained of unless that is `told`, and left where it is. Raises StateDamaged
+    where that is all there is.
     """
     found, damaged = _found(
         session, session.settings.feeds.values(), lambda item: reading_id in (None, item.id)
     )
-    for error in damaged:
+    if reading_id is None and not found:
+        _raise_all(damaged)
+    for error in () if told else damaged:
         complain(str(error))
     if reading_id is None:
         return found
@@ -207,6 +210,14 @@ def _chosen(session: Session, reading_id: str | None) -> list[_Kept]:
             f"{printable(reading_id)!r} is none of the quarantined readings; see {PROGRAM} quarantine list"
         )
     return chosen
+
+
+def _raise_all(damaged: Sequence[StateDamaged]) -> None:
+    """Raise the last of them, and complain of the others; nothing where there is none."""
+    for error in damaged[:-1]:
+        complain(str(error))
+    if damaged:
+        raise damaged[-1]
 
 
 def _as_json(item: QuarantinedReading) -> dict[str, Any]:

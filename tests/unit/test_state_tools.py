@@ -972,6 +972,22 @@ def test_a_file_in_quarantine_that_cannot_be_read_hides_no_other(
     assert "0.json: cannot be read" in ended.err
 
 
+def test_where_nothing_of_a_quarantine_can_be_read_nobody_says_that_it_is_empty(
+    call: Call, folder: Path
+) -> None:
+    for feed in ("people_counter", "hourly_snapshot"):
+        place = folder / "quarantine" / feed
+        place.mkdir(parents=True)
+        (place / "0.json").write_text("{")
+
+    for words in (["list"], ["replay", "--all", "--yes"], ["replay", "--all", "--discard", "--yes"]):
+        ended = call("quarantine", *words)
+
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.count("people_counter/0.json: cannot be read") == 1
+        assert ended.err.count("hourly_snapshot/0.json: cannot be read") == 1
+
+
 def test_a_replay_beside_a_run_is_refused(call: Call, store: JsonFileStore) -> None:
     _, item = quarantined("people_counter", _TIMELESS)
     store.quarantine(NAME, item)
