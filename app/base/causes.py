@@ -59,11 +59,12 @@ _PLACE_OF_QUERY = re.compile(r"query of view .*? for '(.*?)', \S+Z to \S+Z: ")
 # What systems say of a host's name that nothing knows; of a name server that is away they say otherwise.
 _HOST_UNKNOWN: Final = (
     r"(?:Name or service not known|No address associated with hostname|nodename nor servname provided"
-    r"|getaddrinfo failed)"
+    r"|getaddrinfo failed|there is no (?:such )?host)"
 )
-_NO_SUCH_HOST = re.compile(rf"no connection.*{_HOST_UNKNOWN}")
+_NO_SUCH_HOST = re.compile(rf"no connection(?! through the proxy).*{_HOST_UNKNOWN}")
 _OF_HUBS = _rules(
     (_NO_SUCH_HOST.pattern, "its host does not exist"),
+    (rf"no connection.*{_HOST_UNKNOWN}", "its proxy's host does not exist"),
     (r"no connection", "no connection"),
     (r"no answer", "no answer in time"),
     (r"busy: ", "asks for a pause too often"),
@@ -94,6 +95,7 @@ _OF_THE_API = _rules(
     (r"login refused for user ", "the API refuses the login"),
     (r"\d+ tokens were refused", "the API refuses the login's token"),
     (r"redirect to ", "the API sends elsewhere"),
+    (rf"connection to \S+ through the proxy .*{_HOST_UNKNOWN}", "the proxy's host does not exist"),
     (rf"connection to .*{_HOST_UNKNOWN}", "the API's host does not exist"),
     (r"(?:connection to |no connection from )", "no connection to the API"),
     (r"(?:no complete answer from |no query was answered)", "no answer of the API in time"),
@@ -123,6 +125,8 @@ _OF_THE_STATE = _rules(
     (r".* needs [\d,]+ bytes", "too large to be saved"),
     (r".*: (?:access refused|no credentials to ask with)", "the table store refuses the credentials"),
     (r".*: throttled or out of order", "the table store is out of order"),
+    (rf".*: not reached through the proxy .*{_HOST_UNKNOWN}", "the proxy's host does not exist"),
+    (r".*: not reached \(there is no such host", "the table store's host does not exist"),
     (r".*: not reached", "no connection to the table store"),
     (r".*: (?:refused \(|still being removed)", "the table store refuses"),
     (r"", "could not be saved"),
@@ -170,7 +174,8 @@ def advice(error: str) -> str | None:
     `error` is as for `short_cause`.
     """
     text = _NO_FAULT_OF_A_HUB.sub("", error[:_LOOKED_AT], count=1)
-    if AGAIN in text:
+    # A host that does not exist is not there in the next run either.
+    if AGAIN in text and not re.search(_HOST_UNKNOWN, text):
         return AGAIN
     rest, rules = _of_its_place(text)
     if rules is _OF_HUBS and _NO_SUCH_HOST.match(rest):

@@ -107,7 +107,22 @@ class HubBusy(HubError):
 
 
 class HubUnreachable(HubError):
-    """Connection lost, refused, or a call past its deadline: leave the hub alone for this run."""
+    """Connection lost, refused, or a call past its deadline: leave the hub alone for this run.
+
+    `beside_others` is the message where other hubs are reached the same way, which rules out that way.
+    """
+
+    def __init__(self, message: str, *, beside_others: str | None = None) -> None:
+        super().__init__(message)
+        self._beside_others = beside_others
+
+    @property
+    def depends_on_others(self) -> bool:
+        """Whether what to do depends on whether other hubs are reached the same way."""
+        return self._beside_others is not None
+
+    def where_others_are_reached(self) -> HubUnreachable:
+        return self if self._beside_others is None else HubUnreachable(self._beside_others)
 
 
 class HubRefused(HubError):

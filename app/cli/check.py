@@ -6,14 +6,21 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from app.base.checkpoints import FeedState
-from app.base.errors import ForwarderError, HubRefused, LockHeld, SettingsError, StateError
+from app.base.errors import (
+    ForwarderError,
+    HubRefused,
+    HubUnreachable,
+    LockHeld,
+    SettingsError,
+    StateError,
+)
 from app.base.instants import utc_now
 from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS
@@ -143,11 +150,13 @@ def _known_states(settings: Settings, opened: MendableStore | StateError) -> dic
 
 
 def _check_hubs(settings: Settings, findings: CheckResults, now: datetime) -> None:
-    async def check_all() -> list[CheckResult]:
+    async def check_all() -> list[_OfHub]:
         return await asyncio.gather(*(_check_hub(hub) for hub in settings.hubs))
 
-    for hub, finding in zip(settings.hubs, run_async(check_all()), strict=True):
-        findings.tell(finding)
+    checked = run_async(check_all())
+    some_reached = any(of_hub.reached for of_hub in checked)
+    for hub, of_hub in zip(settings.hubs, checked, strict=True):
+        findings.tell(of_hub.finding(beside_others=some_reached))
         for further in (*_key_findings(hub, now), *_proxy_findings(hub)):
             findings.tell(further)
 
@@ -186,17 +195,36 @@ def _check_telemetry(settings: Settings, findings: CheckResults) -> None:
         return
     way = walk(settings.telemetry.network, insights_url(settings.telemetry.connection_string), WAY_S)
     if way.stopped:
-        told = doubt("telemetry", f"{way.host} is not reached; runs go on without it: check the network")
+        said = f"{way.host} is not reached ({way.stopped}), and runs go on without it"
+        told = doubt("telemetry", f"{said}; check APPLICATIONINSIGHTS_CONNECTION_STRING, and the network")
     else:
         told = CheckResult("telemetry", True, f"goes to {way.host}")
     findings.tell(replace(told, ways=[way]))
 
 
-async def _check_hub(settings: HubSettings) -> CheckResult:
+@dataclass(frozen=True, slots=True)
+class _OfHub:
+    """What was found of a hub, or how it failed: what to do about that depends on the other hubs."""
+
+    found: CheckResult
+    reached: bool = False
+    failed: ForwarderError | None = None
+
+    def finding(self, *, beside_others: bool) -> CheckResult:
+        error = self.failed
+        if error is None:
+            return self.found
+        if beside_others and isinstance(error, HubUnreachable):
+            error = error.where_others_are_reached()
+        return replace(fault(self.found.check, str(error)), ways=self.found.ways)
+
+
+async def _check_hub(settings: HubSettings) -> _OfHub:
     """Open a link for sending, as a run does, and ask for the hub's properties; nothing is sent."""
     check = f"hub {settings.name}"
     if not settings.enabled:
-        return CheckResult(check, True, f"{settings.key} is paused: it is sent nothing, and catches up later")
+        said = f"{settings.key} is paused: it is sent nothing, and catches up later"
+        return _OfHub(CheckResult(check, True, said))
     hub = Hub(settings)
     way = await asyncio.to_thread(
         walk, settings.network, hub_url(settings), WAY_S, identity=_signer(settings)
@@ -210,13 +238,13 @@ async def _check_hub(settings: HubSettings) -> CheckResult:
         except HubRefused:
             # A key with nothing but the Send right may be refused this, and needs no more.
             said = f"{found}; its properties may not be read, which sending does not need"
-            return CheckResult(check, True, said, ways=[way])
+            return _OfHub(CheckResult(check, True, said, ways=[way]), reached=True)
         partitions = len(properties["partition_ids"])
         facts = {"largest_bytes": largest, "partitions": partitions}
         said = f"{found}, {counted(partitions, 'partition')}"
-        return CheckResult(check, True, said, facts=facts, ways=[way])
+        return _OfHub(CheckResult(check, True, said, facts=facts, ways=[way]), reached=True)
     except ForwarderError as error:
-        return replace(fault(check, str(error)), ways=[way])
+        return _OfHub(CheckResult(check, False, "", ways=[way]), failed=error)
     finally:
         await hub.close()
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from app.base.certificates import why_untrusted
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.base.text import cut_short
+from app.base.unknown_host import why_unknown
 from app.eventhub.batches import Batch
 from app.eventhub.connecting import Closing, bypassed_proxy, hub_proxy, producer_client, through
 from app.eventhub.deadlines import until
@@ -31,6 +33,9 @@ _REFUSALS = {
     "not-found": "there is no such event hub; check EntityPath and the namespace",
     "entity-disabled": "the event hub is disabled; enable it",
 }
+_ITS_END = "its namespace, the host in its connection string"
+# Of a hub that is not reached where others are: the way is open, its port too.
+BESIDE_OTHERS = "check its namespace, and that its firewall lets this host in: other hubs are reached"
 _BUSY = ("server-busy", "resource-limit-exceeded", "50002")
 _TOO_LARGE = "message-size-exceeded"
 
@@ -102,9 +107,8 @@ class Hub:
             where = f"hub {self.settings.name}"
             if doing == "open":
                 # A firewall that drops what it does not let through answers nothing at all.
-                by, advice = through(self.settings), _network_advice(self.settings)
-                text = f"{where}: no connection{by} within {deadline_s:.0f} s; {advice}"
-                raise HubUnreachable(text) from error
+                said = f"{where}: no connection{through(self.settings)} within {deadline_s:.0f} s"
+                raise _unreachable(self.settings, said) from error
             raise HubUnreachable(
                 f"{where}: no answer to {doing} within {deadline_s:.0f} s; "
                 "the connection was closed, and what was under way is sent again by the next run"
@@ -142,7 +146,35 @@ def translate(settings: HubSettings, error: Exception) -> HubError:
             f"{where}: the client of the hub failed ({type(defect).__name__}: {text}), which says nothing of "
             "the network; report it, with what LOG_LEVEL=DEBUG shows"
         )
-    return HubUnreachable(f"{where}: no connection{through(settings)}: {text}; {_network_advice(settings)}")
+    said = f"{where}: no connection{through(settings)}"
+    unknown = why_unknown(error)
+    if unknown is not None:
+        host, advice = _first_host(settings)
+        return HubUnreachable(f"{said}: there is no host {host} ({unknown}); {advice}")
+    if _fails_in_tls(error):
+        return HubUnreachable(f"{said}: {text}; check {_ITS_END}, and what inspects TLS on the way")
+    return _unreachable(settings, f"{said}: {text}")
+
+
+def _fails_in_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _first_host(settings: HubSettings) -> tuple[str, str]:
+    """Give the host whose name has to be known, and what to do where it is not."""
+    proxy = hub_proxy(settings)
+    if proxy is not None:
+        return proxy.host, "check the proxy of HTTPS_PROXY"
+    return settings.host, f"check {_ITS_END}"
+
+
+def _unreachable(settings: HubSettings, said: str) -> HubUnreachable:
+    beside = None if hub_proxy(settings) else f"{said}; {BESIDE_OTHERS}"
+    return HubUnreachable(f"{said}; {_network_advice(settings)}", beside_others=beside)
 
 
 def _defect(error: Exception) -> BaseException | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 import zlib
@@ -26,6 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from app.base.certificates import why_untrusted
 from app.base.errors import SourceRefused
+from app.base.unknown_host import why_unknown
 from app.microshare.bodies import read_body
 from app.microshare.retries import PassingTrouble
 from app.network.addresses import connected
@@ -33,6 +35,7 @@ from app.network.proxies import by_proxy, proxies_of
 from app.settings.schema import DIRECT, NetworkSettings
 
 USER_AGENT = "microshare-forwarder"
+_CHECK_URLS = "check MICROSHARE_API_URL, MICROSHARE_APP_URL and MICROSHARE_AUTH_URL, whichever names it"
 # A run that is told to stop shortens the deadlines of calls under way: looked at this often.
 _WATCH_SECONDS = 1.0
 
@@ -212,10 +215,21 @@ def _translate(failure: Exception | None, call: _Call, url: str, seconds: float,
             f"microshare: no request to {host} can be made ({type(failure).__name__}); check the URLs of the "
             f"API and of the proxy"
         )
+    unknown = why_unknown(failure)
+    if unknown is not None:
+        advice = "check HTTPS_PROXY and HTTP_PROXY" if by else _CHECK_URLS
+        return PassingTrouble(f"connection to {host}{by} failed (there is no such host: {unknown}); {advice}")
     # What is no HTTP is not quoted, as a page is not: it may be anything, what was sent among it.
     quotes = isinstance(root, BadStatusLine | UnknownProtocol) and not isinstance(root, RemoteDisconnected)
     said = "what answers there speaks no HTTP" if quotes else f"{type(root).__name__}: {root}"
-    return PassingTrouble(f"connection to {host}{by} failed ({said})")
+    return PassingTrouble(f"connection to {host}{by} failed ({said}){_advice(root, by)}")
+
+
+def _advice(root: BaseException | None, by: str) -> str:
+    """Say what to do where an error tells it, behind a semicolon; mostly the next attempt is all there is."""
+    if isinstance(root, ConnectionRefusedError):
+        return "; if it lasts, check " + ("that the proxy runs" if by else "the port of that URL")
+    return "; check that URL, and what inspects TLS on the way" if isinstance(root, ssl.SSLError) else ""
 
 
 def _root_of(error: BaseException | None) -> BaseException | None:

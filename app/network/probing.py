@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.base.unknown_host import why_unknown
 from app.network.addresses import connect_to_any
 from app.network.proxies import proxy_for
 from app.settings.connection_strings import authority
@@ -160,6 +161,8 @@ def _ask_to_connect(sock: socket.socket, proxy: Proxy, host: str, left: Callable
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
+    if why_unknown(error) is not None:
+        return "there is no such host"
     if isinstance(error, socket.gaierror):
-        return "the name is not found"
+        return "the name cannot be looked up"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

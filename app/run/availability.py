@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from app.base.errors import ForwarderError, HubUnreachable
 from app.base.log import Log
 from app.base.redaction import redact
+from app.eventhub.hub import BESIDE_OTHERS
 from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.run.outages import Outages
 from app.run.planning import Group
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A hub that is left alone, which is still to be told: what of, and of which locations."""
+
+    hub: str
+    error: ForwarderError
+    names: Iterable[str]
+    is_its_fault: bool
 
 
 class Availability:
@@ -40,6 +52,7 @@ class Availability:
         self.stopped_locations: set[str] = set()
         self._stopped: set[tuple[str, str]] = set()
         self._failed_hubs: set[str] = set()
+        self._closed: list[_Closed] = []
         self._refusals: set[tuple[str, str]] = set()
         self._ledger = ledger
         self._draft = draft
@@ -57,6 +70,7 @@ class Availability:
     def opened(self, hub: str, largest_bytes: int) -> None:
         self.connecting.discard(hub)
         self.connected[hub] = largest_bytes
+        self.tell_of_closed()
 
     def closed(
         self, hub: str, error: ForwarderError | None, names: Iterable[str], *, is_its_fault: bool
@@ -64,15 +78,35 @@ class Availability:
         """Leave a hub alone for the rest of the run."""
         self.connecting.discard(hub)
         self.connected.pop(hub, None)
-        if error is None:
-            return
+        if error is not None:
+            self._closed.append(_Closed(hub, error, names, is_its_fault))
+        self.tell_of_closed()
+
+    def tell_of_closed(self, *, at_last: bool = False) -> None:
+        """Tell of hubs that are left alone, once it is known what to do about them.
+
+        Where others are reached the same way, that is something else: the first hubs wait for those that
+        are still connecting, unless it is told `at_last`.
+        """
+        waiting = bool(self.connecting) and not self.connected and not at_last
+        closed, self._closed = self._closed, []
+        for one in closed:
+            if waiting and isinstance(one.error, HubUnreachable) and one.error.depends_on_others:
+                self._closed.append(one)
+            else:
+                self._tell_of(one)
+
+    def _tell_of(self, closed: _Closed) -> None:
+        hub, error = closed.hub, closed.error
+        if self.connected and isinstance(error, HubUnreachable):
+            error = error.where_others_are_reached()
         self._draft.hub_failed(hub, str(error))
-        if not is_its_fault:
+        if not closed.is_its_fault:
             return
         if hub not in self.failed_before.hubs:
             self._log.warning("hub.failing", hub=hub, error=str(error))
         self._failed_hubs.add(hub)
-        for name in names:
+        for name in closed.names:
             self._ledger.hub_failed(name, hub, str(error), self._now())
 
     def refused(self, name: str, hub: str, error: str) -> None:
@@ -121,7 +155,8 @@ class Availability:
 
 def never_connected(hub: str, waited_s: float) -> HubUnreachable:
     """Give the error of a hub that neither took the connection nor refused it in a whole run."""
+    said = f"hub {hub}: no connection within the run's {waited_s:.0f} s"
     return HubUnreachable(
-        f"hub {hub}: no connection within the run's {waited_s:.0f} s; check the network, and "
-        f"EVENT_HUB_TRANSPORT where only port 443 is open"
+        f"{said}; check the network, and EVENT_HUB_TRANSPORT where only port 443 is open",
+        beside_others=f"{said}; {BESIDE_OTHERS}",
     )

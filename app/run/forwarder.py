@@ -337,6 +337,7 @@ class _Run:
             news = self._inbox.get()
             if not isinstance(news, FetchEnded):
                 self._handle(news)
+        self._available.tell_of_closed(at_last=True)
         if self._knows_the_time:
             self._look_at_clocks()
             self._horizon.tell_of_left_out_times()

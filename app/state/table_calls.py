@@ -24,6 +24,7 @@ from azure.data.tables import TableClient, TableEntity, UpdateMode
 
 from app.base.errors import StateDamaged, StateError
 from app.base.text import cut_short
+from app.base.unknown_host import why_unknown
 
 _MEND = "`state import` a copy of yours; `state reset` moves it aside to begin anew at START_FROM"
 
@@ -179,5 +180,9 @@ def explanation(error: AzureError, by: str = "") -> str:
         return f"throttled or out of order ({said}); nothing to do, the next run tries again"
     if status is not None:
         return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
+    unknown = why_unknown(error)
+    if unknown is not None:
+        what = "HTTPS_PROXY and HTTP_PROXY" if by else "the name of the account in AzureWebJobsStorage"
+        return f"not reached{by} (there is no such host: {unknown}); check {what}"
     between = "that proxy" if by else "the network between"
     return f"not reached{by} ({first_line}); check the name of the account, and {between}"

@@ -379,7 +379,8 @@ def test_a_refused_connection_is_passing_trouble_that_names_host_and_reason(http
         get(http, f"http://{host}/path")
 
     assert str(caught.value) == (
-        f"connection to {host} failed (ConnectionRefusedError: [Errno 111] Connection refused)"
+        f"connection to {host} failed (ConnectionRefusedError: [Errno 111] Connection refused); if it lasts, "
+        "check the port of that URL"
     )
 
 

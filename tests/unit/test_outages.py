@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -117,6 +118,45 @@ def test_a_hub_that_a_run_did_not_come_to_is_still_failing_in_the_next(
 
     assert after.last_run == {"hubs_failing": [A]}
     assert told(lines) == []
+
+
+ALONE, BESIDE = "hub a: no connection; open port 443", "hub a: no connection; check its namespace"
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        (lambda available: available.opened(B, 1_000_000), BESIDE),
+        (lambda available: available.closed(B, HubUnreachable("gone"), [MILL], is_its_fault=True), ALONE),
+        (lambda available: available.tell_of_closed(at_last=True), ALONE),
+    ],
+    ids=["the other is reached", "the other fails too", "the other says nothing to the end"],
+)
+def test_what_to_do_about_a_hub_waits_for_whether_others_are_reached(
+    lines: pytest.LogCaptureFixture, then: Callable[[Availability], None], said: str
+) -> None:
+    run = Run(FeedState({MILL: AT_BOTH}))
+
+    run.available.closed(A, HubUnreachable(ALONE, beside_others=BESIDE), [MILL], is_its_fault=True)
+    before = told(lines)
+    then(run.available)
+
+    first = json.loads(lines.records[0].getMessage())
+    assert before == []
+    assert (first["event"], first["hub"], first["error"]) == ("hub.failing", A, said)
+    assert run.ledger.state().locations[MILL].hubs[A].error == said
+    assert A in run.available.failing_hubs()
+
+
+def test_a_hub_that_is_lost_beside_another_that_is_reached_is_told_at_once(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    run = Run(FeedState({MILL: AT_BOTH}))
+    run.available.opened(B, 1_000_000)
+
+    run.available.closed(A, HubUnreachable(ALONE, beside_others=BESIDE), [MILL], is_its_fault=True)
+
+    assert [json.loads(record.getMessage())["error"] for record in lines.records] == [BESIDE]
 
 
 def test_what_is_not_a_hub_s_fault_leaves_its_record_alone(lines: pytest.LogCaptureFixture) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from azure.eventhub.exceptions import EventHubError
 
-from app.base.errors import ForwarderError, StateError
+from app.base.errors import ForwarderError, HubUnreachable, StateError
 from app.eventhub.connecting import bypassed_proxy, hub_proxy, hub_url
 from app.eventhub.hub import translate
 from app.microshare.http import Http
 from app.network.probing import walk
 from app.settings.network import read_proxy
-from app.settings.schema import HubSettings, NetworkSettings, StateSettings, TelemetrySettings
+from app.settings.schema import DIRECT, HubSettings, NetworkSettings, StateSettings, TelemetrySettings
 from app.state.opening import open_store
 from app.telemetry.azure_monitor import send
 from app.telemetry.run_telemetry import Span
 from tests.environments.identities import IdentityEndpoint
 from tests.environments.proxies import RefusingProxy
 from tests.environments.tls import Authority, TlsFront
+from tests.unit.sdk_errors import within
 
 SIGNED_IN = "Proxy-Authorization: Basic dXMgZXI6cEBzcw=="
 KEY = "SharedAccessKeyName=n;SharedAccessKey=obviously-false;EntityPath=e"
@@ -107,6 +111,86 @@ def test_tables_that_are_not_reached_through_a_proxy_name_it() -> None:
 
     with pytest.raises(StateError, match=r"not reached through the proxy http://127\.0\.0\.1:1 .*that proxy"):
         ask_tables(network)
+
+
+NOWHERE = NetworkSettings(https_proxy=read_proxy("http://us%20er:p%40ss@nowhere.invalid:3128"))
+NO_HOST = r"there is no such host: [^)]+"
+
+
+@pytest.mark.parametrize(
+    ("ask", "network", "said"),
+    [
+        (ask_api, DIRECT, rf"api\.example\.test failed \({NO_HOST}\); check MICROSHARE_API_URL"),
+        (
+            ask_api,
+            NOWHERE,
+            rf"through the proxy http://nowhere\.invalid:3128 failed \({NO_HOST}\); check HTTPS_",
+        ),
+        (
+            ask_tables,
+            DIRECT,
+            rf"not reached \({NO_HOST}\); check the name of the account in AzureWebJobsStorage",
+        ),
+        (
+            ask_tables,
+            NOWHERE,
+            rf"through the proxy http://nowhere\.invalid:3128 \({NO_HOST}\); check HTTPS_PROXY",
+        ),
+    ],
+    ids=["the API", "the API by a proxy", "tables", "tables by a proxy"],
+)
+def test_a_host_that_does_not_exist_is_said_with_what_names_it(
+    ask: Callable[[NetworkSettings], None], network: NetworkSettings, said: str
+) -> None:
+    with pytest.raises(ForwarderError, match=said) as failed:
+        ask(network)
+
+    assert "p@ss" not in str(failed.value)
+    assert "443" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("transport", "network", "said"),
+    [
+        (
+            "amqp",
+            DIRECT,
+            ": there is no host h.example.test (Name or service not known); check its namespace",
+        ),
+        (
+            "websockets",
+            DIRECT,
+            ": there is no host h.example.test (Name or service not known); check its name",
+        ),
+        (
+            "websockets",
+            NOWHERE,
+            " through the proxy http://nowhere.invalid:3128: there is no host nowhere.invalid (Name or",
+        ),
+    ],
+    ids=["amqp", "websockets", "by a proxy"],
+)
+def test_a_hub_whose_host_does_not_exist_is_not_told_of_ports(
+    transport: Literal["amqp", "websockets"], network: NetworkSettings, said: str
+) -> None:
+    hub = HubSettings("h.example.test/e", "eu", "h.example.test", "e", transport=transport, network=network)
+    error = within(EventHubError("failed"), socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+
+    told = translate(hub, error)
+
+    assert str(told).startswith(f"hub eu: no connection{said}")
+    assert "443" not in str(told)
+    assert isinstance(told, HubUnreachable)
+    assert told.where_others_are_reached() is told
+
+
+def test_a_name_server_that_does_not_answer_is_a_matter_of_the_network() -> None:
+    error = within(EventHubError("failed"), socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))
+
+    told = str(translate(HubSettings("h.example.test/e", "eu", "h.example.test", "e"), error))
+
+    assert "there is no host" not in told
+    assert "check the network" in told
 
 
 def test_telemetry_is_signed_by_the_identity_that_is_named_for_it(
