@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ from app.cli.session import (
     json_option,
     yes_option,
 )
+from app.cli.state_edit import write_new
 from app.cli.tables import Column, FittedTable, table
 from app.eventhub.batches import pack
 from app.eventhub.hub import Hub
@@ -38,8 +40,10 @@ from app.network.addresses import run_async
 from app.settings.schema import FeedSettings, HubSettings
 
 _HEAD_WIDTH = 10
+# A reading is rarely longer; one that is was set aside for its size, and may be a megabyte long.
+_SHOWN_CHARACTERS = 4_000
+_FEED = Column("feed", whole=True)
 _COLUMNS = (
-    Column("feed", whole=True),
     Column("id", key=True),
     Column("location", key=True),
     Column("hubs", key=True),
@@ -83,8 +87,13 @@ def command() -> None:
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 
-# An id may begin with a dash, and hold any letter.
+# An id may begin with a dash, and hold any letter: `-h` asks for help where it stands alone only.
 _WITH_AN_ID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+class _CommandWithAnId(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--help" if word == "-h" else word for word in args])
 
 
 @command.command("list", short_help="List them, a line a reading.")
@@ -107,20 +116,32 @@ def list_(feed: str | None, as_json: bool) -> int:
     return ALL_WELL
 
 
-@command.command("show", short_help="Show one in full.", context_settings=_WITH_AN_ID)
+@command.command("show", cls=_CommandWithAnId, short_help="Show one in full.", context_settings=_WITH_AN_ID)
 @click.argument("reading_id", metavar="ID")
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write all of it into a new file (mode 0600), as --json prints it.",
+)
 @json_option
-def show(reading_id: str, as_json: bool) -> int:
-    """Show a reading in full, as it came: its tags, its entry, the object that held it.
+def show(reading_id: str, output: Path | None, as_json: bool) -> int:
+    """Show a reading as it came: its tags, its entry, the object that held it. A long one is cut.
 
     There are two of one id where hubs refused it at different times.
     """
     session = Session.begin(as_json=as_json)
     out = session.out
-    for kept in _chosen(session, reading_id):
+    chosen = _chosen(session, reading_id)
+    if output is not None:
+        lines = [exact_json.dumps(redact_json(_in_full(kept.item))) + b"\n" for kept in chosen]
+        write_new(output, b"".join(lines))
+        out.show(f"{reading_id}: written to {output}")
+        return ALL_WELL
+    for kept in chosen:
         item = kept.item
         if as_json:
-            out.write_object(_as_json(item) | {"reading": exact_json.loads(item.text)})
+            out.write_object(_in_full(item))
             continue
         for head, said in (
             ("id", item.id),
@@ -132,11 +153,14 @@ def show(reading_id: str, as_json: bool) -> int:
         ):
             out.show(hanging(head, said, width=_HEAD_WIDTH))
         whole = exact_json.dumps(redact_json(exact_json.loads(item.text)), indent=1).decode()
-        out.show(*(text(line) for line in whole.split("\n")))
+        out.show(*(text(line) for line in whole[:_SHOWN_CHARACTERS].split("\n")))
+        if len(whole) > _SHOWN_CHARACTERS:
+            shown = f"{_SHOWN_CHARACTERS:,} of {len(whole):,} characters"
+            out.show(text(f"… {shown}; --json shows all, --output FILE writes it into a file", "yellow"))
     return ALL_WELL
 
 
-@command.command("replay", short_help="Send them again.", context_settings=_WITH_AN_ID)
+@command.command("replay", cls=_CommandWithAnId, short_help="Send them again.", context_settings=_WITH_AN_ID)
 @click.argument("reading_id", metavar="[ID]", required=False)
 @click.option("--all", "every", is_flag=True, help="All that are in quarantine.")
 @click.option("--hub", "wanted", metavar="KEY", help="To this hub only, of those that could not take it.")
@@ -231,19 +255,25 @@ def _as_json(item: QuarantinedReading) -> dict[str, Any]:
     }
 
 
+def _in_full(item: QuarantinedReading) -> dict[str, Any]:
+    return _as_json(item) | {"reading": exact_json.loads(item.text)}
+
+
 def _table(found: Iterable[_Kept], session: Session) -> FittedTable:
+    items = [kept.item for kept in found]
+    of_several_feeds = len({item.feed for item in items}) > 1
     rows = [
         [
-            dashed(item.feed),
+            *([dashed(item.feed)] if of_several_feeds else []),
             item.id,
             item.location,
             session.hub_names(item.hubs),
             item.reason,
             item.at,
         ]
-        for item in (kept.item for kept in found)
+        for item in items
     ]
-    return table(_COLUMNS, rows)
+    return table([_FEED, *_COLUMNS] if of_several_feeds else _COLUMNS, rows)
 
 
 # --- dealing with them ------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 2
-# What is folded to fewer characters is read letter by letter. A key is looked for among others, so
-# most names stay on one line; and so does any word that is no longer.
+# What is folded to fewer characters is read letter by letter. A key folds between its words only, a
+# text within a word where that is longer than most words of ours are.
 _LEAST_OF_A_TEXT = 12
-_LEAST_OF_A_KEY = 20
+_LEAST_OF_A_KEY = 14
+_LONGEST_WORD_KEPT = 20
 # The year, and the dash after it.
 _YEAR = len("2026-")
 
@@ -166,7 +167,7 @@ def _least_width(column: Column, cell: Text) -> int:
     word = _longest_word(cell)
     if column.key:
         return max(min(cell.cell_len, _LEAST_OF_A_KEY), word)
-    return max(min(cell.cell_len, _LEAST_OF_A_TEXT), min(word, _LEAST_OF_A_KEY))
+    return max(min(cell.cell_len, _LEAST_OF_A_TEXT), min(word, _LONGEST_WORD_KEPT))
 
 
 def _longest_word(content: Text) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -957,6 +958,37 @@ def test_words_that_mean_no_reading_are_refused_with_2(call: Call, words: list[s
 
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err
+
+
+def test_what_is_a_megabyte_long_is_cut_on_a_screen_and_whole_in_a_file(
+    call: Call, store: JsonFileStore, tmp_path: Path
+) -> None:
+    _, item = quarantined("people_counter", _TIMELESS.replace("first", "x" * 1_000_000))
+    store.quarantine(NAME, item)
+    file = tmp_path / "kept.json"
+
+    for_people = call("quarantine", "show", item.id)
+    written = call("quarantine", "show", item.id, "--output", str(file))
+    whole = call("quarantine", "show", item.id, "--json").objects
+
+    assert len(for_people.out) < 5_000
+    assert re.search("… 4,000 of 1,000,[0-9]{3} characters; --json shows all", for_people.out)
+    assert (written.status, written.out) == (0, f"{item.id}: written to {file}\n")
+    assert [json.loads(file.read_text())] == whole
+    assert call("quarantine", "show", item.id, "--output", str(file)).status == 1, "it is there already"
+
+
+@pytest.mark.parametrize("command", ["show", "replay"])
+def test_help_is_asked_for_by_h_alone_and_an_id_may_begin_with_it(
+    command: str, call: Call, store: JsonFileStore
+) -> None:
+    asked_for, begins_so = call("quarantine", command, "-h"), call("quarantine", command, "-hQ0aB9xY7LwZk1f")
+
+    assert (asked_for.status, asked_for.out.split("\n")[0].split(" [")[0]) == (
+        0,
+        f"Usage: python -m app quarantine {command}",
+    )
+    assert "'-hQ0aB9xY7LwZk1f' is none of the quarantined readings" in begins_so.err
 
 
 def test_a_file_in_quarantine_that_cannot_be_read_hides_no_other(
