@@ -1187,6 +1187,39 @@ _IN_COMMANDS = (
         ),
     ),
     PlantedBreak(
+        "what is behind is told beside what keeps it so",
+        "app/health/told.py",
+        "for name in each.locations if not fails_at(facts, name, key)}",
+        "for name in each.locations}",
+        _noticed_by(
+            "tests/unit/test_status_screen.py", "test_what_is_behind_for_a_hub_that_fails_is_told_with_it"
+        ),
+    ),
+    PlantedBreak(
+        "a screen shows more than there is room for",
+        "app/cli/status_screen.py",
+        "        if takes <= lines and (block.at",
+        "        if takes and (block.at",
+        _noticed_by("tests/unit/test_status_screen.py", "test_whatever_is_wrong_a_screen_holds_it"),
+    ),
+    PlantedBreak(
+        "a cause that is not known is told with what a server said",
+        "app/base/causes.py",
+        'said = re.split(r": |<", said_and_advised(rest)[0], maxsplit=1)[0]',
+        "said = said_and_advised(rest)[0]",
+        _noticed_by("tests/unit/test_causes.py", "test_an_unknown_error_is_told_by_its_own_beginning"),
+    ),
+    PlantedBreak(
+        "an interrupted run is told as one that is done",
+        "app/run/draft.py",
+        "interrupted=stopped and (until is None or left_s > 0),",
+        "interrupted=False,",
+        _noticed_by(
+            "tests/unit/test_run_screen.py",
+            "test_a_run_is_interrupted_where_it_was_stopped_with_something_left",
+        ),
+    ),
+    PlantedBreak(
         "an export writes over a file that is there",
         "app/base/files.py",
         "            self.write_new(target, content)\n",

@@ -55,7 +55,7 @@ _ADVICE_OF_HUBS = re.compile(
     r"(?:(?:[a-z:]+-[a-z]+|sign-in refused): [^;]*; (?P<before>[^(]*)"
     r"|.*?; (?P<known>(?:check|report it|if a proxy|the connection was closed).*))"
 )
-_PLACE_OF_QUERY = re.compile(r"query of view .*? for '(.*?)', \S+Z to \S+Z: ")
+_PLACE_OF_QUERY = re.compile(r"query of view .*? for (['\"])(.*?)\1, \S+Z to \S+Z: ")
 # What systems say of a host's name that nothing knows; of a name server that is away they say otherwise.
 _HOST_UNKNOWN: Final = (
     r"(?:Name or service not known|No address associated with hostname|nodename nor servname provided"
@@ -194,7 +194,7 @@ def without_quotes(text: str) -> str:
     within = _WITHIN.match(text)
     if within is not None:
         return f"{text[: within.end() - 2]} ({short_cause(text[within.end() :])})"
-    return _PLACE_OF_QUERY.sub(r"a query for \1: ", text, count=1)
+    return _PLACE_OF_QUERY.sub(r"a query for \2: ", text, count=1)
 
 
 def said_and_advised_briefly(warning: str) -> tuple[str, str | None]:

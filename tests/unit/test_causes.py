@@ -350,4 +350,6 @@ def test_a_warning_tells_the_cause_in_place_of_the_error() -> None:
     assert without_quotes(f"{PLACE.removeprefix('microshare: ')}: JSON that is sent as text/html") == (
         "a query for Q; a: JSON that is sent as text/html"
     )
+    quoted = PLACE.removeprefix("microshare: ").replace("'", '"')
+    assert without_quotes(f"{quoted}: odd") == "a query for Q; a: odd"
     assert without_quotes("Mill: 3 readings came late; do this") == "Mill: 3 readings came late; do this"
