@@ -300,6 +300,46 @@ def test_whatever_came_a_cause_is_short_and_shows_nothing_of_a_page(place: str, 
     assert "<" not in cause
 
 
+NO_HOST = "there is no such host: Name does not resolve"
+GIVEN_UP = "given up after 3 attempts, the next run tries again"
+BY = "through the proxy http://nowhere.invalid:3128"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "do"),
+    [
+        (
+            f"microshare: login: connection to api.x failed ({NO_HOST}); check that URL; {GIVEN_UP}",
+            "the API's host does not exist",
+            f"check that URL; {GIVEN_UP}",
+        ),
+        (
+            f"microshare: login: connection to api.x {BY} failed ({NO_HOST}); check HTTPS_PROXY",
+            "the proxy's host does not exist",
+            "check HTTPS_PROXY",
+        ),
+        (
+            f"hub eu: no connection {BY}: there is no host nowhere.invalid (x); check HTTPS_PROXY",
+            "its proxy's host does not exist",
+            "check HTTPS_PROXY",
+        ),
+        (
+            f"state: table a at b: not reached ({NO_HOST}); check the name of the account",
+            "the table store's host does not exist",
+            "check the name of the account",
+        ),
+        (
+            f"state: table a at b: not reached {BY} ({NO_HOST}); check HTTPS_PROXY",
+            "the proxy's host does not exist",
+            "check HTTPS_PROXY",
+        ),
+    ],
+    ids=["the API", "the API by a proxy", "a hub by a proxy", "tables", "tables by a proxy"],
+)
+def test_a_host_that_does_not_exist_is_told_by_what_names_it(error: str, cause: str, do: str) -> None:
+    assert (short_cause(error), advice(error)) == (cause, do)
+
+
 # --- what to do -------------------------------------------------------------------------------------
 
 PLACE = "microshare: query of view v for 'Q; a', 2026-01-01T00:00:00.000Z to 2026-01-01T01:00:00.000Z"

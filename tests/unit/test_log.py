@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 
@@ -66,3 +68,33 @@ def test_below_the_level_nothing_is_written(lines: pytest.LogCaptureFixture) -> 
 
     assert lines.records == []
     configure_logging("INFO", to_stderr=False)
+
+
+class Unwritten:
+    """A value that must not be written out."""
+
+    def __str__(self) -> str:
+        raise AssertionError("it was written")
+
+
+def test_a_detail_that_nobody_reads_is_not_even_written_out(lines: pytest.LogCaptureFixture) -> None:
+    log = get_log()
+
+    log.debug("request.made", location=Unwritten())
+
+    assert not log.tells_details
+    assert lines.records == []
+
+
+def test_lines_go_where_standard_error_leads_at_the_time_as_above_the_bars_of_progress() -> None:
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    shown = io.StringIO()
+    try:
+        configure_logging("INFO", to_stderr=True, as_text=True)
+        with contextlib.redirect_stderr(shown):
+            get_log().info("run.started", feed="people_counter")
+    finally:
+        root.handlers = before
+
+    assert shown.getvalue().endswith(" INFO    run.started feed=people-counter\n")
