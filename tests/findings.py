@@ -146,7 +146,7 @@ def a_hub(at: datetime, readings: int = 20, **fields: Any) -> JsonObject:
 
 def runs(window: Slice = DAY) -> list[JsonObject]:
     """Give a day's runs: the second hub is down in the small hours, and no run comes for two hours."""
-    down = "hub people-backup: no connection: connection refused; allow outgoing traffic on port 5671"
+    down = "hub people-backup: no connection: connection refused; check the network"
     told = []
     position = window.start
     for number in range((window.end - window.start) // timedelta(minutes=15)):
@@ -246,7 +246,7 @@ def troubled() -> Gathered:
             Trouble(
                 Kind.HUB,
                 "hub people-backup: no connection: connection refused",
-                "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
+                "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets",
                 BACKUP,
                 LOCATIONS,
                 DAY.end - 3 * HOUR,

@@ -1076,10 +1076,10 @@ _IN_WHAT_IS_SHOWN = (
         ),
     ),
     PlantedBreak(
-        "what could not be read is not escaped on the page",
-        "app/page/templates/page.html",
-        "<strong>{{ unread.do|commands }}</strong>",
-        "<strong>{{ unread.do|safe }}</strong>",
+        "what a server said is not escaped on the page",
+        "app/page/templates/parts.html",
+        "<code>{{ text }}</code>",
+        "<code>{{ text|safe }}</code>",
         _noticed_by(
             "tests/unit/test_page.py", "test_what_comes_from_outside_is_text_wherever_a_sentence_has_it"
         ),

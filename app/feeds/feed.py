@@ -34,7 +34,7 @@ AskDashboard = Callable[[DashboardQuery], DashboardAnswer]
 
 @dataclass(frozen=True, slots=True)
 class Feed(ABC):
-    """One recType and its way to the hubs. `title` is what people call it.
+    """One recType and its way to the hubs.
 
     `placeholders` are those of its view beside what every query has; configured parameters win over
     them. `merged_by` names the fields of an entry that tell readings apart for a consumer, beside
@@ -42,7 +42,6 @@ class Feed(ABC):
     the value that says what it does.
     """
 
-    title: str
     rec_type: str
     state_name: str
     placeholders: Mapping[str, str] = field(default_factory=dict)

@@ -19,7 +19,7 @@ _OURS = frozenset({"recType", _TAGS})
 
 @dataclass(frozen=True, slots=True)
 class FlatFeed(Feed):
-    """A feed that is its parameters: a title, a recType, a state name, and the placeholders of its view."""
+    """A feed that is its parameters: a recType, a state name, and the placeholders of its view."""
 
     unused: ClassVar[Mapping[str, Any]] = {"late": "reading"}
 

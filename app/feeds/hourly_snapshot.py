@@ -117,7 +117,6 @@ def _chunks(
 
 
 FEED = HourlyFeed(
-    title="hourly snapshot",
     rec_type="io.microshare.lake.snapshot.hourly",
     state_name="snapshotstate",
     # Pasted as text into the view's pipeline, so the double quotes of ownerOrg are part of the value.

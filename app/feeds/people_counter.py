@@ -6,7 +6,6 @@ from app.feeds.feed import six_fields
 from app.feeds.flat import FlatFeed
 
 FEED = FlatFeed(
-    title="people counter",
     rec_type="io.microshare.peoplecounter.unpacked.event.agg",
     state_name="peoplecounterstate",
     placeholders=six_fields("daily_total", "meta", "change"),

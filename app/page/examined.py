@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.base.causes import short_cause
+from app.base.causes import advice, short_cause
 from app.base.grouping import by_key
 from app.base.instants import HOUR
 from app.base.readings import Slice
-from app.base.text import minute, named, said_and_advised
+from app.base.text import minute, named
 from app.health.records import Condition
 from app.page.coverage import Reach
 from app.page.gathered import GatheredFeed
@@ -48,6 +48,8 @@ class Examined:
         }
         self.problems = list(self._find_problems())
         self.is_wrong = any(each.audit.wrong for each in self.compared.values())
+        removed = {key for key, hub in found.health.hubs.items() if hub.verdict is Condition.REMOVED}
+        self.hubs = [name for key, name in found.hubs.items() if key not in removed]
         self.paused = [
             found.hubs[key]
             for key, hub in found.health.hubs.items()
@@ -105,4 +107,4 @@ class Examined:
 
 
 def _problem(what: str, error: str) -> Problem:
-    return Problem(what, short_cause(error), said_and_advised(error)[1], error)
+    return Problem(what, short_cause(error), advice(error), error)

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.base.causes import short_cause
+from app.base.causes import advice, said_and_advised_briefly, short_cause
 from app.base.grouping import by_key
-from app.base.text import joined, named, said_and_advised
+from app.base.text import joined, named
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.page.gathered import GatheredFeed
@@ -80,18 +80,17 @@ def _explains(cause: Trouble, trouble: Trouble) -> bool:
 
 
 def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: Told | None) -> Told:
-    where = named(trouble.locations, _MOST_NAMED)
+    whole = _whole(trouble)
     if trouble.cause is not None:
         said = _failed(trouble.hub, trouble.locations, trouble.cause, found)
+        do, technical = advice(whole), whole
     else:
-        said = trouble.said if where in trouble.said else f"{where}: {trouble.said}"
-    told = Told(
-        said,
-        trouble.do,
-        trouble.said if trouble.cause is not None else None,
-        trouble.grave,
-        first=trouble.since,
-    )
+        said, do, technical = (
+            _warned(whole) if trouble.kind is Kind.WARNING else (trouble.said, trouble.do, "")
+        )
+        where = named(trouble.locations, _MOST_NAMED)
+        said = said if where in said else f"{where}: {said}"
+    told = Told(said, do, technical or None, trouble.grave, first=trouble.since)
     if said_by_runs is None:
         return told
     since = trouble.since or said_by_runs.first
@@ -147,19 +146,25 @@ def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -
     newest, when = said[-1].text, (min(runs.values()), max(runs.values()))
     locations = list(dict.fromkeys(each.location for each in said if each.location))
     if key[0] == "warning":
-        text, do = said_and_advised(newest)
+        text, do, technical = _warned(newest)
         if len(locations) > 1:
             text = f"{named(locations, _MOST_NAMED)}: {text.partition(': ')[2]}"
-        return Told(text, do, None, False, len(runs), *when)
+        return Told(text, do, technical or None, False, len(runs), *when)
     hub, of_location, cause = key
     return Told(
         _failed(hub if isinstance(hub, str) else None, locations if of_location else (), str(cause), found),
-        said_and_advised(newest)[1],
+        advice(newest),
         newest,
         True,
         len(runs),
         *when,
     )
+
+
+def _warned(text: str) -> tuple[str, str | None, str]:
+    """Give what a warning says, what to do, and the whole of it where it quotes an error."""
+    said, do = said_and_advised_briefly(text)
+    return said, do, "" if text.startswith(said) else text
 
 
 def _failed(hub: str | None, locations: Sequence[str], cause: str, found: GatheredFeed) -> str:

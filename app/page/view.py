@@ -180,7 +180,7 @@ def make_view(found: Gathered) -> View:
         window=found.window,
         title=found.title,
         organisations=found.organisations,
-        hubs=list(dict.fromkeys(name for feed in found.feeds for name in feed.hubs.values())),
+        hubs=list(dict.fromkeys(name for feed in feeds for name in feed.examined.hubs)),
         verdict=give_verdict([feed.examined for feed in feeds]),
         unread=list(_unread([feed.examined for feed in feeds])),
         feeds=[shown.get(feed.name) or _off(feed) for feed in found.feeds],

@@ -165,7 +165,7 @@ def test_parts_fit_and_lose_nothing_and_what_fits_no_message_is_named(feed: Feed
 def test_what_was_quarantined_becomes_the_same_reading_again(feed: Feed) -> None:
     for reading in readings_of(feed):
         kept = QuarantinedReading(
-            feed.title, LOCATION, ("hub",), reading.id, "too large", NOON, quarantine_text(reading)
+            feed.state_name, LOCATION, ("hub",), reading.id, "too large", NOON, quarantine_text(reading)
         )
 
         event = event_again(feed, kept, SETTINGS)

@@ -21,7 +21,6 @@ from app.feeds.feed import six_fields
 from app.feeds.flat import FlatFeed
 
 FEED = FlatFeed(
-    title="example desks",
     rec_type="io.example.desks",
     state_name="exampledesksstate",
     placeholders={**six_fields("presence", "battery"), "bucket": "raw"},

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from app.feeds.people_counter import FEED as PEOPLE
 
-FEED = replace(PEOPLE, title="door counter", rec_type="io.example.doors")
+FEED = replace(PEOPLE, rec_type="io.example.doors")
 """
 
 

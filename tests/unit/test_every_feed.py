@@ -22,7 +22,7 @@ every_feed = pytest.mark.parametrize("feed", FEEDS)
 
 @every_feed
 def test_its_module_is_there_and_fits_the_others(feed: str) -> None:
-    assert load_feed(feed).title
+    assert load_feed(feed).rec_type
     settings = load_settings(ENVIRONMENT, dotenv=APP_ROOT / "none")
 
     assert check_feeds(settings).warnings == settings.warnings

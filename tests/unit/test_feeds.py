@@ -506,7 +506,7 @@ def test_a_reading_that_fits_no_message_is_named_and_the_others_are_kept() -> No
     ],
     ids=["prefix and the space after it", "at the start only", "never to nothing", "a mapped name wins"],
 )
-@pytest.mark.parametrize("feed", [people_counter.FEED, hourly_snapshot.FEED], ids=lambda feed: feed.title)
+@pytest.mark.parametrize("feed", [people_counter.FEED, hourly_snapshot.FEED], ids=lambda feed: feed.rec_type)
 def test_a_view_is_asked_by_the_name_that_it_knows(
     feed: Feed, location: str, settings: dict[str, Any], asked: str
 ) -> None:

@@ -562,7 +562,7 @@ def test_gaps_quarantine_and_what_is_wrong_are_those_of_the_status() -> None:
     assert [(told.said, told.do, told.grave, told.first) for told in found.now] == [
         (
             "hub people-backup: no connection",
-            "allow outgoing traffic on port 5671, or set EVENT_HUB_TRANSPORT=websockets",
+            "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets",
             True,
             DAY.end - 3 * HOUR,
         ),
@@ -668,7 +668,7 @@ def test_a_hub_that_a_run_did_not_know_yet_is_not_counted_in_it() -> None:
     assert [hub.total.runs for hub in line.hubs] == [1, 0]
 
 
-DOWN = "hub people-backup: no connection: connection refused; allow outgoing traffic on port 5671"
+DOWN = "hub people-backup: no connection: connection refused; check the network"
 
 
 def test_what_runs_said_is_told_once_with_how_often() -> None:
@@ -679,7 +679,7 @@ def test_what_runs_said_is_told_once_with_how_often() -> None:
         [
             Told(
                 "hub people-backup: no connection",
-                "allow outgoing traffic on port 5671",
+                "check the network",
                 DOWN,
                 True,
                 12,
@@ -785,7 +785,8 @@ def test_what_comes_from_outside_is_text_wherever_a_sentence_has_it(said: str) -
     text = said.format("<img src=x onerror=alert(1)>")
     wrong, _, advice = text.partition("; ")
     trouble = Trouble(Kind.HUB, wrong, advice or text)
-    warned = a_run(DAY.start, {LIVE: {}}, warnings=[f"odd, {text}"])
+    failures = [{"location": None, "hub": LIVE, "error": text}]
+    warned = a_run(DAY.start, {LIVE: {}}, warnings=[f"odd, {text}"], failures=failures)
 
     found = a_feed(problems=[text], health=a_health(troubles=[trouble], said=text), runs=[warned])
     html = render(make_view(Gathered(MADE, DAY, [found])))
