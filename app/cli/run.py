@@ -36,8 +36,9 @@ from app.settings.schema import Settings
 from app.wiring import wire
 
 _ALL = "all"
-# Of locations that failed alike.
+# Of locations that failed alike, and of lines that say the same of other things.
 _NAMED_AT_MOST = 4
+_ALIKE_AT_MOST = 5
 
 
 @click.command("run", short_help=COMMANDS["run"])
@@ -136,7 +137,7 @@ def _not_run(name: str, why: str, said: str, out: Output) -> int:
 def show(report: Report, settings: Settings, out: Output, *, verbose: bool = False) -> None:
     """Give an account of a run: what every hub got, then whatever is worth a word.
 
-    Errors are told by their cause; with `verbose` their whole text follows.
+    Errors are told by their cause, and of many alike things some; with `verbose` all of it is told.
     """
     out.show(text(_headline(report), "bold" if report.ok else "bold red"))
     names = {hub.key: hub.name for hub in settings.hubs}
@@ -160,7 +161,10 @@ def show(report: Report, settings: Settings, out: Output, *, verbose: bool = Fal
         for key, hub in report.hubs.items()
     ]
     out.show(table(columns, rows))
-    for style, said in (*_remarks(report, names), *_failures(report, names, verbose=verbose)):
+    for style, said in (
+        *_remarks(report, names, verbose=verbose),
+        *_failures(report, names, verbose=verbose),
+    ):
         out.show(text(said, style))
 
 
@@ -168,25 +172,29 @@ def _headline(report: Report) -> str:
     feed = dashed(report.feed) + (", dry run" if report.dry_run else "")
     if report.interrupted:
         return f"{feed}: interrupted after {report.took_s:.1f} s, the next run goes on from there"
+    if report.until is None and not report.ok:
+        return f"{feed}: failed after {report.took_s:.1f} s, before any location was asked for"
     done = "" if report.ok else "failed in part: "
     until = f" up to {minute(report.until)} UTC" if report.until else ""
     return f"{feed}: {done}{counted(report.locations, 'location')}{until}, {report.took_s:.1f} s"
 
 
-def _remarks(report: Report, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give lines with their style: what is left, and what is worth a word."""
+def _remarks(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Give lines with their style: what is left, and what is worth a word, many alike things cut short."""
     if report.dry_run:
         yield "", "nothing was sent or saved: this is what a run would do"
     if report.left:
         # What fails is not caught up with, whatever the pace of the rest.
         tells = report.forecast_s is not None and report.ok
         more = f", about {span(report.forecast_s)} of runs like this one" if tells else ""
-        longest = (
-            f"{span(report.left_longest_s)} at the furthest" if report.left_longest_s else "the last part"
-        )
+        longest = f"{span(report.left_longest_s)} at the furthest"
         yield "", f"left for the next run: {longest}, at {counted(report.left, 'location')}{more}"
-    for remark in _worth_a_word(report, names):
-        yield "yellow", remark
+    remarks = by_key((remark.partition(": ")[0], remark) for remark in _worth_a_word(report, names))
+    for kind, alike in remarks.items():
+        shown = alike if verbose or len(alike) <= _ALIKE_AT_MOST else alike[: _ALIKE_AT_MOST - 1]
+        yield from (("yellow", remark) for remark in shown)
+        if len(shown) < len(alike):
+            yield "dim", f"{kind}: {len(alike) - len(shown):,} more; --verbose shows all"
     if report.compared:
         done = report.compared
         differ = f"{done.differ} differ" if done.differ else "none differs"

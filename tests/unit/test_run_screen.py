@@ -107,6 +107,26 @@ def test_a_new_installation_is_a_note_and_no_warning(shown: Any) -> None:
     assert f"note: {new} warning: discovery failed (the API answers with 502)" in said
 
 
+def test_of_many_alike_things_some_are_told_unless_all_are_asked_for(shown: Any) -> None:
+    many = replace(REPORT, warnings=[f"{number} of a kind" for number in range(9)])
+
+    said = shown(many)
+
+    assert "warning: 3 of a kind warning: 5 more; --verbose shows all" in said
+    assert "8 of a kind" not in said
+    assert "8 of a kind" in shown(many, verbose=True)
+
+
+def test_a_run_that_asked_for_nothing_says_so(shown: Any) -> None:
+    refused = "microshare: login refused for user svc@example.test (401); check MICROSHARE_PASSWORD"
+    failed = replace(REPORT, until=None, locations=0, failures=[Failure(None, None, refused)])
+
+    said = shown(failed)
+
+    assert said.startswith("people-counter: failed after 8.3 s, before any location was asked for ")
+    assert said.strip().endswith("failed: the API refuses the login; check MICROSHARE_PASSWORD")
+
+
 # --- what the report says of an early end -----------------------------------------------------------
 
 
