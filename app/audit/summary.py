@@ -14,8 +14,8 @@ from itertools import groupby
 
 from app.audit.findings import BEFORE_START, BEHIND, LATE, LOST, QUARANTINED, RETENTION, UNEXPLAINED, Finding
 
-# What a run would bring, but its location or hub fails; what the next run brings; and what is more than
-# 90 minutes behind, though nothing fails.
+# What a run would bring, but its location or hub fails; what the next run brings; and what should be there
+# by now, though nothing fails.
 STUCK = "stuck"
 TO_COME = "to come"
 OVERDUE = "overdue"

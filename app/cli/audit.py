@@ -178,8 +178,8 @@ def _may_repair(plan: Plan, found: Result, *, yes: bool) -> bool:
         complain(f"{name}: {counted(plan.gaps, 'gap')} will be closed")
     if not plan.distinct:
         return confirmed(f"close {counted(plan.gaps, 'gap')} of {name}?", yes=yes)
-    hubs = found.at([hub for hub, causes in plan.readings.items() if causes])
-    question = f"send {counted(plan.distinct, 'reading')} to {hubs}, with the message ids of a run?"
+    where = "where it is missing" if plan.distinct == 1 else "where they are missing"
+    question = f"send {counted(plan.distinct, 'reading')} {where}, with the message ids of a run?"
     return confirmed(question, yes=yes)
 
 

@@ -22,7 +22,7 @@ from app.audit.summary import (
     NamedReading,
     by_column,
 )
-from app.base.causes import advice, short_cause
+from app.base.causes import advice, short_cause, without_quotes
 from app.base.grouping import by_key
 from app.base.text import counted, dashed, minute, moment, named
 from app.cli.audit_verdict import Result, verdict
@@ -48,7 +48,7 @@ _MEANINGS = {
     "left behind": "left behind by `state skip` or `state reset`; --repair would send it all the same",
     "quarantined": "set aside, it could not be forwarded; `quarantine list` says why",
     OTHER_CONTENT: "the hub has it with other content than the source; tell its consumers",
-    OVERDUE: "more than 90 minutes behind, though nothing failed; `status` says why",
+    OVERDUE: "no run brought it in time, though nothing failed; `status` says why",
     NOT_PUBLISHED: "the hub has it, and the source does not show it; tell its consumers",
     MORE_THAN_ONCE: "the hub has it more than once; tell its consumers",
     TO_COME: "the next run brings it",
@@ -285,4 +285,4 @@ def _in_short(error: str) -> str:
 
 
 def _warnings(audits: Iterable[HubAudit]) -> Iterable[str]:
-    return dict.fromkeys(warning for audit in audits for warning in audit.warnings)
+    return dict.fromkeys(without_quotes(warning) for audit in audits for warning in audit.warnings)

@@ -159,12 +159,7 @@ def _silent_hours(result: Result) -> str:
     window = result.window
     first, end = floor_to(window.start + HOUR - MILLISECOND, HOUR), floor_to(window.end, HOUR)
     whole = max(0, (end - first) // HOUR)
-    spoken = {
-        hour.hour
-        for audit in result.compared
-        for hour in audit.hours
-        if hour.published and first <= hour.hour < end
-    }
+    spoken = {hour.hour for audit in result.compared for hour in audit.hours if first <= hour.hour < end}
     silent = whole - len(spoken)
     return f"; no readings in {silent:,} of {counted(whole, 'hour')}" if silent else ""
 
