@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,6 +35,7 @@ from app.health.feed_health import judge, unreadable
 from app.health.past_runs import past_run
 from app.health.records import FeedHealth
 from app.run.report import NO_STATE
+from app.settings.loading import APP_ROOT
 from app.settings.schema import HubSettings, Settings
 from app.state.json_file import JsonFileStore
 from tests.commands import HUB, Call
@@ -364,7 +370,35 @@ def test_in_a_pipe_status_is_a_screen_as_most_have_it(call: Call, in_need: list[
     assert lines[0].startswith("people-counter: failing: Building 00: flaw 0 for ")
     assert lines[1].startswith("hourly-snapshot: off")
     assert "more: 8 troubles, 1 hub; --all shows all" in lines[-1]
-    assert all(name in call("status", "--all").out for name in in_need)
+    everything = call("status", "--all").out
+    assert all(name in everything for name in in_need)
+
+
+def test_on_a_terminal_status_is_as_much_as_that_has_lines_for(
+    environ: dict[str, str], in_need: list[str]
+) -> None:
+    assert in_need
+    lines = 40
+    ours, theirs = pty.openpty()
+    size = {"TERM": "xterm", "COLUMNS": "80", "LINES": str(lines)}
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "status"], cwd=APP_ROOT, env=environ | size, stdout=theirs
+    ):
+        os.close(theirs)
+        shown = _read(ours)
+
+    assert lines - 4 <= len(shown.splitlines()) < lines
+
+
+def _read(terminal: int) -> str:
+    """Read what a program writes to its terminal until it ends."""
+    shown = b""
+    with suppress(OSError):  # the other end was closed
+        while piece := os.read(terminal, 65_536):
+            shown += piece
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_a_line_a_feed_where_that_is_all_that_is_asked_for(call: Call, in_need: list[str]) -> None:
