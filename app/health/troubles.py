@@ -20,6 +20,7 @@ from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.health.trend import TREND
 from app.run.report import Failure, is_note
+from app.state.edits import advised
 
 _NUMBERS = re.compile(r"\d+")
 # Of what came for a hub within a day, set aside: a bad row now and then is no trouble of the feed, one
@@ -38,7 +39,7 @@ def find_troubles(facts: Facts) -> Iterator[Trouble]:
     yield from _lags(facts)
     yield from _gaps(facts)
     yield from _set_aside(facts)
-    for drift in facts.kept.state.drift:
+    for drift in (advised(facts.kept.state, found) for found in facts.kept.state.drift):
         locations = [drift.location] if drift.location else []
         yield Trouble(Kind.DRIFT, *said_and_advised(drift.text), None, locations, drift.since)
     yield from _warnings(facts)

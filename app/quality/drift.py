@@ -5,6 +5,7 @@ Each thing is told once; what was told is in the feed's state until it is over, 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey, Sensor
 from app.base.instants import format_time, hour_of
 from app.base.readings import Reading
-from app.base.text import dashed, named
+from app.base.text import dashed, named, said_and_advised
 from app.quality.bounds import (
     KEY_BYTES,
     KEYS_KEPT,
@@ -39,6 +40,7 @@ _LONGEST_WAIT = timedelta(hours=24)
 # been exchanged since, and two buildings share none.
 _SAME_DEVICES = 0.5
 _SHARED_AT_MOST = 50
+_MOVE = re.compile("`state move [^ ]+ --from (.+) --to ")
 _KEYS_NAMED = 11
 _KEY_DEPTH = 4
 # A key may come with one reading a day only.
@@ -132,6 +134,21 @@ def _renamed(former: str, name: str, feed: str) -> str:
         f"START_FROM; to go on from where {former} stopped: `state move {dashed(feed)} --from "
         f"{shlex.quote(former)} --to {shlex.quote(name)}`"
     )
+
+
+def former_name(drift: Drift) -> str | None:
+    """Give the earlier name that a drift proposes to move from; None where it proposes no move."""
+    command = _MOVE.search(drift.text)
+    if drift.kind != "renamed" or command is None:
+        return None
+    try:
+        return shlex.split(command[1])[0]
+    except ValueError:  # its text was cut short
+        return None
+
+
+def without_advice(drift: Drift) -> Drift:
+    return replace(drift, text=said_and_advised(drift.text)[0])
 
 
 def _alike(one: Place, other: Place) -> bool:

@@ -20,6 +20,7 @@ from app.run.fetching import Fetched
 from app.run.ledger import Ledger
 from app.run.planning import Group
 from app.settings.schema import FeedSettings
+from app.state.edits import advised
 
 # A reading so far outside the window asked is worth a word.
 _ABSURD = HOUR
@@ -114,7 +115,9 @@ class Observer:
         for name in sorted({*answered} & (listed | {*self._settings.locations})):
             location = self._ledger.location(name)
             self._draft.drifts(silences(name, location, self._settings.look_back, horizon))
-        drifting = gather(state.drift, self._draft.drifted, over, horizon)
+        # Judged now that the run has moved positions: a move that would change nothing is not proposed.
+        told = [advised(state, drift) for drift in self._draft.drifted]
+        drifting = gather(state.drift, told, over, horizon)
         self._draft.settle_drift(drifting)
         self._ledger.update(keys=keys, drift=drifting.kept)
 

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seals
+from app.base.checkpoints import Checkpoint, Drift, FeedState, Gap, HubRecord, LocationState, Seals
 from app.base.grouping import by_key
 from app.base.instants import DAY, HOUR, hour_of
 from app.base.readings import Slice
 from app.quality.bounds import LEFT_BEHIND, gaps_kept
+from app.quality.drift import former_name, without_advice
 from app.quality.hourly_digests import unprovable
 
 
@@ -128,6 +129,15 @@ def move(state: FeedState, former: str, name: str) -> FeedState:
         seals=_without(new.seals, moved),
     )
     return replace(state, locations=locations)
+
+
+def advised(state: FeedState, drift: Drift) -> Drift:
+    """Give what drifts with its advice to move a renamed location only while that would do something."""
+    former = former_name(drift)
+    if former is None or drift.location is None:
+        return drift
+    is_known = former in state.locations and drift.location != former
+    return drift if is_known and move(state, former, drift.location) != state else without_advice(drift)
 
 
 def close_gap(state: FeedState, location: str, gap: Gap, hubs: Collection[str]) -> FeedState:

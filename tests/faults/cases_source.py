@@ -1555,9 +1555,9 @@ B18_TO_B25 = (
     Case(
         "B18",
         "building renamed",
-        "the tail under its old name is fetched, the new one begins; said, with the move that is proposed",
+        "the tail under its old name is fetched, the new one begins; said",
         rename,
-        says=('"kind": "renamed"', "state move people-counter --from 'Mill & Lane'"),
+        says=('"kind": "renamed"', "a new location with the devices of Mill & Lane, which is gone"),
         act=an_hour_on,
         check=old_name_kept,
     ),

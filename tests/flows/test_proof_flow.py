@@ -10,6 +10,7 @@ import pytest
 
 from app.base.instants import format_time, parse_time
 from app.run.report import Report
+from app.state.edits import advised, move
 from emulators.estate import Building, Estate
 from tests.environments.installation import START, Clock, Installation
 
@@ -135,7 +136,28 @@ def drift(reports: Sequence[Report]) -> list[tuple[str, str | None]]:
     return [(found["kind"], found["location"]) for found in told(reports, "drift")]
 
 
-def test_a_renamed_building_is_told_once_and_its_move_is_proposed(
+def test_a_move_is_proposed_while_it_would_do_something_and_no_longer(
+    installation: Installation, clock: Clock
+) -> None:
+    """A hub that is down has nothing of the new name yet, and all of the earlier one."""
+    installation.run()
+    installation.estate.rename(NAME, "Mill House", at=START + 30 * MINUTE)
+    clock.move(hours=2)
+    installation.b.refuse_attach()
+
+    [told_now] = [found for found in installation.run().drift if found.kind == "renamed"]
+
+    assert "`state move people-counter --from 'Mill & Lane' --to 'Mill House'`" in told_now.text
+    lagging = installation.state()
+    assert advised(lagging, told_now) == told_now
+    moved = move(lagging, NAME, "Mill House")
+    assert advised(moved, told_now).text == told_now.text.partition("; ")[0]
+    installation.b.clear_faults()
+    assert installation.run().ok
+    assert advised(installation.state(), told_now) == advised(moved, told_now)
+
+
+def test_a_renamed_building_is_told_once_and_no_move_where_the_new_name_has_all(
     installation: Installation, clock: Clock
 ) -> None:
     installation.run()
@@ -145,7 +167,9 @@ def test_a_renamed_building_is_told_once_and_its_move_is_proposed(
 
     assert drift(reports) == [("renamed", "Mill House")]
     text = told(reports, "drift")[0]["text"]
-    assert "`state move people-counter --from 'Mill & Lane' --to 'Mill House'`" in text
+    assert text == (
+        "Mill House: a new location with the devices of Mill & Lane, which is gone: probably renamed"
+    )
     assert [found.kind for found in installation.state().drift] == ["renamed"]
 
 
