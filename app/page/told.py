@@ -13,6 +13,7 @@ from app.base.text import joined, named
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.page.gathered import GatheredFeed
+from app.run.report import is_note
 
 _MOST_NAMED = 3
 _NUMBERS = re.compile(r"\d+")
@@ -131,6 +132,8 @@ def _all_said(runs: Sequence[PastRun], names: Collection[str]) -> Iterator[tuple
             key = failure.hub, of_location, short_cause(failure.error)
             yield key, _Said(run, failure.error, failure.location)
         for text in run.warnings:
+            if is_note(text):
+                continue
             name, _, _ = text.partition(": ")
             yield _key_of_warning(text, names), _Said(run, text, name if name in names else None)
 

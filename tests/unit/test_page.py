@@ -24,6 +24,7 @@ from app.page.told import Told
 from app.page.verdict import Verdict
 from app.page.view import MOST_LISTED, FeedView, Share, Unread, make_view
 from app.quality.lateness import DelayCount
+from app.run.report import NO_STATE
 from tests.canaries import PASSWORD, forms, shown_in
 from tests.findings import (
     BACKUP,
@@ -733,6 +734,12 @@ def test_warnings_that_differ_in_numbers_and_location_are_one() -> None:
         ("Tour Été: 1 reading is late", 1),
         ("Quay+One, Tour Été: 5 readings are late", 2),
     ]
+
+
+def test_how_an_installation_began_is_no_trouble_that_is_over() -> None:
+    begun = a_run(DAY.start, {}, warnings=[f"{NO_STATE}/var/state: a new installation, begins at midnight"])
+
+    assert list(feed(runs=[begun]).earlier) == []
 
 
 def test_what_follows_from_a_trouble_is_told_with_it() -> None:
