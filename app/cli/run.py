@@ -184,8 +184,8 @@ def _remarks(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iter
     if report.dry_run:
         yield "", "nothing was sent or saved: this is what a run would do"
     if report.left:
-        # What fails is not caught up with, whatever the pace of the rest.
-        tells = report.forecast_s is not None and report.ok
+        # What fails is not caught up with, whatever the pace of the rest; a run that was cut short has none.
+        tells = report.forecast_s is not None and report.ok and not report.interrupted
         more = f", about {span(report.forecast_s)} of runs like this one" if tells else ""
         longest = f"{span(report.left_longest_s)} at the furthest"
         yield "", f"left for the next run: {longest}, at {counted(report.left, 'location')}{more}"

@@ -67,6 +67,12 @@ def test_what_fails_is_not_said_to_be_caught_up_with(shown: Any) -> None:
     assert "left for the next run: 1 min at the furthest, at 1 location failed:" in shown(left)
 
 
+def test_an_interrupted_run_says_nothing_of_how_long_the_rest_takes(shown: Any) -> None:
+    left = replace(REPORT, left=1, left_longest_s=60.0, forecast_s=1.0, interrupted=True)
+
+    assert shown(left).strip().endswith("left for the next run: 1 min at the furthest, at 1 location")
+
+
 def test_alike_failures_are_told_once_by_their_cause_and_whole_only_where_that_is_asked_for(
     shown: Any,
 ) -> None:
