@@ -105,7 +105,7 @@ def command(
     to.probe()
     # Unless they are named, one that is off has its place on the page too.
     shown = on if feeds else list(settings.feeds.values())
-    found = replace(_gather(request, shown, consumer_group), title=title)
+    found = replace(_gather(request, shown, consumer_group), title=title.strip() or TITLE)
     view = make_view(without_names(found, _aliases(found, settings)) if nameless else found)
     _tell(view, to.write(view))
     return ALL_WELL if view.verdict.state in (WELL, NOTHING) else FOUND_WANTING

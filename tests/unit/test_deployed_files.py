@@ -34,6 +34,7 @@ WRITTEN = [
     "report.html",
     "report-people-counter-2026-11-29.html",
     "docs/report-all-2026-11-29-2.html",
+    "app/page/templates/report-all-2026-11-29.html",
     "week.html",
     "counts.csv",
     "config.yaml.bak",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.audit.findings import HubAudit
+from app.audit.summary import COLUMNS
 from app.base.instants import HOUR
 from app.base.readings import JsonObject, Slice
 from app.base.redaction import register_secret
@@ -193,6 +194,19 @@ def test_the_numbers_of_a_row_add_up_to_what_was_published() -> None:
         "Published is delivered + missing + expired + other content + to come + before start; what is more "
         "than once and not published stands beside."
     )
+
+
+def test_the_columns_are_those_of_an_audit() -> None:
+    audited = Audited(LIVE)
+    for cause in ("lost", "retention", "behind", "before start"):
+        audited.lacks("Quay+One", DAY.start, 1, cause)
+    audited.lacks("Quay+One", DAY.start, 1, "quarantined", due=False)
+    for heading in ("changed", "repeated", "unknown"):
+        audited.has(heading, "Tour Été", DAY.start, 1)
+
+    found = feed(audits=[audited.audit()])
+
+    assert [column.head.lower() for column in found.columns] == ["published", *COLUMNS]
 
 
 def test_a_window_without_readings_proves_nothing() -> None:
