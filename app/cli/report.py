@@ -296,6 +296,8 @@ def _tell(view: View, output: Path) -> None:
     say(f"{view.verdict.headline}: {window}, {view.verdict.sentence}.")
     for text in view.verdict.lacking:
         say(text)
+    for text in view.verdict.aside:
+        say(f"not compared: {text}")
     for unread in view.unread:
         complain("; ".join(filter(None, (unread.said, unread.do))))
     if not is_shown:
