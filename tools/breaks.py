@@ -296,6 +296,26 @@ _IN_THE_CORE = (
         ),
     ),
     PlantedBreak(
+        "a port is advised though other hubs are reached",
+        "app/run/availability.py",
+        "        if self.connected and isinstance(error, HubUnreachable):\n",
+        "        if not self.connected and isinstance(error, HubUnreachable):\n",
+        _noticed_by(
+            "tests/unit/test_outages.py",
+            "test_a_hub_that_is_lost_beside_another_that_is_reached_is_told_at_once",
+        ),
+    ),
+    PlantedBreak(
+        "lines of the journal begin with their time",
+        "app/base/log.py",
+        "_JournalLines if _leads_to(journal_stream) else _DatedLines",
+        "_DatedLines if _leads_to(journal_stream) else _DatedLines",
+        _noticed_by(
+            "tests/unit/test_log_format.py",
+            "test_in_the_journal_each_line_begins_with_its_priority_and_its_event",
+        ),
+    ),
+    PlantedBreak(
         "refusals are counted in a run, not in a row",
         "app/eventhub/broadcaster.py",
         "            self._refused_in_a_row = 0\n        took_s",
