@@ -12,9 +12,9 @@ import click
 
 from app.base.budget import Budget
 from app.base.errors import StateError, StateTooLarge
-from app.base.instants import MILLISECOND, floor_to, format_time, utc_now
+from app.base.instants import DAY, MILLISECOND, floor_to, format_time, utc_now
 from app.base.readings import Slice
-from app.base.text import counted, dashed, moment
+from app.base.text import counted, dashed, moment, span
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import (
     consumer_group_option,
@@ -41,11 +41,13 @@ from app.cli.session import (
 from app.cli.stop import Stop
 from app.eventhub.reader import HubReader
 from app.feeds.feed import Feed, load_feed
-from app.run.backfill import Backfill, Held, first_state, summed
+from app.health.past_runs import pace_of, past_runs
+from app.run.backfill import Backfill, Held, expected, first_state, summed
 from app.run.locations import find_locations
 from app.run.ports import Wiring
 from app.run.report import Report
 from app.settings.schema import HubSettings, Settings
+from app.state.read_only import RememberingStore
 from app.wiring import wire
 
 # Runs in a row that opened no slice: the next one would not either.
@@ -78,6 +80,7 @@ class _Job:
 @hubs_option
 @click.option("--only-missing", is_flag=True, help="Read the hubs first, and send what they lack.")
 @consumer_group_option
+@click.option("--dry-run", is_flag=True, help="Ask the source, send and save nothing, show what would go.")
 @yes_option
 @json_option
 def command(
@@ -88,6 +91,7 @@ def command(
     hubs: tuple[str, ...],
     only_missing: bool,
     consumer_group: str,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -98,9 +102,10 @@ def command(
     sent has the same message ids as ever, so that consumers can drop what they know.
 
     It goes on, run after run, until all is sent. Where it was stopped, or something failed, the
-    same command goes on from there.
+    same command goes on from there. It says how much it is about, and asks, before it sends anything.
 
     \b
+    python -m app backfill people-counter --from 7d --to 0s --dry-run
     python -m app backfill people-counter --from 2026-03-01 --to 2026-03-02 --only-missing
     python -m app backfill hourly-snapshot --from 30d --to 1d --hub second --yes
     """  # noqa: D301 - \b keeps click from filling the lines after it
@@ -114,11 +119,11 @@ def command(
     chosen = find_hubs(settings, hubs)
     keys = tuple(hub.key for hub in chosen) if hubs else ()
     backfill = Backfill(name, window, tuple(dict.fromkeys(locations)), keys, only_missing)
-    job = _prepared(backfill, settings, chosen, now)
+    job = _prepared(backfill, settings, chosen, now, dry_run=dry_run)
     if only_missing and not job.resumed:
         _read_hubs(job, now, consumer_group)
     _announce(job, now)
-    if not confirmed("send it?", yes=yes):
+    if not dry_run and not confirmed("send it?", yes=yes):
         return FOUND_WANTING
     _write_down(job)
     return _carry_out(job, Output(as_json=as_json))
@@ -127,9 +132,13 @@ def command(
 # --- what was asked for -----------------------------------------------------------------------------
 
 
-def _prepared(backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime) -> _Job:
+def _prepared(
+    backfill: Backfill, settings: Settings, hubs: Sequence[HubSettings], now: datetime, *, dry_run: bool
+) -> _Job:
     """Find out what there is to do: all of it, or what an earlier command left."""
-    feed, wiring = load_feed(backfill.feed), wire(settings)
+    feed, wiring = load_feed(backfill.feed), wire(settings, dry_run=dry_run)
+    if dry_run:
+        wiring = replace(wiring, store=RememberingStore(wiring.store))
     job = _Job(backfill, feed, settings, hubs, wiring, backfill.state_name(feed.state_name))
     begun = wiring.store.load(job.name)
     job.resumed = begun.last_run is not None
@@ -187,6 +196,7 @@ def _announce(job: _Job, now: datetime) -> None:
     complain(
         f"readings of {dashed(asked.feed)} of {locations}, {window}, {what} {to}, with the same message ids"
     )
+    complain(_amount(job, now))
     if asked.window.end > now:
         complain(f"--to lies in the future; it is cut to {moment(now)}")
     if job.resumed:
@@ -200,6 +210,22 @@ def _announce(job: _Job, now: datetime) -> None:
                 f"hub {hub.name} no longer holds all that came before {moment(held.readable_from)}; what it "
                 "lost since counts as missing, and is sent again"
             )
+
+
+def _amount(job: _Job, now: datetime) -> str:
+    """Say of how many locations, how long, in how many windows, and about how much and how long that is."""
+    window = replace(job.backfill.window, end=min(job.backfill.window.end, now))
+    store, name = job.wiring.store, job.feed.state_name
+    found = expected(window, job.locations, store.load(name), job.settings.feeds[job.backfill.feed])
+    places = f"{counted(len(job.locations), 'location')} x {span(window.end - window.start)}"
+    readings = "how many readings is not known"
+    if found.readings is not None:
+        readings = f"about {counted(found.readings, 'reading')} by the rate of the last day"
+        if found.unknown:
+            readings += f" (of {counted(found.unknown, 'location')} it is not known)"
+    pace = pace_of(past_runs(store.history(name, now - DAY)))
+    takes = "" if pace is None else f"; about {span(pace * found.windows)} at the pace of the last day's runs"
+    return f"{places}, in about {counted(found.windows, 'window')}, {readings}{takes}"
 
 
 def _write_down(job: _Job) -> None:
@@ -225,7 +251,10 @@ def _carry_out(job: _Job, out: Output) -> int:
     """Run until nothing is left, something failed, or somebody says stop; tell what came of it."""
     narrowed = job.backfill.narrowed(job.settings, job.locations)
     wiring = replace(
-        wire(narrowed), store=job.wiring.store, until=job.backfill.window.end, state_name=job.name
+        wire(narrowed, dry_run=job.wiring.dry_run),
+        store=job.wiring.store,
+        until=job.backfill.window.end,
+        state_name=job.name,
     )
     stop = Stop()
     reports: list[Report] = []
@@ -241,7 +270,9 @@ def _carry_out(job: _Job, out: Output) -> int:
         out.write_object(whole.as_json() | {"backfill": _backfill_json(job, len(reports), done=done)})
     else:
         show(whole, job.settings, out)
-    if not done:
+    if job.wiring.dry_run:
+        complain("nothing was sent or saved: a dry run")
+    elif not done:
         complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
     return ALL_WELL if done or (whole.ok and stop.asked) else FOUND_WANTING
 

@@ -33,6 +33,8 @@ class PastRun:
     started: datetime
     ok: bool
     left: int
+    took_s: float
+    slices: int
     forecast: timedelta | None
     hubs: Mapping[str, HubReport]
     failures: Sequence[Failure]
@@ -63,6 +65,13 @@ def past_runs(reports: Iterable[JsonObject]) -> Iterator[PastRun]:
             continue
 
 
+def pace_of(runs: Iterable[PastRun]) -> timedelta | None:
+    """Give how long runs took for a slice, all in all; None where there was none."""
+    found = [(run.took_s, run.slices) for run in runs if run.slices > 0]
+    slices = sum(slices for _, slices in found)
+    return timedelta(seconds=sum(took_s for took_s, _ in found) / slices) if slices else None
+
+
 def past_run(report: JsonObject) -> PastRun:
     """Read a report as it was kept. Raises ValueError where it is none."""
     try:
@@ -79,6 +88,8 @@ def _past_run(report: JsonObject) -> PastRun:
         "started": parse_time(report["started"]),
         "ok": report.get("ok", True),
         "left": report.get("left", 0),
+        "took_s": report.get("took_s", 0.0),
+        "slices": report.get("slices", 0),
         "forecast": None if forecast_s is None else timedelta(seconds=forecast_s),
         "hubs": {key: _hub(hub) for key, hub in report.get("hubs", {}).items()},
         "failures": _all(Failure, report.get("failures", ())),

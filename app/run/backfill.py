@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.base.checkpoints import Checkpoint, FeedState, LocationState
-from app.base.instants import DAY, format_time, hour_of
+from app.base.instants import DAY, HOUR, format_time, hour_of
 from app.base.readings import Ids, Slice
 from app.eventhub.received import Received
 from app.feeds.feed import Feed
 from app.run.hub_events import is_of, location_of, names_on_the_wire, readings_of
+from app.run.planning import Limits, slices_needed
 from app.run.report import HubReport, Report
-from app.settings.schema import Settings
+from app.settings.schema import FeedSettings, Settings
+from app.state.edits import rate_of
 
 # A view may show readings a little outside the window that it was asked for.
 _AROUND = DAY
@@ -72,6 +74,27 @@ class Backfill:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """About what a backfill asks for: `readings` of the locations whose rate is known, None if none is."""
+
+    windows: int
+    readings: int | None
+    unknown: int
+
+
+def expected(window: Slice, locations: Sequence[str], live: FeedState, feed: FeedSettings) -> Expected:
+    """Reckon by the rate of each location's last day, as the live state has it."""
+    rates = [rate_of(live.locations.get(name, LocationState())) for name in locations]
+    known = [rate for rate in rates if rate is not None]
+    hours = (window.end - window.start) / HOUR
+    return Expected(
+        sum(slices_needed(window, rate, Limits.of(feed)) for rate in rates),
+        round(sum(known) * hours) if known else None,
+        len(rates) - len(known),
+    )
+
+
 class Held:
     """The ids that a hub holds of a window, gathered from its events; of these nothing else is kept.
 
@@ -80,7 +103,9 @@ class Held:
 
     def __init__(self, feed: Feed, window: Slice, locations: Collection[str]) -> None:
         self._feed = feed
+        self._asked = window
         self._window = Slice(window.start - _AROUND, window.end + _AROUND)
+        self._within: set[tuple[str, str]] = set()
         self._name_of = names_on_the_wire(locations)
         self._ids: dict[str, dict[datetime, set[str]]] = {name: {} for name in locations}
         self.readable_from: datetime | None = None
@@ -97,13 +122,16 @@ class Held:
         for reading in readings_of(self._feed, location, event) or ():
             if reading.time is not None and reading.time in self._window:
                 self._ids[location].setdefault(hour_of(reading.time), set()).add(reading.id)
+                if reading.time in self._asked:
+                    self._within.add((location, reading.id))
 
     def ids(self, location: str) -> Ids:
         return {hour: frozenset(found) for hour, found in self._ids.get(location, {}).items()}
 
     @property
     def readings(self) -> int:
-        return sum(len(found) for hours in self._ids.values() for found in hours.values())
+        """Give how many it has of the window itself."""
+        return len(self._within)
 
 
 def first_state(

@@ -118,6 +118,13 @@ def halve(window: Slice) -> Slice:
     return Slice(window.start, max(half, window.start + MILLISECOND))
 
 
+def slices_needed(window: Slice, rate: float | None, limits: Limits) -> int:
+    """Give how many slices a window takes, about, at so many readings an hour (None: not known)."""
+    longest = _longest(rate or 0.0, limits)
+    step = next((step for step in _GRID if step <= longest), longest)
+    return -(-(window.end - floor_to(window.start, step)) // step)
+
+
 def _is_steady(group: Group, horizon: datetime, limits: Limits) -> bool:
     new = horizon - group.checkpoint.delivered_until
     if new > limits.slice_length:
@@ -132,15 +139,19 @@ def _expected(group: Group, end: datetime) -> float:
 
 
 def _grid_end(group: Group, limits: Limits) -> datetime:
-    rate = _rate(group.checkpoint.ids.values())
-    longest = limits.slice_length
-    if rate:
-        longest = min(longest, limits.record_limit * _CATCH_UP_SHARE / rate * HOUR)
+    longest = _longest(_rate(group.checkpoint.ids.values()), limits)
     for step in _GRID:
         end = floor_to(group.cursor, step) + step
         if end - group.cursor <= longest:
             return end
     return group.cursor + max(longest, _GRID[-1])
+
+
+def _longest(rate: float, limits: Limits) -> timedelta:
+    """Give the longest slice of catching up, at so many readings an hour."""
+    if not rate:
+        return limits.slice_length
+    return min(limits.slice_length, limits.record_limit * _CATCH_UP_SHARE / rate * HOUR)
 
 
 def _rate(hours: Iterable[frozenset[str]]) -> float:

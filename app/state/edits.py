@@ -178,7 +178,7 @@ def effects(before: FeedState, after: FeedState, start: datetime) -> list[Effect
     for name in sorted(before.locations.keys() | after.locations.keys()):
         location = before.locations.get(name, LocationState())
         had, has = location.checkpoints, after.locations.get(name, LocationState()).checkpoints
-        rate = _rate(location)
+        rate = rate_of(location)
         for hub in sorted(had.keys() | has.keys()):
             if had.get(hub) != has.get(hub):
                 effect = _effect(name, had.get(hub), has.get(hub), start)
@@ -280,7 +280,7 @@ def _reached(checkpoint: Checkpoint) -> datetime:
     return checkpoint.delivered_until
 
 
-def _rate(location: LocationState) -> float | None:
+def rate_of(location: LocationState) -> float | None:
     """Give readings an hour, quiet hours included, of the hub whose last day had most; None if unknown."""
     found = [
         _rate_at(known, location.seals.get(hub, {})) for hub, known in sorted(location.checkpoints.items())

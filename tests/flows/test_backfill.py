@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +102,47 @@ def test_a_window_is_sent_again_exactly_with_the_same_ids_and_live_positions_sta
     }
     assert live_state(terminal) == live
     assert kept_states(terminal) == []
+
+
+def test_a_dry_run_asks_the_source_and_sends_and_saves_nothing(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
+    before = (len(terminal.a.received()), live_state(terminal))
+    asked = len(terminal.source.queries("Quay+One"))
+
+    ended = terminal.call("backfill", FEED, *WINDOW, "--dry-run", "--json")
+    of_parts = terminal.call("backfill", FEED, *WINDOW, "--dry-run", "--only-missing", "--json").objects[0]
+
+    report = ended.objects[0]
+    assert (ended.status, report["dry_run"], report["backfill"]["done"]) == (0, True, True)
+    assert report["hubs"][terminal.key("a")]["readings"] == len(published(terminal))
+    assert of_parts["hubs"][terminal.key("a")]["readings"] == 0
+    assert "nothing was sent or saved: a dry run" in ended.err
+    assert len(terminal.source.queries("Quay+One")) > asked
+    assert (len(terminal.a.received()), live_state(terminal)) == before
+    assert kept_states(terminal) == []
+
+
+def test_it_says_how_much_it_is_about_before_it_asks(terminal: Terminal) -> None:
+    nothing_known = terminal.call("backfill", FEED, *WINDOW, "--dry-run").err
+    terminal.call("run", FEED)
+
+    known = terminal.call("backfill", FEED, *WINDOW).err
+
+    # A window that holds a midnight is asked for in two.
+    begins = f"5 locations x 12 h, in about {5 if START.date() == END.date() else 10} windows, "
+    assert f"{begins}how many readings is not known\n" in nothing_known
+    found = re.search(rf"{begins}about (\d+) readings by the rate of", known)
+    assert found is not None
+    assert int(found[1]) == pytest.approx(len(published(terminal)), rel=0.2)
+    assert re.search(r"; about \d+ s at the pace of the last day's runs", known)
+
+
+def test_what_a_hub_has_of_the_window_is_counted_within_it(terminal: Terminal) -> None:
+    terminal.call("run", FEED)
+
+    held = terminal.call("backfill", FEED, *WINDOW, "--dry-run", "--only-missing", "--json").objects[0]
+
+    assert held["backfill"]["held"][terminal.key("a")]["readings"] == len(published(terminal))
 
 
 def test_what_is_in_quarantine_already_is_not_set_aside_a_second_time(terminal: Terminal) -> None:

@@ -41,6 +41,8 @@ def test_a_report_is_read_as_it_was_written() -> None:
         started=NOON,
         ok=False,
         left=5,
+        took_s=REPORT.took_s,
+        slices=REPORT.slices,
         forecast=timedelta(minutes=3),
         hubs=REPORT.hubs,
         failures=tuple(REPORT.failures),
