@@ -13,6 +13,7 @@ from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connec
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
 from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
+from app.settings.secret_files import SUFFIX
 from app.settings.sources import CONFIG_VARIABLE, SET_BY_AZURE
 
 if TYPE_CHECKING:
@@ -35,17 +36,22 @@ def find_unknown_variables(
     """
     # Azure's own names (AzureWebJobsStorage__...) are many and near to one another.
     known = sorted(name for name in document.variables | {CONFIG_VARIABLE} if name.isupper())
+    of_files = sorted(name + SUFFIX for name in document.secret_variables)
     families = [*_FAMILIES, *(name.removesuffix("SCHEDULE") for name in known if name.endswith("_SCHEDULE"))]
-    for name in sorted(environment.keys() - {*known, *_OF_OTHERS}):
+    for name in sorted(environment.keys() - {*known, *of_files, *_OF_OTHERS}):
         upper = name.upper()
+        # Who wrote nothing of a file means none.
+        possible = [*known, *of_files] if "FILE" in upper else known
         is_ours = upper.startswith(tuple(families))
-        meant = difflib.get_close_matches(upper, known, 1, cutoff=0.9)
+        meant = difflib.get_close_matches(upper, possible, 1, cutoff=0.9)
         if is_ours and not meant and upper not in families:
-            meant = _at_most_three(other for other in known if other.startswith(upper))
+            meant = _at_most_three(other for other in possible if other.startswith(upper))
         said = f"{name}: is no known variable; did you mean {' or '.join(meant)}?"
         if not meant or any(other in environment for other in meant):
             if is_ours:
-                warnings.append(f"{name}: is no known variable, and has no effect; {_advice(upper, known)}")
+                warnings.append(
+                    f"{name}: is no known variable, and has no effect; {_advice(upper, possible)}"
+                )
         elif meant[0].startswith(("MICROSHARE_", "EVENT_HUB_")) or meant[0].endswith("_SCHEDULE"):
             problems.note(said)
         else:

@@ -39,12 +39,14 @@ class Document:
     """A settings file with its variables put in.
 
     `origins` has the variable that a value came from, or should come from; `variables` every
-    name in the file; `flaws` what cannot be used, whatever stands there.
+    name in the file, `secret_variables` those that a secret is made of; `flaws` what cannot be used,
+    whatever stands there.
     """
 
     values: Mapping[str, object]
     origins: Mapping[Keys, str]
     variables: frozenset[str]
+    secret_variables: frozenset[str]
     flaws: Mapping[Keys, str]
     warnings: Mapping[Keys, str]
 
@@ -67,7 +69,14 @@ def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Do
     """Put the environment's values into a parsed settings file. Empty values count as unset."""
     filling = _Filling({name: value for name, value in environment.items() if value})
     values = filling.mapping(written, ())
-    return Document(values, filling.origins, frozenset(filling.variables), filling.flaws, filling.warnings)
+    return Document(
+        values,
+        filling.origins,
+        frozenset(filling.variables),
+        frozenset(filling.secret_variables),
+        filling.flaws,
+        filling.warnings,
+    )
 
 
 class _Filling:
@@ -77,6 +86,7 @@ class _Filling:
         self._environment = environment
         self.origins: dict[Keys, str] = {}
         self.variables: set[str] = set()
+        self.secret_variables: set[str] = set()
         self.flaws: dict[Keys, str] = {}
         self.warnings: dict[Keys, str] = {}
 
@@ -97,6 +107,8 @@ class _Filling:
         except ValueError as error:
             self.flaws[keys] = str(error)
             return None
+        if is_secret(keys):
+            self.secret_variables.update(used)
         if used:
             self.origins[keys] = next((name for name in used if name in self._environment), used[0])
         if text:

@@ -17,7 +17,7 @@ from app.base.errors import SettingsError
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
-_READABLE = "save it as UTF-8, readable by this account"
+READABLE = "save it as UTF-8, readable by this account"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"(?m)^[^\S\n]*(?:export[^\S\n]+)?[A-Za-z_][A-Za-z0-9_]*[^\S\n]*=")
 
@@ -31,7 +31,7 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
-        said = f"cannot be read ({why_unreadable(error)}); {_READABLE}"
+        said = f"cannot be read ({why_unreadable(error)}); {READABLE}"
         raise SettingsError([said], source=str(path)) from error
     values: dict[str, str] = {}
     lines: dict[str, int] = {}

@@ -22,7 +22,7 @@ from app.settings.schema import (
     WrittenFile,
 )
 from app.settings.sources import APP_ROOT as APP_ROOT
-from app.settings.sources import find_config_file, given_or_own, read_environment, standing_in
+from app.settings.sources import find_config_file, given_or_own, read_document, read_environment, standing_in
 from app.settings.yaml_file import read_yaml
 
 # When a timer fires whose schedule cannot be read: its run then says what is wrong.
@@ -36,8 +36,8 @@ def load_settings(
 
     `environ` is the process's own environment unless given; it wins over the `.env` file, which
     stands beside the config file unless `dotenv` names another. The config file is the argument,
-    else FORWARDER_CONFIG, else config.yaml of the application. Nothing is asked or written, and
-    the process's environment stays as it is.
+    else FORWARDER_CONFIG, else config.yaml of the application. A secret may be in a file, see
+    `secret_files`. Nothing is asked or written, and the process's environment stays as it is.
 
     Every secret is registered for redaction before anything is checked. Raises SettingsError
     with all problems at once.
@@ -47,8 +47,7 @@ def load_settings(
 
     environ = given_or_own(environ)
     config_file = find_config_file(environ, config_file)
-    environment = read_environment(environ, config_file, dotenv)
-    document = fill_in(read_yaml(config_file), environment)
+    document, environment = read_document(environ, config_file, dotenv)
     register_credentials(document, environment)
     document = _without_unused(document)
 

@@ -1,4 +1,4 @@
-"""Where settings are written: config.yaml, the `.env` beside it, the environment; and which goes before."""
+"""Where settings are written: config.yaml, `.env` beside it, the environment, files; which goes before."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.base.errors import SettingsError
 from app.base.files import is_file
 from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
-from app.settings.document import fill_in
+from app.settings.document import Document, fill_in
 from app.settings.env_file import read_env_file
+from app.settings.secret_files import read_secret_files
 from app.settings.yaml_file import read_yaml
 
 APP_ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,22 @@ def standing_in(environ: Mapping[str, str], config_file: Path, dotenv: Path | No
     return standing
 
 
+def read_document(
+    environ: Mapping[str, str], config_file: Path, dotenv: Path | None = None
+) -> tuple[Document, Mapping[str, str]]:
+    """Give the settings file with its variables put in, and the variables, those in files included.
+
+    Raises SettingsError where one of the files cannot be read, or a secret is set in two ways.
+    """
+    written = read_yaml(config_file)
+    environment = read_environment(environ, config_file, dotenv)
+    in_files = read_secret_files(environment, fill_in(written, {}).secret_variables)
+    environment = {**environment, **in_files.values}
+    document = fill_in(written, environment)
+    origins = {keys: in_files.places.get(name, name) for keys, name in document.origins.items()}
+    return replace(document, origins=origins), environment
+
+
 def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
     """Name the variables of ours to which `local.settings.json` gives another value than is used here.
 
@@ -109,16 +126,15 @@ def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Seq
     """
     environ = given_or_own(environ)
     config_file = find_config_file(environ, None)
-    environment = read_environment(environ, config_file, None)
+    document, environment = read_document(environ, config_file)
     try:
         found = json.loads((config_file.parent / "local.settings.json").read_text(encoding="utf-8-sig"))
         written = {} if found.get("IsEncrypted") else dict(found["Values"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ()
     # The host needs some storage; this one says nothing of where the state is.
-    ours = fill_in(read_yaml(config_file), environment).variables
     return [
         name
-        for name in sorted(ours & written.keys())
+        for name in sorted(document.variables & written.keys())
         if written[name] not in (environment.get(name, ""), DEVELOPMENT_STORAGE)
     ]

@@ -1530,7 +1530,7 @@ def test_a_relative_state_folder_is_a_warning(load: Load) -> None:
     ("name", "advice"),
     [
         ("MICROSHARE_USER", "did you mean MICROSHARE_USERNAME?"),
-        ("MICROSHARE_PASSWORD_FILE", "did you mean MICROSHARE_PASSWORD?"),
+        ("MICROSHARE_PASSWORD_OLD", "did you mean MICROSHARE_PASSWORD?"),
         ("EVENT_HUB_CONNECTION_STRING_OF_A_SECOND", "did you mean EVENT_HUB_CONNECTION_STRING?"),
         ("EVENT_HUB_NAMESPACE", "remove it, or see docs/settings.md for its name"),
         ("STATE_FOLDER", "remove it, or see docs/settings.md for its name"),
