@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -22,6 +22,7 @@ help:
 	@echo "make faults        make everything go wrong that is thought of, once each"
 	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET='one two'"
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
+	@echo "make wheel         build the command line as a package for pip, pipx and uv, in dist/"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -90,5 +91,9 @@ fuzz: $(BIN)/.dev
 breaks: $(BIN)/.dev azurite
 	$(BIN)/python -m tools.planted_breaks --jobs $(or $(JOBS),2) $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
+# Whoever installs it has no need of this tree; the same of `pip install .`, which builds it by itself.
+wheel: $(BIN)/.dev
+	$(BIN)/python -m hatchling build -t wheel
+
 clean:
-	rm -rf $(VENV) .venvs node_modules .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs node_modules dist .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

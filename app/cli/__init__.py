@@ -13,9 +13,11 @@ from typing import NoReturn
 
 import click
 
+from app.base.program import PROGRAM as PROGRAM
+from app.base.version import VERSION
+from app.cli.common_options import OPTIONS, accept_below, call_by_name
 from app.cli.session import complain, explain, show_traceback
 
-PROGRAM = "python -m app"
 _STOPPED_BY_CTRL_C = 130
 
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
@@ -44,6 +46,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"app.cli.{cmd_name.replace('-', '_')}").command
+        call_by_name(command)
         return command
 
     def resolve_command(
@@ -51,7 +54,7 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
-            _accept_log_format(command)
+            accept_below(command)
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -59,38 +62,8 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
-    """Keep the choice where `session.begin` finds it."""
-    if chosen is not None:
-        ctx.find_root().obj = chosen
-
-
-_LOG_FORMAT = click.Option(
-    ["--log-format"],
-    type=click.Choice(["json", "text"]),
-    expose_value=False,
-    callback=_choose_log_format,
-    help="How log lines are written to standard error; LOG_FORMAT unless given.",
-)
-_LOG_FORMAT_BELOW = click.Option(
-    ["--log-format"],
-    type=click.Choice(["json", "text"]),
-    expose_value=False,
-    callback=_choose_log_format,
-    hidden=True,
-)
-
-
-def _accept_log_format(command: click.Command) -> None:
-    """Let a command, and those below it, take the option that stands before commands, too."""
-    if _LOG_FORMAT_BELOW not in command.params:
-        command.params.append(_LOG_FORMAT_BELOW)
-    if isinstance(command, click.Group):
-        for below in command.commands.values():
-            _accept_log_format(below)
-
-
-@click.group(cls=_LazyGroup, params=[_LOG_FORMAT], context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, params=[*OPTIONS], context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, package_name="microshare-forwarder", message="%(package)s %(version)s")
 def commands() -> None:
     """Forward Microshare building readings to Azure Event Hubs.
 
@@ -115,9 +88,12 @@ def commands() -> None:
       3  another run of the feed is under way
 
     With --json, standard output holds JSON objects only, one a line; logs go to standard error.
-    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --log-format may
-    stand before or after a command's words.
+    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --config
+    and --log-format may stand before or after a command's words.
     """  # noqa: D301 - \b keeps click from filling the lines after it
+
+
+call_by_name(commands)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from app.base.budget import GRACE
 from app.base.instants import format_time
+from app.base.program import APP_ROOT
 from app.base.text import dashed, span
 from app.base.version import VERSION
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
-from app.settings.loading import APP_ROOT
 from app.settings.ncrontab import times_after
+from app.settings.places import find_env_file
 from app.settings.rights import too_open
 from app.settings.schema import FeedSettings, Settings
-from app.settings.sources import find_env_file
 
 # When each Python that this runs on gets no more security fixes (the developer's guide of Python).
 _SUPPORTED_UNTIL = {(3, 11): date(2027, 10, 31), (3, 12): date(2028, 10, 31), (3, 13): date(2029, 10, 31)}

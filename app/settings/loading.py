@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT as APP_ROOT
 from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
 from app.settings.credentials import register_credentials
 from app.settings.document import Document, fill_in
 from app.settings.hubs import read_hubs
 from app.settings.ncrontab import schedule_problem
 from app.settings.network import read_network, telemetry_network
+from app.settings.places import find_config_file, given_or_own
 from app.settings.schema import (
     MicroshareSettings,
     NetworkSettings,
@@ -21,8 +23,7 @@ from app.settings.schema import (
     TelemetrySettings,
     WrittenFile,
 )
-from app.settings.sources import APP_ROOT as APP_ROOT
-from app.settings.sources import find_config_file, given_or_own, read_document, read_environment, standing_in
+from app.settings.sources import read_document, read_environment, standing_in
 from app.settings.yaml_file import read_yaml
 
 # When a timer fires whose schedule cannot be read: its run then says what is wrong.

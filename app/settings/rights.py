@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from app.settings.places import find_env_file
 from app.settings.schema import Settings, StateSettings
-from app.settings.sources import find_env_file
 
 # What a state's folder holds below it; who cannot look into these cannot read what is in them.
 _BELOW = ("history", "quarantine", "backups")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +10,15 @@ from pathlib import Path
 
 from app.base.errors import SettingsError
 from app.base.files import is_file
-from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
 from app.settings.document import Document, fill_in
 from app.settings.env_file import read_env_file
+from app.settings.places import CONFIG_VARIABLE, env_file_of, find_config_file, find_env_file, given_or_own
 from app.settings.secret_files import read_secret_files
 from app.settings.yaml_file import read_yaml
 
-APP_ROOT = Path(__file__).resolve().parents[2]
 # What a problem begins with.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[:\[.])")
-CONFIG_VARIABLE = "FORWARDER_CONFIG"
 # Set in an app that runs in Azure, and not by `func start`.
 SET_BY_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
@@ -48,35 +45,9 @@ def find_sources(environ: Mapping[str, str] | None = None) -> Sources:
     return Sources(config_file, env_file if is_file(env_file) else None, tuple(sorted(covered)))
 
 
-def given_or_own(environ: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Give `environ`, or where it is None the environment of this process."""
-    return os.environ if environ is None else environ
-
-
-def find_config_file(environ: Mapping[str, str], config_file: Path | None) -> Path:
-    """Give the argument, else what FORWARDER_CONFIG names, else config.yaml. Raises SettingsError."""
-    if config_file is not None:
-        return config_file
-    named = environ.get(CONFIG_VARIABLE)
-    if named and not is_file(Path(named)):
-        raise SettingsError(
-            [f"{CONFIG_VARIABLE}: {shown(named)} is no file; write the path of the settings file"]
-        )
-    return Path(named) if named else APP_ROOT / "config.yaml"
-
-
-def find_env_file(environ: Mapping[str, str] | None = None) -> Path:
-    """Give where the `.env` file would be. Raises SettingsError."""
-    return _beside(find_config_file(given_or_own(environ), None))
-
-
-def _beside(config_file: Path) -> Path:
-    return config_file.parent / ".env"
-
-
 def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Mapping[str, str]:
     """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
-    env_file = dotenv or _beside(config_file)
+    env_file = dotenv or env_file_of(config_file, environ)
     in_file = read_env_file(env_file)
     if CONFIG_VARIABLE in in_file and not environ.get(CONFIG_VARIABLE):
         raise SettingsError(
@@ -91,12 +62,13 @@ def standing_in(environ: Mapping[str, str], config_file: Path, dotenv: Path | No
 
     What no place sets, and what has no variable, is a matter of the config file.
     """
-    env_file = dotenv or _beside(config_file)
+    env_file = dotenv or env_file_of(config_file, environ)
     in_file = read_env_file(env_file)
 
     def standing(problem: str) -> str:
         name = _NAME.match(problem)
-        if name and environ.get(name[0]):
+        # A credential of systemd's is named by the variable that leads to it.
+        if problem.startswith("$") or (name and environ.get(name[0])):
             return "the environment"
         return str(env_file) if name and in_file.get(name[0]) else config_file.name
 

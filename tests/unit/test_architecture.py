@@ -157,4 +157,4 @@ def test_the_environment_is_read_in_one_place() -> None:
         if re.search(r"os\.environ(?!\.setdefault)|os\.getenv", file.read_text())
     }
 
-    assert found == {"app/settings/sources.py"}
+    assert found == {"app/settings/places.py"}

@@ -1,0 +1,70 @@
+"""What all commands have: options that stand before a command's name or after it, and the program's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.base.program import PROGRAM
+from app.settings.places import CONFIG_VARIABLE, use_config_file
+
+_Callback = Callable[[click.Context, click.Parameter, Any], None]
+
+
+def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
+    """Keep the choice where `session.begin` finds it."""
+    if chosen is not None:
+        ctx.find_root().obj = chosen
+
+
+def _choose_settings_file(_: click.Context, __: click.Parameter, chosen: Path | None) -> None:
+    if chosen is not None:
+        use_config_file(chosen)
+
+
+def _options(*, hidden: bool) -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            expose_value=False,
+            is_eager=True,
+            callback=_choose_settings_file,
+            hidden=hidden,
+            help=f"The settings file, in place of {CONFIG_VARIABLE}.",
+        ),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["json", "text"]),
+            expose_value=False,
+            callback=_choose_log_format,
+            hidden=hidden,
+            help="How log lines are written to standard error; LOG_FORMAT unless given.",
+        ),
+    ]
+
+
+OPTIONS = _options(hidden=False)
+_BELOW = _options(hidden=True)
+
+
+def accept_below(command: click.Command) -> None:
+    """Let a command, and those below it, take the options that stand before commands, too."""
+    if _BELOW[0] not in command.params:
+        command.params += _BELOW
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            accept_below(below)
+
+
+def call_by_name(command: click.Command) -> None:
+    """Put the program's name into the help of a command, and of those below it, which is of the tree's."""
+    if command.help:
+        command.help = command.help.replace("python -m app", PROGRAM)
+    if type(command) is click.Group:
+        for below in command.commands.values():
+            call_by_name(below)
