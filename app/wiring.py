@@ -10,6 +10,7 @@ from app.eventhub.broadcaster import Broadcaster
 from app.eventhub.dry_run import DryRunLanes
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
+from app.run.pings import asking
 from app.run.ports import MakeLanes, Wiring
 from app.run.refused_logins import RefusedLogins
 from app.settings.schema import Settings, TelemetrySettings
@@ -37,6 +38,7 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
         ),
         make_lanes=(lambda hubs, _, tell, __: DryRunLanes(hubs, tell)) if dry_run else make_lanes,
         dry_run=dry_run,
+        ask_monitor=asking(settings.microshare.network),
     )
     if settings.telemetry is None or dry_run:
         return wiring

@@ -14,6 +14,7 @@ closed list:
     settings.refused  feed, problems
     timer.late      feed: the timer fired after its time
     telemetry.failed  run, feed, error: Application Insights did not take what the run tells beside its lines
+    ping.failed  run, feed, error: the monitor that `ping_url` names did not hear of the run
     error.unexpected  run, feed, location, traceback: a bug; please report it
 
 and for LOG_LEVEL=DEBUG:

@@ -31,6 +31,7 @@ from app.run.ledger import Ledger
 from app.run.locations import begin_checkpoints, find_locations
 from app.run.observer import Observer
 from app.run.outages import outages_in
+from app.run.pings import Pings
 from app.run.planning import Group, Limits
 from app.run.ports import Progress, Wiring
 from app.run.report import Report, RunFailed
@@ -76,21 +77,33 @@ def run_forwarder(
     feed = load_feed(feed_name)
     budget = budget or Budget(wiring.settings.run.budget)
     telling = Telling(wiring, settings, wiring.state_name or feed.state_name)
+    pings = _pings(wiring, settings, telling)
     try:
         lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(telling.state_name, telling.id)
         with lock as held:
             telling.log.info("run.started")
+            pings.started()
             state = wiring.store.load(telling.state_name)
             report = _Run(feed, settings, wiring, budget, progress, telling, state, held).execute()
     except LockHeld:
         raise
     except StateError as error:
         report = telling.could_not_begin(error, budget.elapsed())
+    except BaseException:
+        pings.ended(ok=False)
+        raise
+    pings.ended(ok=report.ok)
     if wiring.export is not None and wiring.until is None:
         wiring.export(report, budget.remaining())
     if not report.ok:
         raise RunFailed(report)
     return report
+
+
+def _pings(wiring: Wiring, feed: FeedSettings, telling: Telling) -> Pings:
+    """Give the pings of a run; a dry run and a backfill have none."""
+    is_live = wiring.until is None and not wiring.dry_run
+    return Pings(feed.ping_url if is_live else "", wiring.ask_monitor, telling.log)
 
 
 class _Run:

@@ -6,16 +6,18 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from app.base.budget import Budget
 from app.base.instants import utc_now
 from app.eventhub.deliveries import Delivery, News
 from app.microshare.client import MicroshareClient
+from app.run.pings import Ask, asking
 from app.run.report import Report
-from app.settings.schema import HubSettings, Settings
+from app.settings.schema import DIRECT, HubSettings, Settings
 from app.state.store import MendableStore
 
 Progress = Callable[[float, float], None]
@@ -52,7 +54,7 @@ class Wiring:
     `state_name` of its own. Of `store` a run asks no more than a `StateStore` promises. `make_workers`
     gives what fetches, for a number of slices at a time, `make_inbox` the queue in which the run waits
     for its news. `export` is given the report of a run that is up to now, and the seconds that the run
-    has left; it must not raise.
+    has left; it must not raise. `ask_monitor` makes the pings of such a run.
     """
 
     settings: Settings
@@ -67,3 +69,4 @@ class Wiring:
     make_workers: Callable[[int], Executor] = ThreadPoolExecutor
     make_inbox: Callable[[], Inbox] = queue.SimpleQueue
     export: Callable[[Report, float], None] | None = None
+    ask_monitor: Ask = field(default_factory=partial(asking, DIRECT))

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from app.base.redaction import register_secret
 from app.base.secret_shapes import credentials_in_urls, names_a_secret
 from app.settings.connection_strings import secrets_in
-from app.settings.document import Document, Keys, is_secret
+from app.settings.document import Document, Keys, is_secret, is_secret_url
 
 # App Service hands a secret to its apps under a name that does not tell (managed identities).
 _SECRET_VARIABLES = frozenset({"IDENTITY_HEADER"})
@@ -29,6 +29,10 @@ def register_credentials(document: Document, environment: Mapping[str, str]) -> 
     for keys, text in _texts(document.values, ()):
         if keys[0] == "microshare" and is_secret(keys):
             _register(text)
+        if is_secret_url(keys):
+            _register(text)
+            # An error of a client may name the path alone.
+            register_secret(text.partition("://")[2].partition("/")[2])
         # A JSON array holds its connection strings between quotes.
         for piece in (text, *text.split('"')):
             _register_connection(piece, may_be_bare=is_secret(keys))

@@ -206,6 +206,16 @@ def base_url(value: object) -> str:
     return f"{url.scheme}://{authority(host, port)}{url.path.rstrip('/')}"
 
 
+def secret_url(value: object) -> str:
+    """Give a URL as `base_url` does, or nothing; nothing of it is in a message."""
+    try:
+        return base_url(value) if value else ""
+    except ValueError:
+        raise ValueError(
+            "is no URL as https://hc.example.com/ID is, unless its host is loopback: no user, ? or # in it"
+        ) from None
+
+
 def url_or_nothing(value: object) -> str:
     return base_url(value) if value else ""
 

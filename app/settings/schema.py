@@ -100,7 +100,8 @@ class FeedSettings(Written):
 
     `name` is the module in `app/feeds`; an empty `view_id` means that the feed is off.
     `parameters` are further placeholders of the view (category, metric). `location_names` maps
-    a discovered location to its name in this feed; other names lose `location_prefix`.
+    a discovered location to its name in this feed; other names lose `location_prefix`. `ping_url` is
+    where a monitor is told of each run, a secret.
     """
 
     name: Annotated[str, rules.UNWRITTEN] = ""
@@ -121,6 +122,7 @@ class FeedSettings(Written):
     slice_length: Annotated[timedelta, between("1m", "24h")] = DAY
     record_limit: Annotated[int, whole(10, 1_000_000)] = 999
     late: Annotated[Literal["reading", "hour"], Reads(rules.lower)] = "reading"
+    ping_url: Annotated[str, Reads(rules.secret_url)] = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ ALL = {
     "AzureWebJobsStorage": STORAGE,
     "TELEMETRY": "azure-monitor",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS,
+    "PEOPLE_COUNTER_PING_URL": "https://hc.example.test/canary-of-people",
+    "HOURLY_SNAPSHOT_PING_URL": "https://hc.example.test/canary-of-rooms",
 }
 SECRET = [
     "MICROSHARE_PASSWORD",
@@ -39,6 +41,8 @@ SECRET = [
     "EVENT_HUB_CONNECTION_STRINGS",
     "AzureWebJobsStorage",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "PEOPLE_COUNTER_PING_URL",
+    "HOURLY_SNAPSHOT_PING_URL",
 ]
 
 Load = Callable[..., Settings]

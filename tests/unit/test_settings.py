@@ -82,6 +82,8 @@ DOCUMENTED = [
     "START_FROM",
     "PEOPLE_COUNTER_SCHEDULE",
     "HOURLY_SNAPSHOT_SCHEDULE",
+    "PEOPLE_COUNTER_PING_URL",
+    "HOURLY_SNAPSHOT_PING_URL",
     "REQUESTS_CA_BUNDLE",
     "LOG_LEVEL",
     "LOG_FORMAT",
@@ -252,6 +254,16 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
     "START_FROM": ("2d", lambda s: s.run.start_from, timedelta(days=2)),
     "PEOPLE_COUNTER_SCHEDULE": ("0 1 * * * *", lambda s: s.feeds["people_counter"].schedule, "0 1 * * * *"),
     "HOURLY_SNAPSHOT_SCHEDULE": ("0 2 * * * *", lambda s: s.feeds["hourly_snapshot"].schedule, "0 2 * * * *"),
+    "PEOPLE_COUNTER_PING_URL": (
+        "https://hc.example.test/canary-id/",
+        lambda s: [feed.ping_url for feed in s.feeds.values()],
+        ["https://hc.example.test/canary-id", ""],
+    ),
+    "HOURLY_SNAPSHOT_PING_URL": (
+        "http://127.0.0.1:8000/canary-id",
+        lambda s: [feed.ping_url for feed in s.feeds.values()],
+        ["", "http://127.0.0.1:8000/canary-id"],
+    ),
     "REQUESTS_CA_BUNDLE": (
         certifi.where(),
         lambda s: {part.network.ca_file for part in (s.microshare, s.hubs[0], s.state)},

@@ -1,0 +1,85 @@
+"""Tells a monitor of each run that it began, and how it ended: who watches for silence, notices it.
+
+A monitor (healthchecks.io, or one that understands the same) has an URL of its own for each feed: a GET of
+URL/start when a run begins, of URL when it succeeded, of URL/fail when something failed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from app.base.errors import SourceError
+from app.base.log import Log
+from app.microshare.http import Http
+from app.settings.schema import NetworkSettings
+
+# A monitor that takes longer is not waited for: nothing of a run depends on it.
+LONGEST_S = 5.0
+_LARGEST_ANSWER = 65_536
+
+# Ask a URL within so many seconds; gives what went wrong, or None.
+Ask = Callable[[str, float], str | None]
+
+
+class Pings:
+    """The pings of one run. None of them fails or delays it: what goes wrong is a line in the log.
+
+    Without a URL there are none.
+    """
+
+    def __init__(self, url: str, ask: Ask, log: Log, *, longest_s: float = LONGEST_S) -> None:
+        self._url = url
+        self._ask = ask
+        self._log = log
+        self._longest_s = longest_s
+        self._beginning: threading.Thread | None = None
+
+    def started(self) -> None:
+        """Tell that the run begins; it goes on meanwhile."""
+        self._beginning = self._ping("/start")
+
+    def ended(self, *, ok: bool) -> None:
+        """Tell how it ended, when it has: the process may end with it. Takes ten seconds at most."""
+        if self._beginning is not None:
+            # Else the monitor could hear of the beginning last, and think that it is still under way.
+            self._beginning.join(self._longest_s)
+        if (ending := self._ping("" if ok else "/fail")) is not None:
+            ending.join(self._longest_s)
+
+    def _ping(self, what: str) -> threading.Thread | None:
+        if not self._url:
+            return None
+        # Looking up a name has the resolver's own limits: a thread that is left behind if need be.
+        asking = threading.Thread(target=self._ask_and_tell, args=(what,), name="ping", daemon=True)
+        asking.start()
+        return asking
+
+    def _ask_and_tell(self, what: str) -> None:
+        try:
+            trouble = self._ask(self._url + what, self._longest_s)
+        except Exception as error:  # noqa: BLE001 - a ping must never fail a run
+            trouble = f"unexpected {type(error).__name__}: {error}"
+        if trouble is not None:
+            self._log.warning("ping.failed", error=f"ping: {trouble}; check ping_url of the feed")
+
+
+def asking(network: NetworkSettings) -> Ask:
+    """Give what asks a URL by the way that the settings say. No text of it holds the URL, a secret."""
+
+    def ask(url: str, seconds: float) -> str | None:
+        http = Http(largest_body=_LARGEST_ANSWER, network=network)
+        deadline = time.monotonic() + seconds
+        try:
+            answer = http.send(
+                "GET", url, seconds=seconds, remaining=lambda: deadline - time.monotonic(), accept="*/*"
+            )
+        except SourceError as error:
+            # It is another host that is asked here.
+            return str(error).removeprefix("microshare: ")
+        finally:
+            http.close()
+        return None if 200 <= answer.status < 300 else f"the monitor answers with {answer.status}"
+
+    return ask
