@@ -33,6 +33,7 @@ COMMANDS = {
     "send-test": "Send marked test events to a hub, to see it work end to end.",
     "state": "Look at a feed's state, copy it, move it elsewhere, or change it by hand.",
     "quarantine": "Look at readings that hubs could not take, and send them again.",
+    "completion": "Write what a shell reads to complete commands, options and feeds.",
 }
 
 
@@ -52,7 +53,13 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
+        try:
+            name, command, rest = super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # click suggests of what is loaded.
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=COMMANDS, ctx=ctx
+            ) from None
         if command is not None:
             accept_below(command)
         return name, command, rest

@@ -18,6 +18,7 @@ from app.base.text import counted, dashed, moment, span
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import (
     consumer_group_option,
+    feed_argument,
     feeds_to,
     find_hubs,
     hubs_option,
@@ -73,7 +74,7 @@ class _Job:
 
 
 @click.command("backfill", short_help=COMMANDS["backfill"])
-@click.argument("feed", metavar="FEED")
+@feed_argument
 @click.option("--from", "since", metavar="T", required=True, help="The window's start.")
 @click.option("--to", "until", metavar="T", required=True, help="The window's end, not part of it.")
 @locations_option

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from app.base.errors import FeedOff
 from app.base.instants import DAY, EPOCH, MILLISECOND, UNITS, floor_to, parse_time
@@ -18,9 +19,42 @@ if TYPE_CHECKING:
     from app.settings.schema import FeedSettings, HubSettings, Settings
 
 
+class FeedName(click.ParamType[str]):
+    """The name of a feed, as people write it, or one of `others`. Which there are is told, and completed."""
+
+    name = "feed"
+
+    def __init__(self, *others: str) -> None:
+        self._others = others
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:  # noqa: ARG002
+        names = self._names()
+        return f"There {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else None
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete.lower())]
+
+    def _names(self) -> list[str]:
+        from app.settings.sources import written_feeds
+
+        names = [*map(dashed, written_feeds())]
+        return [*names, *self._others] if names else []
+
+
 _REPEATED = "This one only; may be repeated."
+feed_argument = click.argument("feed", metavar="FEED", type=FeedName())
 feeds_option = click.option(
-    "--feed", "feeds", metavar="F", multiple=True, help="This feed only; may be repeated."
+    "--feed",
+    "feeds",
+    metavar="FEED",
+    type=FeedName(),
+    multiple=True,
+    help="This feed only; may be repeated.",
 )
 since_option = click.option(
     "--from", "since", metavar="T", help="The window's start; a day before its end unless given."

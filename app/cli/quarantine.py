@@ -17,7 +17,7 @@ from app.base.readings import Event, QuarantinedReading
 from app.base.redaction import redact_json
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
-from app.cli.choices import find_feed, find_hub
+from app.cli.choices import FeedName, find_feed, find_hub
 from app.cli.output import hanging, text
 from app.cli.session import (
     ALL_WELL,
@@ -97,7 +97,7 @@ class _CommandWithAnId(click.Command):
 
 
 @command.command("list", short_help="List them, a line a reading.")
-@click.argument("feed", metavar="[FEED]", required=False)
+@click.argument("feed", metavar="[FEED]", type=FeedName(), required=False)
 @json_option
 def list_(feed: str | None, as_json: bool) -> int:
     """List the readings in quarantine, of one feed or of all, a line a reading."""

@@ -12,6 +12,7 @@ from app.base.errors import SettingsError
 from app.base.grouping import by_key
 from app.base.text import counted, dashed, minute, moment, named, printable, span
 from app.cli import COMMANDS
+from app.cli.choices import FeedName
 from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.session import (
@@ -42,7 +43,7 @@ _ALIKE_AT_MOST = 5
 
 
 @click.command("run", short_help=COMMANDS["run"])
-@click.argument("feed", metavar="FEED")
+@click.argument("feed", metavar="FEED", type=FeedName(_ALL))
 @click.option("--dry-run", is_flag=True, help="Fetch and show what would go where; send and save nothing.")
 @verbose_option
 @json_option

@@ -16,6 +16,7 @@ from app.base.files import STANDARD_OUTPUT, own_descriptor
 from app.base.instants import parse_time
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
+from app.cli.choices import feed_argument
 from app.cli.output import hanging, text
 from app.cli.session import ALL_WELL, Session, json_option, yes_option
 from app.cli.state_edit import Change, StateEdit, exported, imported, summed_up, write_new
@@ -55,7 +56,6 @@ def _part_options(function: _Command) -> _Command:
     return function
 
 
-_feed_argument = click.argument("feed", metavar="FEED")
 _backup_option = click.option(
     "--backup", metavar="FILE", type=click.Path(path_type=Path), help="Where the export of before goes."
 )
@@ -65,7 +65,7 @@ _backup_option = click.option(
 
 
 @command.command("show", short_help="Show positions, ids by hour, counts, errors and gaps.")
-@_feed_argument
+@feed_argument
 @_part_options
 @json_option
 def show(feed: str, location: str | None, hub: str | None, as_json: bool) -> int:
@@ -85,7 +85,7 @@ def show(feed: str, location: str | None, hub: str | None, as_json: bool) -> int
 
 
 @command.command("export", short_help="Write a feed's whole state as one JSON text.")
-@_feed_argument
+@feed_argument
 @click.option(
     "--output",
     metavar="FILE",
@@ -111,7 +111,7 @@ def export(feed: str, output: Path | None) -> int:
 
 
 @command.command("import", short_help="Replace a feed's state by an exported one.")
-@_feed_argument
+@feed_argument
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @_backup_option
 @yes_option
@@ -145,7 +145,7 @@ def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
 
 
 @command.command("skip", short_help="Move positions forward: what lies between is never sent.")
-@_feed_argument
+@feed_argument
 @click.option("--to", metavar="TIME", required=True, help="An ISO time in UTC, or a duration back: 0s, 6h.")
 @_part_options
 @_backup_option
@@ -173,7 +173,7 @@ def skip_command(
 
 
 @command.command("move", short_help="Let a renamed location go on from where its earlier name stopped.")
-@_feed_argument
+@feed_argument
 @click.option("--from", "former", metavar="NAME", required=True, help="The location's earlier name.")
 @click.option("--to", "name", metavar="NAME", required=True, help="Its name now.")
 @_backup_option
@@ -204,7 +204,7 @@ def move_command(feed: str, former: str, name: str, backup: Path | None, yes: bo
 
 
 @command.command("reset", short_help="Forget positions and ids, to begin anew.")
-@_feed_argument
+@feed_argument
 @click.option("--to", metavar="TIME", help="Begin there instead: an ISO time in UTC, or a duration back.")
 @_part_options
 @_backup_option

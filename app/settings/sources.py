@@ -91,6 +91,15 @@ def read_document(
     return replace(document, origins=origins), environment
 
 
+def written_feeds() -> Sequence[str]:
+    """Name the feeds of the settings file, whether they are on or not; none where it cannot be read."""
+    try:
+        feeds = read_yaml(find_config_file(given_or_own(None), None)).get("feeds")
+    except SettingsError:
+        return ()
+    return [str(name) for name in feeds] if isinstance(feeds, dict) else ()
+
+
 def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
     """Name the variables of ours to which `local.settings.json` gives another value than is used here.
 

@@ -95,7 +95,11 @@ def test_help_loads_no_sdk_and_no_table_maker() -> None:
     ("words", "said"),
     [
         (["nix"], "No such command 'nix'"),
-        (["run"], "Missing argument 'FEED'"),
+        (["statsu"], "No such command 'statsu'. (Did you mean one of: 'state', 'status'?)"),
+        (["state", "shwo"], "No such command 'shwo'. Did you mean 'show'?"),
+        (["run"], f"Missing argument 'FEED'. There are {', '.join(map(dashed, FEEDS))}, all"),
+        (["backfill"], f"Missing argument 'FEED'. There are {', '.join(map(dashed, FEEDS))}\n"),
+        (["completion", "bash"], "only the installed command can be completed"),
         (["run", "nix"], f"'nix' is no feed; there are {', '.join(map(dashed, FEEDS))}, all"),
         (["status", "--nix"], "No such option"),
         (["tail", "--count", "0"], "0 is not in the range"),

@@ -184,3 +184,37 @@ def test_a_settings_file_that_is_not_there_is_refused_with_its_name(site_package
 
     assert told.returncode == 2
     assert "missing.yaml" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        (["sta"], ["status", "state"]),
+        (["run", "p"], ["people-counter"]),
+        (["run", "a"], ["all"]),
+        (["state", "show", ""], ["people-counter", "hourly-snapshot"]),
+        (["audit", "--feed", "h"], ["hourly-snapshot"]),
+        (["tail", "--js"], ["--json"]),
+    ],
+    ids=" ".join,
+)
+def test_a_shell_completes_commands_options_and_feeds(
+    site_packages: Path, home: Path, words: list[str], completions: list[str]
+) -> None:
+    asked = {
+        "_MICROSHARE_FORWARDER_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["microshare-forwarder", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+
+    told = call(site_packages, home, **asked)
+
+    assert [line.partition(",")[2] for line in told.stdout.splitlines()] == completions
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_it_writes_what_a_shell_reads_to_complete_it(site_packages: Path, home: Path, shell: str) -> None:
+    told = call(site_packages, home, "completion", shell)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"_MICROSHARE_FORWARDER_COMPLETE={shell}_complete" in told.stdout
