@@ -26,6 +26,7 @@ COMMANDS = {
     "locations": "List the locations that discovery finds now.",
     "run": "Run a feed once, exactly as its timer would.",
     "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",
+    "runs": "List the last runs: how each ended, and what every hub got.",
     "backfill": "Ask the source for a past window again, and send it to the hubs.",
     "audit": "Compare what the source shows with what the hubs hold, reading by reading.",
     "report": "Write one page of a window to look at: what was published, and what every hub has.",

@@ -32,14 +32,15 @@ class PastRun:
     run: str | None
     started: datetime
     ok: bool
-    left: int
     took_s: float
+    left: int
     slices: int
     forecast: timedelta | None
     hubs: Mapping[str, HubReport]
     failures: Sequence[Failure]
     warnings: Sequence[str]
     quarantined: Sequence[Quarantined]
+    gaps: Sequence[Any]
     changed: Sequence[Changed]
     lateness: Lateness | None
     compared: Compared | None
@@ -87,14 +88,15 @@ def _past_run(report: JsonObject) -> PastRun:
         "run": report.get("run"),
         "started": parse_time(report["started"]),
         "ok": report.get("ok", True),
-        "left": report.get("left", 0),
         "took_s": report.get("took_s", 0.0),
+        "left": report.get("left", 0),
         "slices": report.get("slices", 0),
         "forecast": None if forecast_s is None else timedelta(seconds=forecast_s),
         "hubs": {key: _hub(hub) for key, hub in report.get("hubs", {}).items()},
         "failures": _all(Failure, report.get("failures", ())),
         "warnings": report.get("warnings", ()),
         "quarantined": _all(Quarantined, report.get("quarantined", ())),
+        "gaps": report.get("gaps", ()),
         "changed": [_changed(found) for found in report.get("changed", ())],
         "lateness": lateness and _lateness(lateness),
         "compared": compared and _read(Compared, compared),

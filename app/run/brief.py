@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from app.base.causes import short_cause
 from app.base.grouping import by_key
@@ -11,6 +12,23 @@ from app.run.report import Failure, HubReport, Report, is_note
 
 # More would fill a line; all are in the report.
 _NAMED_AT_MOST = 3
+
+
+class Outcome(Protocol):
+    """What a run came to, in its own report or in one that was kept."""
+
+    @property
+    def hubs(self) -> Mapping[str, HubReport]: ...
+    @property
+    def failures(self) -> Sequence[Failure]: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def quarantined(self) -> Sequence[object]: ...
+    @property
+    def gaps(self) -> Sequence[object]: ...
+    @property
+    def warnings(self) -> Sequence[str]: ...
 
 
 def in_brief(report: Report, hub_names: Mapping[str, str]) -> str:
@@ -27,6 +45,18 @@ def in_brief(report: Report, hub_names: Mapping[str, str]) -> str:
     return "; ".join([f"{begins}: {hubs}" if hubs else begins, *_besides(report, hub_names)])
 
 
+def outcome_in_brief(outcome: Outcome, hub_names: Mapping[str, str]) -> str:
+    """Give what each hub got, then what failed or was left: `all 3 hubs +16; Quay+One failed (no answer)`."""
+    got = {hub.readings for hub in outcome.hubs.values()}
+    if len(got) == 1 < len(outcome.hubs) and not any(
+        hub.paused or hub.error for hub in outcome.hubs.values()
+    ):
+        hubs = [f"all {len(outcome.hubs)} hubs +{got.pop():,}"]
+    else:
+        hubs = [_of_hub(hub_names.get(key, key), hub) for key, hub in outcome.hubs.items()]
+    return "; ".join([*([", ".join(hubs)] if hubs else []), *_besides(outcome, hub_names)])
+
+
 def _of_hub(name: str, hub: HubReport) -> str:
     if hub.paused:
         return f"{name} paused"
@@ -37,7 +67,7 @@ def _of_hub(name: str, hub: HubReport) -> str:
     return f"{got}, then {failed}" if hub.readings else f"{name} {failed}"
 
 
-def _besides(report: Report, hub_names: Mapping[str, str]) -> Iterator[str]:
+def _besides(report: Outcome, hub_names: Mapping[str, str]) -> Iterator[str]:
     """Give what failed of locations or of the whole run, then what is worth a look."""
     of_hubs = {(None, key, hub.error) for key, hub in report.hubs.items()}
     others = [

@@ -48,6 +48,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
         failures=tuple(REPORT.failures),
         warnings=["one; do this"],
         quarantined=tuple(REPORT.quarantined),
+        gaps=[],
         changed=list(REPORT.changed),
         lateness=REPORT.lateness,
         compared=REPORT.compared,
