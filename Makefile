@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -23,6 +23,7 @@ help:
 	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET='one two'"
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
 	@echo "make wheel         build the command line as a package for pip, pipx and uv, in dist/"
+	@echo "make pictures      make the README's pictures anew, from the scenario; a browser is needed"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -94,6 +95,9 @@ breaks: $(BIN)/.dev azurite
 # Whoever installs it has no need of this tree; the same of `pip install .`, which builds it by itself.
 wheel: $(BIN)/.dev
 	$(BIN)/python -m hatchling build -t wheel
+
+pictures: $(BIN)/.dev
+	$(BIN)/python -m tools.pictures
 
 clean:
 	rm -rf $(VENV) .venvs node_modules dist .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis
