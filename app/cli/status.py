@@ -73,6 +73,14 @@ class _Limits(click.ParamType[dict[str, timedelta]]):
     flag_value=_REFRESH_S,
     help=f"Look again and again, every {_REFRESH_S:.0f} seconds unless told, until Ctrl-C.",
 )
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(["text", "json", "prometheus"]),
+    default="text",
+    show_default=True,
+    help="How it is written: prometheus is for node_exporter's textfile collector, json is --json.",
+)
 @json_option
 def command(
     limits: Sequence[Mapping[str, timedelta]],
@@ -80,6 +88,7 @@ def command(
     briefly: bool,
     verbose: bool,
     watch: float | None,
+    wanted: str,
     as_json: bool,
 ) -> int:
     """Say of each feed whether it is healthy, what is behind or failing, since when, and what to do.
@@ -98,10 +107,17 @@ def command(
     python -m app status
     python -m app status --max-behind 35m --max-behind hourly-snapshot=125m
     python -m app status --watch
+    python -m app status --format prometheus
     """  # noqa: D301 - \b keeps click from filling the lines after it
     if everything and briefly:
         raise click.UsageError("--all and --brief exclude one another; give one of them")
-    settings = begin(as_json=as_json)
+    as_json = as_json or wanted == "json"
+    as_metrics = wanted == "prometheus"
+    if as_metrics and (as_json or watch is not None or everything or briefly):
+        raise click.UsageError(
+            "--format prometheus writes everything, once; leave --json, --watch and the like out"
+        )
+    settings = begin(as_json=as_json or as_metrics)
     out = Output(as_json=as_json)
     screens = Screens(out, everything=everything, briefly=briefly, verbose=verbose)
     if watch is not None and not as_json and not out.is_terminal:
@@ -122,8 +138,18 @@ def command(
             _watch(look, watch, screens)
         return ALL_WELL
     found = look()
-    screens.tell(found)
+    if as_metrics:
+        _write_metrics(found, out)
+    else:
+        screens.tell(found)
     return ALL_WELL if all(feed.ok for feed in found) else FOUND_WANTING
+
+
+def _write_metrics(found: Sequence[FeedHealth], out: Output) -> None:
+    # Its client is for this alone.
+    from app.health.prometheus import as_metrics
+
+    out.write_document(as_metrics(found, utc_now()))
 
 
 def _look(
