@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from app.base.text import shown
@@ -22,8 +23,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def parse_time(text: str) -> datetime:
-    """Read an ISO time as UTC; a time without a zone is UTC, a leap second is the second after.
+def parse_time(text: str, without_zone: Callable[[datetime], datetime] | None = None) -> datetime:
+    """Read an ISO time as UTC; a leap second is the second after.
+
+    A time without a zone is UTC, or what `without_zone` makes of it.
 
     Raises ValueError where `text` is no ISO time, or one beyond the years 1 to 9999.
     """
@@ -35,7 +38,9 @@ def parse_time(text: str) -> datetime:
     leap = text[16:19] == ":60"
     try:
         instant = datetime.fromisoformat(f"{text[:16]}:59{text[19:]}" if leap else text)
-        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        if instant.tzinfo is None:
+            instant = without_zone(instant) if without_zone else instant.replace(tzinfo=UTC)
+        instant = instant.astimezone(UTC)
         return instant + timedelta(seconds=1) if leap else instant
     except OverflowError as error:
         raise ValueError(str(error)) from None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from app.base.redaction import redact
 
 _LONGEST_SHOWN = 60
+# None is the zone of this host. What is kept or sent is written by `instants`, always in UTC.
+_zone: ContextVar[tzinfo | None] = ContextVar("zone", default=UTC)
 
 
 def printable(content: str) -> str:
@@ -31,14 +35,49 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
+@contextmanager
+def times_in(zone: tzinfo | None) -> Iterator[None]:
+    """Write instants for people in that zone, None being this host's, until the context ends."""
+    before = _zone.set(zone)
+    try:
+        yield
+    finally:
+        _zone.reset(before)
+
+
+def show_times_in(zone: tzinfo | None) -> None:
+    """Write instants for people in that zone from now on, None being this host's; it is UTC unless told."""
+    _zone.set(zone)
+
+
+def in_shown_zone(instant: datetime) -> datetime:
+    """Give an instant with the date and the time of day that people are shown."""
+    return instant.astimezone(_zone.get())
+
+
+def as_people_write(written: datetime) -> datetime:
+    """Give the instant of a date and time without a zone: people write in the zone that they are shown."""
+    zone = _zone.get()
+    return written.astimezone(UTC) if zone is None else written.replace(tzinfo=zone).astimezone(UTC)
+
+
+def zone_name() -> str:
+    """Name the zone that people are shown: `UTC`, `Europe/Brussels`, `local`."""
+    zone = _zone.get()
+    return "local" if zone is None else str(zone)
+
+
 def minute(instant: datetime | None) -> str:
-    """Write an instant for people, in UTC, to the minute; a dash where there is none."""
-    return "-" if instant is None else str(instant.astimezone(UTC))[:16]
+    """Write an instant for people, in UTC unless told, to the minute; a dash where there is none."""
+    return "-" if instant is None else str(in_shown_zone(instant))[:16]
 
 
 def moment(instant: datetime | None) -> str:
-    """Write an instant for people, in UTC, to the second."""
-    return "-" if instant is None else f"{str(instant.astimezone(UTC))[:19]} UTC"
+    """Write an instant for people, to the second, with the zone, UTC unless told."""
+    if instant is None:
+        return "-"
+    local = in_shown_zone(instant)
+    return f"{str(local)[:19]} {local.tzname()}"
 
 
 def span(length: timedelta | float | None) -> str:

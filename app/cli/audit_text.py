@@ -24,7 +24,7 @@ from app.audit.summary import (
 )
 from app.base.causes import advice, short_cause, without_quotes
 from app.base.grouping import by_key
-from app.base.text import counted, dashed, minute, moment, named
+from app.base.text import counted, dashed, minute, moment, named, zone_name
 from app.cli.audit_verdict import Result, verdict
 from app.cli.output import Output, hanging, text
 from app.cli.tables import Column, FittedTable, table
@@ -65,7 +65,7 @@ def show_feed(result: Result, out: Output, *, every: Iterable[Iterable[NamedRead
 
     With `every`, which gives readings a cause at a time, all by name, and counts by location.
     """
-    window = f"{minute(result.window.start)} to {minute(result.window.end)} UTC"
+    window = f"{minute(result.window.start)} to {minute(result.window.end)} {zone_name()}"
     of = f"{counted(result.locations, 'location')}, {counted(len(result.audits), 'hub')}"
     out.show(text(f"{dashed(result.feed)}, {window}, {of}", "bold"), "")
     if every is not None:

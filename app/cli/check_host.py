@@ -16,7 +16,7 @@ from pathlib import Path
 from app.base.budget import GRACE
 from app.base.instants import format_time
 from app.base.program import APP_ROOT
-from app.base.text import dashed, span
+from app.base.text import dashed, in_shown_zone, span, zone_name
 from app.base.version import VERSION
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.settings.ncrontab import times_after
@@ -97,7 +97,9 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResult
         findings.failed(check, f"{feed.schedule!r} never fires: no month has that day; correct it")
         return
     shown = ", ".join(_written(times))
-    findings.well(check, f"{feed.schedule!r}, next {shown} UTC", next=[format_time(at) for at in times])
+    findings.well(
+        check, f"{feed.schedule!r}, next {shown} {zone_name()}", next=[format_time(at) for at in times]
+    )
     longest = settings.run.budget + GRACE
     shortest = min((later - at for at, later in pairwise(times)), default=longest)
     if shortest < longest:
@@ -165,8 +167,8 @@ def _written(times: Sequence[datetime]) -> Iterator[str]:
     """Write times without the days that need not be written again."""
     to = len("2026-03-02T12:00:00" if any(at.second for at in times) else "2026-03-02T12:00")
     day = None
-    for at in times:
-        yield format_time(at)[len("2026-03-02T") if at.date() == day else 0 : to].replace("T", " ")
+    for at in map(in_shown_zone, times):
+        yield str(at)[len("2026-03-02 ") if at.date() == day else 0 : to]
         day = at.date()
 
 

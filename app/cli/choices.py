@@ -13,7 +13,7 @@ from app.base.errors import FeedOff
 from app.base.instants import DAY, EPOCH, MILLISECOND, UNITS, floor_to, parse_time
 from app.base.readings import Slice
 from app.base.redaction import redact
-from app.base.text import dashed, moment, printable
+from app.base.text import as_people_write, dashed, moment, printable
 
 if TYPE_CHECKING:
     from app.settings.schema import FeedSettings, HubSettings, Settings
@@ -91,7 +91,7 @@ def window_until_now(since: str | None, until: str | None, now: datetime) -> Sli
 
 
 def instant(option: str, text: str, now: datetime, *, cut: bool = False) -> datetime:
-    """Read an ISO time, in UTC unless it names a zone, or a duration back from `now` like 30d or 6h.
+    """Read an ISO time, in the zone that is shown unless it names one, or a duration back from `now`: 6h.
 
     With `cut`, a duration is cut to its unit: 2d is a midnight. Raises UsageError for anything else,
     or before 1970.
@@ -110,7 +110,7 @@ def _read(option: str, text: str, now: datetime, *, cut: bool) -> datetime:
         except OverflowError:
             return EPOCH - unit
     try:
-        return floor_to(parse_time(text), MILLISECOND)
+        return floor_to(parse_time(text, as_people_write), MILLISECOND)
     except (ValueError, OverflowError):
         raise click.UsageError(
             f"{option}: {printable(text)!r} is no time; write it like 2026-03-01T06:00:00Z, or a duration "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+from click.core import ParameterSource
 
 from app.base.program import PROGRAM
+from app.base.text import printable, show_times_in
 from app.settings.places import CONFIG_VARIABLE, use_config_file
 
 _Callback = Callable[[click.Context, click.Parameter, Any], None]
@@ -25,6 +29,30 @@ def _choose_settings_file(_: click.Context, __: click.Parameter, chosen: Path | 
         use_config_file(chosen)
 
 
+class _Zone(click.ParamType[tzinfo | None]):
+    """A time zone by its name, like Europe/Brussels; `local` is this host's."""
+
+    name = "zone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo | None:
+        if str(value).lower() in ("local", "utc"):
+            return UTC if str(value).lower() == "utc" else None
+        try:
+            return ZoneInfo(str(value))
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            self.fail(
+                f"{printable(str(value))!r} is not a time zone of this host; write one like Europe/Brussels, "
+                "local, or UTC (where none is known, install Debian's package tzdata)",
+                param,
+                ctx,
+            )
+
+
+def _choose_zone(ctx: click.Context, param: click.Parameter, chosen: tzinfo | None) -> None:
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        show_times_in(chosen)
+
+
 def _options(*, hidden: bool) -> list[click.Parameter]:
     return [
         click.Option(
@@ -36,6 +64,16 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
             callback=_choose_settings_file,
             hidden=hidden,
             help=f"The settings file, in place of {CONFIG_VARIABLE}.",
+        ),
+        click.Option(
+            ["--tz"],
+            metavar="ZONE",
+            type=_Zone(),
+            expose_value=False,
+            is_eager=True,
+            callback=_choose_zone,
+            hidden=hidden,
+            help="The zone of times on screen and in options: Europe/Brussels, local; UTC unless given.",
         ),
         click.Option(
             ["--log-format"],

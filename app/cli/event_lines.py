@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from app.base import exact_json
 from app.base.readings import Reading
-from app.base.text import counted, cut_short, printable, span
+from app.base.text import counted, cut_short, in_shown_zone, printable, span
 from app.eventhub.received import Received
 from app.feeds.feed import Feed
 from app.feeds.in_words import in_words
@@ -26,7 +26,7 @@ class EventLines:
 
     def __init__(self, feeds: Iterable[Feed], now: datetime) -> None:
         self._feeds = {feed.rec_type: feed for feed in feeds}
-        self._today = now.date()
+        self._today = in_shown_zone(now).date()
         # As wide as what came so far, so that lines stand below one another.
         self._time_width = self._place_width = 0
 
@@ -62,7 +62,8 @@ class EventLines:
         if instant is None:
             at = "-"
         else:
-            at = f"{instant:%H:%M:%S}" if instant.date() == self._today else f"{instant:%m-%d %H:%M:%S}"
+            local = in_shown_zone(instant)
+            at = f"{local:%H:%M:%S}" if local.date() == self._today else f"{local:%m-%d %H:%M:%S}"
         self._time_width = max(self._time_width, len(at))
         return f"{at:>{self._time_width}}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from app.base.errors import ClocksDiffer, SourceError, StateError
 from app.base.files import FILES, STANDARD_OUTPUT, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, utc_now
 from app.base.readings import QuarantinedReading, Slice
-from app.base.text import dashed, moment
+from app.base.text import dashed, moment, show_times_in
 from app.cli import COMMANDS
 from app.cli.choices import (
     consumer_group_option,
@@ -93,9 +93,12 @@ def command(
     python -m app report --hub second --title "Deliveries to Facilities" --without-names
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
+    window = window_until_now(since, until, now)
+    # From here on all that is written is the page's, whose days are those of UTC.
+    show_times_in(UTC)
     request = _Request(
         wire(settings),
-        window_until_now(since, until, now),
+        window,
         now,
         find_hubs(settings, hubs),
         only_these=bool(hubs),

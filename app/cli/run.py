@@ -10,7 +10,7 @@ from app.base.budget import Budget
 from app.base.causes import advice, of_several, short_cause, without_quotes
 from app.base.errors import SettingsError
 from app.base.grouping import by_key
-from app.base.text import counted, dashed, minute, moment, named, printable, span
+from app.base.text import counted, dashed, minute, moment, named, printable, span, zone_name
 from app.cli import COMMANDS
 from app.cli.choices import FeedName
 from app.cli.output import Output, text
@@ -176,7 +176,7 @@ def _headline(report: Report) -> str:
     if report.until is None and not report.ok:
         return f"{feed}: failed after {report.took_s:.1f} s, before any location was asked for"
     done = "" if report.ok else "failed in part: "
-    until = f" up to {minute(report.until)} UTC" if report.until else ""
+    until = f" up to {minute(report.until)} {zone_name()}" if report.until else ""
     return f"{feed}: {done}{counted(report.locations, 'location')}{until}, {report.took_s:.1f} s"
 
 

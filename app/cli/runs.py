@@ -51,7 +51,7 @@ class _Found:
 def command(feed: str | None, last: int, as_json: bool) -> int:
     """List the runs that the history holds, the newest last: how each ended, and what every hub got.
 
-    Times are in UTC. On a terminal a line is cut where that ends.
+    Times are in UTC, or in --tz. On a terminal a line is cut where that ends.
     The history goes back 30 days. Runs that were killed have said nothing and are not in it; those by
     hand are, dry runs and backfills are not. With --json the reports as `run --json` gave them, one a line.
 

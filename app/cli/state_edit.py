@@ -13,7 +13,7 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockLost, StateDamaged, StateError
 from app.base.files import FILES, STATE_ADVICE, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, utc_now
-from app.base.text import counted, dashed, moment, printable
+from app.base.text import as_people_write, counted, dashed, moment, printable
 from app.cli.choices import find_feed, unknown_name
 from app.cli.output import text
 from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
@@ -118,7 +118,7 @@ class StateEdit:
         except (ValueError, OverflowError):
             back = None
         try:
-            found = parse_time(written) if back is None else self.now - back
+            found = parse_time(written, as_people_write) if back is None else self.now - back
         except (ValueError, OverflowError):
             raise click.UsageError(
                 f"--to {printable(written)!r} is no time; write 2026-03-02T12:00:00Z, or how far back: 6h"

@@ -7,13 +7,13 @@ block of lines. Into a pipe, tables are as wide as what they hold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from app.base.readings import Slice
-from app.base.text import minute
+from app.base.text import in_shown_zone, minute, zone_name
 from app.cli.output import text
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Column:
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> FittedTable:
     """Lay rows out under heads.
 
-    Hand instants over as datetimes and stretches as slices: they are written in UTC to the minute, so
-    a head says `(UTC)`, and without the year where that makes rows fit. A None is a dash; a Text is
-    shown as it is, anything else as text that cannot move the cursor.
+    Hand instants over as datetimes and stretches as slices: they are written to the minute, in UTC or in the
+    zone that is chosen, which takes the place of `(UTC)` in a head, and without the year where that makes
+    rows fit. A None is a dash; a Text is shown as it is, anything else as text that cannot move the cursor.
     """
     cells = [list(row) for row in rows]
     kept = [
@@ -60,7 +60,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Fitted
         for at, column in enumerate(columns)
         if not column.optional or any(row[at] is not None for row in cells)
     ]
-    return FittedTable([columns[at] for at in kept], [[row[at] for at in kept] for row in cells])
+    named = [replace(column, head=column.head.replace("(UTC)", f"({zone_name()})")) for column in columns]
+    return FittedTable([named[at] for at in kept], [[row[at] for at in kept] for row in cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class FittedTable:
         return [[_cell(value, with_year=with_year) for value in row] for row in self.rows]
 
     def _is_of_one_year(self) -> bool:
-        return len({instant.astimezone(UTC).year for row in self.rows for instant in _instants(row)}) == 1
+        return len({in_shown_zone(instant).year for row in self.rows for instant in _instants(row)}) == 1
 
 
 def _instants(row: Sequence[object]) -> Iterator[datetime]:

@@ -14,7 +14,7 @@ from app.base.checkpoints import Gap
 from app.base.grouping import by_key
 from app.base.instants import MINUTE, format_time
 from app.base.readings import Slice
-from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span
+from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span, zone_name
 from app.health.facts import RUNS_FORGIVEN, Facts
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
@@ -201,7 +201,7 @@ def _gaps(facts: Facts) -> Iterator[Trouble]:
 def _stretch(window: Slice) -> str:
     if window.start.second or window.end.second or window.end - window.start < MINUTE:
         return f"{moment(window.start)} to {moment(window.end)}"
-    return f"{minute(window.start)} to {minute(window.end)} UTC"
+    return f"{minute(window.start)} to {minute(window.end)} {zone_name()}"
 
 
 def _repair(facts: Facts, gap: Gap) -> str:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 import pytest
@@ -16,9 +18,9 @@ from app.base.errors import FeedOff, HubRefused, LockHeld, SettingsError, Source
 from app.base.instants import parse_time
 from app.base.interpreter import lacking
 from app.base.redaction import register_secret
-from app.base.text import dashed, minute, printable, said_and_advised, span
+from app.base.text import dashed, minute, moment, printable, said_and_advised, span, times_in
 from app.cli import COMMANDS, commands
-from app.cli.choices import find_hub, find_hubs
+from app.cli.choices import find_hub, find_hubs, instant
 from app.cli.output import Output, text
 from app.cli.session import explain, worst
 from app.cli.tables import Column, table
@@ -99,6 +101,7 @@ def test_help_loads_no_sdk_and_no_table_maker() -> None:
         (["state", "shwo"], "No such command 'shwo'. Did you mean 'show'?"),
         (["run"], f"Missing argument 'FEED'. There are {', '.join(map(dashed, FEEDS))}, all"),
         (["backfill"], f"Missing argument 'FEED'. There are {', '.join(map(dashed, FEEDS))}\n"),
+        (["status", "--tz", "Mars/Base"], "'Mars/Base' is not a time zone of this host; write one like"),
         (["completion", "bash"], "only the installed command can be completed"),
         (["run", "nix"], f"'nix' is no feed; there are {', '.join(map(dashed, FEEDS))}, all"),
         (["status", "--nix"], "No such option"),
@@ -314,6 +317,26 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
 )
 def test_a_span_is_told_in_its_largest_units(seconds: float | None, said: str) -> None:
     assert span(seconds) == said
+
+
+def test_times_are_shown_and_read_in_the_zone_that_is_chosen(call: Call) -> None:
+    with times_in(ZoneInfo("Asia/Kolkata")):
+        shown = minute(parse_time("2026-03-01T20:00:00Z")), moment(parse_time("2026-03-01T20:00:00Z"))
+        now = parse_time("2026-03-03T00:00:00Z")
+        read = instant("--from", "2026-03-02T01:30", now), instant("--from", "2026-03-02T01:30Z", now)
+
+    assert shown == ("2026-03-02 01:30", "2026-03-02 01:30:00 IST")
+    assert read == (parse_time("2026-03-01T20:00:00Z"), parse_time("2026-03-02T01:30:00Z"))
+    assert minute(parse_time("2026-03-01T20:00:00Z")) == "2026-03-01 20:00"
+
+
+@pytest.mark.parametrize("words", [["--tz", "Asia/Kolkata", "check"], ["check", "--tz", "Asia/Kolkata"]])
+def test_a_zone_can_be_chosen_with_any_command(call: Call, words: list[str]) -> None:
+    with times_in(UTC):
+        shown = call(*words, "--offline", PEOPLE_COUNTER_SCHEDULE="0 0 0 * * *")
+
+    assert "05:30" in shown.out
+    assert "Asia/Kolkata" in shown.out
 
 
 def test_times_are_shown_in_utc() -> None:
