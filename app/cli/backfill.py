@@ -271,9 +271,7 @@ def _carry_out(job: _Job, out: Output) -> int:
         out.write_object(whole.as_json() | {"backfill": _backfill_json(job, len(reports), done=done)})
     else:
         show(whole, job.settings, out)
-    if job.wiring.dry_run:
-        complain("nothing was sent or saved: a dry run")
-    elif not done:
+    if not done and not job.wiring.dry_run:
         complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
     return ALL_WELL if done or (whole.ok and stop.asked) else FOUND_WANTING
 

@@ -116,7 +116,6 @@ def test_a_dry_run_asks_the_source_and_sends_and_saves_nothing(terminal: Termina
     assert (ended.status, report["dry_run"], report["backfill"]["done"]) == (0, True, True)
     assert report["hubs"][terminal.key("a")]["readings"] == len(published(terminal))
     assert of_parts["hubs"][terminal.key("a")]["readings"] == 0
-    assert "nothing was sent or saved: a dry run" in ended.err
     assert len(terminal.source.queries("Quay+One")) > asked
     assert (len(terminal.a.received()), live_state(terminal)) == before
     assert kept_states(terminal) == []
@@ -129,7 +128,7 @@ def test_it_says_how_much_it_is_about_before_it_asks(terminal: Terminal) -> None
     known = terminal.call("backfill", FEED, *WINDOW).err
 
     # A window that holds a midnight is asked for in two.
-    begins = f"5 locations x 12 h, in about {5 if START.date() == END.date() else 10} windows, "
+    begins = f"5 locations x 12 h, in about {5 if START.date() == (END - timedelta(seconds=1)).date() else 10} windows, "
     assert f"{begins}how many readings is not known\n" in nothing_known
     found = re.search(rf"{begins}about (\d+) readings by the rate of", known)
     assert found is not None
