@@ -128,7 +128,8 @@ def test_it_says_how_much_it_is_about_before_it_asks(terminal: Terminal) -> None
     known = terminal.call("backfill", FEED, *WINDOW).err
 
     # A window that holds a midnight is asked for in two.
-    begins = f"5 locations x 12 h, in about {5 if START.date() == (END - timedelta(seconds=1)).date() else 10} windows, "
+    windows = 5 if START.date() == (END - timedelta(seconds=1)).date() else 10
+    begins = f"5 locations x 12 h, in about {windows} windows, "
     assert f"{begins}how many readings is not known\n" in nothing_known
     found = re.search(rf"{begins}about (\d+) readings by the rate of", known)
     assert found is not None

@@ -456,3 +456,16 @@ def _read_one(reader: HubReader) -> list[Received]:
     reader.open(latest=False)
     reader.read(take)
     return taken
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def test_locations_are_named_whole_at_any_width(terminal: Terminal) -> None:
+    for width in (60, 80, 120):
+        on_a_terminal = {"TTY_COMPATIBLE": "1", "COLUMNS": str(width)}
+
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.call("locations", **on_a_terminal).out)
+
+        assert [name for name in _LOCATIONS if not {*name.split()} <= {*shown.split()}] == []
+        assert max(map(len, shown.splitlines())) <= width
