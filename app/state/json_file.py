@@ -14,11 +14,12 @@ or, for the state before, under its backup's.
 
 from __future__ import annotations
 
+import bisect
 import glob
 import itertools
 import json
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -56,6 +57,8 @@ class JsonFileStore:
         self._locks: dict[str, _FileRunLock] = {}
         # Folders of quarantine from which what a killed run left is removed.
         self._swept: set[Path] = set()
+        # Names in folders of quarantine, sorted: an answer may hold thousands of readings to look up.
+        self._names: dict[Path, list[str]] = {}
         self.place = str(self._directory)
 
     def load(self, name: str) -> FeedState:
@@ -139,6 +142,9 @@ class JsonFileStore:
                 self._files.remove_all_unfinished(folder)
                 self._swept.add(folder)
             self._files.write(path, documents.quarantine_document(item))
+        names = self._names.get(folder)
+        if names is not None and path.name not in _beginning(path.name, names):
+            bisect.insort(names, path.name)
         return str(path)
 
     def keep_report(self, name: str, report: JsonObject) -> None:
@@ -202,11 +208,21 @@ class JsonFileStore:
         feed: str,
         reading_id: str | None = None,
     ) -> Iterator[tuple[str, QuarantinedReading]]:
-        folder = self._quarantine_of(feed)
-        begins = "" if reading_id is None else documents.quarantine_key_begins(reading_id)
-        paths = sorted(folder.glob(f"{begins}*.json")) if folder.is_dir() else []
+        paths = self._kept_of(feed, reading_id)
         found = all_but_damaged(partial(_quarantined_in, path, feed) for path in paths)
         return (kept for kept in found if reading_id in (None, kept[1].id))
+
+    def _kept_of(self, feed: str, reading_id: str | None) -> list[Path]:
+        """Give the files of quarantine; for an id, of those that were there at the first look for one."""
+        folder = self._quarantine_of(feed)
+        if reading_id is None:
+            return sorted(folder.glob("*.json"))
+        if folder not in self._names:
+            self._names[folder] = sorted(path.name for path in folder.glob("*.json"))
+        begins = documents.quarantine_key_begins(reading_id)
+        paths = [folder / name for name in _beginning(begins, self._names[folder])]
+        # A replay may have taken some away since.
+        return [path for path in paths if path.exists()]
 
     def release(self, name: str, feed: str, key: str) -> str:  # noqa: ARG002
         path = self._quarantine_of(feed) / f"{key}.json"
@@ -339,6 +355,12 @@ def _owner_in(sidecar: Path) -> str:
         return documents.owner_text(documents.decode(sidecar.read_bytes()))
     except (OSError, ValueError):
         return "it has not said which"
+
+
+def _beginning(begins: str, names: Sequence[str]) -> Sequence[str]:
+    """Give those of sorted names that begin so."""
+    at = bisect.bisect_left(names, begins)
+    return [*itertools.takewhile(lambda name: name.startswith(begins), itertools.islice(names, at, None))]
 
 
 def _quarantined_in(path: Path, feed: str) -> tuple[str, QuarantinedReading]:
