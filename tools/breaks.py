@@ -915,6 +915,16 @@ _IN_SETTINGS = (
         "if earlier_keys != _PRIMARY and earlier.enabled and not hub.enabled:",
         _noticed_by("tests/unit/test_settings.py", "test_listing_the_primary_as_not_enabled_pauses_it"),
     ),
+    PlantedBreak(
+        "config show tells the values of secrets that are covered",
+        "app/settings/effective.py",
+        "tuple(Covered(place, None if secret else found) for place, found in covers)",
+        "tuple(Covered(place, found) for place, found in covers)",
+        _noticed_by(
+            "tests/unit/test_config_show.py",
+            "test_of_secrets_only_that_they_are_set_and_where_they_lead_is_shown",
+        ),
+    ),
 )
 _IN_REDACTION = (
     PlantedBreak(

@@ -38,13 +38,14 @@ _VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 class Document:
     """A settings file with its variables put in.
 
-    `origins` has the variable that a value came from, or should come from; `variables` every
-    name in the file, `secret_variables` those that a secret is made of; `flaws` what cannot be used,
-    whatever stands there.
+    `origins` has the variable that a value came from, or should come from, `named` all that stand in
+    its text, in the order in which they count; `variables` every name in the file,
+    `secret_variables` those that a secret is made of; `flaws` what cannot be used, whatever stands there.
     """
 
     values: Mapping[str, object]
     origins: Mapping[Keys, str]
+    named: Mapping[Keys, tuple[str, ...]]
     variables: frozenset[str]
     secret_variables: frozenset[str]
     flaws: Mapping[Keys, str]
@@ -54,8 +55,8 @@ class Document:
         """Say where a value comes from: its variable, else its dotted key."""
         for end in range(len(keys), 0, -1):
             if keys[:end] in self.origins:
-                return self.origins[keys[:end]] + _dotted(keys[end:])
-        return _dotted(keys).removeprefix(".")
+                return self.origins[keys[:end]] + dotted(keys[end:])
+        return dotted(keys).removeprefix(".")
 
     def is_flawed(self, keys: Keys) -> bool:
         return any(keys[:end] in self.flaws for end in range(1, len(keys) + 1))
@@ -77,6 +78,7 @@ def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Do
     return Document(
         values,
         filling.origins,
+        filling.named,
         frozenset(filling.variables),
         frozenset(filling.secret_variables),
         filling.flaws,
@@ -90,6 +92,7 @@ class _Filling:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self.origins: dict[Keys, str] = {}
+        self.named: dict[Keys, tuple[str, ...]] = {}
         self.variables: set[str] = set()
         self.secret_variables: set[str] = set()
         self.flaws: dict[Keys, str] = {}
@@ -115,6 +118,7 @@ class _Filling:
         if is_secret(keys):
             self.secret_variables.update(used)
         if used:
+            self.named[keys] = tuple(dict.fromkeys(used))
             self.origins[keys] = next((name for name in used if name in self._environment), used[0])
         if text:
             self._inspect(text, keys, is_literal=not used)
@@ -189,5 +193,5 @@ def _flaw(text: str, keys: Keys) -> str | None:
     return None
 
 
-def _dotted(keys: Keys) -> str:
+def dotted(keys: Keys) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)

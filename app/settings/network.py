@@ -28,6 +28,15 @@ _PORTS = {"http": 80, "https": 443}
 _IDENTITY_ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 # The first is what `ca_file` of config.yaml names, unless somebody's own file has no such line.
 _CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+# What people set of all this that has no key in config.yaml; of the first four small letters count, too.
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+VARIABLES = (
+    *PROXIES,
+    "NO_PROXY",
+    *_CA_FILES[1:],
+    "AZURE_CLIENT_ID",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+)
 _WRITE = "write http://host:port, or http://user:password@host:port"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,10 +57,13 @@ def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path
     return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
 
 
-def standing_in(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Callable[[str], str]:
-    """Give what says where the value stands that a problem is about, by the variable it begins with.
+def refusal(
+    problems: Sequence[str], environ: Mapping[str, str], config_file: Path, dotenv: Path | None = None
+) -> SettingsError:
+    """Give the error that tells each problem under the place of the value that it is about.
 
-    What no place sets, and what has no variable, is a matter of the config file.
+    A problem begins with a variable; what no place sets, and what has no variable, is a matter of the
+    config file.
     """
     env_file = dotenv or env_file_of(config_file, environ)
     in_file = read_env_file(env_file)
@@ -72,7 +75,7 @@ def standing_in(environ: Mapping[str, str], config_file: Path, dotenv: Path | No
             return "the environment"
         return str(env_file) if name and in_file.get(name[0]) else config_file.name
 
-    return standing
+    return SettingsError(problems, sources=[standing(problem) for problem in problems])
 
 
 def read_document(
@@ -86,9 +89,13 @@ def read_document(
     environment = read_environment(environ, config_file, dotenv)
     in_files = read_secret_files(environment, fill_in(written, {}).secret_variables)
     environment = {**environment, **in_files.values}
-    document = fill_in(written, environment)
-    origins = {keys: in_files.places.get(name, name) for keys, name in document.origins.items()}
-    return replace(document, origins=origins), environment
+    return told_by_files(fill_in(written, environment), in_files.places), environment
+
+
+def told_by_files(document: Document, places: Mapping[str, str]) -> Document:
+    """Let messages name the file that a value came from in place of the variable that it is the value of."""
+    origins = {keys: places.get(name, name) for keys, name in document.origins.items()}
+    return replace(document, origins=origins)
 
 
 def written_feeds() -> Sequence[str]:

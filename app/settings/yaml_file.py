@@ -7,7 +7,7 @@ which ends the process at some 30,000 levels. So a file is looked through before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ except ImportError:  # built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
 from app.base.errors import SettingsError
+from app.settings.document import Keys
 from app.settings.env_file import why_unreadable
 
 # The file that is delivered nests four levels deep and has some hundred values.
@@ -45,6 +46,24 @@ def read_yaml(path: Path) -> Mapping[str, object]:
     if not isinstance(parsed, dict):
         raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
     return parsed
+
+
+def lines_of(path: Path) -> Mapping[Keys, int]:
+    """Give the line in which each key of a file stands that `read_yaml` takes."""
+    node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=SafeLoader)
+    return dict(_lines(node, ()))
+
+
+def _lines(node: yaml.Node | None, keys: Keys) -> Iterator[tuple[Keys, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                yield (*keys, key.value), key.start_mark.line + 1
+                yield from _lines(value, (*keys, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for at, value in enumerate(node.value):
+            yield (*keys, at), value.start_mark.line + 1
+            yield from _lines(value, (*keys, at))
 
 
 class _Loader(SafeLoader):

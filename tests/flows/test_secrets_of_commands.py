@@ -42,6 +42,10 @@ class Line:
 
 # A new command belongs here, with its words, and with those of each command below it.
 LINES = {
+    "config": [
+        Line("config show", reaches=False),
+        Line("config show --json", reaches=False),
+    ],
     "check": [Line("check"), Line("check --json")],
     "locations": [Line("locations"), Line("locations --json")],
     "run": [Line("run all"), Line("run all --json"), Line("run all --dry-run")],

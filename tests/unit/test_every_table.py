@@ -31,6 +31,7 @@ FILE = "exported.json"
 
 CHANGED = [*LOCATIONS, *HUBS]
 COMMANDS = {
+    "config": ("config show", ["largest_answer_bytes", "location_names", *HUBS, *KEYS]),
     "status": ("status", HUBS),
     "status of all": ("status --all", CHANGED),
     "skip": ("state skip people-counter --to 0s --yes", CHANGED),
