@@ -23,7 +23,7 @@ _STOPPED_BY_CTRL_C = 130
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
 COMMANDS = {
     "check": "Say of all that a run needs what is right, or what to do.",
-    "config": "Show the settings that count and where they come from.",
+    "config": "Show the settings that count and where they come from, or the schema of config.yaml.",
     "locations": "List the locations that discovery finds now.",
     "run": "Run a feed once, exactly as its timer would.",
     "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",

@@ -1,4 +1,4 @@
-"""`config`: the settings that count, and where each of them comes from."""
+"""`config`: the settings that count, and the JSON Schema of config.yaml."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT
 from app.cli import COMMANDS
 from app.cli.output import Output, text
 from app.cli.session import ALL_WELL, json_option
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group("config", short_help=COMMANDS["config"])
 def command() -> None:
-    """Say of each setting what counts and where it comes from."""
+    """Say of each setting what counts and where it comes from; or print what config.yaml may hold."""
 
 
 @command.command("show", short_help="Show each setting, its value, and where that comes from.")
@@ -63,6 +64,20 @@ def _refused_feeds() -> SettingsError | None:
     except SettingsError as error:
         return error
     return None
+
+
+@command.command("schema", short_help="Print the JSON Schema of config.yaml, for editors.")
+def schema() -> int:
+    """Print the JSON Schema of config.yaml, for editors that complete and check it.
+
+    The config.yaml that is delivered names it in its first line; for another, write it to a file, and
+    name that in the same way: # yaml-language-server: $schema=FILE
+    """
+    from app.settings.json_schema import config_schema
+
+    written = json.dumps(config_schema(APP_ROOT / "config.yaml"), indent=2, ensure_ascii=False)
+    Output().write_document(f"{written}\n".encode())
+    return ALL_WELL
 
 
 # --- for programs -----------------------------------------------------------------------------------

@@ -86,16 +86,16 @@ UNWRITTEN = Reads(_refused)
 
 
 def between(least: str, most: str) -> Reads:
-    return Reads(partial(_duration, least=least, most=most))
+    return Reads(partial(duration, least=least, most=most))
 
 
 def whole(least: int, most: int) -> Reads:
-    return Reads(partial(_whole_number, least=least, most=most))
+    return Reads(partial(whole_number, least=least, most=most))
 
 
 def texts(kind: str, *, one: bool) -> Reads:
     """Read a list of texts, from YAML or as a JSON array; with `one` a bare text is a list of itself."""
-    return Reads(partial(_texts, kind=kind, one=one))
+    return Reads(partial(text_list, kind=kind, one=one))
 
 
 # --- how values are read ----------------------------------------------------------------------------
@@ -152,14 +152,14 @@ def word(value: object) -> str:
     return text
 
 
-def _duration(value: object, *, least: str, most: str) -> timedelta:
+def duration(value: object, *, least: str, most: str) -> timedelta:
     found = read_duration(str(value) if isinstance(value, int) else _trimmed(value))
     if not read_duration(least) <= found <= read_duration(most):
         raise ValueError(f"{shown(value)} is out of range; write {least} to {most}")
     return found
 
 
-def _whole_number(value: object, *, least: int, most: int) -> int:
+def whole_number(value: object, *, least: int, most: int) -> int:
     written = value.strip() if isinstance(value, str) else value
     if isinstance(written, str) and re.fullmatch(r"-?[0-9]{1,18}", written):
         written = int(written)
@@ -170,7 +170,7 @@ def _whole_number(value: object, *, least: int, most: int) -> int:
     return written
 
 
-def _texts(value: object, *, kind: str, one: bool) -> tuple[str, ...]:
+def text_list(value: object, *, kind: str, one: bool) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         entries = list(value)
     else:
@@ -255,7 +255,7 @@ def schedule(value: object) -> str:
 def start(value: object) -> timedelta | datetime:
     text = _trimmed(value)
     if re.match(r"[0-9]+([smhd]|$)", text):
-        return _duration(text, least="0s", most="3650d")
+        return duration(text, least="0s", most="3650d")
     try:
         instant = parse_time(text)
     except (ValueError, OverflowError):

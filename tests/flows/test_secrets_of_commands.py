@@ -45,6 +45,7 @@ LINES = {
     "config": [
         Line("config show", reaches=False),
         Line("config show --json", reaches=False),
+        Line("config schema", reaches=False),
     ],
     "check": [Line("check"), Line("check --json")],
     "locations": [Line("locations"), Line("locations --json")],

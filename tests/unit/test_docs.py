@@ -90,7 +90,9 @@ def test_every_command_below_has_a_row_with_its_words_and_no_others(
     path: str, command: click.Command
 ) -> None:
     rows = [
-        line.split(" | ")[0] for line in DOCS["commands.md"].splitlines() if line.startswith(f"| `{path} ")
+        line.split(" | ")[0]
+        for line in DOCS["commands.md"].splitlines()
+        if line.startswith((f"| `{path} ", f"| `{path}`"))
     ]
     documented = set(re.findall(r"--[a-z-]+", rows[0]))
 

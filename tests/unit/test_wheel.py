@@ -48,14 +48,16 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+_PROGRAM = (
+    "import sys, microshare_forwarder; sys.argv[0] = 'microshare-forwarder'; microshare_forwarder.main()"
+)
+
+
 def call(site_packages: Path, home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Call the command in an empty folder, with a home of its own."""
     plain = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(site_packages)}
-    program = (
-        "import sys, microshare_forwarder; sys.argv[0] = 'microshare-forwarder'; microshare_forwarder.main()"
-    )
     return subprocess.run(
-        [sys.executable, "-c", program, *words],
+        [sys.executable, "-c", _PROGRAM, *words],
         cwd=home,
         env=plain | environ,
         capture_output=True,
@@ -106,7 +108,8 @@ def test_it_holds_what_a_functions_app_is_published_of_but_for_the_function(whee
         if path.is_file() and path.suffix in (".py", ".html", ".css", ".js")
     }
 
-    assert packed == in_tree | {"__init__.py", "__main__.py", "config.yaml", "requirements.txt"}
+    beside = {"__init__.py", "__main__.py", "config.yaml", "docs/config.schema.json", "requirements.txt"}
+    assert packed == in_tree | beside
 
 
 def test_it_needs_what_requirements_txt_lists(site_packages: Path) -> None:
@@ -218,3 +221,12 @@ def test_it_writes_what_a_shell_reads_to_complete_it(site_packages: Path, home: 
 
     assert (told.returncode, told.stderr) == (0, "")
     assert f"_MICROSHARE_FORWARDER_COMPLETE={shell}_complete" in told.stdout
+
+
+def test_its_settings_file_names_a_schema_that_came_with_it(site_packages: Path, home: Path) -> None:
+    config = site_packages / "microshare_forwarder" / "config.yaml"
+    named = config.read_text().splitlines()[0].partition("$schema=")[2]
+
+    printed = call(site_packages, home, "config", "schema")
+
+    assert printed.stdout == (config.parent / named).read_text()
