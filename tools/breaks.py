@@ -925,6 +925,16 @@ _IN_SETTINGS = (
             "test_of_secrets_only_that_they_are_set_and_where_they_lead_is_shown",
         ),
     ),
+    PlantedBreak(
+        "who leaves init has values of the file replaced",
+        "app/cli/init.py",
+        "values, replaced = answers.new(), answers.replaced()",
+        "values, replaced = {**answers.new(), **{n: v for n, (_, v) in answers.replaced().items()}}, ()",
+        _noticed_by(
+            "tests/flows/test_init.py",
+            "test_who_leaves_finds_the_answers_again_and_a_value_is_replaced_only_where_that_is_agreed_to",
+        ),
+    ),
 )
 _IN_REDACTION = (
     PlantedBreak(

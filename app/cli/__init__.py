@@ -22,6 +22,7 @@ _STOPPED_BY_CTRL_C = 130
 
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
 COMMANDS = {
+    "init": "Ask for what is missing in the settings, try each answer, and write them.",
     "check": "Say of all that a run needs what is right, or what to do.",
     "config": "Show the settings that count and where they come from, or the schema of config.yaml.",
     "locations": "List the locations that discovery finds now.",
@@ -81,6 +82,7 @@ def commands() -> None:
 
     \b
     A first session:
+      python -m app init                       ask for the settings, try and write them
       python -m app check --offline            are the settings complete?
       python -m app check                      do login, views, hubs and state work?
       python -m app locations                  which buildings are forwarded?

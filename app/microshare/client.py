@@ -34,7 +34,7 @@ from app.base.view_text import unfit_for_view
 from app.microshare import auth
 from app.microshare.asked import Asked
 from app.microshare.auth import LoginRefusals, Token, TokenCache
-from app.microshare.discovery import READ_NAMES, Found, find_places
+from app.microshare.discovery import READ_NAMES, Found, Organisation, find_places, organisations_in
 from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
 from app.microshare.retries import PassingTrouble, told_time, with_retries
@@ -149,25 +149,16 @@ class MicroshareClient:
         Raises SourceRefused naming a cluster that does not exist, NoPermission where nothing is
         shown or owned.
         """
-        clusters: list[Any] = []
-        warnings: list[str] = []
-        for cluster_id in dict.fromkeys(cluster_ids):
-            question = _discovery_of(cluster_id, self._settings.api_url, details=True)
-            # The first page is asked as it is known to work, without a word on pages.
-            pages = self._read(
-                question,
-                lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "",
-                largest=_LARGEST_DISCOVERY,
-                kept=READ_NAMES,
-            )
-            if pages.flaw:
-                raise BadResponse(
-                    f"microshare: {question.name}: {pages.flaw}, twice; clusters changed meanwhile, try again"
-                )
-            clusters += pages.objs
-            warnings += (f"{question.name}: {warning}" for warning in pages.warnings)
+        clusters, warnings = self._clusters(cluster_ids)
         found = find_places(clusters, self._settings.identity)
         return Found(found.places, (*warnings, *found.warnings), found.collisions)
+
+    def organisations(self, cluster_ids: Sequence[str]) -> tuple[Organisation, ...]:
+        """Give who owns these device clusters, whatever identity is configured.
+
+        Raises SourceRefused naming a cluster that does not exist.
+        """
+        return organisations_in(self._clusters(cluster_ids)[0])
 
     def query_dashboard(self, query: DashboardQuery) -> DashboardAnswer:
         """Give the complete answer to a query, all pages.
@@ -191,6 +182,27 @@ class MicroshareClient:
 
     def close(self) -> None:
         self._http.close()
+
+    def _clusters(self, cluster_ids: Sequence[str]) -> tuple[list[Any], list[str]]:
+        """Give the clusters of these ids with their devices, and warnings."""
+        clusters: list[Any] = []
+        warnings: list[str] = []
+        for cluster_id in dict.fromkeys(cluster_ids):
+            question = _discovery_of(cluster_id, self._settings.api_url, details=True)
+            # The first page is asked as it is known to work, without a word on pages.
+            pages = self._read(
+                question,
+                lambda page: f"&page={page}&perPage={PER_PAGE}" if page > 1 else "",
+                largest=_LARGEST_DISCOVERY,
+                kept=READ_NAMES,
+            )
+            if pages.flaw:
+                raise BadResponse(
+                    f"microshare: {question.name}: {pages.flaw}, twice; clusters changed meanwhile, try again"
+                )
+            clusters += pages.objs
+            warnings += (f"{question.name}: {warning}" for warning in pages.warnings)
+        return clusters, warnings
 
     # --- one question -----------------------------------------------------------------------------
 

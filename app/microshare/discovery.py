@@ -40,6 +40,29 @@ class Found:
     collisions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """Who owns clusters, and what its devices stand in."""
+
+    name: str
+    clusters: int
+    locations: int
+    devices: int
+
+
+def organisations_in(listed: Sequence[Any]) -> tuple[Organisation, ...]:
+    """Give the organisations that own the listed clusters, by name, whoever is configured."""
+    owners = [_owner(cluster) for cluster in listed if isinstance(cluster, Mapping)]
+    # Case is ignored; the first way of writing a name counts.
+    names = {owner.casefold(): owner for owner in reversed(owners) if owner}
+    return tuple(
+        Organisation(name, [owner.casefold() for owner in owners].count(folded), len(places), devices)
+        for folded, name in sorted(names.items())
+        for places in [find_places(listed, [f"={name}"]).places]
+        for devices in [sum(place.devices for place in places)]
+    )
+
+
 def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
     """Give the buildings of the listed clusters that `identity` owns, each object judged for itself.
 

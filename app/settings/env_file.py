@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 READABLE = "save it as UTF-8, readable by this account"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A statement as python-dotenv reads it, in what stands before its value, the value, and what follows.
+_STATEMENT = re.compile(
+    r"""(?xs)
+    (?P<before> \s* (?:export[^\S\r\n]+)? (?:'[^']+'|[^=\#\s]+) [^\S\r\n]* = [^\S\r\n]*)
+    (?:
+        (?:'(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*") (?= [^\S\r\n]* (?:\#|[\r\n]|\Z))
+        | (?<=[^\S\r\n]) (?=\#)
+        | [^\r\n]*? (?= (?:[^\S\r\n]+\#[^\r\n]*)? [^\S\r\n]* (?:[\r\n]|\Z))
+    )
+    (?P<after> .*)""",
+)
 _ASSIGNMENT = re.compile(r"(?m)^[^\S\n]*(?:export[^\S\n]+)?[A-Za-z_][A-Za-z0-9_]*[^\S\n]*=")
 
 
@@ -51,6 +63,50 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     return values
 
 
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """Give the text of a `.env` file with these values in it, each of its other lines and comments as it was.
+
+    `text` is one that is read. A line that sets one of the names is written anew, and keeps the comment
+    behind the value; the others come at the end. Raises ValueError as `quoted` does.
+    """
+    parts: list[str] = []
+    missing = dict(values)
+    for binding in _parsed(text):
+        written = binding.original.string
+        if binding.key is not None and binding.key in values:
+            missing.pop(binding.key, None)
+            written = _STATEMENT.sub(partial(_rewritten, quoted(values[binding.key])), written, count=1)
+        parts.append(written)
+    before = "".join(parts)
+    if missing and before and not before.endswith("\n"):
+        before += "\n"
+    return before + "".join(f"{name}={quoted(value)}\n" for name, value in missing.items())
+
+
+def quoted(value: str) -> str:
+    """Write a value so that it is read back as it is, by a shell too wherever one form is read by both.
+
+    Raises ValueError for one that no line can hold.
+    """
+    if set(value) & set("\r\n\0") or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("holds a line break or another character that no line of the file can hold")
+    if not set(value) & {"'", "\\"}:
+        return f"'{value}'"
+    if is_read_by_shells(value):
+        return f'"{value}"'
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def is_read_by_shells(value: str) -> bool:
+    """Whether a shell that sources the file reads the value that `quoted` wrote."""
+    return not set(value) & {"'", "\\"} or not set(value) & set('"\\$`!')
+
+
+def _rewritten(value: str, statement: re.Match[str]) -> str:
+    return f"{statement['before']}{value}{statement['after']}"
+
+
 def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
     """Say why a file could not be read as text."""
     return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
@@ -58,17 +114,21 @@ def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
 
 def _bindings(text: str) -> Iterator[tuple[int, Binding]]:
     """Give each statement with the line it begins in; comments and empty lines are none."""
-    if not text:
-        return
-    from dotenv.parser import parse_stream
-
     line = 1
-    for binding in parse_stream(io.StringIO(text)):
+    for binding in _parsed(text):
         written = binding.original.string
         blank = len(written) - len(written.lstrip())
         if binding.error or binding.key is not None:
             yield line + written.count("\n", 0, blank), binding
         line += written.count("\n")
+
+
+def _parsed(text: str) -> Iterator[Binding]:
+    if not text:
+        return
+    from dotenv.parser import parse_stream
+
+    yield from parse_stream(io.StringIO(text))
 
 
 def _problem(binding: Binding) -> str | None:

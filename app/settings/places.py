@@ -58,6 +58,14 @@ def find_env_file(environ: Mapping[str, str] | None = None) -> Path:
     return env_file_of(find_config_file(environ, None), environ)
 
 
+def new_env_file(environ: Mapping[str, str]) -> Path:
+    """Give where variables are written: the file that is read, or for an installed command the user's own."""
+    found = find_env_file(environ)
+    if INSTALLED and not is_file(found) and find_config_file(environ, None).parent == APP_ROOT:
+        return settings_folders(environ)[0] / "env"
+    return found
+
+
 def env_file_of(config_file: Path, environ: Mapping[str, str]) -> Path:
     """Give the `.env` beside a config file; in the folders of an installed command it is called `env`."""
     folders = settings_folders(environ) if INSTALLED else []

@@ -42,6 +42,8 @@ class Line:
 
 # A new command belongs here, with its words, and with those of each command below it.
 LINES = {
+    # What it says to somebody at a terminal is for test_init.py.
+    "init": [Line("init", reaches=False)],
     "config": [
         Line("config show", reaches=False),
         Line("config show --json", reaches=False),
@@ -155,7 +157,7 @@ def test_no_command_shows_or_keeps_a_secret_when_all_is_well_or_everything_compl
     assert shown_in(f"{said}\n{kept(terminal)}", secrets(terminal)) == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "init"])
 def test_no_command_shows_a_secret_when_it_refuses_the_settings(terminal: Terminal, name: str) -> None:
     broken = terminal.hubs.connection_string("a").replace("EntityPath", "EntityPth")
     terminal.environ |= {

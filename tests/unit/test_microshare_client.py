@@ -33,7 +33,7 @@ from app.base.readings import DashboardAnswer, DashboardQuery, Slice
 from app.feeds import hourly_snapshot, people_counter
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
-from app.microshare.discovery import Found, shared_identities
+from app.microshare.discovery import Found, Organisation, shared_identities
 from app.settings.schema import FeedSettings
 from tests.unit.microshare_fake import NOW, PASSWORD, Answer, FakeMicroshare, page, session
 
@@ -1081,6 +1081,27 @@ def cluster(org: str | None, *devices: Any, name: str = "Counting") -> dict[str,
 def discover(microshare: FakeMicroshare, *clusters: Any, identity: tuple[str, ...] = ("NORTH",)) -> Found:
     microshare.answers = [page(list(clusters))]
     return microshare.client(identity=identity).discover_locations(["aaaaaaaaaaaaaaaaaaaaaa01"])
+
+
+def test_organisations_are_told_with_what_they_own_whoever_is_meant(microshare: FakeMicroshare) -> None:
+    microshare.answers = [
+        page(
+            [
+                cluster("com.example.NORTH", device("Beacon House", "4"), device("Annexe", "")),
+                cluster("Com.Example.North", device("Beacon House", "8")),
+                cluster("com.other.SOUTH"),
+                cluster(None, device("Nobody's")),
+                "no cluster",
+            ]
+        )
+    ]
+
+    found = microshare.client(identity=("com.third.WEST",)).organisations(["aa01"])
+
+    assert found == (
+        Organisation("com.example.NORTH", clusters=2, locations=2, devices=3),
+        Organisation("com.other.SOUTH", clusters=1, locations=0, devices=0),
+    )
 
 
 def test_discovery_gives_the_buildings_of_every_cluster(microshare: FakeMicroshare) -> None:

@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from app.settings.loading import APP_ROOT
+from tests.environments.dialogue import Dialogue
 
 ENVIRONMENT = """\
 MICROSHARE_USERNAME=svc@example.test
@@ -221,6 +222,24 @@ def test_it_writes_what_a_shell_reads_to_complete_it(site_packages: Path, home: 
 
     assert (told.returncode, told.stderr) == (0, "")
     assert f"_MICROSHARE_FORWARDER_COMPLETE={shell}_complete" in told.stdout
+
+
+def test_it_writes_settings_to_the_users_folder_and_reads_them_there(site_packages: Path, home: Path) -> None:
+    env = home / ".config" / "microshare-forwarder" / "env"
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(site_packages)}
+    talk = Dialogue(["init", "--offline"], environ, home, _PROGRAM)
+
+    talk.answer(f"The settings are written to [{env}]", "")
+    talk.answer("Is Microshare at", "")
+    talk.answer("Login of the web page", "")
+    talk.answer("User name", "svc@example.test")
+    talk.interrupt("Password")
+
+    assert talk.end() == 130
+    assert "`microshare-forwarder init` goes on from there" in talk.shown
+    shown = call(site_packages, home, "config", "show", "--json")
+    assert f'"env_file":"{env}"' in shown.stdout.replace(" ", "")
+    assert "svc@example.test" in shown.stdout
 
 
 def test_its_settings_file_names_a_schema_that_came_with_it(site_packages: Path, home: Path) -> None:

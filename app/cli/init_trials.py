@@ -1,0 +1,158 @@
+"""What `init` asks of Microshare, of hubs and of the state store, to try an answer as soon as it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.base.budget import Budget
+from app.base.errors import ForwarderError, SourceRefused, WindowTooWide
+from app.base.instants import DAY, MILLISECOND, MINUTE, floor_to, utc_now
+from app.base.readings import Slice
+from app.base.text import counted, dashed, named
+from app.cli.asking import trying
+from app.cli.check_results import CheckResults
+from app.eventhub.hub import Hub
+from app.feeds.feed import load_feed, read_answer, why_not_asked
+from app.microshare.auth import TokenCache
+from app.microshare.client import MicroshareClient
+from app.microshare.discovery import Organisation, shared_identities
+from app.network.addresses import run_async
+from app.settings.schema import FeedSettings, HubSettings, MicroshareSettings, StateSettings
+from app.state.opening import open_store
+
+# A person waits: less patience with one answer than a run has.
+_TIMEOUT = timedelta(seconds=15)
+_BUDGET = timedelta(seconds=90)
+_HUB_S = 15.0
+_NAMED_AT_MOST = 6
+
+
+class Trials:
+    """Tries settings and tells what came of it. Each method says whether it was well.
+
+    One login serves all that is asked of Microshare.
+    """
+
+    def __init__(self, findings: CheckResults) -> None:
+        self._findings = findings
+        self._tokens = TokenCache()
+        self._places: Sequence[str] = ()
+
+    def login(self, source: MicroshareSettings) -> bool:
+        def trial(client: MicroshareClient) -> str:
+            client.login()
+            return f"{source.username} has a token ({source.auth} login) for {source.api_url}"
+
+        return self._asked("login", source, trial)
+
+    def organisations(
+        self, source: MicroshareSettings, cluster_ids: Sequence[str]
+    ) -> Sequence[Organisation] | None:
+        """Give who owns what is in these clusters; None where that was not to be had."""
+        found: list[Organisation] = []
+
+        def trial(client: MicroshareClient) -> str:
+            found.extend(client.organisations(cluster_ids))
+            if not found:
+                raise SourceRefused(
+                    f"no cluster with an owner is shown for {named(cluster_ids, _NAMED_AT_MOST)}; "
+                    "check the id, and the account's rights"
+                )
+            clusters = sum(organisation.clusters for organisation in found)
+            return f"{counted(clusters, 'device cluster')} of {counted(len(found), 'organisation')}"
+
+        return found if self._asked("clusters", source, trial) else None
+
+    def identity(self, source: MicroshareSettings, cluster_ids: Sequence[str]) -> bool:
+        self._places = ()
+        warnings: list[str] = []
+
+        def trial(client: MicroshareClient) -> str:
+            found = client.discover_locations(cluster_ids)
+            owners = {place.owner for place in found.places}
+            warnings.extend((*found.warnings, *shared_identities(owners, source.identity)))
+            self._places = [place.name for place in found.places]
+            devices = sum(place.devices for place in found.places)
+            locations = counted(len(self._places), "location")
+            return (
+                f"{locations} with {counted(devices, 'device')}: "
+                f"{named(self._places, _NAMED_AT_MOST) or 'none'}"
+            )
+
+        well = self._asked("identity", source, trial)
+        for warning in warnings:
+            self._findings.warn("identity", warning)
+        return well
+
+    def view(self, source: MicroshareSettings, feed: FeedSettings) -> bool:
+        """Ask a feed's view for a day of one location."""
+
+        def trial(client: MicroshareClient) -> str:
+            names = [name for name in (*feed.locations, *self._places) if not why_not_asked(name, feed)]
+            if not names:
+                raise SourceRefused(
+                    "not asked, as no location is known; correct the cluster id or the identity"
+                )
+            end = floor_to(client.api_time() or utc_now(), MILLISECOND)
+            return f"answers for {names[0]!r}: {_lately(client, feed, names[0], end)}"
+
+        return self._asked(f"view of {dashed(feed.name)}", source, trial)
+
+    def hub(self, hub: HubSettings) -> bool:
+        """Open a link for sending, as a run does; nothing is sent."""
+
+        async def opened() -> int:
+            link = Hub(hub)
+            try:
+                return await link.open(_HUB_S)
+            finally:
+                await link.close()
+
+        def trial() -> str:
+            return f"{hub.key} can be sent to, messages of up to {run_async(opened()):,} bytes"
+
+        return self._tried(f"hub {hub.name}", trial)
+
+    def state(self, state: StateSettings) -> bool:
+        def trial() -> str:
+            store = open_store(state)
+            store.probe()
+            return f"{store.place} can be written"
+
+        return self._tried("state", trial)
+
+    def _asked(
+        self, check: str, source: MicroshareSettings, trial: Callable[[MicroshareClient], str]
+    ) -> bool:
+        source = replace(source, timeout=min(source.timeout, _TIMEOUT))
+        client = MicroshareClient(source, Budget(_BUDGET, grace=timedelta(0)), tokens=self._tokens)
+        try:
+            return self._tried(check, lambda: trial(client))
+        finally:
+            client.close()
+
+    def _tried(self, check: str, trial: Callable[[], str]) -> bool:
+        try:
+            with trying(check):
+                said = trial()
+        except ForwarderError as error:
+            self._findings.failed(check, error)
+            return False
+        self._findings.well(check, said)
+        return True
+
+
+def _lately(client: MicroshareClient, feed: FeedSettings, location: str, end: datetime) -> str:
+    """Say how much a view gives of the last day, or of a minute where a day is too much for it."""
+    module = load_feed(feed.name)
+
+    def readings(length: timedelta) -> str:
+        answer = client.query_dashboard(module.query(feed, location, Slice(end - length, end)))
+        return counted(len(read_answer(module.rec_type, location, answer)), "reading")
+
+    try:
+        return f"{readings(DAY)} in the last day"
+    except WindowTooWide:
+        return f"{readings(MINUTE)} in the last minute"
