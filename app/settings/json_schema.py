@@ -36,6 +36,7 @@ _FORMS: Final[Mapping[Callable[[Any], object], Form]] = {
     rules.word: {"type": "string", "pattern": r"^[^\s/,\"'\[\]{}]*$"},
     rules.base_url: {"type": "string", "pattern": "^https?://"},
     rules.url_or_nothing: {"type": "string", "pattern": "^(https?://.*)?$"},
+    rules.secret_url: {"type": "string", "pattern": "^(https?://.*)?$"},
     rules.account_name: {"type": "string", "pattern": "^([a-z0-9]{3,24})?$"},
     rules.authorities: _TEXT,
     rules.schedule: {"type": "string", "pattern": r"^\s*\S+(\s+\S+){5}\s*$"},

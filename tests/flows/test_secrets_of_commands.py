@@ -52,7 +52,12 @@ LINES = {
     "check": [Line("check"), Line("check --json")],
     "locations": [Line("locations"), Line("locations --json")],
     "run": [Line("run all"), Line("run all --json"), Line("run all --dry-run")],
-    "status": [Line("status", reaches=False), Line("status --json", reaches=False)],
+    "status": [
+        Line("status", reaches=False),
+        Line("status --json", reaches=False),
+        Line("status --format prometheus", reaches=False),
+    ],
+    "runs": [Line("runs", reaches=False), Line("runs --json", reaches=False)],
     "backfill": [Line("backfill people-counter --from 3h --to 0s --only-missing --yes")],
     "audit": [Line("audit --from 3h"), Line("audit --from 3h --json --repair --yes")],
     "report": [Line("report --from 3h --output {page}")],
@@ -74,6 +79,8 @@ LINES = {
         Line("quarantine show {quarantined}", reaches=False),
         Line("quarantine replay --all --yes", reaches=False),
     ],
+    # It reads no settings.
+    "completion": [Line("completion bash", reaches=False)],
 }
 
 
@@ -157,7 +164,7 @@ def test_no_command_shows_or_keeps_a_secret_when_all_is_well_or_everything_compl
     assert shown_in(f"{said}\n{kept(terminal)}", secrets(terminal)) == []
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "init"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("init", "completion")])
 def test_no_command_shows_a_secret_when_it_refuses_the_settings(terminal: Terminal, name: str) -> None:
     broken = terminal.hubs.connection_string("a").replace("EntityPath", "EntityPth")
     terminal.environ |= {
