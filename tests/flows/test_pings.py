@@ -127,7 +127,7 @@ def test_the_end_is_told_after_the_beginning_though_that_takes_longer() -> None:
     assert told == ["https://hc.example.test/x/start", "https://hc.example.test/x"]
 
 
-def test_a_monitor_that_never_answers_is_left_behind() -> None:
+def test_a_monitor_that_never_answers_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     never = threading.Event()
 
     def ask(url: str, seconds: float) -> str | None:
@@ -142,6 +142,18 @@ def test_a_monitor_that_never_answers_is_left_behind() -> None:
     waiting = [thread.name for thread in threading.enumerate() if thread.name == "ping"]
     never.set()
     assert waiting == ["ping", "ping"]
+    assert ["no answer within 0.01 s" in record.getMessage() for record in caplog.records] == [True, True]
+
+
+def test_what_went_wrong_is_logged_by_the_thread_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    def ask(url: str, seconds: float) -> str | None:
+        return "the monitor answers with 404"
+
+    pings = Pings("https://hc.example.test/x", ask, get_log(run="r1", feed="people_counter"))
+    pings.started()
+    pings.ended(ok=True)
+
+    assert [record.thread for record in caplog.records] == [threading.get_ident()] * 2
 
 
 def test_an_error_nobody_thought_of_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
