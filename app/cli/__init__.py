@@ -99,8 +99,8 @@ def commands() -> None:
       3  another run of the feed is under way
 
     With --json, standard output holds JSON objects only, one a line; logs go to standard error.
-    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --config, --tz
-    and --log-format may stand before or after a command's words.
+    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --config, --tz,
+    --quiet and --log-format may stand before or after a command's words.
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,31 @@ from app.base.program import PROGRAM
 from app.base.text import printable, show_times_in
 from app.settings.places import CONFIG_VARIABLE, use_config_file
 
-_Callback = Callable[[click.Context, click.Parameter, Any], None]
+
+@dataclass(slots=True)
+class Chosen:
+    """What was chosen for this call; `quiet` leaves out what is written for people alone."""
+
+    log_format: str | None = None
+    quiet: bool = False
+
+
+def chosen_for(ctx: click.Context | None) -> Chosen:
+    """Give what was chosen, with any command of the call."""
+    if ctx is None:
+        return Chosen()
+    chosen: Chosen = ctx.find_root().ensure_object(Chosen)
+    return chosen
 
 
 def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
-    """Keep the choice where `session.begin` finds it."""
     if chosen is not None:
-        ctx.find_root().obj = chosen
+        chosen_for(ctx).log_format = chosen
+
+
+def _choose_quiet(ctx: click.Context, _: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        chosen_for(ctx).quiet = True
 
 
 def _choose_settings_file(_: click.Context, __: click.Parameter, chosen: Path | None) -> None:
@@ -74,6 +92,14 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
             callback=_choose_zone,
             hidden=hidden,
             help="The zone of times on screen and in options: Europe/Brussels, local; UTC unless given.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_choose_quiet,
+            hidden=hidden,
+            help="Write nothing for people but questions and errors; the exit status tells.",
         ),
         click.Option(
             ["--log-format"],

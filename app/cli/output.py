@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from app.base import exact_json
 from app.base.redaction import redact, redact_json
 from app.base.text import printable
+from app.cli.common_options import chosen_for
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -37,6 +40,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
+        self._is_quiet = chosen_for(click.get_current_context(silent=True)).quiet
         # Whoever read the pipe has gone; the work goes on, and its exit status stays true.
         self.reader_gone = False
         self._console: Console | None = None
@@ -66,6 +70,8 @@ class Output:
 
     def show(self, *parts: RenderableType) -> None:
         """Write for people, each part on lines of its own."""
+        if self._is_quiet:
+            return
         console = self._console or self._make_console()
         with console.capture() as captured:
             for part in parts:
@@ -74,6 +80,8 @@ class Output:
 
     def show_line(self, content: str) -> None:
         """Write one line for people, cut where a terminal ends."""
+        if self._is_quiet:
+            return
         console = self._console or self._make_console()
         with console.capture() as captured:
             console.print(text(content), no_wrap=True, overflow="ellipsis")
@@ -93,7 +101,8 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        return (self._console or self._make_console()).is_terminal
+        """Whether somebody looks at a terminal, and wants to see something."""
+        return not self._is_quiet and (self._console or self._make_console()).is_terminal
 
     @contextmanager
     def renewed(self) -> Iterator[Callable[..., None]]:

@@ -17,6 +17,7 @@ from app.base.errors import ForwarderError, LockHeld, SettingsError
 from app.base.interpreter import lacking
 from app.base.redaction import redact
 from app.base.text import printable
+from app.cli.common_options import chosen_for
 
 if TYPE_CHECKING:
     from app.cli.output import Output
@@ -69,8 +70,11 @@ def begin(*, as_json: bool = False) -> Settings:
     settings = check_feeds(load_settings())
     # What people read on a terminal says all that the log lines say.
     told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
+    level = settings.log_level
+    if chosen_for(click.get_current_context(silent=True)).quiet and level in ("DEBUG", "INFO"):
+        level = "WARNING"
     configure_logging(
-        "CRITICAL" if told_twice else settings.log_level,
+        "CRITICAL" if told_twice else level,
         to_stderr=True,
         as_text=_log_format(settings) == "text",
         journal_stream=journal_stream(),
@@ -109,9 +113,7 @@ class Session:
 
 def _log_format(settings: Settings) -> str:
     """Give what --log-format says, else the settings."""
-    context = click.get_current_context(silent=True)
-    chosen = context.find_root().obj if context is not None else None
-    return chosen or settings.log_format
+    return chosen_for(click.get_current_context(silent=True)).log_format or settings.log_format
 
 
 def explain(error: Exception) -> Explained:

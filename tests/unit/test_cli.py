@@ -339,6 +339,23 @@ def test_a_zone_can_be_chosen_with_any_command(call: Call, words: list[str]) -> 
     assert "Asia/Kolkata" in shown.out
 
 
+@pytest.mark.parametrize(
+    "words", [["-q", "runs"], ["runs", "-q"], ["check", "--offline", "--quiet"]], ids=" ".join
+)
+def test_a_quiet_command_tells_by_its_exit_status(call: Call, words: list[str]) -> None:
+    aloud = call(*[word for word in words if word not in ("-q", "--quiet")])
+
+    quiet = call(*words)
+
+    assert aloud.out
+    assert (quiet.status, quiet.out) == (aloud.status, "")
+
+
+def test_a_quiet_command_writes_the_json_and_the_errors_that_it_is_called_for(call: Call) -> None:
+    assert call("-q", "status", "--json").objects
+    assert "is no feed" in call("-q", "run", "nix").err
+
+
 def test_times_are_shown_in_utc() -> None:
     assert minute(parse_time("2026-03-02T13:30:59+01:00")) == "2026-03-02 12:30"
 
