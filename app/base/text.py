@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from app.base.redaction import redact
 
 _LONGEST_SHOWN = 60
-# None is the zone of this host. What is kept or sent is written by `instants`, always in UTC.
-_zone: ContextVar[tzinfo | None] = ContextVar("zone", default=UTC)
+# In which people read and write; None is the zone of this host. What is kept or sent is in UTC, always.
+_read_in: ContextVar[tzinfo | None] = ContextVar("read_in", default=UTC)
+_written_in: ContextVar[tzinfo | None] = ContextVar("written_in", default=UTC)
 
 
 def printable(content: str) -> str:
@@ -37,33 +38,40 @@ def shown(value: object) -> str:
 
 @contextmanager
 def times_in(zone: tzinfo | None) -> Iterator[None]:
-    """Write instants for people in that zone, None being this host's, until the context ends."""
-    before = _zone.set(zone)
+    """Write and read people's times in that zone, None being this host's, until the context ends."""
+    before = _read_in.set(zone), _written_in.set(zone)
     try:
         yield
     finally:
-        _zone.reset(before)
+        _read_in.reset(before[0])
+        _written_in.reset(before[1])
 
 
-def show_times_in(zone: tzinfo | None) -> None:
-    """Write instants for people in that zone from now on, None being this host's; it is UTC unless told."""
-    _zone.set(zone)
+def use_times_in(zone: tzinfo | None) -> None:
+    """Write and read people's times in that zone from now on, None being this host's; UTC unless told."""
+    _read_in.set(zone)
+    _written_in.set(zone)
+
+
+def write_times_in_utc() -> None:
+    """Write all times in UTC from now on, as what programs read; what people wrote is read as before."""
+    _written_in.set(UTC)
 
 
 def in_shown_zone(instant: datetime) -> datetime:
     """Give an instant with the date and the time of day that people are shown."""
-    return instant.astimezone(_zone.get())
+    return instant.astimezone(_written_in.get())
 
 
 def as_people_write(written: datetime) -> datetime:
-    """Give the instant of a date and time without a zone: people write in the zone that they are shown."""
-    zone = _zone.get()
+    """Give the instant of a date and time without a zone: people write in the zone that they chose."""
+    zone = _read_in.get()
     return written.astimezone(UTC) if zone is None else written.replace(tzinfo=zone).astimezone(UTC)
 
 
 def zone_name() -> str:
     """Name the zone that people are shown: `UTC`, `Europe/Brussels`, `local`."""
-    zone = _zone.get()
+    zone = _written_in.get()
     return "local" if zone is None else str(zone)
 
 

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from app.base.program import PROGRAM
-from app.base.text import printable, show_times_in
+from app.base.text import printable, use_times_in
 from app.settings.places import CONFIG_VARIABLE, use_config_file
 
 
@@ -68,7 +68,7 @@ class _Zone(click.ParamType[tzinfo | None]):
 
 def _choose_zone(ctx: click.Context, param: click.Parameter, chosen: tzinfo | None) -> None:
     if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
-        show_times_in(chosen)
+        use_times_in(chosen)
 
 
 def _options(*, hidden: bool) -> list[click.Parameter]:

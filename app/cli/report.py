@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from app.base.errors import ClocksDiffer, SourceError, StateError
 from app.base.files import FILES, STANDARD_OUTPUT, explained, own_descriptor
 from app.base.instants import MILLISECOND, floor_to, utc_now
 from app.base.readings import QuarantinedReading, Slice
-from app.base.text import dashed, moment, show_times_in
+from app.base.text import dashed, moment, write_times_in_utc
 from app.cli import COMMANDS
 from app.cli.choices import (
     consumer_group_option,
@@ -95,7 +95,7 @@ def command(
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
     window = window_until_now(since, until, now)
     # From here on all that is written is the page's, whose days are those of UTC.
-    show_times_in(UTC)
+    write_times_in_utc()
     request = _Request(
         wire(settings),
         window,

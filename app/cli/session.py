@@ -16,7 +16,7 @@ import click
 from app.base.errors import ForwarderError, LockHeld, SettingsError
 from app.base.interpreter import lacking
 from app.base.redaction import redact
-from app.base.text import printable
+from app.base.text import printable, write_times_in_utc
 from app.cli.common_options import chosen_for
 
 if TYPE_CHECKING:
@@ -62,11 +62,16 @@ class Explained:
 
 
 def begin(*, as_json: bool = False) -> Settings:
-    """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent."""
+    """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent.
+
+    With `as_json` a program reads what is written: its times are in UTC, whatever zone was chosen.
+    """
     from app.base.log import configure_logging
     from app.run.feed_checks import check_feeds
     from app.settings.loading import journal_stream, load_settings
 
+    if as_json:
+        write_times_in_utc()
     settings = check_feeds(load_settings())
     # What people read on a terminal says all that the log lines say.
     told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"

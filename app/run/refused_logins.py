@@ -12,13 +12,13 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.base.checkpoints import FeedState
 from app.base.errors import AuthError, StateError
 from app.base.instants import HOUR, MINUTE, format_time, parse_time, utc_now
-from app.base.text import moment, printable
+from app.base.text import moment, printable, times_in
 from app.microshare.auth import login_of, names_of
 from app.settings.schema import MicroshareSettings
 from app.state.records import of_kind
@@ -70,9 +70,12 @@ class RefusedLogins:
             return
         # A clock that was set back since says nothing.
         if timedelta(0) <= self._now() - known.last < _APART:
+            # The error is kept, and read where nobody chose a zone.
+            with times_in(UTC):
+                last = moment(known.last)
             raise AuthError(
                 f"microshare: login refused for user {printable(settings.username)} {known.times} times in a "
-                f"row, last at {moment(known.last)}; it is tried hourly now, so that the account is not "
+                f"row, last at {last}; it is tried hourly now, so that the account is not "
                 f"locked: check {names_of(settings)}; what is changed there, and `python -m app check`, is "
                 f"tried at once"
             )

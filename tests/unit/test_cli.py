@@ -356,6 +356,18 @@ def test_a_quiet_command_writes_the_json_and_the_errors_that_it_is_called_for(ca
     assert "is no feed" in call("-q", "run", "nix").err
 
 
+def test_times_for_programs_are_in_utc_and_those_of_people_are_read_in_the_zone_that_is_chosen(
+    call: Call,
+) -> None:
+    with times_in(ZoneInfo("Asia/Kolkata")):
+        shown = call("check", "--offline", "--json", PEOPLE_COUNTER_SCHEDULE="0 0 0 * * *")
+        read = instant("--from", "2026-03-02T01:30", parse_time("2026-03-03T00:00:00Z"))
+
+    assert "Asia/Kolkata" not in shown.out
+    assert "UTC" in shown.out
+    assert read == parse_time("2026-03-01T20:00:00Z")
+
+
 def test_times_are_shown_in_utc() -> None:
     assert minute(parse_time("2026-03-02T13:30:59+01:00")) == "2026-03-02 12:30"
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import responses
 
 from app.base.errors import SourceError
 from app.base.instants import MINUTE
+from app.base.text import times_in
 from app.run.refused_logins import STATE_NAME, RefusedLogins
 from app.state.json_file import JsonFileStore
 from app.state.read_only import ReadOnlyStore
@@ -67,6 +69,14 @@ def test_a_run_that_does_not_try_says_since_when_and_what_to_do(runs: Runs) -> N
         "it is tried hourly now, so that the account is not locked: check MICROSHARE_USERNAME and "
         "MICROSHARE_PASSWORD; what is changed there, and `python -m app check`, is tried at once"
     )
+
+
+def test_the_error_is_in_utc_as_it_is_kept_whatever_zone_people_read_in(runs: Runs) -> None:
+    with times_in(ZoneInfo("Asia/Kolkata")):
+        for _ in range(3):
+            runs.log_in(REFUSED)
+
+        assert "last at 2025-11-12 10:30:00 UTC" in runs.log_in(REFUSED)
 
 
 @pytest.mark.parametrize(
