@@ -41,14 +41,15 @@ def trend_of(runs: Sequence[PastRun], schedule: str, now: datetime, longest_run:
         readings_before=_readings(before) if reaches_back else None,
         changed=sum(len(one.ids) for run in today for one in run.changed),
         compared=compared_by(today),
-        per_day=_per_day(runs, since),
+        per_day=per_day_of(runs, since),
     )
 
 
-def _per_day(runs: Sequence[PastRun], since: datetime) -> JsonObject | None:
-    """Give the mean of what the runs say of a day, each for as long as it stands for: since the run before.
+def per_day_of(runs: Sequence[PastRun], since: datetime) -> JsonObject | None:
+    """Give the mean of what runs say of a day, each for as long as it stands for: since the run before.
 
-    One run by itself says little: it may have caught up, or had nothing to do.
+    One run by itself says little: it may have caught up, or had nothing to do. `runs` are in the order in
+    which they began; those before `since` only say how long the next ones stand for.
     """
     said = [
         (run.per_day, (run.started - before.started).total_seconds())

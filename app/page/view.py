@@ -12,7 +12,7 @@ from app.base.grouping import by_key
 from app.base.readings import Slice
 from app.base.text import counted, joined, moment, named, span
 from app.health.records import Condition, HubHealth
-from app.health.trend import compared_by
+from app.health.trend import compared_by, per_day_of
 from app.page.comparison import FindingGroup, Hour, total
 from app.page.coverage import MOST_ROWS, Heatmap, heatmap
 from app.page.examined import Examined
@@ -372,7 +372,7 @@ class _Feed:
                 f"The daily comparison asked the source again for {counted(daily.hours, 'hour')} "
                 f"that had left the look-back; {daily.differ:,} differed."
             )
-        per_day = next((run.per_day for run in reversed(self.found.runs) if run.per_day), None)
+        per_day = per_day_of(self.found.runs, self._window.start)
         if per_day:
             yield f"A day costs about {counted(per_day['api_calls'], 'API call')}."
             for key, hub in per_day["hubs"].items():

@@ -14,7 +14,7 @@ import pytest
 
 from app.audit.findings import HubAudit
 from app.audit.summary import COLUMNS
-from app.base.instants import HOUR
+from app.base.instants import HOUR, MINUTE
 from app.base.readings import JsonObject, Slice
 from app.base.redaction import register_secret
 from app.health.records import Condition, FeedHealth, HubHealth, Kind, LocationHealth, Trouble
@@ -583,6 +583,17 @@ def test_gaps_quarantine_and_what_is_wrong_are_those_of_the_status() -> None:
         ),
         ("Tour Été was silent for 3 h, longer than ever before", None, False, DAY.start + 2 * HOUR),
     ]
+
+
+def test_a_day_costs_what_the_runs_of_the_window_say_together_as_in_status() -> None:
+    of_a_day: list[JsonObject] = [{"api_calls": calls, "hubs": {}} for calls in (700, 100, 400, 9_000)]
+    # The last was called by hand, a minute after the one before.
+    begins = [DAY.start + minutes * MINUTE for minutes in (0, 15, 30, 31)]
+    runs = [a_run(at, {}, per_day=each) for at, each in zip(begins, of_a_day, strict=True)]
+
+    calls = round((100 * 15 + 400 * 15 + 9_000) / 31)
+    assert feed(runs=runs).notes[-1] == f"A day costs about {calls} API calls."
+    assert not any("A day costs" in note for note in feed(runs=runs[:1]).notes)
 
 
 def test_what_changed_after_delivery_is_listed_with_both_ids() -> None:
