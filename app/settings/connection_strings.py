@@ -56,6 +56,8 @@ _KEYS_IN_TEXT = re.compile(
     r"(?i)(?:SharedAccessKey|AccountKey|SharedAccessSignature|InstrumentationKey)\s*=\s*"
     r"(?:SharedAccessSignature )?(?P<key>[^;\"'\\\s\]}]+)"
 )
+# A key that somebody put in the place of its policy's name, which has no = at its end.
+_KEYS_AS_NAMES = re.compile(r"(?i)SharedAccessKeyName\s*=\s*(?P<key>[^;\"'\s]{20,}=)(?=[;\"'\s]|$)")
 _SIGNATURES_IN_TEXT = re.compile(r"[?&;]sig=(?P<key>[^&;\"'\s]+)")
 
 
@@ -72,8 +74,8 @@ class HubAddress(NamedTuple):
 
 def secrets_in(text: str) -> list[str]:
     """Give the keys and signatures that stand in `text`, whether or not it can be read as a whole."""
-    found = [match["key"] for match in _KEYS_IN_TEXT.finditer(text)]
-    return found + [match["key"] for match in _SIGNATURES_IN_TEXT.finditer(text)]
+    shapes = (_KEYS_IN_TEXT, _KEYS_AS_NAMES, _SIGNATURES_IN_TEXT)
+    return [match["key"] for shape in shapes for match in shape.finditer(text)]
 
 
 def is_loopback(host: str) -> bool:

@@ -169,6 +169,18 @@ def test_hubs_are_told_without_their_keys(call: Call) -> None:
     ]
 
 
+def test_a_key_in_the_place_of_its_name_is_not_shown(call: Call) -> None:
+    key = "b2J2aW91c2x5IGZhbHNlIGNhbmFyeSwgMzIgYnl0ZXM="  # obviously false, of the shape of one
+    hub = f"Endpoint=sb://example.servicebus.windows.net/;SharedAccessKeyName={key};SharedAccessKey=sender"
+    others = json.dumps([f"{hub};EntityPath=swapped"])
+
+    shown = call("config", "show", EVENT_HUB_CONNECTION_STRINGS=others)
+    told = call("config", "show", "--json", EVENT_HUB_CONNECTION_STRINGS=others)
+
+    assert "example.servicebus.windows.net/swapped" in shown.out
+    assert key not in shown.out + shown.err + told.out + told.err
+
+
 def test_refused_settings_are_shown_as_far_as_they_can_be(call: Call) -> None:
     ended = call("config", "show", MICROSHARE_IDENTITY="", START_FROM="5", EVENT_HUB_CONNECTION_STRINGS="[")
 
