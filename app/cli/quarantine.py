@@ -147,7 +147,7 @@ def show(reading_id: str, output: Path | None, as_json: bool) -> int:
             ("id", item.id),
             ("feed", dashed(item.feed)),
             ("location", item.location),
-            ("hubs", session.hub_names(item.hubs)),
+            ("hubs", session.name_hubs(item.hubs)),
             ("reason", item.reason),
             ("at", moment(item.at)),
         ):
@@ -267,7 +267,7 @@ def _table(found: Iterable[_Kept], session: Session) -> FittedTable:
             *([dashed(item.feed)] if of_several_feeds else []),
             item.id,
             item.location,
-            session.hub_names(item.hubs),
+            session.name_hubs(item.hubs),
             item.reason,
             item.at,
         ]
@@ -318,7 +318,7 @@ def _replay(plans: Sequence[_Plan], session: Session, *, yes: bool) -> int:
     if not to_send and not any(plan.refused for plan in plans):
         session.out.show("nothing is kept for that hub")
     for plan in to_send:
-        hubs = session.hub_names(hub.key for hub in plan.hubs)
+        hubs = session.name_hubs(hub.key for hub in plan.hubs)
         session.out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
     if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
         return FOUND_WANTING
@@ -334,9 +334,9 @@ def _tell(plan: _Plan, session: Session) -> None:
     if plan.taken:
         place = _deal_with(plan.kept, plan.taken, session)
         done = f"; it is dealt with, and kept at {place}" if place else ""
-        session.out.show(f"{item.id}: {session.hub_names(plan.taken)} has it now{done}")
+        session.out.show(f"{item.id}: {session.name_hubs(plan.taken)} has it now{done}")
     for key, reason in plan.refused.items():
-        session.out.show(text(f"{item.id}: stays for {session.hub_names([key])}: {reason}", "yellow"))
+        session.out.show(text(f"{item.id}: stays for {session.name_hubs([key])}: {reason}", "yellow"))
 
 
 def _deal_with(kept: _Kept, hubs: Sequence[str], session: Session) -> str | None:

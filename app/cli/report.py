@@ -134,7 +134,7 @@ def _gather(request: _Request, feeds: Sequence[FeedSettings], consumer_group: st
     if any(feed.health.is_known for feed in found.values()):
         found |= _compared(request, found, consumer_group)
     if request.only_these:
-        names = {hub.key: hub.name for hub in request.wiring.settings.hubs}
+        names = request.wiring.settings.hub_names
         found = {name: of_hubs(feed, names) for name, feed in found.items()}
     organisations = [name.removeprefix("=") for name in request.wiring.settings.microshare.identity]
     return Gathered(request.now, request.window, list(found.values()), organisations=organisations)
@@ -186,7 +186,7 @@ def _hubs(request: _Request, health: FeedHealth) -> dict[str, str]:
     if request.only_these:
         return {hub.key: hub.name for hub in request.hubs}
     left = {key: hub.name for key, hub in health.hubs.items()}
-    return {**{hub.key: hub.name for hub in request.wiring.settings.hubs}, **left}
+    return {**request.wiring.settings.hub_names, **left}
 
 
 def _quarantined(store: MendableStore, name: str, feed: str, problems: list[str]) -> list[QuarantinedReading]:

@@ -141,7 +141,7 @@ def show(report: Report, settings: Settings, out: Output, *, verbose: bool = Fal
     Errors are told by their cause, and of many alike things some; with `verbose` all of it is told.
     """
     out.show(text(_headline(report), "bold" if report.ok else "bold red"))
-    names = {hub.key: hub.name for hub in settings.hubs}
+    names = settings.hub_names
     columns = [
         Column("hub", key=True),
         Column("events", number=True),

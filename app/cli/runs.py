@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -68,9 +68,8 @@ def command(feed: str | None, last: int, as_json: bool) -> int:
                 session.out.write_object(one.report)
             continue
         session.out.show(*[""][:number], text(_headline(each, found, last), "bold"))
-        names = {hub.key: hub.name for hub in session.settings.hubs}
         for one in found:
-            session.out.show_line(_line(one.run, names))
+            session.out.show_line(_line(one.run, session.settings.hub_names))
     return ALL_WELL
 
 
@@ -106,6 +105,6 @@ def _headline(feed: FeedSettings, found: Sequence[_Found], last: int) -> str:
     return f"{name}: {counted(len(found), 'run')}, {failed:,} failed ({all_of_them})"
 
 
-def _line(run: PastRun, names: dict[str, str]) -> str:
+def _line(run: PastRun, names: Mapping[str, str]) -> str:
     ended = "ok" if run.ok else "FAILED"
     return f"{minute(run.started)}  {ended:6}  {span(run.took_s):>6}  {outcome_in_brief(run, names)}"

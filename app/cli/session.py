@@ -110,9 +110,9 @@ class Session:
         with ExitStack() as locks:
             yield [locks.enter_context(self.store.lock(name, owner)) for name in sorted(names)]
 
-    def hub_names(self, keys: Iterable[str]) -> str:
+    def name_hubs(self, keys: Iterable[str]) -> str:
         """Name hubs as the settings do, those that are not in them by their keys."""
-        known = {hub.key: hub.name for hub in self.settings.hubs}
+        known = self.settings.hub_names
         return ", ".join(known.get(key, key) for key in keys)
 
 

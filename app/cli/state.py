@@ -254,7 +254,7 @@ def _remarks_on_import(
     known = {hub for location in after.locations.values() for hub in location.checkpoints}
     configured = {hub.key for hub in session.settings.hubs}
     if after.locations and configured - known:
-        yield f"not in the file, so it begins at START_FROM: {session.hub_names(sorted(configured - known))}"
+        yield f"not in the file, so it begins at START_FROM: {session.name_hubs(sorted(configured - known))}"
     if known - configured:
         yield f"in the file, and not in the settings, so it waits: {', '.join(sorted(known - configured))}"
     gone = sorted(before.locations.keys() - after.locations.keys())
@@ -326,7 +326,7 @@ def _of_a_location(location: Mapping[str, Any], session: Session) -> Iterator[tu
     if location["error"]:
         yield "  error", f"{location['error']} (since {_moment(location['since'])})"
     for group in location["groups"]:
-        yield "  hubs", session.hub_names(group["hubs"])
+        yield "  hubs", session.name_hubs(group["hubs"])
         positions = (
             f"done until {_moment(group['delivered_until'])}, known from {_moment(group['known_from'])}"
         )
@@ -338,10 +338,10 @@ def _of_a_location(location: Mapping[str, Any], session: Session) -> Iterator[tu
         error = f"; {hub['error']} (since {_moment(hub['since'])})" if hub["error"] else ""
         yield (
             "  counts",
-            f"{session.hub_names([key])}: {counts}, last success {_moment(hub['last_success'])}{error}",
+            f"{session.name_hubs([key])}: {counts}, last success {_moment(hub['last_success'])}{error}",
         )
     for gap in location["gaps"]:
-        whom = session.hub_names(gap["hubs"]) or "all hubs"
+        whom = session.name_hubs(gap["hubs"]) or "all hubs"
         stretch = f"{_moment(gap['from'])} to {_moment(gap['to'])}"
         yield "  gap", f"{stretch}, {gap['cause']}, {whom}, found {_moment(gap['found'])}"
 

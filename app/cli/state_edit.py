@@ -96,7 +96,7 @@ class StateEdit:
                 return ALL_WELL
             felt = effects(before, before if found.after is None else found.after, self.start)
             self._tell(before, found, felt)
-            names = self.session.hub_names
+            names = self.session.name_hubs
             if not confirmed(asked(felt, names, never=found.unsent, act=found.question), yes=yes):
                 return FOUND_WANTING
             if damage is not None:
@@ -171,7 +171,7 @@ class StateEdit:
         if change.said:
             self.show(change.said)
         if found:
-            self.session.out.show(*effects_parts(found, self.session.hub_names))
+            self.session.out.show(*effects_parts(found, self.session.name_hubs))
         self.show(*self._meaning(before, change, found))
         self.session.out.show(*(text(remark, "yellow") for remark in change.remarks))
 

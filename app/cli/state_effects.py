@@ -15,15 +15,15 @@ from app.state.edits import Effect
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-HubNames = Callable[[Iterable[str]], str]
+NameHubs = Callable[[Iterable[str]], str]
 
 _HUBS, _BECOMES = Column("hubs", key=True), Column("becomes (UTC)", whole=True)
 _HEAD_WIDTH = len(_BECOMES.head)
 
 
-def effects_parts(found: Sequence[Effect], hub_names: HubNames) -> Iterator[RenderableType]:
+def effects_parts(found: Sequence[Effect], name_hubs: NameHubs) -> Iterator[RenderableType]:
     """Give a row for each location; what is the same in all of them stands above, once."""
-    hubs = [hub_names(effect.hubs) for effect in found]
+    hubs = [name_hubs(effect.hubs) for effect in found]
     becomes = [effect.after or "START_FROM" for effect in found]
     is_one_group, is_one_end = len({*hubs}) == 1 < len(found), len({*becomes}) == 1 < len(found)
     if is_one_group:
@@ -58,14 +58,14 @@ def effects_parts(found: Sequence[Effect], hub_names: HubNames) -> Iterator[Rend
     yield ""
 
 
-def asked(found: Sequence[Effect], hub_names: HubNames, *, never: str, act: str) -> str:
+def asked(found: Sequence[Effect], name_hubs: NameHubs, *, never: str, act: str) -> str:
     """Say how much is concerned, and ask whether to `act`; `never` says what is so of what is not sent."""
     kinds = (
         (never, [effect for effect in found if effect.never]),
         ("will be sent again to", [effect for effect in found if effect.again]),
         ("will be sent to", [effect for effect in found if effect.more]),
     )
-    said = [f"{_amount(some)}, {what} {_hubs_of(some, hub_names)}" for what, some in kinds if some]
+    said = [f"{_amount(some)}, {what} {_hubs_of(some, name_hubs)}" for what, some in kinds if some]
     return f"{'; '.join(said)}. {act}" if said else act
 
 
@@ -92,8 +92,8 @@ def _readings(most: Sequence[int | None]) -> str:
     return f"about {counted(sum(known), 'reading')} by the rate of the last day{and_more}"
 
 
-def _hubs_of(found: Sequence[Effect], hub_names: HubNames) -> str:
-    return hub_names(dict.fromkeys(hub for effect in found for hub in effect.hubs))
+def _hubs_of(found: Sequence[Effect], name_hubs: NameHubs) -> str:
+    return name_hubs(dict.fromkeys(hub for effect in found for hub in effect.hubs))
 
 
 def _length(window: Slice | None) -> str | None:

@@ -84,9 +84,8 @@ class Telling:
                     position=hub.delivered_until and format_time(hub.delivered_until),
                 )
         said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
-        names = {hub.key: hub.name for hub in self._wiring.settings.hubs}
         write = self.log.info if report.ok else self.log.error
-        write("run.finished", briefly=in_brief(report, names), **said)
+        write("run.finished", briefly=in_brief(report, self._wiring.settings.hub_names), **said)
         return report
 
     def _kept(self, report: Report) -> Report:

@@ -206,6 +206,11 @@ class Settings(LogSettings):
     telemetry: TelemetrySettings | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def hub_names(self) -> Mapping[str, str]:
+        """Give what people call the hubs, by their keys."""
+        return {hub.key: hub.name for hub in self.hubs}
+
 
 # --- sections that are written otherwise than they are used ------------------------------------------
 
