@@ -11,7 +11,7 @@ from app.settings.document import Document, Keys, fill_in
 from app.settings.env_file import read_env_file, with_values
 from app.settings.parts import Parts, read_parts
 from app.settings.secret_files import read_secret_files
-from app.settings.sources import told_by_files
+from app.settings.sources import told_by_files, variables_of
 from app.settings.yaml_file import read_yaml
 
 # Azure has storage of its own for these, and no file of this host.
@@ -35,7 +35,7 @@ class Answers:
         bare = fill_in(self._written, {})
         self._named = bare.named
         self._secrets = bare.secret_variables
-        self._in_secret_files = read_secret_files({**self._in_file, **self._environ}, self._secrets)
+        self._in_secret_files = read_secret_files(variables_of(self._in_file, self._environ), self._secrets)
         self.feeds = _names(self._written.get("feeds"))
 
     def variable(self, keys: Keys) -> str | None:
@@ -50,10 +50,7 @@ class Answers:
 
     def value(self, keys: Keys) -> object:
         """Give what counts now; None where there is nothing."""
-        found: object = self._document({}).values
-        for key in keys:
-            found = found.get(str(key)) if isinstance(found, Mapping) else None
-        return found
+        return self._document({}).value(keys)
 
     def answer(self, variable: str, value: str) -> str | None:
         """Take an answer; give the one that was there, for `put_back`."""
@@ -116,8 +113,8 @@ class Answers:
     # ------------------------------------------------------------------------------------------------
 
     def _values(self, stand_ins: Mapping[str, str]) -> Mapping[str, str]:
-        answered = {**self._in_file, **self._answered}
-        return {**stand_ins, **_set(answered), **self._environ, **self._in_secret_files.values}
+        given = variables_of({**self._in_file, **self._answered}, self._environ)
+        return {**stand_ins, **given, **self._in_secret_files.values}
 
     def _document(self, stand_ins: Mapping[str, str]) -> Document:
         return fill_in(self._written, self._values(stand_ins))
@@ -128,7 +125,3 @@ _HEAD = "# Settings of the forwarder: NAME='value'. docs/settings.md has every n
 
 def _names(entries: object) -> Sequence[str]:
     return [str(name) for name in entries] if isinstance(entries, Mapping) else []
-
-
-def _set(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}

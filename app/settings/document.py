@@ -51,6 +51,13 @@ class Document:
     flaws: Mapping[Keys, str]
     warnings: Mapping[Keys, str]
 
+    def value(self, keys: Keys) -> object:
+        """Give what stands there; None where there is nothing."""
+        found: object = self.values
+        for key in keys:
+            found = found.get(str(key)) if isinstance(found, Mapping) else None
+        return found
+
     def name(self, keys: Keys) -> str:
         """Say where a value comes from: its variable, else its dotted key."""
         for end in range(len(keys), 0, -1):

@@ -22,7 +22,7 @@ from app.settings.network import PROXIES, VARIABLES
 from app.settings.parts import Parts, read_parts
 from app.settings.places import env_file_of, find_config_file, given_or_own
 from app.settings.secret_files import CREDENTIALS_DIRECTORY, SUFFIX, SecretFiles, read_secret_files
-from app.settings.sources import read_environment, refusal, told_by_files
+from app.settings.sources import read_environment, refusal, told_by_files, variables_of
 from app.settings.summaries import proxy_summary, summary_of
 from app.settings.yaml_file import lines_of, read_yaml
 
@@ -136,7 +136,7 @@ class _Variables:
 
     @property
     def values(self) -> Mapping[str, str]:
-        return {**_not_empty(self.in_env_file), **_not_empty(self.environ), **self.in_files.values}
+        return {**variables_of(self.in_env_file, self.environ), **self.in_files.values}
 
     def places_of(self, variable: str) -> Iterator[tuple[Place, str]]:
         """Give where a variable is set, and to what, the place that counts first."""
@@ -164,13 +164,13 @@ def _read_variables(environ: Mapping[str, str], config_file: Path, secrets: froz
         in_env_file = read_env_file(env_file)
     except SettingsError as refused:
         error = refused
-    merged = {**_not_empty(in_env_file), **_not_empty(environ)}
+    given = variables_of(in_env_file, environ)
     values: dict[str, str] = {}
     places: dict[str, str] = {}
     problems: list[str] = []
     for name in sorted(secrets):
         try:
-            found = read_secret_files(merged, [name])
+            found = read_secret_files(given, [name])
         except SettingsError as refused:
             problems += refused.problems
         else:
@@ -178,10 +178,6 @@ def _read_variables(environ: Mapping[str, str], config_file: Path, secrets: froz
             places |= found.places
     error = error or (SettingsError(problems) if problems else None)
     return _Variables(environ, env_file, in_env_file, SecretFiles(values, places), error)
-
-
-def _not_empty(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if value}
 
 
 # --- settings ---------------------------------------------------------------------------------------
@@ -227,7 +223,7 @@ class _Told:
         yield from ((section, name) for name in (entries if isinstance(entries, dict) else {}))
 
     def _field(self, keys: Keys, found: WrittenField) -> Iterator[Effective]:
-        value = self._value(keys)
+        value = self.document.value(keys)
         if isinstance(value, dict) and value and not is_secret(keys):
             for name in value:
                 yield self._setting((*keys, name), None)
@@ -235,7 +231,7 @@ class _Told:
             yield self._setting(keys, found.default)
 
     def _setting(self, keys: Keys, default: object) -> Effective:
-        written = self._value(keys)
+        written = self.document.value(keys)
         secret, variables = is_secret(keys), self._variables(keys)
         value = _as_written(default if written is None else written)
         covers = self._covered(keys, variables)
@@ -251,12 +247,6 @@ class _Told:
             tuple(Covered(place, None if secret else found) for place, found in covers),
         )
 
-    def _value(self, keys: Keys) -> object:
-        found: object = self.document.values
-        for key in keys:
-            found = found.get(str(key)) if isinstance(found, Mapping) else None
-        return found
-
     def _variables(self, keys: Keys) -> tuple[str, ...]:
         """Give the variables in a value's text; of a list or mapping those of all its texts."""
         below = [names for at, names in self.document.named.items() if at[: len(keys)] == keys]
@@ -266,7 +256,7 @@ class _Told:
         counts = self.document.origins.get(keys, "")
         if places := list(self.given.places_of(counts)):
             return places[0][0]
-        if self._value(keys) is not None:
+        if self.document.value(keys) is not None:
             line = self.lines.get(keys)
             where = self.file if line is None else f"{self.file}:{line}"
             return Place("config default" if counts else "config", where)
@@ -280,7 +270,7 @@ class _Told:
             return
         yield from ((place, found) for place, found in self.given.places_of(counts) if found != value)
         # A text of several variables is more than the value of the first.
-        if self._value(keys) == value:
+        if self.document.value(keys) == value:
             for other in variables:
                 if other != counts:
                     yield from self.given.places_of(other)

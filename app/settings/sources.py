@@ -54,7 +54,12 @@ def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path
             [f"{CONFIG_VARIABLE}: is not read here; set it in the environment, or remove it"],
             source=str(env_file),
         )
-    return {name: value for name, value in [*in_file.items(), *environ.items()] if value}
+    return variables_of(in_file, environ)
+
+
+def variables_of(in_env_file: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that are set: the environment goes before `.env`, and an empty value is none."""
+    return {name: value for name, value in [*in_env_file.items(), *environ.items()] if value}
 
 
 def refusal(
