@@ -13,7 +13,7 @@ from datetime import datetime
 
 from app.base.checkpoints import Checkpoint, Drift, FeedState, Gap, HubRecord, LocationState, Seals
 from app.base.grouping import by_key
-from app.base.instants import DAY, HOUR, hour_of
+from app.base.instants import DAY, HOUR, MILLISECOND, hour_of
 from app.base.readings import Slice
 from app.quality.bounds import LEFT_BEHIND, gaps_kept
 from app.quality.drift import former_name, without_advice
@@ -105,26 +105,29 @@ def move(state: FeedState, former: str, name: str) -> FeedState:
     """Let the hubs of the location `name` go on from where they stopped with `former`, its earlier name.
 
     Counts and gaps go to `name`. Ids do not, for they are made with the name: what was sent under
-    `former` is never read under `name`. Hubs that are past it stay, unless they began past it: they
-    are set back, with the ids they have. The positions of `former` stay, so that what it still
-    shows is had.
+    `former` is never read under `name`. Where a hub stopped is after the last reading that it has: what
+    was answered after that without readings may have them under `name`. Hubs that are past it stay,
+    unless they began past it: they are set back, with the ids they have. The positions of `former`
+    stay, so that what it still shows is had.
     """
     old, new = state.locations[former], state.locations.get(name, LocationState())
+    stops = {hub: _stopped(known) for hub, known in old.checkpoints.items()}
     moved = {
         hub: found
-        for hub, known in old.checkpoints.items()
-        if (found := _gone_on_from(known.delivered_until, new.checkpoints.get(hub))) is not None
+        for hub, stop in stops.items()
+        if (found := _gone_on_from(stop, new.checkpoints.get(hub), new.hubs.get(hub))) is not None
     }
     if not moved:
         return state
     hubs = {hub: _with_counts(new.hubs.get(hub, HubRecord()), record) for hub, record in old.hubs.items()}
+    begun = {hub: _begun_at(stops[hub], hubs.get(hub) or new.hubs.get(hub, HubRecord())) for hub in moved}
     left = {hub: replace(record, events=0, readings=0, duplicates=0) for hub, record in old.hubs.items()}
     locations = dict(state.locations)
     locations[former] = replace(old, hubs=left, gaps=())
     locations[name] = replace(
         new,
         checkpoints={**new.checkpoints, **moved},
-        hubs={**new.hubs, **hubs},
+        hubs={**new.hubs, **hubs, **begun},
         gaps=gaps_kept((*old.gaps, *new.gaps)),
         seals=_without(new.seals, moved),
     )
@@ -210,11 +213,28 @@ def _with(
     return replace(state, locations=locations)
 
 
-def _gone_on_from(position: datetime, known: Checkpoint | None) -> Checkpoint | None:
-    """Give a checkpoint that goes on from `position`; None where the one there is has gone on from it."""
-    if known is None or known.delivered_until < position:
-        return Checkpoint(position, position)
-    return Checkpoint(position, position, known.ids, known.newest) if known.known_from > position else None
+def _stopped(known: Checkpoint) -> datetime:
+    """Give where a hub has all: after its newest reading, or from that one's hour if only that is known.
+
+    A position goes on where the source is asked and answers without readings, so it says too much.
+    """
+    after = known.known_from if known.newest is None else known.newest + MILLISECOND
+    return min(known.delivered_until, max(after, known.newest_hour() or after))
+
+
+def _gone_on_from(stop: datetime, known: Checkpoint | None, record: HubRecord | None) -> Checkpoint | None:
+    """Give a checkpoint that goes on from `stop`; None where the one there is has gone on from it.
+
+    `known_from` rises with time, so where it began is what its record says, if that says it.
+    """
+    if known is None or known.delivered_until < stop:
+        return Checkpoint(stop, stop)
+    began = known.known_from if record is None or record.start is None else record.start
+    return Checkpoint(stop, stop, known.ids, known.newest) if min(began, known.known_from) > stop else None
+
+
+def _begun_at(stop: datetime, record: HubRecord) -> HubRecord:
+    return replace(record, start=stop if record.start is None else min(record.start, stop))
 
 
 def _without(seals: Mapping[str, Seals], hubs: Iterable[str]) -> dict[str, Seals]:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from app.base.instants import format_time, parse_time
+from app.feeds.feed import load_feed
 from app.run.report import Report
-from app.state.edits import advised, move
+from app.state.edits import advised, changed, move
+from app.wiring import wire
 from emulators.estate import Building, Estate
 from tests.environments.installation import START, Clock, Installation
 
@@ -275,3 +277,61 @@ def test_runs_that_follow_closely_forecast_a_day(installation: Installation, clo
     assert day["hubs"][installation.key("a")]["events"] == hub["events"] * 96
     assert day["hubs"][installation.key("a")]["bytes"] == hub["bytes"] * 96 > 0
     assert 0 < day["hubs"][installation.key("a")]["unit_share"] < 0.01
+
+
+def test_a_move_loses_nothing_where_the_earlier_name_went_on_without_readings(
+    installation: Installation, clock: Clock
+) -> None:
+    """The new name's queries fail at first; the earlier one's are answered, and have no readings any more."""
+    installation.run()
+    installation.estate.rename(NAME, "Mill House", at=START)
+    installation.source.faults.status(500, location="Mill House")
+    runs(installation, clock, hours=2, step=1)
+    _move(installation, "Mill House")
+    installation.source.faults.clear()
+
+    assert installation.run().ok
+
+    assert installation.breaches(installation.a, START - 24 * HOUR) == []
+
+
+def test_a_move_after_a_long_stop_is_proposed_and_loses_nothing(
+    installation: Installation, clock: Clock
+) -> None:
+    """The first run after three days asks the new name from START_FROM on, and the earlier one for all."""
+    installation.run()
+    installation.estate.rename(NAME, "Mill House", at=START)
+
+    reports = runs(installation, clock, hours=73, step=72.5)
+
+    [told_now] = [found for found in reports[0].drift if found.kind == "renamed"]
+    assert "`state move people-counter --from 'Mill & Lane' --to 'Mill House'`" in told_now.text
+    _move(installation, "Mill House")
+    assert installation.run().ok
+    late = installation.published(START)
+    assert installation.breaches(installation.a, START - 24 * HOUR, late=late) == []
+    assert advised(installation.state(), told_now) != told_now
+    later = runs(installation, clock, hours=60, step=12)
+    assert all(report.ok for report in later)
+    assert advised(installation.state(), told_now) != told_now
+
+
+def test_no_move_is_proposed_once_the_new_name_has_gone_on_for_days(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    installation.estate.rename(NAME, "Mill House", at=START + 30 * MINUTE)
+
+    runs(installation, clock, hours=96, step=6)
+
+    [kept] = [found for found in installation.state().drift if found.kind == "renamed"]
+    before = installation.state()
+    assert move(before, NAME, "Mill House") == before
+    assert advised(before, kept).text == kept.text.partition("; ")[0]
+
+
+def _move(installation: Installation, name: str) -> None:
+    store, state_name = wire(installation.settings()).store, load_feed("people_counter").state_name
+    before = store.load(state_name)
+    after = move(before, NAME, name)
+    store.save(state_name, after, changed(before, after))

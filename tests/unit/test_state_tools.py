@@ -46,6 +46,11 @@ def done(until: datetime, *hours: datetime) -> Checkpoint:
     return Checkpoint(until, until - DAY, ids(*hours))
 
 
+def spoken(until: datetime) -> Checkpoint:
+    """Give what a hub has whose newest reading is the last that its position can have."""
+    return replace(done(until), newest=until - timedelta(milliseconds=1))
+
+
 def state(**locations: dict[str, Checkpoint]) -> FeedState:
     return FeedState(
         {
@@ -94,7 +99,7 @@ def test_what_is_skipped_or_reset_is_not_compared_with_the_source_any_more() -> 
 
 def test_a_move_lets_hubs_go_on_from_where_they_stopped_under_the_earlier_name() -> None:
     gap = Gap(Slice(NOON - DAY, NOON), "missed", NOW)
-    before = state(Mill={A: done(NOON), B: done(NOON - HOUR)}, Quay={A: done(NOON - HOUR)})
+    before = state(Mill={A: spoken(NOON), B: spoken(NOON - HOUR)}, Quay={A: done(NOON - HOUR)})
     mill = replace(before.locations["Mill"], gaps=(gap,))
     before = replace(before, locations={**before.locations, "Mill": mill})
 
@@ -109,7 +114,7 @@ def test_a_move_lets_hubs_go_on_from_where_they_stopped_under_the_earlier_name()
 
 
 def test_a_move_leaves_what_is_past_the_earlier_name_as_it_is() -> None:
-    before = state(Mill={A: done(NOON)}, Quay={A: done(NOON + HOUR)})
+    before = state(Mill={A: spoken(NOON)}, Quay={A: done(NOON + HOUR)})
 
     assert move(before, "Mill", "Quay") == before
 
@@ -117,9 +122,36 @@ def test_a_move_leaves_what_is_past_the_earlier_name_as_it_is() -> None:
 def test_a_move_sets_back_what_began_past_the_earlier_name() -> None:
     began = NOON + 3 * HOUR
     held = ids(began)
-    before = state(Mill={A: done(NOON)}, Quay={A: Checkpoint(began + HOUR, began, held)})
+    before = state(Mill={A: spoken(NOON)}, Quay={A: Checkpoint(began + HOUR, began, held)})
 
     assert move(before, "Mill", "Quay").locations["Quay"].checkpoints == {A: Checkpoint(NOON, NOON, held)}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "stop"),
+    [
+        (replace(done(NOON + 9 * HOUR), newest=NOON), NOON + timedelta(milliseconds=1)),
+        (replace(done(NOON, NOON), newest=NOON + HOUR), NOON),
+        (done(NOON + 9 * HOUR, NOON - HOUR), NOON - HOUR),
+        (Checkpoint(NOON + 9 * HOUR, NOON), NOON),
+    ],
+    ids=["after its newest reading", "not past its position", "from the hour of ids", "where it was set"],
+)
+def test_a_move_goes_on_where_a_hub_has_all_and_not_where_nothing_was_answered(
+    earlier: Checkpoint, stop: datetime
+) -> None:
+    after = move(state(Mill={A: earlier}, Quay={A: done(NOON - DAY)}), "Mill", "Quay")
+
+    assert after.locations["Quay"].checkpoints == {A: Checkpoint(stop, stop)}
+    assert move(after, "Mill", "Quay") == after
+
+
+def test_a_move_leaves_what_began_before_the_earlier_name_stopped_and_has_dropped_its_ids_since() -> None:
+    before = state(Mill={A: spoken(NOON)}, Quay={A: done(NOON + 3 * DAY)})
+    began = replace(before.locations["Quay"], hubs={A: HubRecord(5, 5, start=NOON - HOUR)})
+    before = replace(before, locations={**before.locations, "Quay": began})
+
+    assert move(before, "Mill", "Quay") == before
 
 
 GAP = Gap(Slice(NOON - 2 * HOUR, NOON - HOUR), "missed", NOON)
@@ -311,7 +343,7 @@ def test_the_rate_is_that_of_the_last_day_ids_and_seals_together() -> None:
 def test_what_a_renamed_location_never_had_is_sent_now_and_not_again() -> None:
     began = NOON + 3 * HOUR
     had = Checkpoint(began + HOUR, began, ids(began))
-    before = state(Mill={A: done(NOON)}, Quay={A: had})
+    before = state(Mill={A: spoken(NOON)}, Quay={A: had})
 
     assert effects(before, move(before, "Mill", "Quay"), START) == [
         Effect("Quay", (A,), began + HOUR, NOON, more=Slice(NOON, began), readings=6)
