@@ -32,11 +32,11 @@ _VERDICTS = (
 def as_metrics(found: Sequence[FeedHealth], at: datetime) -> bytes:
     """Give how the feeds fare at `at`; what is not known of a feed or hub has no sample."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Told([*_of_all(at), *_of_feeds(found), *_of_hubs(found)]))
+    registry.register(_Families([*_of_all(at), *_of_feeds(found), *_of_hubs(found)]))
     return generate_latest(registry)
 
 
-class _Told(Collector):
+class _Families(Collector):
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
 
@@ -149,7 +149,3 @@ def _count(feed: FeedHealth, verdict: Condition) -> int:
 
 def _is_on(hub: HubHealth) -> bool:
     return hub.verdict not in (Condition.PAUSED, Condition.REMOVED)
-
-
-def _last_success(hub: HubHealth) -> datetime | None:
-    return hub.record.last_success

@@ -20,7 +20,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TroubleRow:
     """One trouble: what it is in our words, what to do, and the newest error or warning as it was.
 
     `runs` counts those of the window that said so, from `first` to `last`; none for what only the state
@@ -36,10 +36,10 @@ class Told:
     last: datetime | None = None
 
 
-def tell(found: GatheredFeed) -> tuple[list[Told], list[Told]]:
+def tell(found: GatheredFeed) -> tuple[list[TroubleRow], list[TroubleRow]]:
     """Give what is wrong now, the gravest first, then what runs of the window said and is over."""
     earlier = _by_runs(found)
-    now: list[Told] = []
+    now: list[TroubleRow] = []
     for trouble, behind in _with_consequences(found.health.troubles):
         # Gaps and quarantine have lists of their own.
         if trouble.kind in (Kind.GAP, Kind.QUARANTINE) and not trouble.grave:
@@ -51,7 +51,7 @@ def tell(found: GatheredFeed) -> tuple[list[Told], list[Told]]:
     return now, sorted(earlier.values(), key=_latest, reverse=True)
 
 
-def _latest(told: Told) -> float:
+def _latest(told: TroubleRow) -> float:
     return told.last.timestamp() if told.last else 0.0
 
 
@@ -80,7 +80,7 @@ def _explains(cause: Trouble, trouble: Trouble) -> bool:
 # --- now --------------------------------------------------------------------------------------------
 
 
-def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: Told | None) -> Told:
+def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: TroubleRow | None) -> TroubleRow:
     whole = _whole(trouble)
     if trouble.cause is not None:
         said = _failed(trouble.hub, trouble.locations, trouble.cause, found)
@@ -91,7 +91,7 @@ def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: Told | None) -> To
         )
         where = named(trouble.locations, _MOST_NAMED)
         said = said if where in said else f"{where}: {said}"
-    told = Told(said, do, technical or None, trouble.grave, first=trouble.since)
+    told = TroubleRow(said, do, technical or None, trouble.grave, first=trouble.since)
     if said_by_runs is None:
         return told
     since = trouble.since or said_by_runs.first
@@ -120,7 +120,7 @@ class _Said:
     location: str | None
 
 
-def _by_runs(found: GatheredFeed) -> dict[tuple[object, ...], Told]:
+def _by_runs(found: GatheredFeed) -> dict[tuple[object, ...], TroubleRow]:
     said = by_key(_all_said(found.runs, _names(found)))
     return {key: _told(key, of_runs, found) for key, of_runs in said.items()}
 
@@ -144,7 +144,7 @@ def _key_of_warning(text: str, names: Collection[str]) -> tuple[object, ...]:
     return ("warning", _NUMBERS.sub("", rest if name in names else text))
 
 
-def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -> Told:
+def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -> TroubleRow:
     runs = {id(each.run): each.run.started for each in said}
     newest, when = said[-1].text, (min(runs.values()), max(runs.values()))
     locations = list(dict.fromkeys(each.location for each in said if each.location))
@@ -152,9 +152,9 @@ def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -
         text, do, technical = _warned(newest)
         if len(locations) > 1:
             text = f"{named(locations, _MOST_NAMED)}: {text.partition(': ')[2]}"
-        return Told(text, do, technical or None, False, len(runs), *when)
+        return TroubleRow(text, do, technical or None, False, len(runs), *when)
     hub, of_location, cause = key
-    return Told(
+    return TroubleRow(
         _failed(hub if isinstance(hub, str) else None, locations if of_location else (), str(cause), found),
         advice(newest),
         newest,

@@ -18,7 +18,7 @@ from app.page.coverage import MOST_ROWS, Heatmap, heatmap
 from app.page.examined import Examined
 from app.page.gathered import Gathered, GatheredFeed
 from app.page.timeline import Timeline, timeline
-from app.page.told import Told, tell
+from app.page.told import TroubleRow, tell
 from app.page.verdict import Verdict, give_verdict
 from app.quality.lateness import DELAYS_S
 
@@ -143,8 +143,8 @@ class FeedView:
     heatmap: Heatmap | None = None
     places: Sequence[PlaceRow] = ()
     differences: Listed = Listed(())
-    now: Sequence[Told] = ()
-    earlier: Sequence[Told] = ()
+    now: Sequence[TroubleRow] = ()
+    earlier: Sequence[TroubleRow] = ()
     gaps: Listed = Listed(())
     delays: Distribution | None = None
     lateness: Distribution | None = None

@@ -89,7 +89,6 @@ class Inventory:
     env_file: Path
     has_env_file: bool
     settings: Sequence[Effective]
-    values: Mapping[str, object]
     parts: Parts
     error: SettingsError | None
 
@@ -115,7 +114,6 @@ def take_inventory(environ: Mapping[str, str] | None = None) -> Inventory:
         given.env_file,
         is_file(given.env_file),
         list(told.everything()),
-        document.values,
         parts,
         error,
     )

@@ -21,7 +21,7 @@ from app.health.records import Condition, FeedHealth, HubHealth, Kind, LocationH
 from app.page.coverage import MOST_CELLS, MOST_ROWS, Cell
 from app.page.gathered import Gathered, GatheredFeed
 from app.page.render import render
-from app.page.told import Told
+from app.page.told import TroubleRow
 from app.page.verdict import Verdict
 from app.page.view import MOST_LISTED, FeedView, Share, Unread, make_view
 from app.quality.lateness import DelayCount
@@ -703,7 +703,7 @@ def test_what_runs_said_is_told_once_with_how_often() -> None:
     assert (list(found.now), list(found.earlier)) == (
         [],
         [
-            Told(
+            TroubleRow(
                 "hub people-backup: no connection",
                 "check the network",
                 DOWN,
