@@ -25,7 +25,7 @@ from app.audit.summary import (
 from app.base.causes import advice, short_cause, without_quotes
 from app.base.grouping import by_key
 from app.base.text import counted, dashed, minute, moment, named, zone_name
-from app.cli.audit_verdict import Result, verdict
+from app.cli.audit_verdict import Result, is_all_well, verdict
 from app.cli.output import Output, hanging, text
 from app.cli.tables import Column, FittedTable, table
 
@@ -89,12 +89,13 @@ def show_verdicts(results: Sequence[Result], out: Output) -> None:
     by_verdict = by_key((verdict(result), result) for result in results)
     for said, of in by_verdict.items():
         head = ", ".join(dashed(result.feed) for result in of)
-        style = "red" if not all(audit.ok for audit in of[0].audits) else _style_of_well(said)
-        out.show(text(said if len(by_verdict) == 1 else f"{head}: {said}", style))
+        out.show(text(said if len(by_verdict) == 1 else f"{head}: {said}", _style(of[0])))
 
 
-def _style_of_well(said: str) -> str:
-    return "green" if said.startswith("nothing is wrong: ") else "yellow"
+def _style(result: Result) -> str:
+    if not all(audit.ok for audit in result.audits):
+        return "red"
+    return "green" if is_all_well(result) else "yellow"
 
 
 # --- parts ------------------------------------------------------------------------------------------

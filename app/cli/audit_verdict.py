@@ -105,12 +105,20 @@ def verdict(result: Result) -> str:
         return f"something is wrong: {', '.join(_parts(result))}{_sent(result)}{_left_out(result)}"
     if not result.has_readings:
         return _nothing(result)
-    in_part = result.failures or len(result.compared) < len(result.audits)
-    doubtful = in_part or any(audit.warnings for audit in result.audits)
-    where = " in what could be compared" if doubtful else ""
+    where = " in what could be compared" if _is_in_part(result) else ""
     # Of readings that nobody has promised yet, or ever, nothing is proved.
     what = "wrong" if result.there else "due"
     return f"nothing is {what}{where}: {_said_of_all(result)}{_silent_hours(result)}{_left_out(result)}"
+
+
+def is_all_well(result: Result) -> bool:
+    """Whether all was compared and is as it should be, and there was something to compare."""
+    return not (result.summary.wrong or _is_in_part(result)) and result.has_readings and result.there > 0
+
+
+def _is_in_part(result: Result) -> bool:
+    left_out = result.failures or len(result.compared) < len(result.audits)
+    return bool(left_out) or any(audit.warnings for audit in result.audits)
 
 
 def _nothing(result: Result) -> str:

@@ -18,7 +18,7 @@ from app.audit.summary import summarised
 from app.base.instants import HOUR
 from app.base.readings import Slice
 from app.cli.audit_text import show_feed, show_verdicts
-from app.cli.audit_verdict import Result, verdict
+from app.cli.audit_verdict import Result, is_all_well, verdict
 from app.cli.output import Output, text
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -183,6 +183,21 @@ UNREADABLE = HubAudit(
 )
 def test_the_verdict_claims_no_more_than_was_compared(found: Result, said: str) -> None:
     assert verdict(found) == said
+
+
+def test_all_is_well_only_where_that_is_proved_of_everything() -> None:
+    well = result(TWO)
+
+    assert is_all_well(well)
+    for less in (
+        result({EU: [missing(1)]}),
+        result({EU: [missing(n, "before start", due=False) for n in range(PUBLISHED)]}),
+        result(TWO, published=0),
+        result(TWO, failures={MILL: "500"}),
+        result(TWO, warnings=["the view does not give all"]),
+        replace(well, audits=[*well.audits, UNREADABLE]),
+    ):
+        assert not is_all_well(less)
 
 
 def test_a_hub_that_could_not_be_read_is_named_and_not_among_those_that_have_all() -> None:
