@@ -29,7 +29,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
     def define_one(name: str, **parts: str) -> None:
         named = {"rec_type": f"io.example.{name}", "state_name": name.replace("_", "") + "state"} | parts
         module = ModuleType(f"app.feeds.{name}")
-        module.FEED = FlatFeed(name, **named)  # type: ignore[attr-defined, arg-type]
+        module.FEED = FlatFeed(**named)  # type: ignore[attr-defined, arg-type]
         monkeypatch.setitem(sys.modules, f"app.feeds.{name}", module)
 
     return define_one
