@@ -96,7 +96,7 @@ def asking(network: NetworkSettings) -> Ask:
             )
         except SourceError as error:
             # It is another host that is asked here.
-            return str(error).removeprefix("microshare: ")
+            return str(error).removeprefix("microshare: ").replace(url, url.split("/")[2])
         finally:
             http.close()
         return None if 200 <= answer.status < 300 else f"the monitor answers with {answer.status}"

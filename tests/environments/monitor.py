@@ -17,6 +17,7 @@ class Monitor:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.status = 200
+        self.body = b""
         # While it is not set, nobody is answered.
         self.answers = threading.Event()
         self.answers.set()
@@ -27,8 +28,9 @@ class Monitor:
                 monitor.heard.append(f"GET {self.path.removeprefix('/' + CHECK)}".rstrip())
                 monitor.answers.wait()
                 self.send_response(monitor.status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(monitor.body)))
                 self.end_headers()
+                self.wfile.write(monitor.body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 pass

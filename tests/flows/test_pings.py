@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.base.log import get_log
-from app.run.pings import Pings
+from app.run.pings import Pings, asking
+from app.settings.schema import DIRECT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import small_estate
@@ -95,6 +96,16 @@ def test_a_run_succeeds_where_nobody_listens_and_shows_no_more_than_the_host(
     assert ended.status == 0
     assert "ping: connection to 127.0.0.1:1 failed" in ended.err
     assert CHECK not in ended.out + ended.err
+
+
+def test_no_error_holds_the_url_even_where_that_is_not_known_as_a_secret(monitor: Monitor) -> None:
+    monitor.body = b" " * 100_000
+
+    said = asking(DIRECT)(monitor.url, 5.0)
+
+    assert said is not None
+    assert "is over 65,536 bytes" in said
+    assert CHECK not in said
 
 
 @pytest.mark.parametrize(
