@@ -14,6 +14,7 @@ from functools import partial
 
 from app.base.errors import SourceError
 from app.base.log import Log
+from app.base.text import said_and_advised
 from app.microshare.http import Http
 from app.settings.schema import NetworkSettings
 
@@ -95,8 +96,9 @@ def asking(network: NetworkSettings) -> Ask:
                 "GET", url, seconds=seconds, remaining=lambda: deadline - time.monotonic(), accept="*/*"
             )
         except SourceError as error:
-            # It is another host that is asked here.
-            return str(error).removeprefix("microshare: ").replace(url, url.split("/")[2])
+            # It is another host that is asked here; what to do is said of the API's settings.
+            said, _ = said_and_advised(str(error).replace(url, url.split("/")[2]))
+            return said.removeprefix("microshare: ")
         finally:
             http.close()
         return None if 200 <= answer.status < 300 else f"the monitor answers with {answer.status}"
