@@ -14,6 +14,7 @@ from typing import Any
 
 from app.base.checkpoints import Place
 from app.base.errors import NoPermission
+from app.base.grouping import by_key
 from app.base.readings import JsonObject
 from app.base.text import counted, named, printable
 from app.base.view_text import LONGEST_CHARACTERS
@@ -52,15 +53,19 @@ class Organisation:
 
 def organisations_in(listed: Sequence[Any]) -> tuple[Organisation, ...]:
     """Give the organisations that own the listed clusters, by name, whoever is configured."""
-    owners = [_owner(cluster) for cluster in listed if isinstance(cluster, Mapping)]
     # Case is ignored; the first way of writing a name counts.
-    names = {owner.casefold(): owner for owner in reversed(owners) if owner}
-    return tuple(
-        Organisation(name, [owner.casefold() for owner in owners].count(folded), len(places), devices)
-        for folded, name in sorted(names.items())
-        for places in [find_places(listed, [f"={name}"]).places]
-        for devices in [sum(place.devices for place in places)]
+    owners = by_key(
+        (owner.casefold(), owner)
+        for cluster in listed
+        if isinstance(cluster, Mapping)
+        if (owner := _owner(cluster))
     )
+    return tuple(_organisation(listed, names[0], len(names)) for _, names in sorted(owners.items()))
+
+
+def _organisation(listed: Sequence[Any], name: str, clusters: int) -> Organisation:
+    places = find_places(listed, [f"={name}"]).places
+    return Organisation(name, clusters, len(places), sum(place.devices for place in places))
 
 
 def find_places(listed: Sequence[Any], identity: Sequence[str]) -> Found:
