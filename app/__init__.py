@@ -14,9 +14,10 @@ def _refuse_what_is_left_of_an_earlier_version() -> None:
     if not left:
         return
     named = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    files = "file" if len(left) == 1 else "files"
     message = (
-        f"{folder}: {len(left)} files of another version are left beside this one's ({named}); remove the "
-        "folder and copy app/ and function_app.py anew, as `rsync -a --delete app function_app.py "
+        f"{folder}: {len(left)} {files} of another version left among this one's ({named}); remove the "
+        "folder and copy app/ and function_app.py again, as `rsync -a --delete app function_app.py "
         "HOST:PATH/` does"
     )
     # `python -m app` shows no traceback; the Functions host needs an error that it can report.

@@ -34,7 +34,7 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def duration(text: str) -> timedelta:
     read = re.fullmatch(r"(\d+)([smhd])", text)
     if read is None:
-        raise click.BadParameter(f"{text!r} is no duration; write 2s, 70m, 3h or 1d")
+        raise click.BadParameter(f"{text!r} is not a duration; write 2s, 70m, 3h or 1d")
     return timedelta(**{UNITS[read[2]]: int(read[1])})
 
 

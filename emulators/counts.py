@@ -47,10 +47,10 @@ def read_counts(path: str | Path) -> list[Count]:
         except ValueError as error:
             problems.append(f"{path} line {line}: {error}")
     if not found and not problems:
-        problems.append(f"{path}: no row with counts stands under its header; write rows of time,in,out")
+        problems.append(f"{path}: no row with counts is under its header; write rows of time,in,out")
     if problems:
         more = len(problems) - _TOLD_AT_MOST
-        told = problems[:_TOLD_AT_MOST] + ([f"and {more:,} more lines of it"] if more > 0 else [])
+        told = problems[:_TOLD_AT_MOST] + ([f"and {more:,} more"] if more > 0 else [])
         raise ValueError("\n".join(told))
     return sorted(found)
 
@@ -60,7 +60,7 @@ def _text(path: str | Path, content: bytes) -> str:
         if content.startswith(_BYTE_ORDER_MARKS):
             return content.decode("utf-16")
         if b"\0" in content:
-            raise ValueError(f"{path}: is no text, or UTF-16 without a byte order mark; save it as UTF-8")
+            raise ValueError(f"{path}: is not text, or UTF-16 without a byte order mark; save it as UTF-8")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         if content.startswith(_BYTE_ORDER_MARKS):
@@ -84,7 +84,7 @@ def _rows(path: str | Path, text: str, problems: list[str]) -> Iterator[tuple[in
             raise ValueError(f"{path}: no column {', '.join(lacking)}; it needs time, in and out")
         twice = [name for name in _COLUMNS if names.count(name) > 1]
         if twice:
-            raise ValueError(f"{path}: the column {twice[0]} stands there twice; keep one of them")
+            raise ValueError(f"{path}: the column {twice[0]} is there twice; keep one of them")
         for row in reader:
             line = start + reader.line_num
             cells = [cell.strip() for cell in row]
@@ -92,14 +92,14 @@ def _rows(path: str | Path, text: str, problems: list[str]) -> Iterator[tuple[in
                 continue
             if len(cells) != len(names):
                 problems.append(
-                    f"{path} line {line}: has {len(cells)} columns, and the header {len(names)}; a number is "
+                    f"{path} line {line}: {len(cells)} in place of {len(names)} columns; a number is "
                     "written without commas, a text with commas in double quotes"
                 )
                 continue
             time, came, left = (cells[names.index(name)] for name in _COLUMNS)
             yield line, (time, came, left)
     except csv.Error as error:
-        raise ValueError(f"{path} line {start + reader.line_num}: is no CSV ({error}); correct it") from None
+        raise ValueError(f"{path} line {start + reader.line_num}: is not CSV ({error}); correct it") from None
 
 
 def _count(time: str, came: str, left: str) -> Count | None:
@@ -114,8 +114,8 @@ def _time(written: str) -> datetime:
         time = datetime.fromisoformat(written)
     except ValueError:
         raise ValueError(
-            f"{written[:40]!r} is no time; write 2025-11-12T08:00, year, month and day in this order, and no "
-            "row of totals"
+            f"{written[:40]!r} is not a time; write 2025-11-12T08:00, year, month and day in this order, and "
+            "no row of totals"
         ) from None
     if time.year not in _YEARS:
         raise ValueError(f"{written[:40]!r} is out of range; write a year from {_YEARS[0]} to {_YEARS[-1]}")

@@ -225,7 +225,7 @@ class EmulatedHub:
     def rewrite(self, predicate: Callable[[StoredEvent], bool], old: bytes, new: bytes) -> int:
         """Put `new` in the place of `old`, of the same length, wherever events have it; gives how many."""
         if len(old) != len(new):
-            raise ValueError(f"{old!r} and {new!r} differ in length, and sizes are encoded beside them")
+            raise ValueError(f"{old!r} and {new!r} differ in length, and sizes are encoded with them")
         chosen = [record for record in self._records() if predicate(record.event)]
         self._on_loop(lambda: self._hub.rewrite(chosen, old, new))
         return len(chosen)

@@ -250,7 +250,7 @@ def instant(text: str) -> datetime:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no ISO time; write 2026-03-02T12:00Z") from None
+        raise click.BadParameter(f"{text!r} is not an ISO time; write 2026-03-02T12:00Z") from None
     read = read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     if read > datetime.now(UTC):
         raise click.BadParameter(f"{text!r} is still to come")

@@ -327,8 +327,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "a lock that is held covers a feed that failed",
         "app/cli/session.py",
-        "(ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)",
-        "(ALL_WELL, FOUND_WANTING, LOCKED, REFUSED)",
+        "(ALL_WELL, LOCKED, SOMETHING_WRONG, REFUSED)",
+        "(ALL_WELL, SOMETHING_WRONG, LOCKED, REFUSED)",
         _noticed_by("tests/unit/test_cli.py", "test_the_worst_of_two_endings_is_told_whichever_came_first"),
     ),
     PlantedBreak(
@@ -1200,14 +1200,14 @@ _IN_COMMANDS = (
         "a lock that is held ends a command with 1",
         "app/cli/session.py",
         "        return Explained(str(error), LOCKED)\n",
-        "        return Explained(str(error), FOUND_WANTING)\n",
+        "        return Explained(str(error), SOMETHING_WRONG)\n",
         _noticed_by("tests/unit/test_cli.py", "test_an_error_decides_the_exit_status"),
     ),
     PlantedBreak(
         "an error without a message of ours is shown as it is",
         "app/cli/session.py",
-        "    return Explained(redact(text), FOUND_WANTING)\n",
-        "    return Explained(text, FOUND_WANTING)\n",
+        "    return Explained(redact(text), SOMETHING_WRONG)\n",
+        "    return Explained(text, SOMETHING_WRONG)\n",
         _noticed_by("tests/unit/test_cli.py", "test_an_unexpected_error_is_one_redacted_line"),
     ),
     PlantedBreak(

@@ -60,7 +60,7 @@ class UnknownLocation(ForwarderError):
     """No feed forwards a location of that name. `known` lists those there are."""
 
     def __init__(self, name: str, known: Collection[str]) -> None:
-        super().__init__(f"{name!r} is none of the locations")
+        super().__init__(f"{name!r} is not one of the locations")
         self.name = name
         self.known = sorted(known)
 

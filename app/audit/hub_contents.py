@@ -99,8 +99,8 @@ class HubContents:
         self._kept_since, self.readable_from = dict(reader.kept_since), readable_from
         self._read_until = reader.newest
         self.warnings += (
-            f"the hub says that its partition {partition} goes to event {end}, and hands out none after "
-            f"{came}; what it does not hand out counts as missing"
+            f"the hub says that its partition {partition} goes to event {end}, and delivers none after "
+            f"{came}; what it does not deliver counts as missing"
             for partition, (came, end) in reader.withheld.items()
         )
 

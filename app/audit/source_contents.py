@@ -15,6 +15,7 @@ from app.base.checkpoints import Checkpoint
 from app.base.errors import AuthError, SourceError
 from app.base.instants import format_time
 from app.base.readings import Reading, Slice
+from app.base.text import counted
 from app.feeds.feed import Feed
 from app.microshare.client import MicroshareClient
 from app.run.fetching import OVERLAP, Fetched
@@ -106,7 +107,7 @@ class SourceContents:
         if fetched.saturated is not None:
             self._saturated.setdefault(location, []).append(fetched.saturated)
             self.warnings.append(
-                f"{location}: the view gives {fetched.lines} readings of "
+                f"{location}: the view gives {counted(fetched.lines, 'reading')} of "
                 f"{format_time(fetched.saturated.start)}, which is all that it can give; the others of that "
                 "time cannot be compared"
             )

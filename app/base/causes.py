@@ -75,7 +75,7 @@ _OF_HUBS = _rules(
     (r"batch rejected", "refuses a batch"),
     (r"the certificate of ", "its certificate is not trusted"),
     (r"the client of the hub failed", "the client of the hub failed"),
-    (r"(?:it holds events|the connection)", "hands nothing out"),
+    (r"(?:it holds events|the connection)", "delivers nothing"),
 )
 # How these begin, said of several hubs.
 _OF_SEVERAL: Final = {
@@ -83,18 +83,18 @@ _OF_SEVERAL: Final = {
     "asks": "ask",
     "does": "do",
     "is": "are",
-    "hands": "hand",
+    "delivers": "deliver",
     "its": "their",
 }
 _OF_THE_API = _rules(
     (r"429\b", "the API asks for a pause too often"),
-    (r"(?:403\b|no cluster of |\d+ objects are counted)", "the account may not read this"),
+    (r"(?:403\b|no cluster of |[\d,]+ objects? (?:is|are) counted)", "the account may not read this"),
     (r"404\b", "the view or cluster does not exist"),
     (r"401\b", "the API refuses the login's token"),
     (r"([45]\d\d)\b", r"the API answers with \1"),
     (r"login refused for user ", "the API refuses the login"),
     (r"\d+ tokens were refused", "the API refuses the login's token"),
-    (r"redirect to ", "the API sends elsewhere"),
+    (r"redirect to ", "the API redirects elsewhere"),
     (rf"connection to \S+ through the proxy .*{_HOST_UNKNOWN}", "the proxy's host does not exist"),
     (rf"connection to .*{_HOST_UNKNOWN}", "the API's host does not exist"),
     (r"(?:connection to |no connection from )", "no connection to the API"),
@@ -103,7 +103,7 @@ _OF_THE_API = _rules(
     (r"no request to ", "the API's URL cannot be asked"),
     (r"the view refuses its parameters", "the view refuses its parameters"),
     (r"an empty answer", "the API's answer is empty"),
-    (r"(?:no readable JSON|no JSON object|.* answers in the encoding )", "the API's answer is no JSON"),
+    (r"(?:no readable JSON|no JSON object|.* answers in the encoding )", "the API's answer is not JSON"),
     (r"an answer without a list ", "the API's answer holds no list of readings"),
     (
         r"(?:the pages end with|\d+ pages hold|page \d+ is|more than [\d,]+ pages)",
@@ -121,10 +121,10 @@ _OF_THE_STATE = _rules(
     (r".*: another run changed ", "another run saved it meanwhile"),
     (r".*the run lock was lost", "the run lock was lost"),
     (r".*the file is gone, its backup", "the state's file is gone"),
-    (r".*(?:cannot be read as state|ids that are none)", "the state cannot be read"),
+    (r".*(?:cannot be read as state|ids that are no)", "the state cannot be read"),
     (r".* needs [\d,]+ bytes", "too large to be saved"),
     (r".*: (?:access refused|no credentials to ask with)", "the table store refuses the credentials"),
-    (r".*: throttled or out of order", "the table store is out of order"),
+    (r".*: throttled or (?:out of order|unavailable)", "the table store is unavailable"),
     (rf".*: not reached through the proxy .*{_HOST_UNKNOWN}", "the proxy's host does not exist"),
     (r".*: not reached \(there is no such host", "the table store's host does not exist"),
     (r".*: not reached", "no connection to the table store"),
@@ -132,7 +132,7 @@ _OF_THE_STATE = _rules(
     (r"", "could not be saved"),
 )
 _OF_OTHERS = _rules(
-    (r"(?:in mid-run, )?clocks: ", "this host's clock and the API's differ"),
+    (r"(?:during the run, |in mid-run, )?clocks: ", "this host's clock and the API's differ"),
     (r"(?:.*: |.*)unexpected [A-Za-z]+(?:: |$)", "an unexpected error"),
     (r"the run lock was lost", "the run lock was lost"),
     (r"it is larger than a message of the hub", "a reading larger than a message"),

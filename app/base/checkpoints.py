@@ -107,7 +107,7 @@ Seals = Mapping[datetime, Seal | None]
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch that may lack readings, kept until it is repaired or dismissed.
+    """A stretch that may have readings missing, kept until it is repaired or dismissed.
 
     `cause` is `saturated`, `missed` or `left behind`; no `hubs` means all of them.
     """

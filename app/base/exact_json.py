@@ -27,7 +27,7 @@ _LONGEST_INTEGER = 4_000
 _DEEPEST = 300
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _CLOSING = {"[": "]", "{": "}"}
-# What bytes that are no UTF-8 become when they are decoded with `surrogateescape`.
+# What bytes that are not UTF-8 become when they are decoded with `surrogateescape`.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -185,7 +185,7 @@ def _parse(
         cls=simplejson.JSONDecoder,
         allow_nan=True,
         strict=strict,
-        parse_constant=lambda name: Flaw(f"holds {name}, which is no JSON number", name),
+        parse_constant=lambda name: Flaw(f"holds {name}, which is not a JSON number", name),
         parse_int=partial(_parse_cut_integer, cut) if cut else _parse_integer,
         object_pairs_hook=_object if kept is None else partial(_object_of, kept),
     )
@@ -290,11 +290,11 @@ def _without_undecoded(value: Any) -> Any:
     if isinstance(value, str):
         if not _UNDECODED.search(value):
             return value
-        return Flaw("holds bytes that are no UTF-8", value.encode("unicode_escape").decode())
+        return Flaw("holds bytes that are not UTF-8", value.encode("unicode_escape").decode())
     if isinstance(value, list):
         return [_without_undecoded(member) for member in value]
     if isinstance(value, dict):
         if _UNDECODED.search("".join(value)):
-            return Flaw("holds a key with bytes that are no UTF-8", tuple(value.items()))
+            return Flaw("holds a key with bytes that are not UTF-8", tuple(value.items()))
         return {name: _without_undecoded(member) for name, member in value.items()}
     return value

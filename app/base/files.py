@@ -259,7 +259,7 @@ class Files:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_special(target):
-            raise FileRefused("is no ordinary file, so nothing is put in its place", "move it away")
+            raise FileRefused("is not an ordinary file, so nothing is put in its place", "move it away")
         return target
 
     def _require_plain(self, path: Path) -> None:
@@ -339,10 +339,10 @@ STATE_ADVICE: Final[Mapping[int, str]] = {
     errno.EROFS: "set STATE_DIR to a folder that can be written",
     errno.EACCES: _NOT_OURS,
     errno.EPERM: _NOT_OURS,
-    errno.ENOTDIR: "set STATE_DIR to a folder; a file stands in its way",
-    errno.EEXIST: "set STATE_DIR to a folder; a file stands in its way",
+    errno.ENOTDIR: "set STATE_DIR to a folder; a file is in its way",
+    errno.EEXIST: "set STATE_DIR to a folder; a file is in its way",
     errno.ENOENT: "set STATE_DIR to a folder that can be made",
-    errno.ELOOP: "a link stands in its way; remove it",
+    errno.ELOOP: "a link is in its way; remove it",
     errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
     errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
 }

@@ -28,11 +28,11 @@ def parse_time(text: str, without_zone: Callable[[datetime], datetime] | None = 
 
     A time without a zone is UTC, or what `without_zone` makes of it.
 
-    Raises ValueError where `text` is no ISO time, or one beyond the years 1 to 9999.
+    Raises ValueError where `text` is not an ISO time, or one beyond the years 1 to 9999.
     """
     # Python takes any character at all between date and time, half a surrogate pair among them.
     if not text.isascii() or not text.isprintable():
-        raise ValueError(f"{shown(text)} is no ISO time")
+        raise ValueError(f"{shown(text)} is not an ISO time")
     if text.endswith("z"):
         text = f"{text[:-1]}Z"
     leap = text[16:19] == ":60"
@@ -68,7 +68,7 @@ def read_duration(text: str) -> timedelta:
     if re.fullmatch("[0-9]{1,7}", text):
         raise ValueError(f"{shown(text)} has no unit; write {text}m or {int(text) * 60}s")
     raise ValueError(
-        f"{shown(text)} is no duration; write a whole number and its unit, like 90s, 15m, 6h or 2d"
+        f"{shown(text)} is not a duration; write a whole number and its unit, like 90s, 15m, 6h or 2d"
     )
 
 

@@ -9,4 +9,5 @@ from typing import Final
 APP_ROOT: Final = Path(__file__).resolve().parents[2]
 # In a wheel that is a package of ours (deploy/wheel); a tree has no such file.
 INSTALLED: Final = (APP_ROOT / "__init__.py").is_file()
-PROGRAM: Final = "microshare-forwarder" if INSTALLED else "python -m app"
+OF_THE_TREE: Final = "python -m app"
+PROGRAM: Final = "microshare-forwarder" if INSTALLED else OF_THE_TREE

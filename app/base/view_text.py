@@ -27,7 +27,7 @@ def unfit_for_view(text: str) -> str | None:
     if "\\" in text:
         return "holds a backslash"
     if _EXPRESSION.search(text):
-        return "holds $ or @ beside a brace, which a view evaluates"
+        return "holds $ or @ next to a brace, which a view evaluates"
     if text.lstrip().startswith("$"):
         return "begins with $, as a field of the database does"
     if not text.isprintable() and any(unicodedata.category(character) in _NO_TEXT for character in text):

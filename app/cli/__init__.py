@@ -93,8 +93,8 @@ def commands() -> None:
 
     \b
     Exit status:
-      0  all well; also a run that its time or SIGTERM ended early with nothing failed
-      1  something was not delivered, or was found wanting
+      0  success; also a run that its time or SIGTERM ended early with nothing failed
+      1  something is wrong, or was not delivered
       2  the settings or the command's words are refused; nothing was asked or sent
       3  another run of the feed is under way
 

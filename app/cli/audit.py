@@ -32,7 +32,7 @@ from app.cli.choices import (
 )
 from app.cli.output import Output
 from app.cli.progress import ProgressBars
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain, confirmed, json_option, yes_option
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, complain, confirmed, json_option, yes_option
 from app.wiring import wire
 
 # What is told of each reading under a heading, beside what it is.
@@ -100,7 +100,7 @@ def command(
             raise unknown_name(error.name, sorted(error.known)) from error
         finally:
             work.close()
-    return ALL_WELL if work.is_well else FOUND_WANTING
+    return ALL_WELL if work.is_well else SOMETHING_WRONG
 
 
 # --- telling ----------------------------------------------------------------------------------------

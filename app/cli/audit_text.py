@@ -40,7 +40,7 @@ _AT_ONCE = 500
 # What a cause means, and what to do.
 _MEANINGS = {
     "lost": "the hub acknowledged it and does not hold it; --repair sends it",
-    "unexplained": "older than what the state remembers; --repair sends it",
+    "unexplained": "cause no longer known; --repair sends it",
     "late": "published after the look-back; --repair sends it, a longer look_back finds it",
     "missed": "found by the daily comparison with the source; --repair sends it",
     "saturated": "more of one millisecond than the view gave; --repair sends what it gives now",

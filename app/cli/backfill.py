@@ -32,7 +32,7 @@ from app.cli.run import run_once, show
 from app.cli.session import (
     ALL_WELL,
     DISCOVERY_TIME,
-    FOUND_WANTING,
+    SOMETHING_WRONG,
     begin,
     complain,
     confirmed,
@@ -116,7 +116,7 @@ def command(
     # Cut, so that the same command stays the same request for a while.
     window = Slice(instant("--from", since, now, cut=True), instant("--to", until, now, cut=True))
     if window.start >= min(window.end, now):
-        raise click.UsageError(f"--from {since} does not lie before --to {until}, and before now")
+        raise click.UsageError(f"--from {since} is not before --to {until}, and before now")
     chosen = find_hubs(settings, hubs)
     keys = tuple(hub.key for hub in chosen) if hubs else ()
     backfill = Backfill(name, window, tuple(dict.fromkeys(locations)), keys, only_missing)
@@ -125,7 +125,7 @@ def command(
         _read_hubs(job, now, consumer_group)
     _announce(job, now)
     if not dry_run and not confirmed("send it?", yes=yes):
-        return FOUND_WANTING
+        return SOMETHING_WRONG
     _write_down(job)
     return _carry_out(job, Output(as_json=as_json))
 
@@ -199,7 +199,7 @@ def _announce(job: _Job, now: datetime) -> None:
     )
     complain(_amount(job, now))
     if asked.window.end > now:
-        complain(f"--to lies in the future; it is cut to {moment(now)}")
+        complain(f"--to is in the future; it is cut to {moment(now)}")
     if job.resumed:
         complain("an earlier command began this; it goes on from where that one stopped")
     for hub in job.hubs:
@@ -273,7 +273,7 @@ def _carry_out(job: _Job, out: Output) -> int:
         show(whole, job.settings, out)
     if not done and not job.wiring.dry_run:
         complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
-    return ALL_WELL if done or (whole.ok and stop.asked) else FOUND_WANTING
+    return ALL_WELL if done or (whole.ok and stop.asked) else SOMETHING_WRONG
 
 
 def _goes_on(reports: Sequence[Report]) -> bool:

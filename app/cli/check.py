@@ -28,7 +28,7 @@ from app.cli.check_host import check_disk, check_rights, check_schedule, check_v
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, json_option
 from app.eventhub.connecting import bypassed_proxy, hub_url
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
@@ -89,7 +89,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     _check_state(settings, opened, findings, offline=offline)
     if not as_json:
         out.show("", text(findings.summary(), "bold" if findings.ok else "bold red"))
-    return ALL_WELL if findings.ok else FOUND_WANTING
+    return ALL_WELL if findings.ok else SOMETHING_WRONG
 
 
 def _on(settings: Settings) -> list[FeedSettings]:
@@ -267,9 +267,9 @@ def _check_state(
         if offline:
             findings.well("state", "kept in tables, which are not asked with --offline")
             return
-        what = "the app in Azure uses these tables too; a forwarder that keeps files does not know of them"
+        what = "stored in tables, which the app in Azure uses too"
     else:
-        what = "files of this machine; a forwarder elsewhere, or one that keeps tables, does not know of them"
+        what = "stored in local files"
     ways = [_way_to_tables(settings.state)] if settings.state.store == "table" else []
     with findings.of("state", ways):
         if isinstance(opened, StateError):

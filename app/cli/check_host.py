@@ -61,7 +61,7 @@ def python_finding(running: tuple[int, int], today: date) -> CheckResult | None:
     until = _SUPPORTED_UNTIL.get(running)
     if until is None:
         known = ", ".join(".".join(map(str, one)) for one in _SUPPORTED_UNTIL)
-        return fault("versions", f"Python {name} is none of those this is made for ({known}); use {_NEWEST}")
+        return fault("versions", f"Python {name} is not one that this is made for ({known}); use {_NEWEST}")
     if today > until:
         return fault("versions", f"Python {name} gets no security fixes since {until}; move to {_NEWEST}")
     if today > until - _ENDS_SOON:

@@ -84,9 +84,7 @@ def window_until_now(since: str | None, until: str | None, now: datetime) -> Sli
     end = now if until is None else min(now, instant("--to", until, now))
     start = end - DAY if since is None else instant("--from", since, now)
     if start >= end:
-        raise click.UsageError(
-            f"--from {moment(start)} does not lie before --to {moment(end)}, and before now"
-        )
+        raise click.UsageError(f"--from {moment(start)} is not before --to {moment(end)}, and before now")
     return Slice(start, end)
 
 
@@ -113,7 +111,7 @@ def _read(option: str, text: str, now: datetime, *, cut: bool) -> datetime:
         return floor_to(parse_time(text, as_people_write), MILLISECOND)
     except (ValueError, OverflowError):
         raise click.UsageError(
-            f"{option}: {printable(text)!r} is no time; write it like 2026-03-01T06:00:00Z, or a duration "
+            f"{option}: {printable(text)!r} is not a time; write it like 2026-03-01T06:00:00Z, or a duration "
             "back from now like 30d or 6h"
         ) from None
 
@@ -127,7 +125,7 @@ def find_feed(settings: Settings, wanted: str) -> FeedSettings:
         if dashed(feed.name) == dashed(wanted.lower()):
             return feed
     known = ", ".join(map(dashed, settings.feeds))
-    raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+    raise click.UsageError(f"{printable(wanted)!r} is not a feed; there are {known}")
 
 
 def feeds_to(purpose: str, settings: Settings, wanted: Sequence[str]) -> list[FeedSettings]:
@@ -149,7 +147,9 @@ def feeds_to(purpose: str, settings: Settings, wanted: Sequence[str]) -> list[Fe
     return chosen
 
 
-def unknown_name(name: str, known: Iterable[str], *, what: str = "none of the locations") -> click.UsageError:
+def unknown_name(
+    name: str, known: Iterable[str], *, what: str = "not one of the locations"
+) -> click.UsageError:
     """Give the error for a name that is `what`, which lists those there are."""
     there_are = "".join(f"\n  {printable(one)}" for one in known) or " none"
     return click.UsageError(redact(f"{printable(name)!r} is {what}; there are:{there_are}"))
@@ -166,7 +166,7 @@ def find_hub(settings: Settings, wanted: str | None) -> HubSettings:
         if wanted.lower() in (hub.key.lower(), hub.name.lower()):
             return hub
     known = [hub.name if hub.key == hub.name else f"{hub.name} ({hub.key})" for hub in settings.hubs]
-    raise unknown_name(wanted, known, what="none of the hubs")
+    raise unknown_name(wanted, known, what="not one of the hubs")
 
 
 def find_hubs(settings: Settings, wanted: Sequence[str]) -> list[HubSettings]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 from click.core import ParameterSource
 
-from app.base.program import PROGRAM
+from app.base.program import OF_THE_TREE, PROGRAM
 from app.base.text import printable, use_times_in
 from app.settings.places import CONFIG_VARIABLE, use_config_file
 
@@ -128,7 +128,7 @@ def accept_below(command: click.Command) -> None:
 def call_by_name(command: click.Command) -> None:
     """Put the program's name into the help of a command, and of those below it, which is of the tree's."""
     if command.help:
-        command.help = command.help.replace("python -m app", PROGRAM)
+        command.help = command.help.replace(OF_THE_TREE, PROGRAM)
     if type(command) is click.Group:
         for below in command.commands.values():
             call_by_name(below)

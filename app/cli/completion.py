@@ -28,7 +28,7 @@ def command(shell: str) -> int:
     """
     if not INSTALLED:
         raise click.UsageError(
-            "only the installed command can be completed, not `python -m app`; install it: `make wheel`, "
+            f"only the installed command can be completed, not `{PROGRAM}`; install it: `make wheel`, "
             "then `pipx install dist/*.whl`"
         )
     kind = get_completion_class(shell)

@@ -35,8 +35,8 @@ def show(as_json: bool) -> int:
     """Show each setting: its name in config.yaml, its value, its variable, and where that came from.
 
     Of secrets only that they are set is shown, and where a connection string leads. `covers` names
-    what is set too, and does not count: the environment goes before the file of variables. Nothing is
-    asked of anybody.
+    what is set too, and does not count: the environment goes before the file of variables. It sends
+    no request.
 
     Where settings are refused, the others are shown all the same; it ends with 2 then.
     """

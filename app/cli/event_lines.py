@@ -72,7 +72,7 @@ def _of_no_feed(event: Received, rec_type: object) -> str:
     number = _number_of_test(event) if rec_type == "test" else None
     if number is not None:
         return f"test event {number}"
-    return f"an event of recType {_name(str(rec_type))}, which is no feed here, {_size(event)}"
+    return f"an event of recType {_name(str(rec_type))}, which is not a feed here, {_size(event)}"
 
 
 def _number_of_test(event: Received) -> int | None:

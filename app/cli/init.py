@@ -23,7 +23,7 @@ from app.cli.check_results import CheckResults
 from app.cli.init_questions import Questions
 from app.cli.init_trials import Trials
 from app.cli.output import Output, text
-from app.cli.session import ALL_WELL, FOUND_WANTING
+from app.cli.session import ALL_WELL, SOMETHING_WRONG
 from app.cli.tables import Column, table
 from app.settings.answers import Answers
 from app.settings.env_file import is_read_by_shells
@@ -76,7 +76,7 @@ def command(offline: bool, env_file: Path | None, appsettings: Path | None) -> i
     complete = _tell_what_is_missing(answers, out)
     _tell_what_next(path, answers, out)
     _tell_of_azure(answers, appsettings, out)
-    return ALL_WELL if complete else FOUND_WANTING
+    return ALL_WELL if complete else SOMETHING_WRONG
 
 
 def _chosen_path(given: Path | None, default: Path) -> Path:

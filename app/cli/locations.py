@@ -11,7 +11,7 @@ from app.base.budget import Budget
 from app.base.text import dashed
 from app.cli import COMMANDS
 from app.cli.output import Output
-from app.cli.session import ALL_WELL, DISCOVERY_TIME, FOUND_WANTING, begin, complain, json_option
+from app.cli.session import ALL_WELL, DISCOVERY_TIME, SOMETHING_WRONG, begin, complain, json_option
 from app.cli.tables import Column, table
 from app.feeds.feed import name_in_view, why_not_asked
 from app.microshare.client import MicroshareClient
@@ -33,7 +33,7 @@ class _Row:
 @click.command("locations", short_help=COMMANDS["locations"])
 @json_option
 def command(as_json: bool) -> int:
-    """List the locations that discovery finds now, and those that are configured beside them.
+    """List the locations that discovery finds now, and those that are configured too.
 
     The name that snapshots are asked by is shown too: a wrong one is answered with nothing.
     """
@@ -55,7 +55,7 @@ def command(as_json: bool) -> int:
         )
     for why in refused:
         complain(f"refused: {why}")
-    return FOUND_WANTING if collisions or refused else ALL_WELL
+    return SOMETHING_WRONG if collisions or refused else ALL_WELL
 
 
 def _not_asked(rows: Mapping[str, _Row], settings: Settings) -> Iterator[str]:

@@ -21,9 +21,9 @@ from app.cli.choices import FeedName, find_feed, find_hub
 from app.cli.output import hanging, text
 from app.cli.session import (
     ALL_WELL,
-    FOUND_WANTING,
     HUB_OPEN_S,
     HUB_SEND_S,
+    SOMETHING_WRONG,
     Session,
     complain,
     confirmed,
@@ -77,8 +77,8 @@ class _Plan:
 def command() -> None:
     """Look at readings that hubs could not take, and send them again.
 
-    A reading that is larger than a message, has no time, or is no JSON is kept here in full, and
-    blocks nothing. Nothing here is ever deleted: what is dealt with is moved beside.
+    A reading that is larger than a message, has no time, or is not JSON is kept here in full, and
+    blocks nothing. Nothing here is ever deleted: what is dealt with is moved aside.
 
     \b
     python -m app quarantine list
@@ -231,7 +231,7 @@ def _chosen(session: Session, reading_id: str | None, *, told: bool = False) -> 
     chosen = [kept for kept in found if kept.item.id == reading_id]
     if not chosen:
         raise click.UsageError(
-            f"{printable(reading_id)!r} is none of the quarantined readings; see {PROGRAM} quarantine list"
+            f"{printable(reading_id)!r} is not in quarantine; see {PROGRAM} quarantine list"
         )
     return chosen
 
@@ -282,7 +282,7 @@ def _table(found: Iterable[_Kept], session: Session) -> FittedTable:
 def _discard(chosen: Sequence[_Kept], session: Session, only: HubSettings | None, *, yes: bool) -> int:
     session.out.show(_table(chosen, session))
     if not confirmed(f"Never send {counted(len(chosen), 'reading')}?", yes=yes):
-        return FOUND_WANTING
+        return SOMETHING_WRONG
     for kept in chosen:
         place = _deal_with(kept, [key for key in kept.item.hubs if _is_meant(key, only)], session)
         said = f"dealt with, kept at {place}" if place else "stays for other hubs"
@@ -321,11 +321,11 @@ def _replay(plans: Sequence[_Plan], session: Session, *, yes: bool) -> int:
         hubs = session.name_hubs(hub.key for hub in plan.hubs)
         session.out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
     if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
-        return FOUND_WANTING
+        return SOMETHING_WRONG
     run_async(_send_all(to_send))
     for plan in plans:
         _tell(plan, session)
-    return FOUND_WANTING if any(plan.refused for plan in plans) else ALL_WELL
+    return SOMETHING_WRONG if any(plan.refused for plan in plans) else ALL_WELL
 
 
 def _tell(plan: _Plan, session: Session) -> None:

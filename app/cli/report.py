@@ -30,7 +30,7 @@ from app.cli.choices import (
 )
 from app.cli.output import Output
 from app.cli.progress import ProgressBars
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, complain
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, complain
 from app.feeds.feed import load_feed, name_in_view
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
@@ -61,7 +61,7 @@ from app.wiring import wire
     help="Write the page here, in the place of the file that is there; - is standard output. Unless given: "
     "report-FEED-DATE.html in the current folder, with a number where that is there.",
 )
-@click.option("--title", metavar="TEXT", default=TITLE, help="What stands at the head of the page.")
+@click.option("--title", metavar="TEXT", default=TITLE, help="The title of the page.")
 @click.option(
     "--without-names",
     "nameless",
@@ -78,7 +78,7 @@ def command(
     title: str,
     nameless: bool,
 ) -> int:
-    """Write one page of a window: what was published, what the hubs have of it, and how the runs fared.
+    """Write one page of a window: what was published, what the hubs have of it, and how the runs went.
 
     It asks the source for the window again and reads the hubs, as `audit` does, and takes the rest
     from what is kept of the runs. The page is one file that opens offline. What cannot be reached is
@@ -111,7 +111,7 @@ def command(
     found = replace(_gather(request, shown, consumer_group), title=title.strip() or TITLE)
     view = make_view(without_names(found, _aliases(found, settings)) if nameless else found)
     _tell(view, to.write(view))
-    return ALL_WELL if view.verdict.state in (WELL, NOTHING) else FOUND_WANTING
+    return ALL_WELL if view.verdict.state in (WELL, NOTHING) else SOMETHING_WRONG
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.session import (
     ALL_WELL,
-    FOUND_WANTING,
+    SOMETHING_WRONG,
     begin,
     complain,
     explain,
@@ -81,7 +81,7 @@ def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
         names = [name for name in settings.feeds if dashed(name) == dashed(wanted.lower())]
     if not names:
         known = ", ".join([*map(dashed, settings.feeds), _ALL])
-        raise click.UsageError(f"{printable(wanted)!r} is no feed; there are {known}")
+        raise click.UsageError(f"{printable(wanted)!r} is not a feed; there are {known}")
     for name in names:
         if settings.feeds[name].view_id:
             load_feed(name)
@@ -112,7 +112,7 @@ def _run_one(
         out.write_object(report.as_json())
     else:
         show(report, settings, out, verbose=verbose)
-    return ALL_WELL if report.ok else FOUND_WANTING
+    return ALL_WELL if report.ok else SOMETHING_WRONG
 
 
 def run_once(name: str, wiring: Wiring, stop: Stop, fetched: FetchedShare) -> Report:
@@ -188,7 +188,7 @@ def _remarks(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iter
         # What fails is not caught up with, whatever the pace of the rest; a run that was cut short has none.
         tells = report.forecast_s is not None and report.ok and not report.interrupted
         more = f", about {span(report.forecast_s)} of runs like this one" if tells else ""
-        longest = f"{span(report.left_longest_s)} at the furthest"
+        longest = f"{span(report.left_longest_s)} at most"
         yield "", f"left for the next run: {longest}, at {counted(report.left, 'location')}{more}"
     remarks = by_key((remark.partition(": ")[0], remark) for remark in _worth_a_word(report, names))
     for kind, alike in remarks.items():
@@ -217,7 +217,7 @@ def _worth_a_word(report: Report, names: Mapping[str, str]) -> Iterator[str]:
         yield f"in quarantine already: a reading of {where}: {reading.reason}; `quarantine show {reading.id}`"
     for location, gap in report.gaps:
         window = f"{moment(gap.window.start)} to {moment(gap.window.end)}"
-        yield f"gap: {location}, {window}, {gap.cause}, {of_hubs(gap.hubs)}; readings may lack there"
+        yield f"gap: {location}, {window}, {gap.cause}, {of_hubs(gap.hubs)}; readings may be missing there"
     for changed in report.changed:
         what = counted(len(changed.ids), "reading") if changed.ids else "content"
         yield f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from app.state.store import MendableStore, RunLock
 
 ALL_WELL = 0
-FOUND_WANTING = 1
+SOMETHING_WRONG = 1
 REFUSED = 2
 LOCKED = 3
 # A person waits for a hub: less patience than a run has, which can do something else meanwhile.
@@ -34,7 +34,7 @@ HUB_SEND_S = 30.0
 # For login and discovery, while a person waits.
 DISCOVERY_TIME = timedelta(minutes=2)
 # The worst comes last: a lock is somebody's work under way, and no reason to sleep through a failure.
-_BY_SEVERITY = (ALL_WELL, LOCKED, FOUND_WANTING, REFUSED)
+_BY_SEVERITY = (ALL_WELL, LOCKED, SOMETHING_WRONG, REFUSED)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
@@ -128,11 +128,11 @@ def explain(error: Exception) -> Explained:
     if isinstance(error, LockHeld):
         return Explained(str(error), LOCKED)
     if isinstance(error, ForwarderError):
-        return Explained(str(error), FOUND_WANTING)
+        return Explained(str(error), SOMETHING_WRONG)
     if isinstance(error, ModuleNotFoundError) and (advice := lacking(error)) is not None:
         return Explained(advice, REFUSED)
     text = f"unexpected {type(error).__name__}: {error}; please report it, with what LOG_LEVEL=DEBUG shows"
-    return Explained(redact(text), FOUND_WANTING)
+    return Explained(redact(text), SOMETHING_WRONG)
 
 
 def complain(text: str) -> None:

@@ -41,9 +41,9 @@ def command() -> None:
     python -m app state reset people-counter --hub second --to 2026-03-01T00:00Z
 
     \b
-    Ways back from a damaged state, or from a file that is gone beside its backup:
+    Ways back from a damaged state, or from a file that is gone, with its backup left:
       python -m app state import people-counter STATE_DIR/peoplecounterstate.json.bak
-      python -m app state reset people-counter        begin anew at START_FROM
+      python -m app state reset people-counter        start over at START_FROM
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 
@@ -144,7 +144,7 @@ def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
     return edit.carry_out("state import", change, mend=mend, backup=backup, yes=yes)
 
 
-@command.command("skip", short_help="Move positions forward: what lies between is never sent.")
+@command.command("skip", short_help="Move positions forward: what is in between is never sent.")
 @feed_argument
 @click.option("--to", metavar="TIME", required=True, help="An ISO time in UTC, or a duration back: 0s, 6h.")
 @_part_options
@@ -153,7 +153,7 @@ def import_(feed: str, file: Path, backup: Path | None, yes: bool) -> int:
 def skip_command(
     feed: str, to: str, location: str | None, hub: str | None, backup: Path | None, yes: bool
 ) -> int:
-    """Move positions forward to TIME. What lies between is never sent, and kept as a gap `left behind`.
+    """Move positions forward to TIME. What is in between is never sent, and kept as a gap `left behind`.
 
     Nothing before TIME is read again either, whatever the look-back says. Positions that are past
     TIME stay. `state import` of the export that is written first takes it back.
@@ -203,7 +203,7 @@ def move_command(feed: str, former: str, name: str, backup: Path | None, yes: bo
     return edit.carry_out("state move", change, backup=backup, yes=yes)
 
 
-@command.command("reset", short_help="Forget positions and ids, to begin anew.")
+@command.command("reset", short_help="Forget positions and ids, to start over.")
 @feed_argument
 @click.option("--to", metavar="TIME", help="Begin there instead: an ISO time in UTC, or a duration back.")
 @_part_options
@@ -215,7 +215,7 @@ def reset_command(
     """Forget positions and ids, so that the next run begins at START_FROM, or at TIME.
 
     All that the source shows since then is sent, again where a hub has it, with the same message
-    ids. Counts and gaps stay. A state that is damaged, or gone beside its backup, is moved aside,
+    ids. Counts and gaps stay. A state that is damaged, or gone with its backup left, is moved aside,
     never deleted; `state import` of its backup loses less, so try that first.
     """
     edit = StateEdit.begin(feed)
@@ -239,7 +239,7 @@ def reset_command(
             f"all positions are unknown: everything since START_FROM, {moment(edit.start)} now, is sent "
             "again, with the same message ids; what a hub lacked of the time before is never sent"
         )
-        return Change(None, "Move it aside, and begin anew?", said=said)
+        return Change(None, "Move it aside, and start over?", said=said)
 
     return edit.carry_out("state reset", change, mend=mend, backup=backup, yes=yes)
 
@@ -302,7 +302,8 @@ _HEAD_WIDTH = 14
 
 
 def _of_the_feed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "totals", f"{found['total_events_sent']:,} events, {found['total_duplicates_skipped']:,} duplicates"
+    skipped = counted(found["total_duplicates_skipped"], "duplicate")
+    yield "totals", f"{counted(found['total_events_sent'], 'event')}, {skipped}"
     discovery, takeover, run = found["discovery"], found["takeover"], found["last_run"]
     if discovery is not None:
         places = counted(len(discovery["places"]), "location")
@@ -311,10 +312,12 @@ def _of_the_feed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         taken = "by the next run" if takeover["at"] is None else f"at {_moment(takeover['at'])}"
         yield "takeover", f"{_moment(takeover['position'])} from {takeover['source']}, taken over {taken}"
     if run is not None:
+        ended = _moment(run.get("ended"))
         yield (
             "last run",
-            f"{run.get('run')}, ended {_moment(run.get('ended'))}, "
-            + ("well" if run.get("ok", True) else f"with failures: {run.get('error')}"),
+            f"{run.get('run')}, succeeded {ended}"
+            if run.get("ok", True)
+            else f"{run.get('run')}, ended {ended}, with failures: {run.get('error')}",
         )
     if not found["locations"]:
         yield "locations", f"none yet; see {PROGRAM} status"
@@ -334,7 +337,7 @@ def _of_a_location(location: Mapping[str, Any], session: Session) -> Iterator[tu
         by_hour = ", ".join(f"{hour[:10]} {hour[11:]}h {count:,}" for hour, count in group["ids"].items())
         yield "    ids", by_hour or "none"
     for key, hub in location["hubs"].items():
-        counts = f"{hub['events']:,} events, {hub['readings']:,} readings, {hub['duplicates']:,} duplicates"
+        counts = ", ".join(counted(hub[f"{noun}s"], noun) for noun in ("event", "reading", "duplicate"))
         error = f"; {hub['error']} (since {_moment(hub['since'])})" if hub["error"] else ""
         yield (
             "  counts",

@@ -16,7 +16,7 @@ from app.base.instants import MILLISECOND, floor_to, parse_time, read_duration, 
 from app.base.text import as_people_write, counted, dashed, moment, printable
 from app.cli.choices import find_feed, unknown_name
 from app.cli.output import text
-from app.cli.session import ALL_WELL, FOUND_WANTING, Session, confirmed
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, Session, confirmed
 from app.cli.state_effects import asked, effects_parts
 from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings
@@ -78,9 +78,7 @@ class StateEdit:
         where nothing mends it.
         """
         if backup is not None and own_descriptor(backup) is not None:
-            raise click.UsageError(
-                f"--backup {backup} is no file; name one, for what there was is kept in it"
-            )
+            raise click.UsageError(f"--backup {backup} is not a file; name one: what there was is kept in it")
         with self.session.locked([self.name], owner) as [lock]:
             before, damage = FeedState(), None
             try:
@@ -98,7 +96,7 @@ class StateEdit:
             self._tell(before, found, felt)
             names = self.session.name_hubs
             if not confirmed(asked(felt, names, never=found.unsent, act=found.question), yes=yes):
-                return FOUND_WANTING
+                return SOMETHING_WRONG
             if damage is not None:
                 self._set_aside(lock)
             if found.after is not None:
@@ -121,19 +119,19 @@ class StateEdit:
             found = parse_time(written, as_people_write) if back is None else self.now - back
         except (ValueError, OverflowError):
             raise click.UsageError(
-                f"--to {printable(written)!r} is no time; write 2026-03-02T12:00:00Z, or how far back: 6h"
+                f"--to {printable(written)!r} is not a time; write 2026-03-02T12:00:00Z, or how far back: 6h"
             ) from None
         horizon = self.now - self.feed.settle
         if found > horizon and back is None:
             raise click.UsageError(
-                f"--to {moment(found)} lies in the future; write {moment(horizon)} or before"
+                f"--to {moment(found)} is in the future; write {moment(horizon)} or before"
             )
         return floor_to(min(found, horizon), MILLISECOND)
 
     def part(self, state: FeedState, location: str | None, hub: str | None) -> Part:
         """Give what --location and --hub mean. Raises UsageError, listing what there is."""
         if location is not None and location not in state.locations:
-            raise unknown_name(location, sorted(state.locations), what="no location of this state")
+            raise unknown_name(location, sorted(state.locations), what="not a location of this state")
         return Part(location, None if hub is None else self._hub_key(state, hub))
 
     def _hub_key(self, state: FeedState, wanted: str) -> str:
@@ -143,7 +141,7 @@ class StateEdit:
         for location in state.locations.values():
             keys |= {key.lower(): key for key in (*location.checkpoints, *location.hubs)}
         if wanted.lower() not in keys:
-            raise unknown_name(wanted, sorted(set(keys.values())), what="none of the hubs")
+            raise unknown_name(wanted, sorted(set(keys.values())), what="not one of the hubs")
         return keys[wanted.lower()]
 
     def require_positions(self, state: FeedState, part: Part, *, but_takeover: bool = False) -> None:
@@ -164,7 +162,7 @@ class StateEdit:
         listed = {place.name for place in state.discovery.places} if state.discovery else set()
         known = listed | state.locations.keys() | {*self.feed.locations}
         if name not in known:
-            raise unknown_name(name, sorted(known), what="no location that is known")
+            raise unknown_name(name, sorted(known), what="not a known location")
 
     def _tell(self, before: FeedState, change: Change, found: Sequence[Effect]) -> None:
         """Say what the change means: what is sent again, with which ids, and what never."""

@@ -18,7 +18,7 @@ from app.base.text import dashed, moment
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
 from app.cli.output import Output, text
-from app.cli.session import ALL_WELL, FOUND_WANTING, begin, json_option, verbose_option
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, json_option, verbose_option
 from app.cli.status_screen import Room, brief, screen, whole
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
@@ -142,7 +142,7 @@ def command(
         _write_metrics(found, out)
     else:
         screens.tell(found)
-    return ALL_WELL if all(feed.ok for feed in found) else FOUND_WANTING
+    return ALL_WELL if all(feed.ok for feed in found) else SOMETHING_WRONG
 
 
 def _write_metrics(found: Sequence[FeedHealth], out: Output) -> None:

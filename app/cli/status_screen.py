@@ -275,7 +275,7 @@ def _trend(found: FeedHealth, trend: Trend) -> Iterator[str]:
         yield f"compared with the source: {where}; {compared.differ:,} differ"
     if per_day:
         hubs = ", ".join(
-            f"{names.get(key, key)} {hub['events']:,} events, {hub['bytes'] / 1e6:,.1f} MB, "
+            f"{names.get(key, key)} {counted(hub['events'], 'event')}, {hub['bytes'] / 1e6:,.1f} MB, "
             f"{_share(hub['unit_share'])} of a throughput unit"
             for key, hub in per_day["hubs"].items()
         )

@@ -152,7 +152,7 @@ def why_not_asked(location: str, settings: FeedSettings) -> str | None:
         return None
     return (
         f"location {shown(location)} {flaw}, and a view takes names as part of its query, so it is not asked "
-        "for; rename it in Microshare, or leave it if it is none of yours"
+        "for; rename it in Microshare, or leave it if it is not yours"
     )
 
 
@@ -187,13 +187,13 @@ def read_objects(rec_type: str, location: str, objs: Any) -> list[Reading]:
 
 
 def read_body(location: str, body: bytes) -> JsonObject:
-    """Read the body of an event. Raises BadResponse where it is no JSON object."""
+    """Read the body of an event. Raises BadResponse where it is not a JSON object."""
     try:
         found = exact_json.loads(body)
     except exact_json.NotJson as error:
-        raise BadResponse(f"an event of {location} is no JSON: {error}") from error
+        raise BadResponse(f"an event of {location} is not JSON: {error}") from error
     if not isinstance(found, Mapping):
-        raise BadResponse(f"an event of {location} is no JSON object")
+        raise BadResponse(f"an event of {location} is not a JSON object")
     return found
 
 
@@ -252,14 +252,14 @@ def _tags(data: JsonObject) -> tuple[tuple[str, ...], str | None]:
 
 def _time(entry: Any) -> tuple[datetime | None, str | None]:
     if not isinstance(entry, Mapping):
-        return None, "it is no JSON object"
+        return None, "it is not a JSON object"
     written = entry.get("time")
     if written is None:
         return None, "it has no time"
     try:
         return extended_json.instant(written), None
     except ValueError:
-        return None, f"its time {shown(written)} is no ISO time, and no number of milliseconds since 1970"
+        return None, f"its time {shown(written)} is not an ISO time, and no number of milliseconds since 1970"
 
 
 def _reading_id(rec_type: str, location: str, tags: tuple[str, ...], entry: Any) -> tuple[str, str | None]:

@@ -29,7 +29,7 @@ def in_words(readings: Sequence[Reading]) -> str:
 
 def _of_one(entry: Any) -> str:
     if not isinstance(entry, Mapping):
-        return "an entry that is no object"
+        return "an entry that is not an object"
     change = entry.get("change")
     if isinstance(change, Mapping) and "in" in change and "out" in change:
         return f"in {_value(change['in'])}  out {_value(change['out'])}"

@@ -47,7 +47,7 @@ def event_again(feed: Feed, item: QuarantinedReading, settings: FeedSettings) ->
 def _reading_again(feed: Feed, item: QuarantinedReading) -> Reading:
     kept = exact_json.loads(item.text)
     if not isinstance(kept, Mapping) or "entry" not in kept or _names_a_flaw(kept):
-        raise NotForwardable(f"what came is no JSON that could be sent: {item.reason}")
+        raise NotForwardable(f"what came is not JSON that could be sent: {item.reason}")
     # What was quarantined before the object was kept has its tags alone.
     frame = kept.get("object", {"_id": {"tags": kept.get("tags")}})
     try:

@@ -122,7 +122,7 @@ def _lateness(found: JsonObject) -> Lateness:
 
 def _per_day(found: JsonObject) -> JsonObject:
     if not _is_a(found["api_calls"], int):
-        raise TypeError("api_calls that are no number")
+        raise TypeError("api_calls that are not a number")
     for hub in found["hubs"].values():
         _read(_HubPerDay, hub)
     return found
@@ -141,7 +141,7 @@ def _read(kind: type[_Record], found: JsonObject) -> _Record:
     for name, hint in _hints(kind).items():  # type: ignore[arg-type]  # every class is hashable
         if name in found:
             if not _is_a(found[name], hint):
-                raise TypeError(f"{name} is no {hint}")
+                raise TypeError(f"{name} is not of the type {hint}")
             known[name] = found[name]
     return kind(**known)
 

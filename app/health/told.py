@@ -162,5 +162,5 @@ def _beside(facts: Facts, trouble: Trouble) -> Told:
         return Told(trouble.kind, f"{said}{ago}", do, trouble.grave, quotes)
     said = f"{trouble.said}{ago}"
     if trouble.kind is Kind.GAP:
-        said = f"{_named_locations(facts, trouble.locations)} may lack readings: {said}"
+        said = f"{_named_locations(facts, trouble.locations)} may have readings missing: {said}"
     return Told(trouble.kind, said, trouble.do, trouble.grave)

@@ -13,6 +13,7 @@ from app.base.causes import short_cause
 from app.base.checkpoints import Gap
 from app.base.grouping import by_key
 from app.base.instants import MINUTE, format_time
+from app.base.program import PROGRAM
 from app.base.readings import Slice
 from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span, zone_name
 from app.health.facts import RUNS_FORGIVEN, Facts
@@ -65,7 +66,7 @@ def _stopped(facts: Facts) -> Trouble:
         f"the last run was {span(facts.since(last))} ago, at {moment(last)}; "
         f"{counted(runs.missed, 'run')} due since then did not come",
         "look at its timer: on a VM `systemctl list-timers`, in Azure whether the app runs and the "
-        f"function is enabled; `python -m app run {dashed(facts.feed.name)}` runs it now",
+        f"function is enabled; `{PROGRAM} run {dashed(facts.feed.name)}` runs it now",
         since=last,
         grave=True,
     )
@@ -207,7 +208,7 @@ def _stretch(window: Slice) -> str:
 def _repair(facts: Facts, gap: Gap) -> str:
     window = f"--from {format_time(gap.window.start)} --to {format_time(gap.window.end)}"
     hub = f" --hub {shlex.quote(facts.hub_name(gap.hubs[0]))}" if len(gap.hubs) == 1 else ""
-    command = f"`python -m app audit --feed {dashed(facts.feed.name)} {window}{hub} --repair`"
+    command = f"`{PROGRAM} audit --feed {dashed(facts.feed.name)} {window}{hub} --repair`"
     if gap.cause == "saturated":
         return f"have Microshare raise the view's $limit, set record_limit to it, then {command}"
     if gap.cause == "left behind":
@@ -235,7 +236,7 @@ def _set_aside(facts: Facts) -> Iterator[Trouble]:
     yield Trouble(
         Kind.QUARANTINE,
         said,
-        f"`python -m app quarantine list {feed}` says why, `quarantine replay` sends them again",
+        f"`{PROGRAM} quarantine list {feed}` says why, `quarantine replay` sends them again",
         grave=much is not None,
     )
 

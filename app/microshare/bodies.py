@@ -26,7 +26,7 @@ def read_body(read: Callable[[int], bytes], headers: Mapping[str, str], url: str
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise BadResponse(
             f"microshare: {url} answers in the encoding {cut_short(encoding, 40)!r}, "
-            f"which was not asked for; see what stands between this host and the API"
+            f"which was not asked for; check the proxies between this host and the API"
         )
     gzip = _Gzip() if "gzip" in encoding else None
     parts: list[bytes] = []

@@ -99,21 +99,21 @@ def _left_out(owned: Sequence[JsonObject], no_clusters: int) -> Iterator[str]:
     for cluster in owned:
         if flawed := _flawed_devices(cluster):
             yield (
-                f"cluster {_text(cluster.get('name'))!r}: {flawed} devices are no objects, or have a "
-                f"location that is no list of levels; they were left out"
+                f"cluster {_text(cluster.get('name'))!r}: {counted(flawed, 'device')} without the form "
+                f"of an object, or with a location that is not a list of levels; left out"
             )
     unreadable = no_clusters + sum(not _has_devices(cluster) for cluster in owned)
     if unreadable:
         yield (
             f"discovery: {counted(unreadable, 'cluster')} could not be read, or with no readable list of "
-            f"devices; the others were taken, ask Microshare about these"
+            f"devices; ask Microshare about these, the others were taken"
         )
     names = [_first_level(device) or "" for cluster in owned for device in _devices(cluster)]
     too_long = sum(len(name) > LONGEST_CHARACTERS for name in names)
     if too_long:
         yield (
             f"discovery: {counted(too_long, 'device')} with a building's name of more than "
-            f"{LONGEST_CHARACTERS} characters; left out, give that building a shorter name in Microshare"
+            f"{LONGEST_CHARACTERS} characters, left out; give that building a shorter name in Microshare"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from app.base import exact_json, extended_json
 from app.base.errors import BadResponse, NoPermission
 from app.base.readings import JsonObject
-from app.base.text import cut_short
+from app.base.text import counted, cut_short
 from app.microshare.verdict import Question
 
 PER_PAGE = 999
@@ -88,7 +88,10 @@ def read_page(question: Question, found: JsonObject, body_bytes: int, warnings: 
         )
     meta = found.get("meta")
     if meta is not None and not isinstance(meta, Mapping):
-        warnings = (*warnings, "a 'meta' that is no readable object; the answer is taken for its only page")
+        warnings = (
+            *warnings,
+            "a 'meta' that is not a readable object; the answer is taken for its only page",
+        )
     stated = meta if isinstance(meta, Mapping) else {}
     return Page(
         objs=tuple(objs),
@@ -133,7 +136,8 @@ def _read_once(question: Question, fetch: FetchPage, largest_bytes: int) -> _Pas
         pages.append(page)
         if len(pages) == 1 and not page.objs and page.total_count:
             raise NoPermission(
-                f"microshare: {question.name}: {page.total_count} objects are counted and none is shown; "
+                f"microshare: {question.name}: {counted(page.total_count, 'object')} "
+                f"{'is' if page.total_count == 1 else 'are'} counted and none is shown; "
                 f"the account lacks read rights: have them granted on {question.id}, and check "
                 f"MICROSHARE_IDENTITY"
             )
@@ -171,7 +175,8 @@ def _flaw(found: _Pass) -> str | None:
     if found.counts_beyond or None in found.totals:
         return None
     stated = " then ".join(str(page.total_count) for page in found.pages)
-    return f"{len(found.pages)} pages hold {found.distinct} different objects, and state a total of {stated}"
+    held = counted(found.distinct, "different object")
+    return f"{len(found.pages)} pages hold {held}, and state a total of {stated}"
 
 
 def _warnings(found: _Pass) -> tuple[str, ...]:
@@ -179,12 +184,15 @@ def _warnings(found: _Pass) -> tuple[str, ...]:
     first = found.pages[0]
     shown = len(found.objs)
     if found.counts_beyond:
+        pages = counted(first.total_pages or 0, "page")
         said.append(
-            f"a totalCount of {first.total_count} is more than {first.total_pages} pages can hold; it is "
-            f"taken for a count of the whole platform and ignored"
+            f"a totalCount of {first.total_count} is more than {pages} can hold; it is "
+            "taken for a count of the whole platform and ignored"
         )
     elif found.is_single and first.total_count not in (None, shown):
-        said.append(f"a totalCount of {first.total_count} on one page of {shown} objects; all were taken")
+        said.append(
+            f"a totalCount of {first.total_count} on one page of {counted(shown, 'object')}; all were taken"
+        )
     elif not found.is_single and None in found.totals:
         said.append(
             f"no totalCount on every one of {len(found.pages)} pages; nothing tells if they are whole"

@@ -11,6 +11,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from app.base.errors import SourceUnavailable
+from app.base.text import counted
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ def with_retries(
         return retrying(attempt)
     except PassingTrouble as trouble:
         raise SourceUnavailable(
-            f"microshare: {trouble}; given up after {attempts} attempts, the next run tries again"
+            f"microshare: {trouble}; given up after {counted(attempts, 'attempt')}, the next run tries again"
         ) from trouble
 
 

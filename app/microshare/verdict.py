@@ -12,7 +12,7 @@ from app.base import exact_json
 from app.base.errors import BadResponse, NoPermission, SourceError, SourceRefused, WindowTooWide
 from app.base.readings import JsonObject
 from app.base.redaction import redact
-from app.base.text import printable
+from app.base.text import counted, printable
 from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause
 
@@ -164,7 +164,7 @@ def quote_body(body: bytes) -> str:
     if own is not None:
         begins = text.rfind("\n", 0, own.start()) + 1
         return f'"{printable(text[begins : own.end() + _QUOTED_OF_A_LINE].strip())[:_QUOTED_CHARACTERS]}"'
-    return f"{len(body):,} bytes that are no JSON"
+    return f"{counted(len(body), 'byte')}, not JSON"
 
 
 def _is_json(body: bytes) -> bool:

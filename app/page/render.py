@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from app.base.instants import format_time
+from app.base.program import PROGRAM
 from app.base.readings import Slice
 from app.base.redaction import redact
 from app.base.text import counted, minute, moment, printable, span
@@ -32,6 +33,7 @@ def render(view: View) -> str:
         .get_template("page.html")
         .render(
             view=view,
+            program=PROGRAM,
             style=style,
             script=script,
             policy=_policy(style, script),

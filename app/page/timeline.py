@@ -189,12 +189,12 @@ def _hub_line(
         summary=_traffic(total),
         top=counted(top, "reading"),
         bars=[
-            Bar(at, width, round(found.readings / top, 4), f"{when}: {found.readings:,} readings")
+            Bar(at, width, round(found.readings / top, 4), f"{when}: {counted(found.readings, 'reading')}")
             for at, when, found in places
             if found.readings
         ],
         failed=[
-            Bar(at, width, 1.0, f"{when}: failed in {found.failed:,} of {found.runs:,} runs")
+            Bar(at, width, 1.0, f"{when}: failed in {found.failed:,} of {counted(found.runs, 'run')}")
             for at, when, found in places
             if found.failed
         ],

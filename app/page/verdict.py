@@ -18,7 +18,7 @@ from app.page.examined import Examined
 _MOST_NAMED = 3
 
 WELL = "well"
-WANTING = "wanting"
+WRONG = "wrong"
 UNKNOWN = "unknown"
 NOTHING = "nothing"
 
@@ -33,7 +33,7 @@ _FARE = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer of the first screen: WELL, WANTING, UNKNOWN or NOTHING, in a headline and a sentence's end.
+    """The answer of the first screen: WELL, WRONG, UNKNOWN or NOTHING, in a headline and a sentence's end.
 
     NOTHING is where neither side had a reading: that is no fault, and proves nothing.
 
@@ -62,7 +62,7 @@ def give_verdict(feeds: Sequence[Examined]) -> Verdict:
     said = _lacks(feeds) or _is_well(feeds, published, complete=complete)
     nothing = not any(comparison.audit.compared for feed in feeds for comparison in feed.compared.values())
     return Verdict(
-        WANTING if doubtful or trouble else NOTHING if nothing else WELL,
+        WRONG if doubtful or trouble else NOTHING if nothing else WELL,
         f"{said}; {trouble}" if trouble else said,
         _sentence(feeds, published, complete=complete),
         () if complete else [*chain.from_iterable(map(_lacking, feeds))],

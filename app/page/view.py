@@ -42,7 +42,7 @@ _WRONG = frozenset({"missing", "expired", "changed", "repeated", "unknown"})
 # What the causes of an audit mean, for readers who have not seen its documentation.
 _CAUSES = {
     "lost": "acknowledged by the hub, and not there",
-    "unexplained": "older than what the state remembers",
+    "unexplained": "cause no longer known",
     "late": "published after the look-back",
     "missed": "found by the daily comparison",
     "saturated": "more of one millisecond than the view gave",
@@ -393,7 +393,7 @@ def _sum(columns: Sequence[CountColumn]) -> str:
     parts = [column.head.lower() for column in columns if column.name in _OF_PUBLISHED]
     beside = [column.head.lower() for column in columns if column.name in _BESIDE]
     said = f"Published is {' + '.join(parts)}"
-    return f"{said}; what is {joined(beside)} stands beside." if beside else f"{said}."
+    return f"{said}; what is {joined(beside)} is counted separately." if beside else f"{said}."
 
 
 def _listed(rows: Iterable[Sequence[object]]) -> Listed:

@@ -211,7 +211,7 @@ def spoke_again(drift: Drift, location: LocationState, now: datetime) -> Drift |
     if drift.kind != SILENT or last is None or last <= drift.since:
         return None
     what = f"{drift.location}: sensor {' / '.join(drift.sensor)}" if drift.sensor else str(drift.location)
-    text = f"{what}: speaks again, after a silence since {format_time(drift.since)}"
+    text = f"{what}: sends again, after a silence since {format_time(drift.since)}"
     return Drift(SPEAKS_AGAIN, drift.location, text, now, drift.sensor)
 
 
@@ -281,13 +281,17 @@ def keys_drift(
     after |= {key: replace(after[key], vanished=True) for key in vanished}
     drifts = []
     if new and known:
-        text = f"new keys in the readings: {named(new, _KEYS_NAMED)}"
+        text = f"new {_fields(new)} in readings"
         drifts.append(Drift("keys appeared", None, text, now))
     if vanished:
-        keys = named(vanished, _KEYS_NAMED)
-        text = f"keys that no reading has had for two days: {keys}; consumers may miss them"
+        text = f"{_fields(vanished)} missing from readings for two days; tell those who use them"
         drifts.append(Drift("keys vanished", None, text, now))
     return after, drifts
+
+
+def _fields(keys: Sequence[str]) -> str:
+    quoted = named([f"'{key}'" for key in keys], _KEYS_NAMED)
+    return f"field {quoted}" if len(keys) == 1 else f"fields {quoted}"
 
 
 def _with_room(known: Mapping[str, SeenKey], found: Collection[str], wanted: int) -> Mapping[str, SeenKey]:

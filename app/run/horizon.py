@@ -64,7 +64,7 @@ class Horizon:
         """Fail the run where two answers in a row told a time that was left out; give whether it was so."""
         doubtful = [found.clocks for found in self._client.left_out_times() if found.in_a_row == 2]
         for clocks in doubtful:
-            self._draft.fail(None, None, f"in mid-run, {clocks.why_apart()}")
+            self._draft.fail(None, None, f"during the run, {clocks.why_apart()}")
         return bool(doubtful)
 
     def tell_of_left_out_times(self) -> None:

@@ -139,8 +139,8 @@ def _warn_of_ahead(ahead: list[tuple[datetime, str, str]], horizon: datetime, dr
     more = f" ({counted(len(ahead) - 1, 'other')} too)" if len(ahead) > 1 else ""
     draft.warn(
         f"{name}: the position of hub {hub}, {format_time(position)}, is ahead of the clock, "
-        f"{format_time(horizon)}{more}; nothing is asked for it until that time has passed; see that this "
-        "host's clock is right"
+        f"{format_time(horizon)}{more}; check this host's clock: nothing is asked for it until that "
+        "time has passed"
     )
 
 
@@ -160,7 +160,7 @@ def _newly_shared(known: Discovery | None, found: Found, identity: Sequence[str]
 def _why_refused(name: str) -> str:
     return (
         f"location {name!r} is a name in two organisations, and readings do not say whose they are; "
-        "it is not forwarded unless MICROSHARE_LOCATIONS names it"
+        "name it in MICROSHARE_LOCATIONS to forward it"
     )
 
 

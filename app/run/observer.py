@@ -12,6 +12,7 @@ from datetime import datetime
 from app.base.checkpoints import Gap, LocationState
 from app.base.instants import EPOCH, HOUR, format_time, hour_of
 from app.base.readings import Reading, Slice, key_of
+from app.base.text import counted
 from app.quality.drift import body_keys, gather, is_forgotten, keys_drift, silences, spoke_again
 from app.quality.hourly_digests import CHANGED, Difference, compare, gaps_of, is_due, questions
 from app.quality.lateness import first_seen, is_steady, near_far_edge
@@ -124,8 +125,9 @@ class Observer:
     def _warn_of_absent(self, name: str, fetched: Fetched) -> None:
         if fetched.absent:
             self._draft.warn(
-                f"{name}: {fetched.absent} readings that the source showed before did not come back, asked "
-                "for twice: a stale or cut answer, or they were removed; if it lasts, ask Microshare"
+                f"{name}: {counted(fetched.absent, 'reading')} that the source showed before did not come "
+                "back, asked for twice: a stale or cut answer, or they were removed; if it lasts, ask "
+                "Microshare"
             )
 
     def _warn_of_absurd(self, name: str, fetched: Fetched, horizon: datetime) -> None:
@@ -137,7 +139,7 @@ class Observer:
         if absurd:
             first = format_time(absurd[0])
             self._draft.warn(
-                f"{name}: {len(absurd)} readings lie far outside the window asked, one at {first}"
+                f"{name}: {counted(len(absurd), 'reading')} far outside the window asked, one at {first}"
             )
 
     def _measure_lateness(self, group: Group, fetched: Fetched, horizon: datetime) -> None:

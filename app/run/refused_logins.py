@@ -18,6 +18,7 @@ from typing import Any
 from app.base.checkpoints import FeedState
 from app.base.errors import AuthError, StateError
 from app.base.instants import HOUR, MINUTE, format_time, parse_time, utc_now
+from app.base.program import PROGRAM
 from app.base.text import moment, printable, times_in
 from app.microshare.auth import login_of, names_of
 from app.settings.schema import MicroshareSettings
@@ -75,9 +76,9 @@ class RefusedLogins:
                 last = moment(known.last)
             raise AuthError(
                 f"microshare: login refused for user {printable(settings.username)} {known.times} times in a "
-                f"row, last at {last}; it is tried hourly now, so that the account is not "
-                f"locked: check {names_of(settings)}; what is changed there, and `python -m app check`, is "
-                f"tried at once"
+                f"row, last at {last}; check {names_of(settings)}: the login is tried "
+                f"hourly now, so that the account is not locked; what is changed there, and `{PROGRAM} "
+                "check`, is tried at once"
             )
 
     def refused(self, settings: MicroshareSettings) -> None:

@@ -47,11 +47,11 @@ def find_unknown_variables(
         meant = difflib.get_close_matches(upper, possible, 1, cutoff=0.9)
         if is_ours and not meant and upper not in families:
             meant = _at_most_three(other for other in possible if other.startswith(upper))
-        said = f"{name}: is no known variable; did you mean {' or '.join(meant)}?"
+        said = f"{name}: is not a known variable; did you mean {' or '.join(meant)}?"
         if not meant or any(other in environment for other in meant):
             if is_ours:
                 warnings.append(
-                    f"{name}: is no known variable, and has no effect; {_advice(upper, possible)}"
+                    f"{name}: is not a known variable, and has no effect; {_advice(upper, possible)}"
                 )
         elif meant[0].startswith(("MICROSHARE_", "EVENT_HUB_")) or meant[0].endswith("_SCHEDULE"):
             problems.note(said)
@@ -79,7 +79,7 @@ def read_feeds(document: Document, problems: Problems) -> dict[str, FeedSettings
     feeds = {}
     for name, entry in entries.items():
         if not (name.isidentifier() and name.islower()):
-            problems.add(("feeds", name), "is no name of a feed; write that of its module in app/feeds")
+            problems.add(("feeds", name), "is not the name of a feed; write that of its module in app/feeds")
         feed = problems.check(FeedSettings, entry, ("feeds", name))
         if feed is not None:
             feeds[name] = replace(feed, name=name)

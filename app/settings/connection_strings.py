@@ -131,7 +131,7 @@ def identity_address(namespace: str, event_hub: str) -> HubAddress:
     host = namespace.lower()
     if not is_host(host) or ":" in host:
         raise ValueError(
-            f"namespace {namespace!r} is no host name; write 'example' or 'example.servicebus.windows.net'"
+            f"namespace {namespace!r} is not a host name; write 'example' or 'example.servicebus.windows.net'"
         )
     return HubAddress(
         host if "." in host else f"{host}.servicebus.windows.net", _hub_name(event_hub, "event_hub")
@@ -195,7 +195,7 @@ def _parts(connection_string: str, known: tuple[str, ...], *, others_too: bool =
     for written in connection_string.rstrip(";").split(";"):
         name, equals, value = written.partition("=")
         if not equals or not name:
-            raise ValueError("is no connection string; write Key=value pairs with ; between them")
+            raise ValueError("is not a connection string; write Key=value pairs with ; between them")
         if not value:
             raise ValueError(f"has nothing after {_key_name(name)}=; copy the whole connection string")
         if name.lower() in parts:
@@ -263,7 +263,9 @@ def _require_real_or_loopback(parts: Mapping[str, str], host: str) -> None:
 
 def _hub_name(entity: str, key: str) -> str:
     if not _HUB_NAME.fullmatch(entity):
-        raise ValueError(f"{key} {entity[:60]!r} is no name of an event hub; write letters, digits and . _ -")
+        raise ValueError(
+            f"{key} {entity[:60]!r} is not the name of an event hub; write letters, digits and . _ -"
+        )
     return entity
 
 
@@ -294,7 +296,7 @@ def _require_base64(account_key: str) -> None:
     try:
         base64.b64decode(account_key, validate=True)
     except ValueError:
-        raise ValueError("has an AccountKey that is no base64; copy the whole connection string") from None
+        raise ValueError("has an AccountKey that is not base64; copy the whole connection string") from None
 
 
 def _require_host(parts: Mapping[str, str]) -> None:
@@ -312,4 +314,4 @@ def _require_tls(parts: Mapping[str, str]) -> None:
             raise ValueError("would send unencrypted; write DefaultEndpointsProtocol=https")
         return
     if not _stays_private(endpoint):
-        raise ValueError("has a TableEndpoint that is no https URL; write https:// and a host")
+        raise ValueError("has a TableEndpoint that is not an https URL; write https:// and a host")

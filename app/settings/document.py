@@ -194,7 +194,7 @@ def _flaw(text: str, keys: Keys) -> str | None:
     if found := placeholder_in(text, credential=keys in _CREDENTIALS, except_percent=is_schedule):
         return found
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        return "holds bytes that are no UTF-8; write it as UTF-8"
+        return "holds bytes that are not UTF-8; write it as UTF-8"
     if "\0" in text:
         return "holds a NUL character; remove it"
     return None

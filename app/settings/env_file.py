@@ -142,7 +142,7 @@ def _problem(binding: Binding) -> str | None:
         return "sets nothing; write NAME='value', or begin it with # if it is a comment"
     if binding.key is not None and not _NAME.fullmatch(binding.key):
         return (
-            "what stands before = is no name of a variable; write NAME='value', the name in letters, digits "
+            "what is before = is not the name of a variable; write NAME='value', the name in letters, digits "
             "and _"
         )
     if _ASSIGNMENT.search(further):

@@ -112,7 +112,7 @@ def _check_identity(hubs: Sequence[HubSettings], trusted: Sequence[str], problem
         known = any(is_within(hub.host, domain.strip()) for domain in (*_KNOWN_SUFFIXES, *trusted))
         if hub.enabled and hub.connection_string is None and not known:
             problems.note(
-                f"event_hubs: {shown(hub.host)} is no host of Event Hubs, and a token of the managed "
+                f"event_hubs: {shown(hub.host)} is not a host of Event Hubs, and a token of the managed "
                 "identity would go there; correct the namespace, or name its domain in "
                 "event_hubs.trusted_suffixes"
             )
@@ -124,7 +124,9 @@ def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Prob
     for key in names:
         if key.lower() not in {hub.key.lower() for hub in hubs}:
             keys = ", ".join(hub.key for hub in hubs)
-            problems.add(("event_hubs", "names", key), f"is none of the hubs ({keys}); correct or remove it")
+            problems.add(
+                ("event_hubs", "names", key), f"is not one of the hubs ({keys}); correct or remove it"
+            )
     given = [replace(hub, name=by_key.get(hub.key.lower()) or hub.name) for hub in hubs]
     # A word that could mean another hub is no name.
     taken = Counter(word for hub in given for word in {hub.name.lower(), hub.entity.lower()})

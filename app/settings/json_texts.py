@@ -36,7 +36,7 @@ def json_array(text: str, *, secret: bool = False) -> list[object]:
     example = '["...","..."]' if secret else _compact(words)
     if written.startswith("[") and '"' not in written:
         raise ValueError(f"{seen}had its quotes eaten by a shell; write '{example}' in single quotes")
-    raise ValueError(f"{seen}is no JSON array; write '{example}'")
+    raise ValueError(f"{seen}is not a JSON array; write '{example}'")
 
 
 def unwrapped(text: str) -> str | None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import product
 
 from app.base.instants import DAY
+from app.base.text import counted
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -37,15 +38,15 @@ def schedule_problem(schedule: str) -> str | None:
     fields = schedule.split()
     if len(fields) != len(_FIELDS):
         return (
-            f"{schedule!r} has {len(fields)} fields; write six, second minute hour day month weekday, "
-            "like '0 */15 * * * *'"
+            f"{schedule!r} has {counted(len(fields), 'field')}; write six, second minute hour day month "
+            "weekday, like '0 */15 * * * *'"
         )
     for at, (written, (name, least, most, _)) in enumerate(zip(fields, _FIELDS, strict=True)):
         try:
             _values(written, at)
         except ValueError:
             return (
-                f"{schedule!r}: {written!r} is no {name}; write * or {least} to {most}, or a list, "
+                f"{schedule!r}: {written!r} is not a valid {name}; write * or {least} to {most}, or a list, "
                 "range or step of them"
             )
     return None

@@ -36,7 +36,7 @@ def find_config_file(environ: Mapping[str, str], config_file: Path | None) -> Pa
     named = environ.get(CONFIG_VARIABLE)
     if named and not is_file(Path(named)):
         raise SettingsError(
-            [f"{CONFIG_VARIABLE}: {shown(named)} is no file; write the path of the settings file"]
+            [f"{CONFIG_VARIABLE}: {shown(named)} is not a file; write the path of the settings file"]
         )
     if named:
         return Path(named)

@@ -71,7 +71,7 @@ def _say(error: ErrorDetails, kind: type[Written], keys: Keys) -> str:
             return f"not set; {_advice(kind, str(keys[-1]))}"
         case "unexpected_keyword_argument":
             near = difflib.get_close_matches(str(keys[-1]), _written_in(kind), 1)
-            return f"is no known key; did you mean {near[0]}?" if near else "is no known key; remove it"
+            return f"is not a known key; did you mean {near[0]}?" if near else "is not a known key; remove it"
         case "literal_error":
             return f"{seen}is not known; write {str(context['expected']).replace(chr(39), '')}"
         case "dict_type" | "dataclass_type":
@@ -79,7 +79,7 @@ def _say(error: ErrorDetails, kind: type[Written], keys: Keys) -> str:
         case "bool_parsing" | "bool_type":
             return f"{seen}is neither true nor false; write one of them"
         case "string_type":
-            return f"{seen}is no text; put it in quotes"
+            return f"{seen}is not text; put it in quotes"
         case _:
             return f"{seen}is refused: {error['msg'].lower()}"
 

@@ -31,7 +31,7 @@ def too_open(env_file: Path, state: StateSettings) -> Iterator[str]:
         return
     if _mode(env_file) & stat.S_IROTH:
         yield (
-            f"{env_file} has secrets in it, and every account of this machine can read it; "
+            f"{env_file} has secrets in it, and every account on this host can read it; "
             f"{_command('chmod o-rwx', env_file)}"
         )
     if state.store == "json":
@@ -41,14 +41,13 @@ def too_open(env_file: Path, state: StateSettings) -> Iterator[str]:
 def _open_state(folder: Path) -> Iterator[str]:
     if _mode(folder) & stat.S_IWOTH:
         yield (
-            f"every account of this machine can change the state in {folder}; "
-            f"{_command('chmod o-rwx', folder)}"
+            f"every account on this host can change the state in {folder}; {_command('chmod o-rwx', folder)}"
         )
     readable = [path for path in _kept_in(folder) if _mode(path) & stat.S_IROTH]
     if readable:
         more = f", and {len(readable) - 1:,} more" if len(readable) > 1 else ""
         yield (
-            f"every account of this machine can read {readable[0].name}{more} in {folder}; "
+            f"every account on this host can read {readable[0].name}{more} in {folder}; "
             f"{_command('chmod -R o-rwx', folder)}"
         )
 

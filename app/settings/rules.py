@@ -78,7 +78,7 @@ def needed(advice: str) -> Checks:
 
 
 def _refused(_: object) -> object:
-    raise ValueError("is no known key; remove it")
+    raise ValueError("is not a known key; remove it")
 
 
 # For a field that is not written but set when the sections are put together.
@@ -147,7 +147,7 @@ def word(value: object) -> str:
     text = plain_text(value)
     if re.search(r"[\s/,\"'\[\]{}]", text):
         raise ValueError(
-            f"{shown(text)} is no id; write one word without spaces, commas, slashes or brackets"
+            f"{shown(text)} is not an id; write one word without spaces, commas, slashes or brackets"
         )
     return text
 
@@ -164,7 +164,7 @@ def whole_number(value: object, *, least: int, most: int) -> int:
     if isinstance(written, str) and re.fullmatch(r"-?[0-9]{1,18}", written):
         written = int(written)
     if not isinstance(written, int) or isinstance(written, bool):
-        raise ValueError(f"{shown(value)} is no whole number; write {least} to {most}")
+        raise ValueError(f"{shown(value)} is not a whole number; write {least} to {most}")
     if not least <= written <= most:
         raise ValueError(f"{shown(value)} is out of range; write {least} to {most}")
     return written
@@ -194,13 +194,13 @@ def base_url(value: object) -> str:
         url = urlsplit(text)
         host, port = url.hostname or "", url.port
     except ValueError:
-        raise ValueError("is no URL; write it like https://api.example.com") from None
+        raise ValueError("is not a URL; write it like https://api.example.com") from None
     if "@" in url.netloc:
         raise ValueError("holds a user or password before the host; remove it")
     if "?" in text or "#" in text:
         raise ValueError(f"holds more than {url.scheme}://{url.netloc}{url.path}; remove what follows ? or #")
     if url.scheme not in ("https", "http") or not is_host(host) or " " in text:
-        raise ValueError(f"{shown(text)} is no URL; write it like https://api.example.com")
+        raise ValueError(f"{shown(text)} is not a URL; write it like https://api.example.com")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError(f"{shown(text)} is not encrypted; write https://")
     return f"{url.scheme}://{authority(host, port)}{url.path.rstrip('/')}"
@@ -212,7 +212,7 @@ def secret_url(value: object) -> str:
         return base_url(value) if value else ""
     except ValueError:
         raise ValueError(
-            "is no URL as https://hc.example.com/ID is, unless its host is loopback: no user, ? or # in it"
+            "is not a URL as https://hc.example.com/ID is, unless its host is loopback: no user, ? or # in it"
         ) from None
 
 
@@ -224,7 +224,7 @@ def account_name(value: object) -> str:
     text = plain_text(value)
     if not re.fullmatch("([a-z0-9]{3,24})?", text):
         raise ValueError(
-            f"{shown(text)} is no name of a storage account; write its 3 to 24 small letters and digits"
+            f"{shown(text)} is not the name of a storage account; write its 3 to 24 small letters and digits"
         )
     return text
 
@@ -233,7 +233,7 @@ def authorities(value: object) -> str | None:
     """Give the path of a file of certificates in PEM form that TLS can load; None for an empty text."""
     text = plain_text(value)
     if text and not is_file(Path(text)):
-        raise ValueError(f"{shown(text)} is no file; {_WRITE_AUTHORITIES}")
+        raise ValueError(f"{shown(text)} is not a file; {_WRITE_AUTHORITIES}")
     try:
         if text:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
@@ -260,7 +260,7 @@ def start(value: object) -> timedelta | datetime:
         instant = parse_time(text)
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{shown(text)} is no time; write 24h, or a time like 2026-03-01T00:00:00Z"
+            f"{shown(text)} is not a time; write 24h, or a time like 2026-03-01T00:00:00Z"
         ) from None
     if instant > utc_now():
         raise ValueError(f"{format_time(instant)} is in the future; write a time that is past, or 0s for now")
@@ -299,8 +299,8 @@ def whole_segments(identity: tuple[str, ...], _: Mapping[str, Any]) -> None:
         name = organisation.removeprefix("=")
         if not name or name.strip(". ") != name or "*" in name or "=" in name:
             raise ValueError(
-                f"{shown(organisation)} is no organisation; write it whole, or its last segments: NORTH, or "
-                "with = before it to mean exactly that one: =com.example.NORTH"
+                f"{shown(organisation)} is not an organisation; write it whole, or its last segments: NORTH, "
+                "or with = before it to mean exactly that one: =com.example.NORTH"
             )
 
 

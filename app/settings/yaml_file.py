@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> Mapping[str, object]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError([f"line {line}: {error.problem}"], source=str(path)) from None
     except (yaml.YAMLError, *_OF_CONSTRUCTORS) as error:
-        raise SettingsError([f"is no YAML ({error}); correct it"], source=str(path)) from None
+        raise SettingsError([f"is not YAML ({error}); correct it"], source=str(path)) from None
     if not isinstance(parsed, dict):
         raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
     return parsed
@@ -74,7 +74,7 @@ class _Loader(SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} stands here twice; keep one", problem_mark=key.start_mark
+                    problem=f"{key.value!r} is here twice; keep one", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         constructed: dict[object, object] = super().construct_mapping(node, deep=deep)
@@ -108,7 +108,7 @@ def _look_through(text: str) -> None:
             found = _Extent(event.anchor)
         elif isinstance(event, yaml.AliasEvent):
             if any(event.anchor == outer.anchor for outer in around):
-                raise _refused(event, f"*{event.anchor} stands within what it stands for; write that out")
+                raise _refused(event, f"*{event.anchor} is within what it stands for; write that out")
             # One that nothing is known of is for the loader to refuse.
             extent = known.get(event.anchor or "", _Extent())
             found = _Extent(None, extent.values, extent.levels)

@@ -153,7 +153,7 @@ def check_version(document: Mapping[str, Any]) -> None:
     """Raise ValueError unless the document is of the version that is read and written here."""
     version = document.get("version")
     if type(version) is not int or version < 1:
-        raise ValueError(f"version {version!r} is none of this forwarder's")
+        raise ValueError(f"version {version!r} is not one of this forwarder's")
     if version > VERSION:
         raise ValueError(f"version {version} was written by a newer forwarder, this one reads {VERSION}")
 
@@ -435,7 +435,7 @@ def _feed_name(found: Any) -> str:
     name: str = of_kind(str, found)
     # It is a folder's name where readings are kept in files.
     if not (name.isidentifier() and name.islower()):
-        raise ValueError(f"{shown(name)} is no name of a feed")
+        raise ValueError(f"{shown(name)} is not the name of a feed")
     return name
 
 

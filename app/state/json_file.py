@@ -316,7 +316,7 @@ def renaming_commands(directory: str | Path, name: str, other: str) -> list[str]
 
 def _advice(path: Path) -> str:
     backup = _backup_of(path)
-    begin = "`state reset` moves it aside to begin anew at START_FROM"
+    begin = "`state reset` moves it aside to start over at START_FROM"
     if backup.exists():
         return f"to go on from the save before, `state import` {backup}; {begin}"
     return f"`state import` a copy of yours; {begin}"
@@ -367,7 +367,7 @@ def _quarantined_in(path: Path, feed: str) -> tuple[str, QuarantinedReading]:
     with _explained(path), _refused(path, "repair it, or move it away"):
         item = documents.quarantined_from(path.read_bytes())
         if item.feed != feed:
-            raise ValueError(f"it says that it is of the feed {item.feed}, and lies among those of {feed}")
+            raise ValueError(f"it says that it is of the feed {item.feed}, and is among those of {feed}")
         return path.stem, item
 
 

@@ -75,7 +75,7 @@ def in_reach(instant: datetime) -> datetime:
     Raises ValueError for one beyond: no clock was ever believed that said so.
     """
     if not EPOCH <= instant < _BEYOND:
-        raise ValueError(f"{instant:%Y-%m-%d} lies beyond all that is forwarded")
+        raise ValueError(f"{instant:%Y-%m-%d} is outside all that is forwarded")
     return instant
 
 

@@ -68,7 +68,7 @@ def location_row(location: str, state: LocationState) -> dict[str, Any]:
         for hour, text in group["ids"].items():
             ids = base64.urlsafe_b64decode(text)
             if len(ids) * 4 != len(text) * 3:
-                raise StateError(f"state: {location!r}: ids that are none of this forwarder's")
+                raise StateError(f"state: {location!r}: ids that are not this forwarder's")
             packed += ids
             counts[hour] = len(ids) // _PACKED_ID_BYTES
         group["ids"] = counts
@@ -176,7 +176,7 @@ def joined(row: Mapping[str, Any], name: str) -> bytes:
     for number in itertools.count():
         piece = row.get(f"{name}{number}", b"")
         if not isinstance(piece, bytes):
-            raise ValueError(f"{name}{number} is no binary property")
+            raise ValueError(f"{name}{number} is not a binary property")
         if not piece:
             return bytes(content)
         content += piece

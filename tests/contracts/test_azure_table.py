@@ -204,7 +204,7 @@ def test_a_service_that_stays_busy_is_named_and_the_old_state_is_whole(relay: Re
     store.save(name, FeedState({"A": location()}), ["A"])
     relay.order(Fault.BUSY, "PUT", name, times=20)
 
-    with pytest.raises(StateError, match=r"throttled or out of order \(503"):
+    with pytest.raises(StateError, match=r"throttled or unavailable \(503"):
         store.save(name, FeedState({"A": location(1)}), ["A"])
     relay.forget_orders()
 

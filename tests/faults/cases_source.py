@@ -736,7 +736,7 @@ B6_TO_B9 = (
         for what, text in (
             ("number whose exponent is out of all bounds", b"1e9999999999999999999999"),
             ("nesting 20,000 levels deep", b"[" * 20_000 + b"]" * 20_000),
-            ("bytes that are no UTF-8", b'"caf\xe9"'),
+            ("bytes that are not UTF-8", b'"caf\xe9"'),
             (
                 "90,000 keys and one of them twice",
                 b"{%b}" % b",".join(b'"k%d":0' % (n % 90_000) for n in range(90_001)),
@@ -1221,7 +1221,7 @@ B10_TO_B17 = (
         "row with a time that is none",
         "quarantined with its reason; blocks nothing",
         flawed(time_as="yesterday"),
-        says=("is no ISO time",),
+        says=("is not an ISO time",),
         check=all_moved,
     ),
     Case(
@@ -1229,7 +1229,7 @@ B10_TO_B17 = (
         "row with a time in which half a surrogate pair stands",
         "quarantined with its reason; blocks nothing",
         flawed(time_as="2026-03-02\ud80012:10:00Z"),
-        says=("is no ISO time",),
+        says=("is not an ISO time",),
         check=all_moved,
     ),
     Case(
@@ -1724,7 +1724,7 @@ B18_TO_B25 = (
         "no more slices are opened, the run fails, and the next one goes on",
         dated(times=2),
         1,
-        ("in mid-run, clocks: ",),
+        ("during the run, clocks: ",),
     ),
     Case(
         "B21",

@@ -218,12 +218,12 @@ def test_a_repair_beside_a_run_ends_with_3_and_sends_nothing(terminal: Terminal)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--from", "1h", "--to", "2h"], "does not lie before"),
-        (["--from", "2999-01-01", "--to", "2999-02-01"], "does not lie before"),
-        (["--from", "yesterday"], "--from: 'yesterday' is no time; write it like"),
-        (["--feed", "doors"], "'doors' is no feed; there are people-counter, hourly-snapshot"),
-        (["--hub", "third"], "'third' is none of the hubs; there are:\n  primary"),
-        (["--location", "Nowhere"], f"'Nowhere' is none of the locations; there are:\n  {MILL}\n"),
+        (["--from", "1h", "--to", "2h"], "is not before"),
+        (["--from", "2999-01-01", "--to", "2999-02-01"], "is not before"),
+        (["--from", "yesterday"], "--from: 'yesterday' is not a time; write it like"),
+        (["--feed", "doors"], "'doors' is not a feed; there are people-counter, hourly-snapshot"),
+        (["--hub", "third"], "'third' is not one of the hubs; there are:\n  primary"),
+        (["--location", "Nowhere"], f"'Nowhere' is not one of the locations; there are:\n  {MILL}\n"),
     ],
     ids=["turned round", "future", "no time", "feed", "hub", "location"],
 )

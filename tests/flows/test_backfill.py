@@ -372,26 +372,26 @@ def test_a_window_that_is_not_over_ends_now(terminal: Terminal) -> None:
     ended = terminal.call("backfill", FEED, "--from", since, "--to", "2999-01-01", "--yes", "--json")
 
     assert (ended.status, ended.objects[0]["left"]) == (0, 0)
-    assert "--to lies in the future; it is cut to" in ended.err
+    assert "--to is in the future; it is cut to" in ended.err
     assert len(terminal.a.received()) > 20
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([FEED, "--from", "6h", "--to", "6h", "--yes"], "--from 6h does not lie before --to 6h"),
-        ([FEED, "--from", "2998-01-01", "--to", "2999-01-01", "--yes"], "does not lie before"),
+        ([FEED, "--from", "6h", "--to", "6h", "--yes"], "--from 6h is not before --to 6h"),
+        ([FEED, "--from", "2998-01-01", "--to", "2999-01-01", "--yes"], "is not before"),
         (
             [FEED, "--from", "yesterday", "--to", "1h", "--yes"],
-            "--from: 'yesterday' is no time; write it like",
+            "--from: 'yesterday' is not a time; write it like",
         ),
         ([FEED, "--from", "9" * 30 + "d", "--to", "1h", "--yes"], "is before 1970; no source"),
         ([FEED, "--from", "0001-01-01", "--to", "1h", "--yes"], "0001-01-01 is before 1970; no source"),
-        (["doors", *WINDOW, "--yes"], "'doors' is no feed; there are people-counter, hourly-snapshot"),
-        ([FEED, *WINDOW, "--hub", "third", "--yes"], "'third' is none of the hubs; there are:\n  primary"),
+        (["doors", *WINDOW, "--yes"], "'doors' is not a feed; there are people-counter, hourly-snapshot"),
+        ([FEED, *WINDOW, "--hub", "third", "--yes"], "'third' is not one of the hubs; there are:\n  primary"),
         (
             [FEED, *WINDOW, "--location", "Nowhere", "--yes"],
-            "'Nowhere' is none of the locations; there are:\n",
+            "'Nowhere' is not one of the locations; there are:\n",
         ),
         ([FEED, *WINDOW], "there is no terminal to ask at; add --yes"),
     ],

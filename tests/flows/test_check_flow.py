@@ -135,9 +135,7 @@ def test_organisations_that_share_the_identity_and_names_that_a_view_would_evalu
         "locations of people-counter",
         "locations of hourly-snapshot",
     ]
-    assert {found["do"] for found in refused} == {
-        "rename it in Microshare, or leave it if it is none of yours"
-    }
+    assert {found["do"] for found in refused} == {"rename it in Microshare, or leave it if it is not yours"}
     assert not [query for query in terminal.source.queries() if "ownerOrg}" in str(query.query["loc1"])]
     assert exact.status == 0
     assert [found["said"] for found in exact.objects if found["check"] == "discovery"] == [

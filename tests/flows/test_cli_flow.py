@@ -406,8 +406,8 @@ def test_tail_ends_after_its_time_and_with_ctrl_c(terminal: Terminal) -> None:
     ("words", "variables", "status", "said"),
     [
         (["tail", "--consumer-group", "nix"], {}, 1, "consumer group; check EntityPath and --consumer-group"),
-        (["tail", "--hub", "nix"], {}, 2, "'nix' is none of the hubs; there are:\n  primary (127.0.0.1:"),
-        (["send-test", "--hub", "nix"], {}, 2, "'nix' is none of the hubs"),
+        (["tail", "--hub", "nix"], {}, 2, "'nix' is not one of the hubs; there are:\n  primary (127.0.0.1:"),
+        (["send-test", "--hub", "nix"], {}, 2, "'nix' is not one of the hubs"),
         (["send-test"], {"hub": "nowhere"}, 1, "there is no such event hub"),
         (["tail"], {"key": "obviously-false"}, 1, "use one with the Listen right"),
         (["send-test"], {"key": "obviously-false"}, 1, "grant the Send right"),

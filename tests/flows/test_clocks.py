@@ -237,7 +237,7 @@ def test_a_second_wrong_date_in_a_row_opens_no_more_slices_and_fails_the_run(
     report = installation.run()
 
     assert not report.ok
-    assert report.failures[0].error.startswith("in mid-run, clocks: this host's says ")
+    assert report.failures[0].error.startswith("during the run, clocks: this host's says ")
     assert len(installation.source.queries()) - queries == 2
     assert report.left == 3
     installation.source.faults.clear()

@@ -28,7 +28,7 @@ NOT_DECODED = {
     "value of a character, which the SDK cannot decode",
     "value of a decimal, which the SDK cannot decode",
     "value 40,000 levels deep",
-    "properties that are no map",
+    "properties that are not a map",
     "annotations that the SDK cannot decode",
     "annotations 2,000 levels deep",
 }

@@ -204,7 +204,7 @@ def test_what_the_environment_sets_is_not_asked_for_and_what_is_wrong_can_be_kep
     talk.wait_for("not tried: there is no login")
     talk.answer("Organisation whose clusters count", "NORTH")
     talk.answer("Id of its dashboard view", "two words")
-    talk.wait_for("refused: MICROSHARE_PC_DASHBOARD_VIEW_ID: 'two words' is no id")
+    talk.wait_for("refused: MICROSHARE_PC_DASHBOARD_VIEW_ID: 'two words' is not an id")
     talk.interrupt("Id of its dashboard view")
 
     assert talk.end() == 130

@@ -115,7 +115,7 @@ def test_a_url_that_cannot_be_one_is_refused_and_not_shown(terminal: Terminal, u
     ended = terminal.call("run", "people-counter", PEOPLE_COUNTER_PING_URL=url)
 
     assert ended.status == 2
-    assert "PEOPLE_COUNTER_PING_URL: is no URL as https://hc.example.com/ID is" in ended.err
+    assert "PEOPLE_COUNTER_PING_URL: is not a URL as https://hc.example.com/ID is" in ended.err
     assert CHECK not in ended.err
 
 

@@ -193,10 +193,10 @@ def test_a_page_without_names_names_no_building_anywhere(terminal: Terminal, pag
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (("--from", "1h", "--to", "2h"), "does not lie before --to"),
-        (("--from", "yesterday"), "'yesterday' is no time"),
-        (("--feed", "people"), "'people' is no feed"),
-        (("--hub", "third"), "'third' is none of the hubs"),
+        (("--from", "1h", "--to", "2h"), "is not before --to"),
+        (("--from", "yesterday"), "'yesterday' is not a time"),
+        (("--feed", "people"), "'people' is not a feed"),
+        (("--hub", "third"), "'third' is not one of the hubs"),
     ],
     ids=["an end before its start", "no time", "no feed", "no hub"],
 )

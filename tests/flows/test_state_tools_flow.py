@@ -230,7 +230,7 @@ def test_a_renamed_building_goes_on_from_where_its_earlier_name_stopped(
     )
 
     assert (unknown.status, ended.status, again.status) == (2, 0, 0)
-    assert "'Mil House' is no location that is known" in unknown.err
+    assert "'Mil House' is not a known location" in unknown.err
     assert installation.position("Mill House", "a") == stopped
     assert "nothing to move" in again.out
     installation.run()

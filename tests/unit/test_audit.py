@@ -401,8 +401,8 @@ def test_what_a_hub_says_to_hold_and_hands_out_to_nobody_is_warned_of() -> None:
 
     [warning] = contents.warnings
     assert warning == (
-        "the hub says that its partition 3 goes to event 20, and hands out none after 17; what it does not "
-        "hand out counts as missing"
+        "the hub says that its partition 3 goes to event 20, and delivers none after 17; what it does not "
+        "deliver counts as missing"
     )
 
 

@@ -172,7 +172,7 @@ def test_keys_that_find_no_room_are_not_told_in_every_run() -> None:
 
     after, told = keys_drift(known, {*known, "x1", "x2", "x3"}, NOON)
     assert len(after) == KEYS_KEPT
-    assert [drift.text for drift in told] == ["new keys in the readings: x1"]
+    assert [drift.text for drift in told] == ["new field 'x1' in readings"]
 
     again, told = keys_drift(after, {*known, "x1", "x2", "x3"}, NOON + HOUR)
     assert again.keys() == after.keys()
@@ -186,7 +186,7 @@ def test_keys_that_vanished_longest_ago_make_room_for_new_ones() -> None:
     after, told = keys_drift(known, {*known} - {"k003", "k007"} | {"x1"}, now)
 
     assert known.keys() - after.keys() == {"k003"}
-    assert [drift.text for drift in told] == ["new keys in the readings: x1"]
+    assert [drift.text for drift in told] == ["new field 'x1' in readings"]
 
 
 # --- what drifts ------------------------------------------------------------------------------------

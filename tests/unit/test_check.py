@@ -79,7 +79,7 @@ def test_a_state_folder_that_cannot_be_made_is_found(call: Call, tmp_path: Path)
 
     assert ended.status == 1
     assert [found["check"] for found in ended.objects if not found["ok"]] == ["state"]
-    assert ended.objects[-1]["do"] == "set STATE_DIR to a folder; a file stands in its way"
+    assert ended.objects[-1]["do"] == "set STATE_DIR to a folder; a file is in its way"
 
 
 def test_people_see_what_is_doubtful_and_what_to_do(call: Call) -> None:
@@ -249,7 +249,7 @@ def test_the_project_has_one_version() -> None:
     assert project["version"] == VERSION
 
 
-NONE_OF_OURS = "is none of those this is made for (3.11, 3.12, 3.13)"
+NONE_OF_OURS = "is not one that this is made for (3.11, 3.12, 3.13)"
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ NONE_OF_OURS = "is none of those this is made for (3.11, 3.12, 3.13)"
             (3, 10),
             date(2026, 11, 27),
             False,
-            "Python 3.10 is none of those this is made for (3.11, 3.12, 3.13)",
+            "Python 3.10 is not one that this is made for (3.11, 3.12, 3.13)",
         ),
         (
             (3, 14),
             date(2026, 11, 27),
             False,
-            "Python 3.14 is none of those this is made for (3.11, 3.12, 3.13)",
+            "Python 3.14 is not one that this is made for (3.11, 3.12, 3.13)",
         ),
     ],
     ids=["supported", "not for long", "no more", "too old", "too new"],

@@ -55,7 +55,7 @@ def test_a_function_app_meets_the_same_error_whichever_version_it_is_of(tmp_path
 
     assert ended.returncode == 1
     assert "ImportError" in ended.stderr
-    assert "files of another version are left beside this one's (audit.py, config.py" in ended.stderr
+    assert "files of another version left among this one's (audit.py, config.py" in ended.stderr
     assert "code of another version" not in ended.stderr
 
 

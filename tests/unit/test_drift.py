@@ -272,7 +272,7 @@ def test_the_first_keys_are_no_news_and_later_ones_are_told_once() -> None:
     _, third = keys_drift(known, {"time", "battery"}, NOON + 2 * HOUR)
 
     assert (first, third) == ([], [])
-    assert kinds(second) == [("keys appeared", "new keys in the readings: battery")]
+    assert kinds(second) == [("keys appeared", "new field 'battery' in readings")]
 
 
 def test_a_key_vanishes_after_two_days_and_is_told_once_until_it_comes_again() -> None:

@@ -87,7 +87,7 @@ CASES = {
     ),
     "a feed that is not here": (
         event({}, ours(PEOPLE) | {"recType": "other"}),
-        "19:56:33 an event of recType other, which is no feed here, 2 bytes (0/7)",
+        "19:56:33 an event of recType other, which is not a feed here, 2 bytes (0/7)",
     ),
     "ours that cannot be read": (
         event(b"{", ours(PEOPLE)),

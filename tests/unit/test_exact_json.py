@@ -56,8 +56,8 @@ def test_a_byte_order_mark_is_skipped() -> None:
 @pytest.mark.parametrize(
     ("text", "flaw"),
     [
-        ('{"a":NaN}', Flaw("holds NaN, which is no JSON number", "NaN")),
-        ('{"a":-Infinity}', Flaw("holds -Infinity, which is no JSON number", "-Infinity")),
+        ('{"a":NaN}', Flaw("holds NaN, which is not a JSON number", "NaN")),
+        ('{"a":-Infinity}', Flaw("holds -Infinity, which is not a JSON number", "-Infinity")),
         ('{"a":{"b":1,"b":2}}', Flaw("holds the key 'b' twice", (("b", 1), ("b", 2)))),
         (
             '{"a":1e9999999999999999999999}',
@@ -128,8 +128,8 @@ DEEP = '[{"a":' * 50_000 + '"]["' + "}]" * 50_000
     ("part", "flaw"),
     [
         (DEEP.encode(), Flaw("is nested over 5 levels deep", DEEP.removeprefix('[{"a":[{"a":[')[:-5])),
-        (b'"caf\xe9"', Flaw("holds bytes that are no UTF-8", "caf\\udce9")),
-        (b'{"caf\xe9":1}', Flaw("holds a key with bytes that are no UTF-8", (("caf\udce9", 1),))),
+        (b'"caf\xe9"', Flaw("holds bytes that are not UTF-8", "caf\\udce9")),
+        (b'{"caf\xe9":1}', Flaw("holds a key with bytes that are not UTF-8", (("caf\udce9", 1),))),
         (b"1e-9999999999999999999", Flaw("holds the number", "1e-9999999999999999999")),
     ],
     ids=["nested", "no UTF-8", "key that is no UTF-8", "exponent without bounds"],

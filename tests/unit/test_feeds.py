@@ -137,13 +137,13 @@ def test_readings_come_once_each_and_by_time() -> None:
         pytest.param({"record": "r1"}, "it has no time", id="no time"),
         pytest.param(
             {"time": "yesterday"},
-            "its time 'yesterday' is no ISO time, and no number of milliseconds since 1970",
+            "its time 'yesterday' is not an ISO time, and no number of milliseconds since 1970",
             id="no ISO time",
         ),
-        pytest.param("a text", "it is no JSON object", id="no object"),
+        pytest.param("a text", "it is not a JSON object", id="no object"),
         pytest.param(
             loads('{"time": "2025-11-12T08:00:00Z", "x": NaN}'),
-            "holds NaN, which is no JSON number",
+            "holds NaN, which is not a JSON number",
             id="NaN",
         ),
         pytest.param(

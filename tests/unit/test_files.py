@@ -198,7 +198,7 @@ def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == [longest.name]
 
 
-# --- what is no ordinary file -----------------------------------------------------------------------
+# --- what is not an ordinary file -----------------------------------------------------------------------
 
 
 def test_what_is_put_out_to_a_pipe_goes_into_it_and_the_pipe_stays(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_state_is_never_put_in_the_place_of_what_is_no_ordinary_file(tmp_path: P
     store = JsonFileStore(tmp_path)
     store.save(NAME, FeedState(), [])
 
-    with pytest.raises(StateError, match="is no ordinary file, so nothing is put in its place; move it"):
+    with pytest.raises(StateError, match="is not an ordinary file, so nothing is put in its place; move it"):
         store.save(NAME, FeedState(), [])
 
     assert stat.S_ISFIFO((tmp_path / f"{NAME}.json.bak").lstat().st_mode)
@@ -400,7 +400,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: P
     (tmp_path / "state" / f"{NAME}.lock").symlink_to(victim)
 
     with (
-        pytest.raises(StateError, match="a link stands in its way; remove it"),
+        pytest.raises(StateError, match="a link is in its way; remove it"),
         JsonFileStore(tmp_path / "state").lock(NAME, "run"),
     ):
         pass

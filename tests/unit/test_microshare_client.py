@@ -172,11 +172,11 @@ def test_a_name_arrives_exactly_as_it_is(microshare: FakeMicroshare, name: str) 
     [
         ('Mill", "loc1": {"$ne": "x', "holds a double quote"),
         ("Mill\\", "holds a backslash"),
-        ("Mill ${ownerOrg}", "holds $ or @ beside a brace"),
-        ("Mill $ {ownerOrg}", "holds $ or @ beside a brace"),
-        ("Mill @{ownerOrg}", "holds $ or @ beside a brace"),
-        ("Mill {ownerOrg}$", "holds $ or @ beside a brace"),
-        ("Mill @code{ownerOrg}", "holds $ or @ beside a brace"),
+        ("Mill ${ownerOrg}", "holds $ or @ next to a brace"),
+        ("Mill $ {ownerOrg}", "holds $ or @ next to a brace"),
+        ("Mill @{ownerOrg}", "holds $ or @ next to a brace"),
+        ("Mill {ownerOrg}$", "holds $ or @ next to a brace"),
+        ("Mill @code{ownerOrg}", "holds $ or @ next to a brace"),
         ("$meta.device", "begins with $"),
         (" $$ROOT", "begins with $"),
         ("line\nbreak", "holds a control character"),
@@ -361,7 +361,7 @@ def test_pages_that_never_add_up_ask_for_a_shorter_window(
         (
             [page([A], totalCount=5_000)],
             (
-                "a totalCount of 5000 is more than 1 pages can hold; it is taken for a count of the whole "
+                "a totalCount of 5000 is more than 1 page can hold; it is taken for a count of the whole "
                 "platform and ignored"
             ),
         ),
@@ -377,11 +377,11 @@ def test_pages_that_never_add_up_ask_for_a_shorter_window(
         ),
         (
             [page([A], totalCount=7)],
-            "a totalCount of 7 on one page of 1 objects; all were taken",
+            "a totalCount of 7 on one page of 1 object; all were taken",
         ),
         (
             [page([A], totalPages=0, totalCount=7), page([], totalPages=0, totalCount=7)],
-            "a totalCount of 7 on one page of 1 objects; all were taken",
+            "a totalCount of 7 on one page of 1 object; all were taken",
         ),
         (
             [page([A], totalPages=2, totalCount=None), page([B], totalPages=2, totalCount=None)],
@@ -551,7 +551,7 @@ def test_nesting_as_deep_as_allowed_is_read(microshare: FakeMicroshare) -> None:
         (b"null", None),
         (b'{"a": 1, "a": 2}', "holds the key 'a' twice"),
         (b"1e9999999999999999999999", "holds the number '1e9999999999999999999999', whose exponent is"),
-        (b'"caf\xe9"', "holds bytes that are no UTF-8"),
+        (b'"caf\xe9"', "holds bytes that are not UTF-8"),
         (b"[" * 70 + b"]" * 70, "is nested over 64 levels deep"),
         (b"[" * 200_000 + b"]" * 200_000, "is nested over 64 levels deep"),
     ],
@@ -578,7 +578,7 @@ def test_an_envelope_that_cannot_be_read_is_said(microshare: FakeMicroshare, met
 
     assert found.objs == ({"good": 1},)
     assert found.warnings == (
-        f"{NAME}: a 'meta' that is no readable object; the answer is taken for its only page",
+        f"{NAME}: a 'meta' that is not a readable object; the answer is taken for its only page",
     )
 
 
@@ -1231,8 +1231,8 @@ def test_devices_without_a_usable_location_are_left_out(microshare: FakeMicrosha
         (Place("Beacon House", "com.example.NORTH", 1),),
         (
             (
-                "cluster 'Counting\\nhouse': 3 devices are no objects, or have a location that is no list of "
-                "levels; they were left out"
+                "cluster 'Counting\\nhouse': 3 devices without the form of an object, or with a location "
+                "that is not a list of levels; left out"
             ),
         ),
     )
@@ -1249,7 +1249,7 @@ def test_a_building_whose_name_is_too_long_to_be_kept_is_left_out_and_counted(
     assert [place.name for place in found.places] == ["x" * 256]
     assert found.warnings == (
         (
-            "discovery: 2 devices with a building's name of more than 256 characters; left out, give that "
+            "discovery: 2 devices with a building's name of more than 256 characters, left out; give that "
             "building a shorter name in Microshare"
         ),
     )
@@ -1276,8 +1276,8 @@ def test_a_cluster_that_is_none_hides_no_other(microshare: FakeMicroshare, bad: 
     assert [place.name for place in found.places] == ["Beacon House"]
     assert found.warnings == (
         (
-            "discovery: 1 cluster could not be read, or with no readable list of devices; the others were "
-            "taken, ask Microshare about these"
+            "discovery: 1 cluster could not be read, or with no readable list of devices; ask "
+            "Microshare about these, the others were taken"
         ),
     )
 

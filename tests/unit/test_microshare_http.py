@@ -441,7 +441,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(serve: Serve, http: Http)
 
     assert str(caught.value) == (
         f"microshare: {server.url} answers in the encoding 'br', which was not asked for; "
-        f"see what stands between this host and the API"
+        f"check the proxies between this host and the API"
     )
 
 

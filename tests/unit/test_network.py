@@ -172,7 +172,7 @@ def test_the_authorities_count_where_a_config_file_says_nothing_of_them(
 
 
 def test_a_file_of_authorities_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="SSL_CERT_FILE: '/nowhere' is no file"):
+    with pytest.raises(SettingsError, match="SSL_CERT_FILE: '/nowhere' is not a file"):
         loaded({"SSL_CERT_FILE": "/nowhere"})
     # In the form of Windows, DER, or with a line of it lost.
     (tmp_path / "ca.cer").write_bytes(bytes(range(256)))
@@ -307,7 +307,7 @@ def test_a_token_goes_to_event_hubs_only(namespace: str, taken: bool) -> None:
     if taken:
         assert len(loaded({"EVENT_HUB_CONNECTION_STRINGS": others}).hubs) == 2
         return
-    with pytest.raises(SettingsError, match="is no host of Event Hubs"):
+    with pytest.raises(SettingsError, match="is not a host of Event Hubs"):
         loaded({"EVENT_HUB_CONNECTION_STRINGS": others})
 
 

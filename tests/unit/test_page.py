@@ -91,7 +91,7 @@ def test_the_first_screen_says_how_many_are_missing_at_which_hub_and_where() -> 
 
     where = "(30 in Quay+One, 7 in Mill & Lane)"
     assert verdict(a_feed(audits=[Audited(LIVE).audit(), backup.audit()])) == Verdict(
-        "wanting",
+        "wrong",
         "37 readings missing",
         "1,920 readings were published",
         [
@@ -121,7 +121,7 @@ def test_a_feed_that_fails_now_is_named_though_every_reading_of_the_window_arriv
 
     found = verdict(a_feed(health=a_health(verdict=Condition.STOPPED, troubles=[stopped])))
 
-    assert (found.state, found.headline) == ("wanting", "Every reading arrived; people-counter has stopped")
+    assert (found.state, found.headline) == ("wrong", "Every reading arrived; people-counter has stopped")
 
 
 def test_what_a_hub_should_have_by_now_is_overdue() -> None:
@@ -129,7 +129,7 @@ def test_what_a_hub_should_have_by_now_is_overdue() -> None:
 
     found = verdict(a_feed(audits=[Audited(LIVE).audit(), backup.audit()]))
 
-    assert (found.state, found.headline) == ("wanting", "80 readings overdue")
+    assert (found.state, found.headline) == ("wrong", "80 readings overdue")
 
 
 def test_what_a_hub_has_otherwise_than_published_is_told() -> None:
@@ -192,7 +192,7 @@ def test_the_numbers_of_a_row_add_up_to_what_was_published() -> None:
     assert sum([*shown.values()][1:7]) == shown["Published"]
     assert found.sum == (
         "Published is delivered + missing + expired + other content + to come + before start; what is more "
-        "than once and not published stands beside."
+        "than once and not published is counted separately."
     )
 
 
@@ -231,7 +231,7 @@ def test_a_hub_that_could_not_be_read_is_named_and_the_others_are_compared() -> 
     found = make_view(Gathered(MADE, DAY, [people, snapshots]))
 
     assert found.verdict == Verdict(
-        "wanting",
+        "wrong",
         "Hub people-backup could not be compared",
         "3,840 of 3,840 published readings that could be compared are at people-live",
     )

@@ -66,8 +66,8 @@ def test_a_run_that_does_not_try_says_since_when_and_what_to_do(runs: Runs) -> N
 
     assert runs.log_in(REFUSED) == (
         "microshare: login refused for user svc-forwarder 3 times in a row, last at 2025-11-12 10:30:00 UTC; "
-        "it is tried hourly now, so that the account is not locked: check MICROSHARE_USERNAME and "
-        "MICROSHARE_PASSWORD; what is changed there, and `python -m app check`, is tried at once"
+        "check MICROSHARE_USERNAME and MICROSHARE_PASSWORD: the login is tried hourly now, so that the "
+        "account is not locked; what is changed there, and `python -m app check`, is tried at once"
     )
 
 

@@ -40,7 +40,7 @@ def test_a_file_of_secrets_that_all_can_read_is_told(tmp_path: Path, mode: int) 
     env_file = written(tmp_path / ".env", mode)
 
     assert list(too_open(env_file, state_in(tmp_path))) == [
-        f"{env_file} has secrets in it, and every account of this machine can read it; chmod o-rwx {env_file}"
+        f"{env_file} has secrets in it, and every account on this host can read it; chmod o-rwx {env_file}"
     ]
 
 
@@ -48,7 +48,7 @@ def test_a_file_of_secrets_that_all_can_read_is_told(tmp_path: Path, mode: int) 
 def test_a_state_folder_that_all_can_write_is_told(tmp_path: Path, mode: int, told: int) -> None:
     state = state_in(tmp_path, mode)
 
-    expected = f"every account of this machine can change the state in {state.directory}; chmod o-rwx "
+    expected = f"every account on this host can change the state in {state.directory}; chmod o-rwx "
     assert list(too_open(tmp_path / ".env", state)) == [f"{expected}{state.directory}"] * told
 
 
@@ -60,9 +60,7 @@ def test_a_state_that_all_can_read_is_told_once_with_how_much_of_it(tmp_path: Pa
     (Path(state.directory) / "history").mkdir(mode=0o755)
 
     (told,) = too_open(tmp_path / ".env", state)
-    assert told.startswith(
-        f"every account of this machine can read history, and 2 more in {state.directory}; "
-    )
+    assert told.startswith(f"every account on this host can read history, and 2 more in {state.directory}; ")
     assert told.endswith(f"; chmod -R o-rwx {state.directory}")
 
 
@@ -91,7 +89,7 @@ def test_check_tells_it(call: Call, environ: dict[str, str], tmp_path: Path) -> 
     found = call("check", "--offline", "--json", FORWARDER_CONFIG=str(tmp_path / "config.yaml")).objects
 
     warned = {finding["said"]: finding["do"] for finding in found if finding["warning"]}
-    closed = "every account of this machine can"
+    closed = "every account on this host can"
     assert warned[f"{env_file} has secrets in it, and {closed} read it"] == f"chmod o-rwx {env_file}"
     assert f"{closed} change the state in {environ['STATE_DIR']}" in warned
 
@@ -106,9 +104,7 @@ def test_a_run_warns_of_it(call: Call, environ: dict[str, str], tmp_path: Path) 
     ended = call("run", "people-counter", "--json", FORWARDER_CONFIG=str(tmp_path / "config.yaml"))
 
     warnings = ended.objects[0]["warnings"]
-    told = (
-        f"{env_file} has secrets in it, and every account of this machine can read it; chmod o-rwx {env_file}"
-    )
+    told = f"{env_file} has secrets in it, and every account on this host can read it; chmod o-rwx {env_file}"
     assert warnings.count(told) == 1
 
 

@@ -53,9 +53,8 @@ def test_a_dry_run_says_that_nothing_was_sent_or_saved(shown: Any) -> None:
 def test_what_is_left_is_told_by_the_furthest_and_how_many(shown: Any) -> None:
     left = replace(REPORT, left=3, left_s=9 * 3600.0, left_longest_s=4 * 3600.0, forecast_s=120.0)
 
-    assert (
-        "left for the next run: 4 h at the furthest, at 3 locations, about 2 min of runs like this one"
-        in shown(left)
+    assert "left for the next run: 4 h at most, at 3 locations, about 2 min of runs like this one" in shown(
+        left
     )
 
 
@@ -64,13 +63,13 @@ def test_what_fails_is_not_said_to_be_caught_up_with(shown: Any) -> None:
         REPORT, left=1, left_longest_s=60.0, forecast_s=1.0, failures=[Failure(MILL, None, "down")]
     )
 
-    assert "left for the next run: 1 min at the furthest, at 1 location failed:" in shown(left)
+    assert "left for the next run: 1 min at most, at 1 location failed:" in shown(left)
 
 
 def test_an_interrupted_run_says_nothing_of_how_long_the_rest_takes(shown: Any) -> None:
     left = replace(REPORT, left=1, left_longest_s=60.0, forecast_s=1.0, interrupted=True)
 
-    assert shown(left).strip().endswith("left for the next run: 1 min at the furthest, at 1 location")
+    assert shown(left).strip().endswith("left for the next run: 1 min at most, at 1 location")
 
 
 def test_alike_failures_are_told_once_by_their_cause_and_whole_only_where_that_is_asked_for(

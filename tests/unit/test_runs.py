@@ -81,4 +81,4 @@ def test_a_word_that_is_no_feed_is_refused(call: Call) -> None:
     ended = call("runs", "nix")
 
     assert ended.status == 2
-    assert "'nix' is no feed" in ended.err
+    assert "'nix' is not a feed" in ended.err

@@ -223,7 +223,9 @@ def test_a_name_near_to_that_of_a_file_s_variable_is_told(load: Load, folder: Pa
 
     problems = refused(load, without="MICROSHARE_PASSWORD", MICROSHARE_PASWORD_FILE=path)
 
-    assert "MICROSHARE_PASWORD_FILE: is no known variable; did you mean MICROSHARE_PASSWORD_FILE?" in problems
+    assert (
+        "MICROSHARE_PASWORD_FILE: is not a known variable; did you mean MICROSHARE_PASSWORD_FILE?" in problems
+    )
 
 
 def test_the_host_s_own_settings_are_compared_with_what_the_file_held(tmp_path: Path, folder: Path) -> None:

@@ -769,7 +769,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "no file of authorities": (
         "REQUESTS_CA_BUNDLE",
         "/nowhere/authorities.pem",
-        "REQUESTS_CA_BUNDLE: '/nowhere/authorities.pem' is no file | write",
+        "REQUESTS_CA_BUNDLE: '/nowhere/authorities.pem' is not a file | write",
     ),
     "authorities in no certificates": (
         "REQUESTS_CA_BUNDLE",
@@ -822,7 +822,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "URL with port 99999": (
         "MICROSHARE_APP_URL",
         "https://app.example.test:99999",
-        "MICROSHARE_APP_URL: | no URL",
+        "MICROSHARE_APP_URL: | not a URL",
     ),
     "URL with newline": (
         "MICROSHARE_APP_URL",
@@ -840,12 +840,12 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "exact identity without a name": (
         "MICROSHARE_IDENTITY",
         "=",
-        "MICROSHARE_IDENTITY: '=' is no organisation",
+        "MICROSHARE_IDENTITY: '=' is not an organisation",
     ),
     "exact identity with a space": (
         "MICROSHARE_IDENTITY",
         "= com.example.NORTH",
-        "MICROSHARE_IDENTITY: '= com.example.NORTH' is no organisation | =com.example.NORTH",
+        "MICROSHARE_IDENTITY: '= com.example.NORTH' is not an organisation | =com.example.NORTH",
     ),
     "wildcard identity": ("MICROSHARE_IDENTITY", "*", "MICROSHARE_IDENTITY: '*'"),
     "context without quotes": (
@@ -921,7 +921,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "context that lacks its brackets": (
         "MICROSHARE_PC_DATA_CONTEXT",
         '"people","door"',
-        """is no JSON array; write '["people","door"]'""",
+        """is not a JSON array; write '["people","door"]'""",
     ),
     "a tag with quotes in it": (
         "MICROSHARE_PC_DATA_CONTEXT",
@@ -968,7 +968,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "context is an object": (
         "MICROSHARE_PC_DATA_CONTEXT",
         '{"a":1}',
-        "MICROSHARE_PC_DATA_CONTEXT: | no JSON array",
+        "MICROSHARE_PC_DATA_CONTEXT: | not a JSON array",
     ),
     "shared context broken": ("MICROSHARE_DATA_CONTEXT", "[a]", "MICROSHARE_DATA_CONTEXT: '[a]' | shell"),
     "snapshots without context": (
@@ -1014,7 +1014,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "location that a view would evaluate": (
         "MICROSHARE_LOCATIONS",
         '["Mill","Lane ${x}"]',
-        "MICROSHARE_LOCATIONS: entry 1 is 'Lane ${x}', which holds $ or @ beside a brace",
+        "MICROSHARE_LOCATIONS: entry 1 is 'Lane ${x}', which holds $ or @ next to a brace",
     ),
     "location with newline": ("MICROSHARE_LOCATIONS", '["a\\nb"]', "MICROSHARE_LOCATIONS: entry 0"),
     "no hub": (
@@ -1058,7 +1058,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "not a connection string": (
         "EVENT_HUB_CONNECTION_STRING",
         "canary-hub-key",
-        "EVENT_HUB_CONNECTION_STRING: is no connection string",
+        "EVENT_HUB_CONNECTION_STRING: is not a connection string",
     ),
     "cut connection string": (
         "EVENT_HUB_CONNECTION_STRING",
@@ -1088,7 +1088,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "hubs not an array": (
         "EVENT_HUB_CONNECTION_STRINGS",
         HUB_B,
-        "EVENT_HUB_CONNECTION_STRINGS: is no JSON array",
+        "EVENT_HUB_CONNECTION_STRINGS: is not a JSON array",
     ),
     "hubs without quotes": (
         "EVENT_HUB_CONNECTION_STRINGS",
@@ -1104,7 +1104,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "hub is empty": (
         "EVENT_HUB_CONNECTION_STRINGS",
         '[""]',
-        "EVENT_HUB_CONNECTION_STRINGS[0]: is no connection string",
+        "EVENT_HUB_CONNECTION_STRINGS[0]: is not a connection string",
     ),
     "hub with unknown key": (
         "EVENT_HUB_CONNECTION_STRINGS",
@@ -1153,7 +1153,11 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     ),
     "unknown store": ("STATE_STORE", "tables", "STATE_STORE: 'tables' | auto, json or table"),
     "table without storage": ("STATE_STORE", "table", "AzureWebJobsStorage: | AccountName and AccountKey"),
-    "broken storage": ("AzureWebJobsStorage", "AccountName", "AzureWebJobsStorage: is no connection string"),
+    "broken storage": (
+        "AzureWebJobsStorage",
+        "AccountName",
+        "AzureWebJobsStorage: is not a connection string",
+    ),
     "unencrypted storage": (
         "AzureWebJobsStorage",
         STORAGE.replace("https", "http"),
@@ -1167,7 +1171,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "account key that is cut": (
         "AzureWebJobsStorage",
         "AccountName=examplestate;AccountKey=abc",
-        "AzureWebJobsStorage: has an AccountKey that is no base64 | whole connection string",
+        "AzureWebJobsStorage: has an AccountKey that is not base64 | whole connection string",
     ),
     "account that is no name": (
         "AzureWebJobsStorage",
@@ -1197,7 +1201,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "API with two dots": (
         "MICROSHARE_API_URL",
         "https://api..example.test",
-        "MICROSHARE_API_URL: 'https://api..example.test' is no URL",
+        "MICROSHARE_API_URL: 'https://api..example.test' is not a URL",
     ),
     "unresolved storage": (
         "AzureWebJobsStorage",
@@ -1242,7 +1246,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "minute 60": (
         "HOURLY_SNAPSHOT_SCHEDULE",
         "0 60 * * * *",
-        "HOURLY_SNAPSHOT_SCHEDULE: | '60' is no minute",
+        "HOURLY_SNAPSHOT_SCHEDULE: | '60' is not a valid minute",
     ),
     "a named schedule": (
         "HOURLY_SNAPSHOT_SCHEDULE",
@@ -1265,7 +1269,7 @@ BAD_VARIABLES: dict[str, tuple[str, str, str]] = {
     "the beginning of a name": (
         "MICROSHARE_API",
         "canary-api-key",
-        "MICROSHARE_API: is no known variable; did you mean MICROSHARE_API_KEY or MICROSHARE_API_URL?",
+        "MICROSHARE_API: is not a known variable; did you mean MICROSHARE_API_KEY or MICROSHARE_API_URL?",
     ),
     "misspelt schedule": ("PEOPLE_COUNTERS_SCHEDULE", "0 0 * * * *", "did you mean PEOPLE_COUNTER_SCHEDULE?"),
 }
@@ -1294,16 +1298,20 @@ BAD_KEYS: dict[str, tuple[str, Any, str]] = {
     ),
     "slice too short": ("feeds/people_counter/slice_length", "30s", "slice_length: '30s' | 1m to 24h"),
     "no concurrency": ("run/concurrency", 0, "run.concurrency: 0 | 1 to 32"),
-    "concurrency is true": ("run/concurrency", True, "run.concurrency: True is no whole number"),
+    "concurrency is true": ("run/concurrency", True, "run.concurrency: True is not a whole number"),
     "eleven attempts": ("microshare/attempts", 11, "microshare.attempts: 11 | 1 to 10"),
     "record limit of 9": ("feeds/people_counter/record_limit", 9, "record_limit: 9 | 10 to"),
     "unknown key": ("feeds/people_counter/setle", "5m", "feeds.people_counter.setle: | did you mean settle?"),
-    "a name inside a feed": ("feeds/people_counter/name", "x", "people_counter.name: is no known key"),
-    "authorities in a section": ("microshare/ca_file", "/x", "microshare.ca_file: is no known key; remove"),
-    "unknown section": ("feedz", {}, "feedz: is no known key; did you mean feeds?"),
+    "a name inside a feed": ("feeds/people_counter/name", "x", "people_counter.name: is not a known key"),
+    "authorities in a section": (
+        "microshare/ca_file",
+        "/x",
+        "microshare.ca_file: is not a known key; remove",
+    ),
+    "unknown section": ("feedz", {}, "feedz: is not a known key; did you mean feeds?"),
     "section is a list": ("run", [], "run: is a list"),
     "domains are a number": ("event_hubs/trusted_suffixes", -1, "event_hubs.trusted_suffixes: is a number"),
-    "authorities of a name without end": ("ca_file", "b" * 5_000, "ca_file: 'bbbb | is no file; write"),
+    "authorities of a name without end": ("ca_file", "b" * 5_000, "ca_file: 'bbbb | is not a file; write"),
     "user is a number": ("microshare/username", 12345, "microshare.username: is a number | quotes"),
     "late at will": ("feeds/hourly_snapshot/late", "day", "late: 'day' | reading or hour"),
     "own parameter": ("feeds/hourly_snapshot/parameters", {"from": "x"}, "parameters: from is written"),
@@ -1345,13 +1353,13 @@ _ONE_IN_ANOTHER = "".join(f"c{n}: &c{n} [{f'*c{n - 1}' if n else '*a'}]\n" for n
     ("content", "words"),
     [
         ("run: [", "line 2"),
-        ("run:\n  budget: 4m\n  budget: 5m\n", "line 3: 'budget' stands here twice"),
+        ("run:\n  budget: 4m\n  budget: 5m\n", "line 3: 'budget' is here twice"),
         ("- a\n", "holds no settings"),
         ("", "holds no settings"),
         ("a: !!python/object:os.system x\n", "line 1"),
-        ("a: 2026-02-30\n", "is no YAML"),
-        ("a: !!bool x\n", "is no YAML"),
-        ("microshare: &m\n  username: *m\n", "line 2: *m stands within what it stands for"),
+        ("a: 2026-02-30\n", "is not YAML"),
+        ("a: !!bool x\n", "is not YAML"),
+        ("microshare: &m\n  username: *m\n", "line 2: *m is within what it stands for"),
         ("x: [" + "y, " * 9_999 + "y]\n", "over 10,000 values"),
         ("a: &a [1]\nb: &b [*a, *a]\n" + _DOUBLED, "line 12: over 10,000 values"),
         ("a:\n b: " + "[" * 19 + "]" * 19, "line 2: nested over 20 levels"),
@@ -1383,7 +1391,7 @@ def test_a_file_that_is_no_settings_file_is_refused_with_its_place(
 
 
 def test_a_missing_settings_file_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"FORWARDER_CONFIG: '/nowhere/x\.yaml' is no file"):
+    with pytest.raises(SettingsError, match=r"FORWARDER_CONFIG: '/nowhere/x\.yaml' is not a file"):
         load_settings({"FORWARDER_CONFIG": "/nowhere/x.yaml"})
 
 
@@ -1529,7 +1537,7 @@ def test_a_password_in_quotes_is_used_with_a_warning(load: Load) -> None:
 def test_a_short_name_near_to_one_of_ours_could_be_another_programs_so_it_is_a_warning(load: Load) -> None:
     [warning] = load({"LOGLEVEL": "debug"}).warnings
 
-    assert warning == "LOGLEVEL: is no known variable; did you mean LOG_LEVEL?"
+    assert warning == "LOGLEVEL: is not a known variable; did you mean LOG_LEVEL?"
 
 
 def test_a_relative_state_folder_is_a_warning(load: Load) -> None:
@@ -1552,13 +1560,13 @@ def test_a_relative_state_folder_is_a_warning(load: Load) -> None:
 def test_a_name_that_begins_like_ours_and_is_none_is_a_warning(load: Load, name: str, advice: str) -> None:
     [warning] = load({name: "canary-value"}).warnings
 
-    assert warning == f"{name}: is no known variable, and has no effect; {advice}"
+    assert warning == f"{name}: is not a known variable, and has no effect; {advice}"
 
 
 def test_the_beginning_of_a_name_that_is_needed_is_told_beside_it(problems: Problems) -> None:
     found = problems({"MICROSHARE_USERNAME": "", "MICROSHARE_USER": "svc@example.test"})
 
-    assert "MICROSHARE_USER: is no known variable; did you mean MICROSHARE_USERNAME?" in found
+    assert "MICROSHARE_USER: is not a known variable; did you mean MICROSHARE_USERNAME?" in found
     assert [problem.partition(";")[0] for problem in found][-1] == "MICROSHARE_USERNAME: not set"
 
 

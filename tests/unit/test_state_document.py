@@ -233,10 +233,10 @@ def test_a_text_that_is_no_ids_is_refused(text: str) -> None:
     ("version", "message"),
     [
         (2, "version 2 was written by a newer forwarder, this one reads 1"),
-        (0, "version 0 is none of this forwarder's"),
-        (None, "version None is none of this forwarder's"),
-        (True, "version True is none of this forwarder's"),
-        ("1", "version '1' is none of this forwarder's"),
+        (0, "version 0 is not one of this forwarder's"),
+        (None, "version None is not one of this forwarder's"),
+        (True, "version True is not one of this forwarder's"),
+        ("1", "version '1' is not one of this forwarder's"),
     ],
 )
 def test_another_version_is_refused(version: object, message: str) -> None:
@@ -278,7 +278,7 @@ def test_a_position_that_no_look_back_can_be_taken_from_is_refused(field: str, i
     group: dict[str, Any] = {**position, "newest": None, "ids": {}, field: instant}
     document = location_document(LocationState()) | {"groups": [group]}
 
-    with pytest.raises(ValueError, match="lies beyond all that is forwarded"):
+    with pytest.raises(ValueError, match="is outside all that is forwarded"):
         location_from(document)
 
 

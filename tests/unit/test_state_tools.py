@@ -414,11 +414,14 @@ def test_a_reading_out_of_quarantine_is_the_event_it_would_have_been(settings: F
 _UNFIT = {
     "no time": ('{"_id": {"tags": []}, "line": [{"n": 1}]}', "it has no time"),
     "no tags": ('{"_id": {}, "line": [{"time": "2026-03-02T11:15:00.000Z"}]}', "no list of tags"),
-    "no object": ('{"_id": {"tags": []}, "line": [7]}', "no JSON object"),
-    "no JSON": ('{"_id": {"tags": []}, "line": [{"time": "2026-03-02T11:15:00.000Z", "n": NaN}]}', "no JSON"),
+    "no object": ('{"_id": {"tags": []}, "line": [7]}', "not a JSON object"),
+    "no JSON": (
+        '{"_id": {"tags": []}, "line": [{"time": "2026-03-02T11:15:00.000Z", "n": NaN}]}',
+        "not JSON",
+    ),
     "no JSON around it": (
         '{"_id": {"tags": []}, "n": Infinity, "line": [{"time": "2026-03-02T11:15:00.000Z"}]}',
-        "no JSON",
+        "not JSON",
     ),
 }
 
@@ -633,7 +636,7 @@ def test_a_backup_that_would_be_no_file_is_refused_and_nothing_changes(
     ended = call("state", "reset", "people-counter", "--backup", "-", "--yes")
 
     assert ended.status == 2
-    assert "--backup - is no file; name one" in ended.err
+    assert "--backup - is not a file; name one" in ended.err
     assert store.load(NAME) == before
 
 
@@ -854,14 +857,14 @@ def test_a_damaged_state_is_brought_back_by_the_import_of_its_backup(
         (["reset", "people-counter"], "there is no terminal to ask at; add --yes"),
         (["skip", "people-counter", "--to", "0s"], "there is no terminal to ask at; add --yes"),
         (["skip", "people-counter"], "Missing option '--to'"),
-        (["skip", "people-counter", "--to", "noon"], "'noon' is no time; write 2026"),
-        (["skip", "people-counter", "--to", "2999-01-01T00:00Z"], "lies in the future; write"),
-        (["skip", "nix", "--to", "0s"], "'nix' is no feed; there are people-counter, hourly-snapshot"),
+        (["skip", "people-counter", "--to", "noon"], "'noon' is not a time; write 2026"),
+        (["skip", "people-counter", "--to", "2999-01-01T00:00Z"], "is in the future; write"),
+        (["skip", "nix", "--to", "0s"], "'nix' is not a feed; there are people-counter, hourly-snapshot"),
         (["skip", "hourly-snapshot", "--to", "0s"], "there is no position of that yet"),
         (["reset", "people-counter", "--location", "nix"], "there are:\n  Mill\n  Quay"),
         (["reset", "people-counter", "--hub", "nix"], f"there are:\n  {A}\n  {B}"),
         (["reset", "people-counter", "--hub", B, "--location", "Quay", "--to", "1h"], "no position of that"),
-        (["show", "people-counter", "--location", "nix"], "'nix' is no location of this state"),
+        (["show", "people-counter", "--location", "nix"], "'nix' is not a location of this state"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -976,12 +979,12 @@ def test_a_discard_for_one_hub_leaves_the_reading_for_the_other(call: Call, stor
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["show", "-nix"], "'-nix' is none of the quarantined readings"),
+        (["show", "-nix"], "'-nix' is not in quarantine"),
         (["replay"], "name one reading, or --all"),
         (["replay", "-nix", "--all"], "name one reading, or --all"),
-        (["replay", "nix", "--yes"], "'nix' is none of the quarantined readings"),
-        (["replay", "--all", "--hub", "nix"], "'nix' is none of the hubs"),
-        (["list", "nix"], "'nix' is no feed"),
+        (["replay", "nix", "--yes"], "'nix' is not in quarantine"),
+        (["replay", "--all", "--hub", "nix"], "'nix' is not one of the hubs"),
+        (["list", "nix"], "'nix' is not a feed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -1020,7 +1023,7 @@ def test_help_is_asked_for_by_h_alone_and_an_id_may_begin_with_it(
         0,
         f"Usage: python -m app quarantine {command}",
     )
-    assert "'-hQ0aB9xY7LwZk1f' is none of the quarantined readings" in begins_so.err
+    assert "'-hQ0aB9xY7LwZk1f' is not in quarantine" in begins_so.err
 
 
 def test_a_file_in_quarantine_that_cannot_be_read_hides_no_other(

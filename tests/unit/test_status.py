@@ -427,7 +427,7 @@ def test_a_warning_that_many_locations_have_is_told_once(settings: Settings) -> 
 def test_a_feed_of_which_much_goes_to_quarantine_is_not_healthy(
     settings: Settings, aside: int, sent: int, still_there: int, verdict: str
 ) -> None:
-    reason = "its time '10:{}' is no ISO time"
+    reason = "its time '10:{}' is not an ISO time"
     hubs = {HUB: {"readings": sent, "quarantined": aside}, SECOND: {"readings": 100}}
     listed = [
         {"location": MILL, "hubs": [HUB], "id": f"r{at}", "reason": reason.format(at), "place": "there"}
@@ -616,8 +616,8 @@ def test_the_exit_status_says_whether_anything_lags_by_more_than_the_limit(
     ("words", "said"),
     [
         (["--max-behind", "30"], "'30' has no unit; write 30m or 1800s"),
-        (["--max-behind", "soon"], "'soon' is no duration"),
-        (["--max-behind", "nix=30m"], "'nix' is no feed; there are people-counter, hourly-snapshot"),
+        (["--max-behind", "soon"], "'soon' is not a duration"),
+        (["--max-behind", "nix=30m"], "'nix' is not a feed; there are people-counter, hourly-snapshot"),
         (["--watch", "0"], "0.0 is not in the range"),
         (["--watch"], "there is none; add --json"),
     ],

@@ -296,7 +296,7 @@ def test_no_trouble_is_shown_in_place_of_a_worse_one() -> None:
 
     shown = text_of(screen, found, lines=15)
 
-    assert "gap: Mill may lack readings" in shown
+    assert "gap: Mill may have readings missing" in shown
     assert "short" not in shown
     assert "more: 2 troubles; --all shows all" in shown
 

@@ -1,0 +1,90 @@
+"""Texts that people read are in plain words, and commands are called by their name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeGuard
+
+ROOT = Path(__file__).parents[2]
+# Each as CONTRIBUTING.md's table has it on the left, in all its forms.
+OUT: Final = re.compile(
+    r"\b(?:wanting|mend(?:s|ed|ing)?|end(?:s|ed|ing)? well|drift(?:s|ed)?|anew|fare[sd]?|whoever)\b"
+    r"|\b(?:beside|lies?)\b"
+    r"|keys in the readings|state remembers|of this machine|of anybody|\bin mid-run\b|at the furthest"
+    r"|\b(?:is|are) none of\b|(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b)[a-z…]"
+    r"|\bstands? (?:there|here|twice|at|beside|between)\b|\bspeaks? again\b"
+    r"|\bhands? (?:nothing |none )?out\b",
+    re.IGNORECASE,
+)
+# What a state holds, or an earlier version wrote into one, is read and compared as it is.
+KEPT: Final = {"speaks again", "(?:during the run, |in mid-run, )?clocks: "}
+APP = sorted(ROOT.glob("app/**/*.py"))
+TEMPLATES = sorted(ROOT.glob("app/page/templates/*.html"))
+_OF_TEMPLATES = re.compile(r"\{#.*?#\}|\{%.*?%\}|<[^>]*>", re.DOTALL)
+
+
+def test_no_text_of_the_code_has_a_word_that_is_out() -> None:
+    sources = [*APP, *ROOT.glob("emulators/**/*.py")]
+
+    assert [
+        (str(source.relative_to(ROOT)), line, found[0])
+        for source in sources
+        for line, text in _texts(source)
+        if " " in text.strip() and text not in KEPT and (found := OUT.search(" ".join(text.split())))
+    ] == []
+
+
+def test_no_text_of_the_page_has_a_word_that_is_out() -> None:
+    said = {
+        path.name: " ".join(_OF_TEMPLATES.sub(" ", path.read_text("utf-8")).split()) for path in TEMPLATES
+    }
+
+    assert {name: found[0] for name, text in said.items() if (found := OUT.search(text))} == {}
+
+
+def test_every_message_calls_commands_by_the_name_of_the_program() -> None:
+    """Help is written for the tree, and gets the name as it is shown."""
+    named = [
+        (str(source.relative_to(ROOT)), line)
+        for source in APP
+        for line, text in _texts(source, with_help=False)
+        if "python -m app" in text
+    ]
+
+    assert [place for place, _ in named] == ["app/base/program.py"]
+    assert [path.name for path in TEMPLATES if "python -m app" in path.read_text("utf-8")] == []
+
+
+def _texts(source: Path, *, with_help: bool = True) -> Iterator[tuple[int, str]]:
+    """Give the literals of a module that may be read, each with its line; their fields are written as `…`."""
+    tree = ast.parse(source.read_text("utf-8"))
+    nodes = list(ast.walk(tree))
+    out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    if with_help:
+        out -= {
+            id(each.value)
+            for node in nodes
+            if _is_command(node)
+            for each in node.body[:1]
+            if isinstance(each, ast.Expr)
+        }
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            out |= {id(part) for part in node.values}
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values),
+            )
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in out:
+            yield node.lineno, node.value
+
+
+def _is_command(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
+    """Whether a function is a command, whose docstring is its help."""
+    return isinstance(node, ast.FunctionDef) and any(
+        re.search(r"\b(?:command|group)\b", ast.unparse(each)) for each in node.decorator_list
+    )
