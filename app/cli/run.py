@@ -222,7 +222,7 @@ def _worth_a_word(report: Report, names: Mapping[str, str]) -> Iterator[str]:
         what = counted(len(changed.ids), "reading") if changed.ids else "content"
         yield f"changed: {changed.location}, {moment(changed.hour)}: {what} changed after delivery"
     for drift in report.drift:
-        yield f"{drift.kind}: {drift.text}"
+        yield f"noticed: {drift.text}"
 
 
 def _failures(report: Report, names: Mapping[str, str], *, verbose: bool) -> Iterator[tuple[str, str]]:

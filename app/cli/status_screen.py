@@ -210,7 +210,8 @@ def _runs(found: FeedHealth) -> str:
 
 
 def _told(told: Told) -> Iterator[RenderableType]:
-    said = told.said if told.kind in _SAY_WHAT_THEY_ARE else f"{told.kind}: {told.said}"
+    kind = "noticed" if told.kind is Kind.DRIFT else told.kind
+    said = told.said if told.kind in _SAY_WHAT_THEY_ARE else f"{kind}: {told.said}"
     yield hanging("-", _cut(said), style="bold red" if told.grave else "yellow")
     if told.do:
         yield hanging(" ", f"do: {_cut(told.do)}")

@@ -111,17 +111,17 @@ def _said(facts: Facts, verdict: Condition, told: Sequence[Told]) -> str:
         f"{counted(len(facts.asked), 'location')} at {counted(len(facts.on), 'hub')}"
         + ("" if facts.lag is None else f", at most {span(facts.lag)} behind")
         + (f"; {counted(paused, 'hub')} paused" if paused else "")
-        + "".join(f"; {counted(count, noun)}" for noun, count in _besides(facts, told) if count)
+        + "".join(f"; {said}" for said, count in _besides(facts, told) if count)
     )
 
 
 def _besides(facts: Facts, told: Sequence[Told]) -> Iterator[tuple[str, int]]:
-    """Count what is worth a look though the feed is healthy."""
-    kinds = Counter(each.kind for each in told)
-    yield "gap", kinds[Kind.GAP]
-    yield "quarantined reading", facts.kept.quarantined
-    yield "drift", kinds[Kind.DRIFT]
-    yield "warning", kinds[Kind.WARNING]
+    """Say how much is worth a look though the feed is healthy, each with its number."""
+    kinds, aside = Counter(each.kind for each in told), facts.kept.quarantined
+    yield counted(kinds[Kind.GAP], "gap"), kinds[Kind.GAP]
+    yield counted(aside, "quarantined reading"), aside
+    yield f"{counted(kinds[Kind.DRIFT], 'change')} noticed", kinds[Kind.DRIFT]
+    yield counted(kinds[Kind.WARNING], "warning"), kinds[Kind.WARNING]
 
 
 def _nothing_forwarded(takeover: Takeover | None) -> str:

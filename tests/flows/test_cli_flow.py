@@ -140,7 +140,7 @@ def test_a_run_for_people_names_the_hub_that_failed_and_what_to_do(terminal: Ter
     )
 
 
-def test_a_run_for_people_tells_what_changed_and_what_drifts(terminal: Terminal) -> None:
+def test_a_run_for_people_tells_what_changed_and_what_is_noticed(terminal: Terminal) -> None:
     estate, now = terminal.source.estate, datetime.now(UTC)
     (name, tags, time, _), *_ = estate.expected_people(now - timedelta(minutes=40), now, now)
     terminal.call("run", "people-counter")
@@ -150,7 +150,7 @@ def test_a_run_for_people_tells_what_changed_and_what_drifts(terminal: Terminal)
 
     assert ended.status == 0
     assert re.search(f"^changed: {name}, .* UTC: 1 reading changed after delivery$", ended.out, re.MULTILINE)
-    assert re.search(r"^keys appeared: .*: change\.bikes$", ended.out, re.MULTILINE)
+    assert re.search(r"^noticed: new field 'change\.bikes' in readings$", ended.out, re.MULTILINE)
 
 
 def test_a_feed_without_a_view_is_off_for_all_and_refused_by_name(terminal: Terminal) -> None:
