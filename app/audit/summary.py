@@ -13,6 +13,8 @@ from datetime import datetime
 from itertools import groupby
 
 from app.audit.findings import BEFORE_START, BEHIND, LATE, LOST, QUARANTINED, RETENTION, UNEXPLAINED, Finding
+from app.quality.bounds import LEFT_BEHIND, SATURATED
+from app.quality.hourly_digests import MISSED
 
 # What a run would bring, but its location or hub fails; what the next run brings; and what should be there
 # by now, though nothing fails.
@@ -35,10 +37,10 @@ GRAVEST_FIRST = (
     LOST,
     UNEXPLAINED,
     LATE,
-    "missed",
-    "saturated",
+    MISSED,
+    SATURATED,
     RETENTION,
-    "left behind",
+    LEFT_BEHIND,
     QUARANTINED,
     OTHER_CONTENT,
     STUCK,

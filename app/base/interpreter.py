@@ -6,10 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+from app.base.program import APP_ROOT
 
 
-def lacking(error: ModuleNotFoundError, *, python: str = sys.executable, root: Path = _ROOT) -> str | None:
+def lacking(error: ModuleNotFoundError, *, python: str = sys.executable, root: Path = APP_ROOT) -> str | None:
     """Say which interpreter lacks which package, and the two ways out; None for a module of ours."""
     package = (error.name or "").partition(".")[0]
     if not package or package in ("app", "emulators", "function_app"):

@@ -20,6 +20,7 @@ from app.health.facts import RUNS_FORGIVEN, Facts
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
 from app.health.trend import TREND
+from app.quality.bounds import LEFT_BEHIND, SATURATED
 from app.run.report import Failure, is_note
 from app.state.edits import advised
 
@@ -209,9 +210,9 @@ def _repair(facts: Facts, gap: Gap) -> str:
     window = f"--from {format_time(gap.window.start)} --to {format_time(gap.window.end)}"
     hub = f" --hub {shlex.quote(facts.hub_name(gap.hubs[0]))}" if len(gap.hubs) == 1 else ""
     command = f"`{PROGRAM} audit --feed {dashed(facts.feed.name)} {window}{hub} --repair`"
-    if gap.cause == "saturated":
+    if gap.cause == SATURATED:
         return f"have Microshare raise the view's $limit, set record_limit to it, then {command}"
-    if gap.cause == "left behind":
+    if gap.cause == LEFT_BEHIND:
         return f"nothing, it was skipped by hand; if it is wanted after all, {command}"
     return command
 

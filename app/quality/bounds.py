@@ -34,8 +34,10 @@ OWNER_BYTES: Final = 256
 ERROR_CHARACTERS: Final = 2_000
 
 _DIGEST_CHARACTERS: Final = 16
-# What a person did on purpose is never put together with anything else.
+# Why a gap is there: what a person did on purpose is never put together with anything else.
 LEFT_BEHIND: Final = "left behind"
+# A view gives no more of one millisecond than it gave.
+SATURATED: Final = "saturated"
 
 
 def shortened(text: str, most_bytes: int) -> str:

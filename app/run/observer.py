@@ -13,6 +13,7 @@ from app.base.checkpoints import Gap, LocationState
 from app.base.instants import EPOCH, HOUR, format_time, hour_of
 from app.base.readings import Reading, Slice, key_of
 from app.base.text import counted
+from app.quality.bounds import SATURATED
 from app.quality.drift import body_keys, gather, is_forgotten, keys_drift, silences, spoke_again
 from app.quality.hourly_digests import CHANGED, Difference, compare, gaps_of, is_due, questions
 from app.quality.lateness import first_seen, is_steady, near_far_edge
@@ -53,7 +54,7 @@ class Observer:
         self._measure_lateness(group, fetched, horizon)
         self._tell_changed(group, fetched)
         if fetched.saturated is not None:
-            gap = Gap(fetched.saturated, "saturated", horizon)
+            gap = Gap(fetched.saturated, SATURATED, horizon)
             if self._ledger.found_gap(name, gap):
                 self._draft.found_gap(name, gap)
 
