@@ -893,8 +893,8 @@ _IN_SETTINGS = (
     PlantedBreak(
         "the .env file goes before the environment",
         "app/settings/sources.py",
-        "for name, value in [*in_file.items(), *environ.items()] if value}",
-        "for name, value in [*environ.items(), *in_file.items()] if value}",
+        "for name, value in [*in_env_file.items(), *environ.items()] if value}",
+        "for name, value in [*environ.items(), *in_env_file.items()] if value}",
         _noticed_by(
             "tests/unit/test_settings.py", "test_the_environment_wins_over_the_env_file_unless_it_is_empty"
         ),
@@ -902,8 +902,8 @@ _IN_SETTINGS = (
     PlantedBreak(
         "an empty variable counts",
         "app/settings/sources.py",
-        "for name, value in [*in_file.items(), *environ.items()] if value}",
-        "for name, value in [*in_file.items(), *environ.items()]}",
+        "for name, value in [*in_env_file.items(), *environ.items()] if value}",
+        "for name, value in [*in_env_file.items(), *environ.items()]}",
         _noticed_by(
             "tests/unit/test_settings.py", "test_the_environment_wins_over_the_env_file_unless_it_is_empty"
         ),
