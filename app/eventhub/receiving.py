@@ -56,7 +56,8 @@ class Source:
                 # Each of these opens a connection of its own.
                 return list(await asyncio.gather(*(client.get_partition_properties(one) for one in names)))
 
-        return in_thread(until(seconds, ask()), EveryAddressLoop()).result()
+        loop = EveryAddressLoop()
+        return in_thread(until(seconds, ask()), loop).result()
 
 
 class Receiving:

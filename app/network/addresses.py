@@ -12,7 +12,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
@@ -36,6 +36,11 @@ class EveryAddressLoop(asyncio.SelectorEventLoop):
         if options.get("sock") is None:
             options.setdefault("happy_eyeballs_delay", _NEXT_ADDRESS_S)
         return await super().create_connection(*args, **options)
+
+    def __del__(self) -> None:
+        # Ctrl-C while it is made leaves a part of it, which asyncio cannot close and complains of.
+        with suppress(AttributeError):
+            super().__del__()
 
 
 def run_async(call: Coroutine[Any, Any, T]) -> T:

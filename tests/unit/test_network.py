@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import certifi
@@ -417,3 +421,44 @@ def test_a_loop_of_the_hubs_clients_does_the_same(deaf: Callable[[], Any], answe
 def test_where_none_answers_the_time_is_over(deaf: Callable[[], Any]) -> None:
     with pytest.raises(TimeoutError):
         connect_to_any([deaf(), deaf()], within(0.6))
+
+
+def test_an_event_loop_whose_making_is_interrupted_is_left_without_a_complaint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C comes at any moment: here at each line that makes a loop, one after the other."""
+    complaints: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: complaints.append(repr(found.exc_value)))
+    line = 0
+    gc.disable()  # it would take away what is left of one while the next is made
+    with warnings.catch_warnings(action="ignore"):
+        while _made_until(line := line + 1) is None:
+            pass
+        gc.enable()
+        gc.collect()
+
+    assert line > 20
+    assert complaints == []
+
+
+def _made_until(line: int) -> bool | None:
+    """Make a loop; give None where that was interrupted when so many lines had begun."""
+    left = line
+
+    def count(_frame: FrameType, event: str, _found: object) -> Any:
+        nonlocal left
+        left -= event == "line"
+        if left < 0:
+            raise KeyboardInterrupt
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        loop = EveryAddressLoop()
+    except KeyboardInterrupt:
+        return None
+    finally:
+        sys.settrace(before)
+    loop.close()
+    return True
