@@ -64,6 +64,11 @@ class Trouble:
     grave: bool = False
     cause: str | None = None
 
+    @property
+    def whole(self) -> str:
+        """Give its text as the log has it: what is wrong, and what to do."""
+        return self.said if self.do is None else f"{self.said}; {self.do}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,

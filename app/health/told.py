@@ -70,7 +70,7 @@ def _locations(facts: Facts, troubles: Sequence[Trouble]) -> Iterator[Told]:
 
 
 def _failure(facts: Facts, alike: Sequence[Trouble], said: str) -> Told:
-    technical = tuple(dict.fromkeys(map(_whole, alike)))
+    technical = tuple(dict.fromkeys(each.whole for each in alike))
     do = advice(technical[0])
     since = min((each.since for each in alike if each.since), default=facts.now)
     if do == AGAIN and technical[0].startswith("microshare: ") and facts.since(since) >= _LONG:
@@ -92,10 +92,6 @@ def _behind(facts: Facts, keys: Iterable[str], names: Iterable[str]) -> str:
     at_hubs = (facts.asked[name].hubs for name in names if name in facts.asked)
     lags = [hub.lag for hubs in at_hubs for key, hub in hubs.items() if key in wanted and hub.behind]
     return f", {span(max(lags))} behind" if lags else ""
-
-
-def _whole(trouble: Trouble) -> str:
-    return "; ".join(part for part in (trouble.said, trouble.do) if part)
 
 
 # --- names ------------------------------------------------------------------------------------------
@@ -157,8 +153,8 @@ def _beside(facts: Facts, trouble: Trouble) -> Told:
     at = trouble.last or trouble.since
     ago = f" ({span(facts.since(at))} ago)" if at is not None else ""
     if trouble.kind is Kind.WARNING:
-        said, do = said_and_advised_briefly(_whole(trouble))
-        quotes = () if said == trouble.said else (_whole(trouble),)
+        said, do = said_and_advised_briefly(trouble.whole)
+        quotes = () if said == trouble.said else (trouble.whole,)
         return Told(trouble.kind, f"{said}{ago}", do, trouble.grave, quotes)
     said = f"{trouble.said}{ago}"
     if trouble.kind is Kind.GAP:

@@ -81,7 +81,7 @@ def _explains(cause: Trouble, trouble: Trouble) -> bool:
 
 
 def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: TroubleRow | None) -> TroubleRow:
-    whole = _whole(trouble)
+    whole = trouble.whole
     if trouble.cause is not None:
         said = _failed(trouble.hub, trouble.locations, trouble.cause, found)
         do, technical = advice(whole), whole
@@ -101,11 +101,7 @@ def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: TroubleRow | None)
 def _key_of(trouble: Trouble, found: GatheredFeed) -> tuple[object, ...]:
     if trouble.cause is not None:
         return trouble.hub, trouble.hub is None and bool(trouble.locations), trouble.cause
-    return _key_of_warning(_whole(trouble), _names(found))
-
-
-def _whole(trouble: Trouble) -> str:
-    return trouble.said if trouble.do is None else f"{trouble.said}; {trouble.do}"
+    return _key_of_warning(trouble.whole, _names(found))
 
 
 # --- what runs said ---------------------------------------------------------------------------------
