@@ -54,7 +54,7 @@ class Clocks:
         order = "ahead of" if self.host > self.api else "behind"
         return (
             f"the host's clock is {minutes} minutes {order} the API's; "
-            "the earlier of the two counts; set the host's clock right"
+            "set the host's clock right: the earlier of the two counts"
         )
 
     def require_agreement(self, last_run: datetime | None = None) -> None:
@@ -81,10 +81,10 @@ class Clocks:
             if past is None or self.api is None:
                 continue
             if self.host < past <= self.api:
-                return f"this host's is wrong, for it is from before {name}: {host}"
+                return f"{host}: it is wrong, from before {name}"
             if self.api < past <= self.host:
-                return f"the API's is wrong, for it is from before {name}: {api}"
-        return f"one of them is wrong: {host}, or {api}; a run works again once they agree"
+                return f"{api}: its time is wrong, from before {name}"
+        return f"{host}, or {api}; one of them is wrong, a run works again once they agree"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from app.base.redaction import redact
 
 _LONGEST_SHOWN = 60
+# How what follows by itself begins: with what it is about, where an instruction has a verb or an `if`.
+_FOLLOWS = re.compile(
+    r"(?:(?:the next|these|they|it|all|others?|what|nothing|this|that) |the (?:others|connection|answer) "
+    r"|given up after |no shorter )"
+)
 # In which people read and write; None is the zone of this host. What is kept or sent is in UTC, always.
 _read_in: ContextVar[tzinfo | None] = ContextVar("read_in", default=UTC)
 _written_in: ContextVar[tzinfo | None] = ContextVar("written_in", default=UTC)
@@ -131,3 +137,8 @@ def said_and_advised(message: str) -> tuple[str, str | None]:
     """Split an error's message into what is wrong and what to do, which follows the first semicolon."""
     said, semicolon, advice = message.partition("; ")
     return (said, advice) if semicolon else (message, None)
+
+
+def label_of(advice: str) -> str:
+    """Give what goes before an advice: `do` where somebody is to do it, `then` where it follows by itself."""
+    return "then" if _FOLLOWS.match(advice) else "do"

@@ -112,7 +112,9 @@ def _check_settings(settings: Settings, findings: CheckResults) -> None:
         findings.warn("settings", warning)
     views = Counter(feed.view_id for feed in _on(settings))
     for view_id in (view_id for view_id, feeds in views.items() if feeds > 1):
-        findings.warn("settings", f"{view_id} is the view of two feeds; a view serves one: correct the other")
+        findings.warn(
+            "settings", f"{view_id} is the view of two feeds; correct one of them: a view serves one feed"
+        )
     others = differs_from_local_settings()
     if others:
         findings.warn(

@@ -106,8 +106,8 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResult
         findings.warn(
             check,
             f"it fires every {span(shortest.total_seconds())}, and a run may take "
-            f"{span(longest.total_seconds())}; those that meet another are skipped: lower run.budget, or "
-            "let it fire less often",
+            f"{span(longest.total_seconds())}; lower run.budget, or let it fire less often: runs "
+            "that meet another are skipped",
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.base.errors import ForwarderError
-from app.base.text import counted, said_and_advised
+from app.base.text import counted, label_of, said_and_advised
 from app.cli.output import Output, hanging
 from app.cli.session import explain
 from app.network.probing import Way
@@ -104,7 +104,7 @@ class CheckResults:
         head = f"{mark.word:{_MARK_WIDTH}}  {kind}"
         seen = f"{about}: {finding.said}" if about else finding.said
         parts = [hanging(head, seen, style=mark.style, width=_HEAD_WIDTH)]
-        further = [f"do: {finding.do}"] if finding.do else []
+        further = [f"{label_of(finding.do)}: {finding.do}"] if finding.do else []
         further += [f"way: {way.said()}" for way in finding.ways]
         parts += [hanging("", line, width=_HEAD_WIDTH) for line in further]
         self._out.show(*parts)

@@ -269,9 +269,8 @@ def _listed(silent: Sequence[_Asked]) -> str:
 def _silence_advice(feed: FeedSettings, *, all_silent: bool) -> str:
     prefix = repr(feed.location_prefix) if feed.location_prefix else "none"
     names = (
-        "a name that the view does not know looks like this: compare it with what the view calls the "
-        f"building; where it differs, set location_prefix (now {prefix}) or location_names of "
-        f"feeds.{feed.name}"
+        "compare the name with what the view calls the building: one that the view does not know looks like "
+        f"this; where it differs, set location_prefix (now {prefix}) or location_names of feeds.{feed.name}"
     )
     if all_silent:
         context = ", ".join(feed.data_context)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.base.text import counted, dashed, span
+from app.base.text import counted, dashed, label_of, span
 from app.cli.output import hanging, text
 from app.cli.tables import Column, table
 from app.health.records import Condition, FeedHealth, HubHealth, Kind, Told, Trend
@@ -214,7 +214,7 @@ def _told(told: Told) -> Iterator[RenderableType]:
     said = told.said if told.kind in _SAY_WHAT_THEY_ARE else f"{kind}: {told.said}"
     yield hanging("-", _cut(said), style="bold red" if told.grave else "yellow")
     if told.do:
-        yield hanging(" ", f"do: {_cut(told.do)}")
+        yield hanging(" ", f"{label_of(told.do)}: {_cut(told.do)}")
 
 
 def _technical(told: Told, *, verbose: bool) -> Iterator[RenderableType]:

@@ -74,7 +74,7 @@ def _failure(facts: Facts, alike: Sequence[Trouble], said: str) -> Told:
     do = advice(technical[0])
     since = min((each.since for each in alike if each.since), default=facts.now)
     if do == AGAIN and technical[0].startswith("microshare: ") and facts.since(since) >= _LONG:
-        do = f"{AGAIN}; it lasts, so ask Microshare about it"
+        do = "ask Microshare about it: it lasts, and each run tries again"
     return Told(alike[0].kind, said, do, alike[0].grave, technical)
 
 

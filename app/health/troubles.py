@@ -56,7 +56,7 @@ def _stopped(facts: Facts) -> Trouble:
             Kind.STOPPED,
             f"no run has come to its end since {moment(runs.ended)}, though hubs took readings until "
             f"{moment(alive)}",
-            "something ends runs from outside: look at the host's log; in Azure functionTimeout must "
+            "look at the host's log for what ends runs; in Azure functionTimeout must "
             "leave run.budget and half a minute more",
             since=runs.ended,
             grave=True,
@@ -177,9 +177,9 @@ def how_it_catches_up(facts: Facts, *, failing: bool) -> str:
         return "it catches up when runs come again"
     last = facts.kept.last
     if last is not None and last.forecast is not None:
-        return f"wait: it catches up, oldest first, in about {span(last.forecast)} of running time"
+        return f"it catches up, oldest first, in about {span(last.forecast)} of running time"
     if last is not None and last.left and last.ok:
-        return "the last run brought it no further; raise run.budget in config.yaml, or run it more often"
+        return "raise run.budget in config.yaml, or run it more often: the last run made no progress"
     return again
 
 
@@ -213,7 +213,7 @@ def _repair(facts: Facts, gap: Gap) -> str:
     if gap.cause == SATURATED:
         return f"have Microshare raise the view's $limit, set record_limit to it, then {command}"
     if gap.cause == LEFT_BEHIND:
-        return f"nothing, it was skipped by hand; if it is wanted after all, {command}"
+        return f"{command} if it is wanted after all; it was skipped by hand"
     return command
 
 

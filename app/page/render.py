@@ -19,7 +19,7 @@ from app.base.instants import format_time
 from app.base.program import PROGRAM
 from app.base.readings import Slice
 from app.base.redaction import redact
-from app.base.text import counted, minute, moment, printable, span
+from app.base.text import counted, label_of, minute, moment, printable, span
 from app.page.view import View
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "cell": _cell,
         "commands": _commands,
         "counted": counted,
+        "label": label_of,
         "minute": _minute,
         "moment": moment,
         "number": _number,

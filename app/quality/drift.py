@@ -123,14 +123,14 @@ def _sharing(place: Place, by_device: Mapping[str, Sequence[str]]) -> Sequence[s
 
 
 _GONE = (
-    "discovery no longer lists this location; it is asked for two days more, then left, its positions "
-    "kept; if it should be there, look at its device cluster"
+    "discovery no longer lists this location; if it should be there, look at its device cluster; it is "
+    "asked for two days more, then left, its positions kept"
 )
 
 
 def _renamed(former: str, name: str, feed: str) -> str:
     return (
-        f"{name}: a new location with the devices of {former}, which is gone: probably renamed; it began at "
+        f"{name}: a new location with the devices of {former}, which is gone: probably renamed, begun at "
         f"START_FROM; to go on from where {former} stopped: `state move {dashed(feed)} --from "
         f"{shlex.quote(former)} --to {shlex.quote(name)}`"
     )
@@ -229,8 +229,8 @@ def _silent_since(last: datetime) -> str:
 
 def _never(name: str, begun: datetime) -> str:
     return (
-        f"{name}: no reading since it was first asked for at {format_time(begun)}, though the API answers; a "
-        "wrong name is answered so too: compare it with what the view calls it, and for snapshots set "
+        f"{name}: no reading since it was first asked for at {format_time(begun)}, though the API answers; "
+        "compare its name with what the view calls it, for a wrong one is answered so too; for snapshots set "
         "MICROSHARE_LOCATION_PREFIX or location_names"
     )
 

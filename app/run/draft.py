@@ -55,8 +55,8 @@ class Draft:
         noun = "reading" if readings == 1 else "readings"
         self.warn(
             f"{location}: {readings} {noun} came so late that the look-back "
-            f"({write_duration(feed.look_back)}) all but ended before; later ones are missed; in config.yaml "
-            f"write feeds.{feed.name}.look_back: {write_duration(feed.look_back * 2)}"
+            f"({write_duration(feed.look_back)}) all but ended before; write feeds.{feed.name}.look_back: "
+            f"{write_duration(feed.look_back * 2)} in config.yaml, for later ones are missed"
         )
 
     def fail(self, location: str | None, hub: str | None, error: str) -> None:

@@ -71,9 +71,9 @@ class Horizon:
         left_out = self._client.left_out_times()
         if left_out:
             self._draft.warn(
-                f"{left_out[0].clocks.said()}, in {counted(len(left_out), 'answer')} of this run; what it "
-                "says of the time was left out, what it holds was not; if it comes again, see what answers "
-                "in the API's place (a proxy, a cache)"
+                f"{left_out[0].clocks.said()}, in {counted(len(left_out), 'answer')} of this run; if "
+                "it comes again, see what answers in the API's place (a proxy, a cache); its time was left "
+                "out, what it holds was not"
             )
 
     def _warn_of_skew(self, clocks: Clocks) -> None:

@@ -114,7 +114,7 @@ class JsonFileStore:
             except filelock.Timeout:
                 raise LockHeld(
                     f"state: {path}: another run works on this feed ({_owner_in(sidecar)}); "
-                    "nothing was done, try again when it has ended"
+                    "try again when it has ended: nothing was done"
                 ) from None
         held = self._locks[name] = _FileRunLock(lock, path)
         try:

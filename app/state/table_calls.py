@@ -177,7 +177,7 @@ def explanation(error: AzureError, by: str = "") -> str:
     if "TableBeingDeleted" in said:
         return f"still being removed after the last time ({said}); try again in a minute"
     if status is not None and (status >= 500 or status == 429):
-        return f"throttled or unavailable ({said}); nothing to do, the next run tries again"
+        return f"throttled or unavailable ({said}); the next run tries again"
     if status is not None:
         return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
     unknown = why_unknown(error)

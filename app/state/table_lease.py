@@ -153,8 +153,8 @@ def _taken(tables: Tables, name: str, owner: str, clocks: HostClocks) -> TableRu
         # so that the lease counts from a time that is known.
         if found is not None and found.get("nonce") != nonce and not _is_expired(found, service_time):
             raise LockHeld(
-                f"state: {name}: another run works on this feed ({owner_text(found)}); nothing was done, "
-                f"try again when it has ended; a run that was killed keeps its lease for "
+                f"state: {name}: another run works on this feed ({owner_text(found)}); try again when it "
+                f"has ended: nothing was done; a run that was killed keeps its lease for "
                 f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
             )
     raise failure or AssertionError("a loop that did not run")

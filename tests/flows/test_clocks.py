@@ -100,7 +100,7 @@ def test_the_host_s_clock_is_never_believed_alone_by_a_process_that_kept_its_tok
 
     report = installation.run()
 
-    assert "this host's is wrong, for it is from before the last run" in report.failures[0].error
+    assert "keeps it so): it is wrong, from before the last run" in report.failures[0].error
     assert (stored(installation), report.api_calls) == (before, 1)
     installation.host_clock = clock
     assert installation.run().ok

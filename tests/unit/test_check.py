@@ -86,7 +86,7 @@ def test_people_see_what_is_doubtful_and_what_to_do(call: Call) -> None:
     shown = call("check", "--offline", PEOPLE_COUNTER_SCHEDULE="*/20 * * * * *").out
 
     assert "warn    schedule   people-counter: it fires every 20 s, and a run may take 4 min" in shown
-    assert "do: those that meet another are skipped: lower run.budget" in shown
+    assert "do: lower run.budget, or let it fire less often" in shown
     assert re.search(r"\n\n\d checks passed, \d with a warning\n$", shown)
 
 
@@ -236,7 +236,7 @@ def test_one_view_for_two_feeds_is_doubtful(call: Call) -> None:
     )
 
     assert [found["do"] for found in ended.objects if found["warning"] and found["check"] == "settings"] == [
-        "a view serves one: correct the other"
+        "correct one of them: a view serves one feed"
     ]
 
 

@@ -96,16 +96,16 @@ def test_what_is_said_of_clocks_that_differ_holds_both_times_and_how_far_apart_t
     assert said.startswith(
         "clocks: this host's says 2027-02-27T10:00:00.000Z and the API's 2027-03-02T10:00:00.000Z, 3 d apart"
     )
-    assert "; one of them is wrong: set this host's clock right (`timedatectl" in said
+    assert "; set this host's clock right (`timedatectl" in said
 
 
 @pytest.mark.parametrize(
     ("host", "api", "last_run", "named"),
     [
-        (RELEASED - HOUR, NOW, None, "this host's is wrong, for it is from before this release"),
-        (NOW, RELEASED - YEARS, None, "the API's is wrong, for it is from before this release"),
-        (NOW - 72 * HOUR, NOW, NOW - HOUR, "this host's is wrong, for it is from before the last run"),
-        (NOW, NOW - 72 * HOUR, NOW - HOUR, "the API's is wrong, for it is from before the last run"),
+        (RELEASED - HOUR, NOW, None, "it is wrong, from before this release"),
+        (NOW, RELEASED - YEARS, None, "its time is wrong, from before this release"),
+        (NOW - 72 * HOUR, NOW, NOW - HOUR, "it is wrong, from before the last run"),
+        (NOW, NOW - 72 * HOUR, NOW - HOUR, "its time is wrong, from before the last run"),
         (NOW - 72 * HOUR, NOW, NOW - 80 * HOUR, "one of them is wrong"),
         (NOW - 72 * HOUR, NOW, NOW + HOUR, "one of them is wrong"),
         (NOW + YEARS, NOW, None, "one of them is wrong"),
@@ -123,7 +123,7 @@ def test_what_is_said_of_clocks_that_differ_holds_both_times_and_how_far_apart_t
 def test_the_clock_that_is_wrong_is_named_where_that_can_be_known(
     host: datetime, api: datetime, last_run: datetime | None, named: str
 ) -> None:
-    assert f"; {named}" in Clocks(host, api).why_apart(last_run)
+    assert named in Clocks(host, api).why_apart(last_run)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_what_is_behind_says_by_how_much_since_when_and_what_to_do(settings: Set
             "since": "2026-03-01T12:00:00.000Z",
             "last": None,
             "said": "second is 1 d behind at 1 of 2 locations",
-            "do": "wait: it catches up, oldest first, in about 3 min of running time",
+            "do": "it catches up, oldest first, in about 3 min of running time",
             "cause": None,
         }
     ]
@@ -364,7 +364,7 @@ def test_a_gap_comes_with_the_command_that_closes_it(settings: Settings) -> None
             ["Quay"],
             None,
             "left behind, 2026-03-02 11:00 to 2026-03-02 12:00 UTC, all hubs",
-            f"nothing, it was skipped by hand; if it is wanted after all, {command} --repair`",
+            f"{command} --repair` if it is wanted after all; it was skipped by hand",
         ),
     ]
     assert len(found["gaps"]) == 3

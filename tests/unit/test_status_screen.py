@@ -118,7 +118,7 @@ def test_what_is_behind_at_all_hubs_for_a_location_that_fails_is_told_with_it() 
     assert told(found) == [
         (
             "Quay: the API answers with 502 for 1 h 10 min, 3 h 10 min behind",
-            "the next run tries again; it lasts, so ask Microshare about it",
+            "ask Microshare about it: it lasts, and each run tries again",
         )
     ]
 
@@ -134,7 +134,7 @@ def test_what_is_behind_for_want_of_time_is_told_by_itself_of_all_hubs_together(
     assert told(found)[1:] == [
         (
             "hubs e0, e1, e2 are up to 5 h 10 min behind at 1 of 2 locations",
-            "wait: it catches up, oldest first, in about 3 min of running time",
+            "it catches up, oldest first, in about 3 min of running time",
         )
     ]
 

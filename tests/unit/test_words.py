@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeGuard
 
+import pytest
+
+from app.base.text import label_of
+
 ROOT = Path(__file__).parents[2]
 # Each as CONTRIBUTING.md's table has it on the left, in all its forms.
 OUT: Final = re.compile(
@@ -56,6 +60,34 @@ def test_every_message_calls_commands_by_the_name_of_the_program() -> None:
 
     assert [place for place, _ in named] == ["app/base/program.py"]
     assert [path.name for path in TEMPLATES if "python -m app" in path.read_text("utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "label"),
+    [
+        ("microshare: login: 503; given up after 4 attempts, the next run tries again", "then"),
+        ("microshare: discovery: the run's time is over; the next run goes on", "then"),
+        ("view: a totalCount of 7 on one page of 1 object; all were taken", "then"),
+        (
+            "state: x: another run changed 'Mill'; these locations stop for this run, the next one goes on",
+            "then",
+        ),
+        (
+            "hub a: no answer to a batch within 60 s; the connection was closed, and the rest is sent again",
+            "then",
+        ),
+        ("hub a is 2 h behind; it catches up, oldest first, when what fails works again", "then"),
+        ("hub a: not-found: x; there is no such event hub; check EntityPath and the namespace", "do"),
+        ("state: x; try again when it has ended: nothing was done", "do"),
+        ("the view refuses it; compare it with the view's placeholders", "do"),
+        ("odd; if it lasts, ask Microshare", "do"),
+        ("1 reading in quarantine; `python -m app quarantine list` says why", "do"),
+    ],
+)
+def test_what_follows_by_itself_is_not_told_as_something_to_do(error: str, label: str) -> None:
+    said_to_do = error.partition("; ")[2]
+
+    assert label_of(said_to_do) == label
 
 
 def _texts(source: Path, *, with_help: bool = True) -> Iterator[tuple[int, str]]:
