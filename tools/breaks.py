@@ -306,6 +306,15 @@ _IN_THE_CORE = (
         ),
     ),
     PlantedBreak(
+        "a monitor hears of a run's end before its beginning",
+        "app/run/pings.py",
+        "        self._tell(self._beginning)\n",
+        "",
+        _noticed_by(
+            "tests/flows/test_pings.py", "test_the_end_is_told_after_the_beginning_though_that_takes_longer"
+        ),
+    ),
+    PlantedBreak(
         "lines of the journal begin with their time",
         "app/base/log.py",
         "_JournalLines if _leads_to(journal_stream) else _DatedLines",

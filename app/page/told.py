@@ -59,13 +59,13 @@ def _with_consequences(troubles: Sequence[Trouble]) -> Iterator[tuple[Trouble, l
     """Give each trouble with the hubs (keys) that are behind for no other reason."""
     explained: dict[int, list[str]] = {}
     left = []
-    for trouble in troubles:
-        of_it = [at for at, cause in enumerate(troubles) if _explains(cause, trouble)]
-        if of_it and trouble.hub is not None:
-            explained.setdefault(of_it[0], []).append(trouble.hub)
+    for number, trouble in enumerate(troubles):
+        of_it = next((at for at, cause in enumerate(troubles) if _explains(cause, trouble)), None)
+        if of_it is not None and trouble.hub is not None:
+            explained.setdefault(of_it, []).append(trouble.hub)
         else:
-            left.append(trouble)
-    return ((trouble, explained.get(troubles.index(trouble), [])) for trouble in left)
+            left.append(number)
+    return ((troubles[number], explained.get(number, [])) for number in left)
 
 
 def _explains(cause: Trouble, trouble: Trouble) -> bool:
