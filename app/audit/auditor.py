@@ -22,7 +22,7 @@ from app.audit.source_contents import SourceContents
 from app.audit.summary import NamedReading, Summary, named_readings, summarised
 from app.base.budget import Budget
 from app.base.checkpoints import LocationState
-from app.base.errors import ForwarderError, StateDamaged
+from app.base.errors import ForwarderError, HubUnreachable, StateDamaged
 from app.base.instants import format_time
 from app.base.readings import Slice
 from app.base.text import dashed
@@ -172,7 +172,7 @@ class ComparedFeed:
     def compare_with_hubs(self) -> None:
         """Compare what is published with each hub that could be read."""
         for hub, contents in self.contents.items():
-            if contents.error is None:
+            if contents.failed is None:
                 self._counts[hub] = self._compared_with(hub)
 
     def _find_locations(self, client: MicroshareClient, settings: Settings) -> tuple[set[str], set[str]]:
@@ -245,7 +245,7 @@ class ComparedFeed:
             locations=len(self.locations),
             failures=self.source.failures,
             warnings=(*self._warnings, *self.source.warnings, *contents.warnings),
-            error=contents.error,
+            error=self._unread(contents),
         )
         counts = self._counts.get(hub)
         if counts is None:
@@ -276,6 +276,15 @@ class ComparedFeed:
                 name for name in self.locations if name not in seen and name not in self.source.failures
             ],
         )
+
+    def _unread(self, contents: HubContents) -> str | None:
+        """Give why a hub could not be read; what to do depends on whether another one could be."""
+        error = contents.failed
+        if isinstance(error, HubUnreachable) and any(
+            other.failed is None for other in self.contents.values()
+        ):
+            error = error.where_others_are_reached()
+        return None if error is None else str(error)
 
 
 def _check_names(asked: Sequence[Asked], feeds: Sequence[ComparedFeed]) -> None:

@@ -30,7 +30,7 @@ class HubContents:
     """What one hub holds of one feed. Its readings go into the `file`; what else is known of it stays here.
 
     `name_of` gives the locations by what events say of theirs. Where hours are `sent_whole` again, only
-    the same once more is a repeat. With an `error` the hub could not be read, and nothing else is said
+    the same once more is a repeat. Where it `failed` the hub could not be read, and nothing else is said
     of it. `foreign` counts events of another sender or location.
     """
 
@@ -43,7 +43,7 @@ class HubContents:
     foreign: int = 0
     readable_from: datetime | None = None
     warnings: list[str] = field(default_factory=list)
-    error: str | None = None
+    failed: HubError | None = None
     # The time up to which the hub was read: what came later is not compared.
     _read_until: datetime | None = None
     _kept_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def read_hub(
         readable_from = reader.read_held(take, progress)
     except HubError as error:
         for contents in feeds:
-            contents.error = str(error)
+            contents.failed = error
     else:
         for contents in feeds:
             contents.was_read(reader, readable_from)

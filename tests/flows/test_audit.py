@@ -485,6 +485,21 @@ def test_a_hub_that_cannot_be_read_is_named_and_the_other_is_compared(installati
     assert "use one with the Listen right" in str(second.audit.error)
 
 
+def test_no_port_is_advised_for_a_hub_that_does_not_answer_where_another_is_read(
+    installation: Installation,
+) -> None:
+    installation.run()
+    installation.b.go_down()
+
+    def error(*hubs: str) -> str:
+        [*_, last] = (read(audit) for feed in compared(installation, *hubs) for audit in feed.audits())
+        return str(last.audit.error)
+
+    assert "other hubs are reached" in error("a", "b")
+    assert "port 443" not in error("a", "b")
+    assert "port 443" in error("b")
+
+
 def test_a_location_that_the_source_does_not_answer_for_is_named_and_left_out(
     installation: Installation,
 ) -> None:
