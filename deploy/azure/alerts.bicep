@@ -29,7 +29,7 @@ var rules = [
   {
     name: 'failing'
     severity: 1
-    description: 'No run of a feed has ended well for an hour (snapshots: three).'
+    description: 'No run of a feed has succeeded for an hour (snapshots: three).'
     query: loadTextContent('queries/failing.kql')
     window: 'P1D'
     dimensions: ['feed']

@@ -1,4 +1,4 @@
-// The workbook of the forwarder, beside its Application Insights resource.
+// The workbook of the forwarder, next to its Application Insights resource.
 
 @description('Name of the Application Insights resource that the app logs to, in this resource group.')
 param applicationInsightsName string

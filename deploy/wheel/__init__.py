@@ -1,7 +1,7 @@
 """The command `microshare-forwarder`, as the wheel installs it: `python -m app` of the tree, and all it does.
 
-Packages of the application import one another as `app...`, which is no name for a package that stands
-among others: it lies in this one, and this folder is on the path of this command alone.
+Packages of the application import one another as `app...`, which is not a name for a package
+among others: it is in this one, and this folder is on the path of this command alone.
 """
 
 from __future__ import annotations
