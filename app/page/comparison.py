@@ -72,7 +72,8 @@ Hours = Mapping[tuple[str, datetime], Hour]
 class FindingGroup:
     """Readings of a location that differ for one cause at the same hubs: how many, and their times.
 
-    `hubs` are keys, in the order of the page; the cause is one of `app.audit.summary`.
+    `hubs` are keys, in the order of the page; the cause is one of `app.audit.summary`. Readings without
+    a time of their own are not `timed`: the times are then where they were found.
     """
 
     hubs: tuple[str, ...]
@@ -81,6 +82,7 @@ class FindingGroup:
     readings: int
     first: datetime
     last: datetime
+    timed: bool = True
 
     @property
     def is_wrong(self) -> bool:
@@ -168,7 +170,7 @@ def differences(audits: Iterable[HubAudit]) -> Differences:
     for heading in _TOLD:
         for together in _by_instant(kept, heading):
             for one in _grouped(together):
-                alike = one.hubs, one.location, one.cause
+                alike = one.hubs, one.location, one.cause, one.timed
                 groups[alike] = groups[alike].plus(one) if alike in groups else one
             missing.update(_lacking(together, lambda cause: column_of(cause) == MISSING))
             overdue.update(_lacking(together, lambda cause: cause in (OVERDUE, STUCK)))
@@ -199,7 +201,7 @@ def _grouped(together: Sequence[_Found]) -> Iterator[FindingGroup]:
     for (_, cause), found in alike.items():
         one, hubs = found[0][0], tuple(dict.fromkeys(hub for _, hub in found))
         if cause != SENT:
-            yield FindingGroup(hubs, one.location, cause, 1, one.time, one.time)
+            yield FindingGroup(hubs, one.location, cause, 1, one.time, one.time, one.written is not None)
 
 
 def _lacking(together: Sequence[_Found], is_such: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:

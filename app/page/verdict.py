@@ -111,7 +111,7 @@ def _readings(feed: Examined, cause: str) -> int:
 
 
 def _is_well(feeds: Sequence[Examined], published: int, *, complete: bool) -> str:
-    unread = list(dict.fromkeys(problem.what for feed in feeds for problem in feed.problems if problem.what))
+    unread = list(dict.fromkeys(chain.from_iterable(map(_unread, feeds))))
     if unread:
         said = f"{named(unread, _MOST_NAMED)} could not be compared"
         return said[:1].upper() + said[1:]
@@ -120,6 +120,15 @@ def _is_well(feeds: Sequence[Examined], published: int, *, complete: bool) -> st
     if not published:
         return "Nothing to compare: no readings in this window"
     return "Every reading arrived" if complete else "Every reading that is due arrived"
+
+
+def _unread(feed: Examined) -> Iterator[str]:
+    """Name what could not be compared: the feed where it is nothing of it, else hubs and locations."""
+    for problem in feed.problems:
+        if problem.what:
+            yield problem.what
+        elif not feed.compared:
+            yield feed.found.name
 
 
 # --- sentences --------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class HubRow:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A count and its share of the largest of its column, in percent."""
+    """A count and its share of the largest of all columns, in percent."""
 
     count: int
     percent: float
@@ -287,14 +287,14 @@ class _Feed:
             (each for each in groups if each.is_wrong),
             key=lambda each: (gravity(each.cause), -each.readings, each.location, each.hubs),
         )
-        rest = by_key(((each.hubs, each.cause), each) for each in groups if not each.is_wrong)
+        rest = by_key(((each.hubs, each.cause, each.timed), each) for each in groups if not each.is_wrong)
         return _listed(
             (
                 named([one.location for one in alike], _MOST_NAMED),
                 each.readings,
                 _what(each),
                 self._at(each.hubs),
-                Slice(each.first, each.last),
+                Slice(each.first, each.last) if each.timed else "no time",
             )
             for alike in (*([fault] for fault in faults), *rest.values())
             for each in (reduce(FindingGroup.plus, alike),)
@@ -413,16 +413,16 @@ def _distribution(
     used = [at for at, end in enumerate(ends) if any(counts.get(end) for _, counts, _ in columns)]
     if not used:
         return None
+    most = max(count for _, counts, _ in columns for count in counts.values())
     rows = [
         (
             f"up to {span(end)}" if end is not None else f"more than {span(DELAYS_S[-1])}",
-            [_share(counts, end) for _, counts, _ in columns],
+            [_share(counts.get(end, 0), most) for _, counts, _ in columns],
         )
         for end in ends[used[0] : used[-1] + 1]
     ]
     return Distribution([head for head, _, _ in columns], rows, [span(longest) for _, _, longest in columns])
 
 
-def _share(counts: Mapping[float | None, int], end: float | None) -> Share:
-    count, most = counts.get(end, 0), max(counts.values(), default=0)
+def _share(count: int, most: int) -> Share:
     return Share(count, round(100 * count / most, 1) if most else 0.0)

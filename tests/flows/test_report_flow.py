@@ -114,7 +114,7 @@ def test_a_feed_whose_state_is_damaged_is_named_and_the_other_is_compared(
 
     ended = terminal.call("report", *_WINDOW, "--output", str(page))
 
-    assert (ended.status, headline(page)) == (1, "Not everything could be compared")
+    assert (ended.status, headline(page)) == (1, "People-counter could not be compared")
     assert "cannot be read as state" in words(page)
     assert "published readings that could be compared are" in words(page)
 
