@@ -353,7 +353,7 @@ def test_a_quiet_command_tells_by_its_exit_status(call: Call, words: list[str]) 
 
 def test_a_quiet_command_writes_the_json_and_the_errors_that_it_is_called_for(call: Call) -> None:
     assert call("-q", "status", "--json").objects
-    assert "is no feed" in call("-q", "run", "nix").err
+    assert "is not a feed" in call("-q", "run", "nix").err
 
 
 def test_times_for_programs_are_in_utc_and_those_of_people_are_read_in_the_zone_that_is_chosen(
