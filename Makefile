@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures clean
+.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -24,6 +24,7 @@ help:
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
 	@echo "make wheel         build the command line as a package for pip, pipx and uv, in dist/"
 	@echo "make pictures      make the README's pictures anew, from the scenario; a browser is needed"
+	@echo "make outputs       write what commands print into the docs again, from the scenario"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.txt
@@ -98,6 +99,10 @@ wheel: $(BIN)/.dev
 
 pictures: $(BIN)/.dev
 	$(BIN)/python -m tools.pictures
+
+# What of them is compared is in tests/emulators/test_scenario.py.
+outputs: $(BIN)/.dev
+	$(BIN)/python -m tools.command_outputs
 
 clean:
 	rm -rf $(VENV) .venvs node_modules dist .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

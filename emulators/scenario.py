@@ -280,8 +280,15 @@ def prepare(folder: Path) -> None:
 @click.option("--microshare-port", default=0, help="Port of the Microshare API; any free one if left out.")
 @click.option("--eventhubs-port", default=0, help="Port of Event Hubs; any free one if left out.")
 @click.option("--once", is_flag=True, help="End when the files are there; then nobody answers commands.")
+@click.option("--still", is_flag=True, help="Stop the clock of the stand-ins at the end, for tools.")
 def main(
-    folder: Path, end: datetime | None, seed: int, microshare_port: int, eventhubs_port: int, once: bool
+    folder: Path,
+    end: datetime | None,
+    seed: int,
+    microshare_port: int,
+    eventhubs_port: int,
+    once: bool,
+    still: bool,
 ) -> None:
     """Make two days of trouble, and stay so that commands can look at them, until SIGINT or SIGTERM.
 
@@ -296,8 +303,12 @@ def main(
     try:
         with scenario(folder, begin, end, seed, microshare_port, eventhubs_port) as installation:
             click.echo(f"{account(begin, end)}\nMade in {time.monotonic() - started:.0f} s, in {folder}")
+            if still:
+                installation.clock.set(end)
+            else:
+                installation.clock.release()
             if not once:
-                stay(installation, folder)
+                stay(folder)
     except OSError as error:
         raise click.ClickException(f"cannot start: {error}") from error
 
@@ -308,9 +319,8 @@ def account(begin: datetime, end: datetime) -> str:
     return "\n".join((title, *(trouble.told(begin) for trouble in TROUBLES), ""))
 
 
-def stay(installation: Installation, folder: Path) -> None:
-    """Answer commands, by the machine's clock, until a signal comes."""
-    installation.clock.release()
+def stay(folder: Path) -> None:
+    """Answer commands until a signal comes."""
     # It warns of each packet for a client that has left, as `tail --count` does.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     ended = threading.Event()

@@ -29,8 +29,8 @@ from tests.browser.chromium import running_browser
 
 _FOLDER = APP_ROOT / "docs" / "pictures"
 _COLUMNS, _ROWS = 80, 24
-# As wide as a README is shown, and twice as sharp.
-_PAGE = ViewportSize(width=1100, height=900)
+# As wide as a README is shown, and down to the coverage.
+_PAGE = ViewportSize(width=1100, height=1300)
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def _draw_screen(words: list[str], environ: dict[str, str], to: Path) -> None:
 
 def _photograph(page: Path, to: Path) -> None:
     with running_browser() as browser:
-        tab = browser.new_page(viewport=_PAGE, device_scale_factor=2)
+        tab = browser.new_page(viewport=_PAGE, device_scale_factor=1.5)
         tab.goto(page.as_uri())
         tab.screenshot(path=to)
 

@@ -61,7 +61,7 @@ def between(reports: list[dict[str, Any]], first: float, last: float) -> list[di
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("scenario")
-    options = ["--folder", str(folder), "--end", END.isoformat()]
+    options = ["--folder", str(folder), "--end", END.isoformat(), "--still"]
     process = subprocess.Popen(
         [sys.executable, "-m", "emulators.scenario", *options],
         cwd=APP_ROOT,
@@ -178,6 +178,14 @@ def test_an_audit_finds_the_lost_the_late_the_repeated_and_the_forgotten(shown: 
     ]
     assert [one["location"] for one in found["people-small"]["repeated"]] == ["50% Annex"]
     assert {one["location"] for one in found["people-live"]["unknown"]} == {"Example Beacon House"}
+
+
+@pytest.mark.parametrize("more", [(), pytest.param(("--slow",), marks=pytest.mark.long)], ids=["", "slow"])
+def test_the_outputs_in_the_documents_are_those_of_the_commands(shown: Shown, more: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "tools.command_outputs", "--compare", str(shown.folder), *more]
+    compared = subprocess.run(command, cwd=APP_ROOT, capture_output=True, text=True, check=False)
+
+    assert f"{compared.stdout}{compared.stderr}" == ""
 
 
 @pytest.mark.parametrize("hours", [6, pytest.param(LENGTH // timedelta(hours=1), marks=pytest.mark.long)])

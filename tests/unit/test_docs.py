@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -56,7 +57,7 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
-    assert set(re.findall(r"`(forwarder\.\w+)`", DOCS["operating.md"])) == set(METRICS)
+    assert set(re.findall(r"`(forwarder\.\w+)`", DOCS["logs.md"])) == set(METRICS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -70,7 +71,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
     listed = re.findall(r"\b([a-z]+\.[a-z]+)\b", str(log.__doc__).split("closed list:")[1])
-    logs = DOCS["operating.md"].split("## Logs")[1].split("\n## ")[0]
+    logs = DOCS["logs.md"].split("## Logs")[1].split("\n## ")[0]
     documented = re.findall(r"`([a-z]+\.[a-z]+)`", "".join(re.findall(r"(?m)^\| (`.+?) \|", logs)))
 
     assert sorted(documented) == sorted(listed)
@@ -107,6 +108,50 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)[^):]*\)", (APP_ROOT / document).read_text())
 
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+HEADINGS = {
+    path.resolve(): re.findall(r"(?m)^#{1,4} (.+)$", re.sub(r"(?ms)^```.*?^```", "", path.read_text()))
+    for path in [*APP_ROOT.glob("*.md"), *APP_ROOT.glob("docs/*.md"), *APP_ROOT.glob("deploy/*/*.md")]
+}
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", HEADINGS, ids=[str(path.relative_to(APP_ROOT)) for path in HEADINGS])
+def test_links_to_a_heading_lead_to_one(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text())
+    lost = [
+        (document, heading)
+        for document, heading in links
+        if heading
+        not in {anchor(found) for found in HEADINGS[(path.parent / document).resolve() if document else path]}
+    ]
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("name", [name for name in DOCS if name not in {"README.md", "operating.md"}])
+def test_a_page_begins_with_its_contents(name: str) -> None:
+    headings = re.findall(r"(?m)^## (.+)$", re.sub(r"(?ms)^```.*?^```", "", DOCS[name]))
+    contents = re.search(r"(?s)\*\*Contents:\*\*(.*?)\n\n", DOCS[name])
+    listed = re.findall(r"\(#([^)]+)\)", contents[1]) if contents else []
+
+    assert listed == ([anchor(heading) for heading in headings] if len(headings) > 2 else [])
+
+
+def test_the_index_leads_to_every_page() -> None:
+    assert [name for name in DOCS if name != "README.md" and f"({name}" not in DOCS["README.md"]] == [
+        "operating.md"
+    ]
+
+
+def test_every_command_has_a_section() -> None:
+    sections = re.findall(r"(?m)^## (.+)$", DOCS["commands.md"])
+
+    assert [name for name in COMMANDS if name not in sections] == []
 
 
 def test_the_tests_that_are_said_to_hold_a_line_are_there() -> None:
