@@ -27,6 +27,10 @@ OUT: Final = re.compile(
 KEPT: Final = {"speaks again", "(?:during the run, |in mid-run, )?clocks: "}
 APP = sorted(ROOT.glob("app/**/*.py"))
 TEMPLATES = sorted(ROOT.glob("app/page/templates/*.html"))
+# The long forms of tests write the one, licences the other; CHANGELOG.md is of its time.
+_MADE = {"faults.md", "licences.md", "CHANGELOG.md"}
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if path.name not in _MADE)
+_CODE_AND_LINKS = re.compile(r"^```.*?^```|`[^`\n]*`|(?<=\])\([^)]*\)", re.DOTALL | re.MULTILINE)
 _OF_TEMPLATES = re.compile(r"\{#.*?#\}|\{%.*?%\}|<[^>]*>", re.DOTALL)
 
 
@@ -47,6 +51,18 @@ def test_no_text_of_the_page_has_a_word_that_is_out() -> None:
     }
 
     assert {name: found[0] for name, text in said.items() if (found := OUT.search(text))} == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_page_of_the_docs_has_a_word_that_is_out(page: Path) -> None:
+    """Code, and where links lead, are as they are."""
+    prose = _CODE_AND_LINKS.sub(lambda found: "\n" * found[0].count("\n") or "…", page.read_text("utf-8"))
+
+    assert [
+        (number, found[0])
+        for number, line in enumerate(prose.splitlines(), start=1)
+        if (found := OUT.search(line))
+    ] == []
 
 
 def test_every_message_calls_commands_by_the_name_of_the_program() -> None:
