@@ -72,8 +72,8 @@ def check_status(question: Question, answer: HttpAnswer, now: datetime) -> None:
         raise PassingTrouble(f"{question.name}: {said}", busy=True, pause=asked_pause(answer.headers, now))
     if status >= 500 and _TEMPLATE_FAULT.search(searchable(answer.body)):
         raise SourceRefused(
-            f"{where}: the view refuses its parameters ({said}); sent {question.parameters}; compare "
-            f"them with the view's placeholders, the one it names is not always the faulty one"
+            f"{where}: the view refuses its parameters ({said}); compare them with the view's "
+            f"placeholders, the one it names is not always the faulty one; sent {question.parameters}"
         )
     if status == 504 and question.wide:
         raise WindowTooWide(f"{where}: {said}; ask for a shorter window")
@@ -99,7 +99,7 @@ def _refusal(question: Question, answer: HttpAnswer, where: str, said: str) -> S
             f"check the id, then the account's rights"
         )
     sent = f"; sent {question.parameters}" if question.parameters else ""
-    return SourceRefused(f"{where}: {said}{sent}; check the settings it was made of")
+    return SourceRefused(f"{where}: {said}; check the settings it was made of{sent}")
 
 
 def read_json(question: Question, answer: HttpAnswer, kept: Collection[str] | None = None) -> JsonObject:

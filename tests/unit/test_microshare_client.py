@@ -588,7 +588,7 @@ def test_an_envelope_that_cannot_be_read_is_said(microshare: FakeMicroshare, met
         (
             Answer(400, body=b"bad data"),
             SourceRefused,
-            f'400, "bad data"; sent {SENT}; check the settings it was made of',
+            f'400, "bad data"; check the settings it was made of; sent {SENT}',
         ),
         (
             Answer(403, body=b"Access to this path is denied"),
@@ -628,18 +628,17 @@ def test_an_envelope_that_cannot_be_read_is_said(microshare: FakeMicroshare, met
             (
                 'the view refuses its parameters (503, "[Error: unresolvable property or identifier: '
                 "ownerOrg]"
-                f"\\n[Near : {{... ownerOrg ....}}]\"); sent {SENT}; compare them with the view's "
-                f"placeholders, "
-                "the one it names is not always the faulty one"
+                f"\\n[Near : {{... ownerOrg ....}}]\"); compare them with the view's "
+                f"placeholders, the one it names is not always the faulty one; sent {SENT}"
             ),
         ),
         (
             Answer(503, body=b"com.mongodb: '$all needs an array'"),
             SourceRefused,
             (
-                f"the view refuses its parameters (503, \"com.mongodb: '$all needs an array'\"); sent "
-                f"{SENT}; "
-                "compare them with the view's placeholders, the one it names is not always the faulty one"
+                f"the view refuses its parameters (503, \"com.mongodb: '$all needs an array'\"); compare "
+                "them with the view's placeholders, the one it names is not always the faulty one; "
+                f"sent {SENT}"
             ),
         ),
     ],
