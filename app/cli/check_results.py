@@ -18,7 +18,7 @@ from app.network.probing import Way
 _MARK_WIDTH = len("FAILED")
 _KIND_WIDTH = len("discovery")
 _HEAD_WIDTH = _MARK_WIDTH + 2 + _KIND_WIDTH
-_DO_AT_LEAST = "if it lasts, look for it in the troubleshooting table of README.md"
+_DO_AT_LEAST = "if it lasts, look for it in docs/trouble.md"
 
 
 @dataclass(frozen=True, slots=True)
