@@ -1206,6 +1206,67 @@ _IN_WHAT_IS_SHOWN = (
 )
 _IN_COMMANDS = (
     PlantedBreak(
+        "a word of a key is cut where a table is narrow",
+        "app/cli/tables.py",
+        "        return max(min(cell.cell_len, _LEAST_OF_A_KEY), word)\n",
+        "        return min(cell.cell_len, _LEAST_OF_A_KEY)\n",
+        _noticed_by("tests/unit/test_tables.py", "test_no_word_of_a_key_is_cut_at_any_width"),
+    ),
+    PlantedBreak(
+        "a row that does not fit stays a line",
+        "app/cli/tables.py",
+        "        if _whole(widths) <= options.max_width:\n            yield _as_table",
+        "        if _whole(widths):\n            yield _as_table",
+        _noticed_by("tests/unit/test_tables.py", "test_then_a_row_is_a_block_the_keys_first"),
+    ),
+    PlantedBreak(
+        "a question does not say at which hubs",
+        "app/cli/state_effects.py",
+        "{what} {_hubs_of(some, name_hubs)}",
+        "{what} hubs",
+        _noticed_by("tests/unit/test_state_tools.py", "test_a_question_says_what_is_concerned"),
+    ),
+    PlantedBreak(
+        "what is in quarantine already is set aside a second time",
+        "app/run/handover.py",
+        "if new := tuple(hub for hub in item.hubs if hub not in before):",
+        "if new := item.hubs:",
+        _noticed_by(
+            "tests/flows/test_backfill.py",
+            "test_what_is_in_quarantine_already_is_not_set_aside_a_second_time",
+        ),
+    ),
+    PlantedBreak(
+        "a renamed location goes on from a position that empty answers moved",
+        "app/state/edits.py",
+        "stops = {hub: _stopped(known) for",
+        "stops = {hub: known.delivered_until for",
+        _noticed_by(
+            "tests/flows/test_proof_flow.py",
+            "test_a_move_loses_nothing_where_the_earlier_name_went_on_without_readings",
+        ),
+    ),
+    PlantedBreak(
+        "a move sets back what has gone on and dropped its ids",
+        "app/state/edits.py",
+        "if min(began, known.known_from) > stop else None",
+        "if known.known_from > stop else None",
+        _noticed_by(
+            "tests/unit/test_state_tools.py",
+            "test_a_move_leaves_what_began_before_the_earlier_name_stopped_and_has_dropped_its_ids_since",
+        ),
+    ),
+    PlantedBreak(
+        "a port is advised for a hub where another is read",
+        "app/audit/auditor.py",
+        "            error = error.where_others_are_reached()\n",
+        "            pass\n",
+        _noticed_by(
+            "tests/flows/test_audit.py",
+            "test_no_port_is_advised_for_a_hub_that_does_not_answer_where_another_is_read",
+        ),
+    ),
+    PlantedBreak(
         "a lock that is held ends a command with 1",
         "app/cli/session.py",
         "        return Explained(str(error), LOCKED)\n",
