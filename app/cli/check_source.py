@@ -177,6 +177,8 @@ class _SourceCheck:
         check = f"view of {dashed(feed.name)}"
         if not names:
             todo = "set MICROSHARE_PC_DEVICE_CLUSTER_ID or MICROSHARE_LOCATIONS"
+            if feed.cluster_ids:
+                todo = "see what discovery gives, and put that right, or set MICROSHARE_LOCATIONS"
             self._findings.failed(check, f"not asked: no location is known; {todo}")
             return False
         with self._needing_rights(f"view {feed.view_id}", check):

@@ -106,7 +106,7 @@ def test_then_a_row_is_a_block_the_keys_first() -> None:
 
 @pytest.mark.parametrize("width", range(36, 130, 3))
 def test_no_word_of_a_key_is_cut_at_any_width(width: int) -> None:
-    keys = ["Main Building (East)", "a, b, and-a-third", "Zk1f3Qm0aB9x"]
+    keys = ["Main Building (East)", "a, b, acme-facilities-2", "Zk1f3Qm0aB9x"]
     columns = [*(Column(f"key {n}", key=True) for n in range(3)), COLUMNS[2], COLUMNS[4], COLUMNS[5]]
 
     shown = " ".join(_shown(table(columns, [[*keys, NOON, 5, WHY]]), width))
