@@ -65,18 +65,6 @@ def test_no_page_of_the_docs_has_a_word_that_is_out(page: Path) -> None:
     ] == []
 
 
-def test_no_document_has_a_word_that_is_out() -> None:
-    """Results, licences and what is code or the target of a link are as they are."""
-    pages = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
-    said = {
-        name: re.sub(r"(?ms)^```.*?^```|`[^`]*`|\]\([^)]*\)", " ", text)
-        for name, text in pages.items()
-        if name not in {"faults.md", "licences.md"}
-    }
-
-    assert {name: found[0] for name, text in said.items() if (found := OUT.search(text))} == {}
-
-
 def test_every_message_calls_commands_by_the_name_of_the_program() -> None:
     """Help is written for the tree, and gets the name as it is shown."""
     named = [
