@@ -130,9 +130,9 @@ _GONE = (
 
 def _renamed(former: str, name: str, feed: str) -> str:
     return (
-        f"{name}: a new location with the devices of {former}, which is gone: probably renamed, begun at "
-        f"START_FROM; to go on from where {former} stopped: `state move {dashed(feed)} --from "
-        f"{shlex.quote(former)} --to {shlex.quote(name)}`"
+        f"{name}: a new location with the devices of {former}, which is gone: probably renamed; to go on "
+        f"from where {former} stopped: `state move {dashed(feed)} --from {shlex.quote(former)} "
+        f"--to {shlex.quote(name)}`; it began at START_FROM"
     )
 
 

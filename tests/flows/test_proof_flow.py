@@ -230,7 +230,7 @@ def test_a_name_that_never_shows_a_reading_is_told(installation: Installation, c
     reports = runs(installation, clock, hours=6, step=1)
 
     assert drift(reports) == [("silent", "Mil & Lane")]
-    assert "wrong name" in told(reports, "drift")[0]["text"]
+    assert "compare its name with what the view calls it" in told(reports, "drift")[0]["text"]
 
 
 def test_an_answer_that_lacks_readings_once_makes_no_gap(installation: Installation, clock: Clock) -> None:
