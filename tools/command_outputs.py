@@ -59,7 +59,16 @@ class Difference:
 
 
 def main() -> None:
-    """Make the outputs in the documents again, or with `--compare FOLDER [--slow]` say where they differ."""
+    """Make the outputs in the documents again, or with `--compare FOLDER [--slow]` say where they differ.
+
+    With `--call WORDS` be that command, at the end of the scenario.
+    """
+    if sys.argv[1:2] == ["--call"]:
+        _stop_the_clock()
+        from app.cli import main as command
+
+        sys.argv[1:] = sys.argv[2:]
+        command()
     if sys.argv[1:2] == ["--compare"]:
         different = list(_documents(Path(sys.argv[2]), slow="--slow" in sys.argv, write=False))
         for one in different:

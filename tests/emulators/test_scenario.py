@@ -37,7 +37,7 @@ class Shown:
         self.folder = folder
 
     def call(self, *words: str) -> list[dict[str, Any]]:
-        command = [sys.executable, "-m", "app", *words, "--json"]
+        command = [sys.executable, "-m", "tools.command_outputs", "--call", *words, "--json"]
         done = subprocess.run(
             command, cwd=APP_ROOT, env=self.environ, capture_output=True, text=True, check=False
         )
