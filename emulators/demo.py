@@ -163,17 +163,22 @@ def arrived(rec_type: str, location: str, tags: tuple[str, ...], content: Mappin
     return Arrived(rec_type, location, tags, json.dumps(content, sort_keys=True))
 
 
+def shown(feed: str) -> str:
+    """Give a feed's name as the command line writes it."""
+    return feed.replace("_", "-")
+
+
 def describe_runs(title: str, reports: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"\n[bold]{title}[/bold]")
     for report in reports:
         if "hubs" not in report:
-            console.print(f"  {report['feed']:15} {report.get('error') or 'off: it has no view id'}")
+            console.print(f"  {shown(report['feed']):15} {report.get('error') or 'off: it has no view id'}")
         for key, hub in report.get("hubs", {}).items():
             name = key.rpartition("/")[2]
             said = "[red]down: left alone[/red]" if hub["error"] else "ok"
             got = f"{hub['readings']:>6,} readings  {hub['events']:>6,} events"
             known = f"{hub['duplicates']:>4,} known already"
-            console.print(f"  {report['feed']:15} {name:13} {got}  {known}  {said}")
+            console.print(f"  {shown(report['feed']):15} {name:13} {got}  {known}  {said}")
 
 
 def compare(world: World) -> bool:
@@ -194,7 +199,7 @@ def compare(world: World) -> bool:
                 has = there[hub].get(location, Counter())
                 agree = agree and has == here
                 cells.append(f"{has.total():,} {'=' if has == here else '[red]differs[/red]'}")
-            table.add_row(feed.name, location, f"{here.total():,}", *cells)
+            table.add_row(shown(feed.name), location, f"{here.total():,}", *cells)
         agree = agree and bool(published)
     console.print()
     console.print(table)
@@ -225,7 +230,7 @@ def show_positions(environment: Mapping[str, str]) -> None:
     console.print("\n[bold]Positions[/bold] (everything before them is done)")
     for feed in feeds:
         for key, hub in feed.get("hubs", {}).items():
-            console.print(f"  {feed['feed']:16} {key.rpartition('/')[2]:14} {hub['delivered_until']}")
+            console.print(f"  {shown(feed['feed']):16} {key.rpartition('/')[2]:14} {hub['delivered_until']}")
 
 
 @click.command()
