@@ -70,8 +70,8 @@ def test_a_reading_that_the_look_back_hardly_reaches_is_warned_of(
     report = installation.run()
 
     said = (
-        "Mill & Lane: 1 reading came so late that the look-back (1h) all but ended before; later ones are "
-        "missed; in config.yaml write feeds.people_counter.look_back: 2h"
+        "Mill & Lane: 1 reading came so late that the look-back (1h) all but ended before; write "
+        "feeds.people_counter.look_back: 2h in config.yaml, for later ones are missed"
     )
     assert about_look_back(report) == [said]
 
