@@ -281,13 +281,20 @@ def _table(found: Iterable[_Kept], session: Session) -> FittedTable:
 
 def _discard(chosen: Sequence[_Kept], session: Session, only: HubSettings | None, *, yes: bool) -> int:
     session.out.show(_table(chosen, session))
-    if not confirmed(f"Never send {counted(len(chosen), 'reading')}?", yes=yes):
+    hubs = [key for kept in chosen for key in kept.item.hubs if _is_meant(key, only)]
+    question = f"{_how_many(chosen)} will never reach {session.name_hubs(dict.fromkeys(hubs))}. Continue?"
+    if not confirmed(question, yes=yes):
         return SOMETHING_WRONG
     for kept in chosen:
         place = _deal_with(kept, [key for key in kept.item.hubs if _is_meant(key, only)], session)
         said = f"dealt with, kept at {place}" if place else "stays for other hubs"
         session.out.show(f"{kept.item.id}: {said}")
     return ALL_WELL
+
+
+def _how_many(chosen: Sequence[_Kept]) -> str:
+    """Count readings: one that several hubs could not take may be kept several times."""
+    return counted(len({(kept.settings.name, kept.item.id) for kept in chosen}), "reading")
 
 
 def _is_meant(key: str, only: HubSettings | None) -> bool:
@@ -320,7 +327,11 @@ def _replay(plans: Sequence[_Plan], session: Session, *, yes: bool) -> int:
     for plan in to_send:
         hubs = session.name_hubs(hub.key for hub in plan.hubs)
         session.out.show(f"{plan.kept.item.id}, {plan.kept.item.location}: is sent to {hubs}")
-    if to_send and not confirmed(f"Send {counted(len(to_send), 'reading')}?", yes=yes):
+    meant = dict.fromkeys(hub.key for plan in to_send for hub in plan.hubs)
+    question = (
+        f"{_how_many([plan.kept for plan in to_send])} will be sent to {session.name_hubs(meant)}. Continue?"
+    )
+    if to_send and not confirmed(question, yes=yes):
         return SOMETHING_WRONG
     run_async(_send_all(to_send))
     for plan in plans:

@@ -99,7 +99,7 @@ def _read(feed: str, reports: Iterator[dict[str, Any]]) -> Iterator[_Found]:
 def _headline(feed: FeedSettings, found: Sequence[_Found], last: int) -> str:
     name = dashed(feed.name)
     if not found:
-        return f"{name}: no run in the last {HISTORY_KEPT.days} days"
+        return f"{name}: the history holds no run of the last {HISTORY_KEPT.days} days"
     failed = sum(not one.run.ok for one in found)
     all_of_them = "all the history holds" if len(found) < last else "the newest"
     return f"{name}: {counted(len(found), 'run')}, {failed:,} failed ({all_of_them})"

@@ -65,7 +65,7 @@ def test_without_a_feed_each_has_its_own(call: Call, store: JsonFileStore) -> No
     shown = call("runs")
 
     assert "people-counter: 1 run, 0 failed" in shown.out
-    assert "hourly-snapshot: no run in the last 30 days" in shown.out
+    assert "hourly-snapshot: the history holds no run of the last 30 days" in shown.out
 
 
 def test_a_report_that_is_none_is_left_out(call: Call, store: JsonFileStore) -> None:

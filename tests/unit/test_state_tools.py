@@ -29,6 +29,7 @@ from app.state.document import encode, whole_document
 from app.state.edits import Effect, Part, changed, close_gap, effects, move, remember, reset, skip
 from app.state.json_file import JsonFileStore
 from tests.commands import Call, Ended
+from tests.environments.dialogue import Dialogue
 
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
@@ -964,6 +965,20 @@ def test_what_cannot_be_forwarded_stays_until_it_is_discarded(call: Call, store:
     assert "it cannot be forwarded: it has no time" in replayed.out
     assert list(store.quarantined(NAME, "people_counter")) == []
     assert call("quarantine", "list").out == "nothing is in quarantine\n"
+
+
+def test_a_reading_that_is_kept_for_each_hub_is_asked_about_as_one(
+    environ: dict[str, str], store: JsonFileStore, tmp_path: Path
+) -> None:
+    _, item = quarantined("people_counter", _TIMELESS)
+    for hub in (A, B):
+        store.quarantine(NAME, replace(item, hubs=[hub]))
+
+    talk = Dialogue(["quarantine", "replay", "--all", "--discard"], environ, tmp_path)
+    talk.answer(f"1 reading will never reach {B}, primary. Continue?", "n")
+
+    assert talk.end() == 1
+    assert len(list(store.quarantined(NAME, "people_counter"))) == 2
 
 
 def test_a_discard_for_one_hub_leaves_the_reading_for_the_other(call: Call, store: JsonFileStore) -> None:
