@@ -207,7 +207,7 @@ CASES = (
     Case(
         "G1", "secrets in an error page", NOT_PASTED, echo(as_page), 1, ("400 Bad Request",), nothing_pasted
     ),
-    Case("G1", "secrets in an error in text", NOT_PASTED, echo(str), 1, ("400", "no JSON"), nothing_pasted),
+    Case("G1", "secrets in an error in text", NOT_PASTED, echo(str), 1, ("400", "not JSON"), nothing_pasted),
     Case("G1", "key in what a hub answers", UNSEEN, told_by_a_hub, 1, ("rejected",)),
     Case(
         "G2",

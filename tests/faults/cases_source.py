@@ -1662,7 +1662,7 @@ B18_TO_B25 = (
         "the run fails, naming the clock that is wrong, and changes nothing",
         host_clock(days=-3),
         1,
-        ("this host's is wrong", "before the last run"),
+        ("set this host's clock right", "before the last run"),
         nothing_changed,
     ),
     Case(
@@ -1689,7 +1689,7 @@ B18_TO_B25 = (
         "one small question tells the API's clock; the run fails and changes nothing",
         host_clock_of_a_warm_process,
         1,
-        ("this host's is wrong",),
+        ("set this host's clock right",),
         nothing_changed,
     ),
     Case(
@@ -1698,7 +1698,7 @@ B18_TO_B25 = (
         "the run fails, naming the clock that is wrong, and changes nothing",
         dated(on="login", times=1),
         1,
-        ("the API's is wrong", "before the last run"),
+        ("what answers in the API's place", "before the last run"),
         nothing_changed,
     ),
     Case(
