@@ -138,4 +138,4 @@ def test_the_demo_compares_it_and_sees_nothing_of_the_world_around_it(terminal: 
     assert ended.status == 0, ended.out + ended.err
     assert "Source and hubs agree" in ended.out
     assert "│ desks" in ended.out
-    assert "example_lifts   off: it has no view id" in ended.out
+    assert "example-lifts   off: it has no view id" in ended.out
