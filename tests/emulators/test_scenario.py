@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,24 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         assert process.wait(timeout=30) == 0
 
 
-def test_it_says_what_went_wrong_and_how_to_look_at_it(shown: Shown) -> None:
+Check = Callable[[Shown], None]
+CHECKS: list[Check] = []
+
+
+def of_the_scenario(check: Check) -> Check:
+    CHECKS.append(check)
+    return check
+
+
+@of_the_scenario
+def it_says_what_went_wrong_and_how_to_look_at_it(shown: Shown) -> None:
     assert [trouble.what for trouble in TROUBLES if trouble.what not in shown.said] == []
     assert f"set -a; . {shown.folder}/.env; set +a" in shown.said
     assert "-m app status" in shown.said
 
 
-def test_runs_go_by_their_timers_but_while_none_fires(shown: Shown) -> None:
+@of_the_scenario
+def runs_go_by_their_timers_but_while_none_fires(shown: Shown) -> None:
     reports = shown.reports()
 
     assert len(between(reports, 0.1, 39.1)) == 39 * 4
@@ -95,7 +106,8 @@ def test_runs_go_by_their_timers_but_while_none_fires(shown: Shown) -> None:
     assert reports[-1]["started"] == hour(50.25) + ":00.000Z"
 
 
-def test_a_hub_is_down_for_six_hours_and_catches_up(shown: Shown) -> None:
+@of_the_scenario
+def a_hub_is_down_for_six_hours_and_catches_up(shown: Shown) -> None:
     backup = [
         (report["started"], hub["error"], hub["behind_s"])
         for report in shown.reports()
@@ -108,7 +120,8 @@ def test_a_hub_is_down_for_six_hours_and_catches_up(shown: Shown) -> None:
     assert next(behind for started, _, behind in backup if started > failed[-1]) == 0
 
 
-def test_a_location_fails_to_the_end_and_nothing_else_does(shown: Shown) -> None:
+@of_the_scenario
+def a_location_fails_to_the_end_and_nothing_else_does(shown: Shown) -> None:
     failed = [
         (failure["location"], failure["hub"])
         for report in between(shown.reports(), 34.1, 60)
@@ -120,7 +133,8 @@ def test_a_location_fails_to_the_end_and_nothing_else_does(shown: Shown) -> None
     assert not shown.reports("hourly_snapshot")[-1]["ok"]
 
 
-def test_status_tells_of_the_rename_the_gap_and_what_was_set_aside(shown: Shown) -> None:
+@of_the_scenario
+def status_tells_of_the_rename_the_gap_and_what_was_set_aside(shown: Shown) -> None:
     people, snapshots = shown.call("status")
 
     assert {drift["kind"] for drift in people["drift"]} >= {"renamed"}
@@ -129,7 +143,8 @@ def test_status_tells_of_the_rename_the_gap_and_what_was_set_aside(shown: Shown)
     assert {name["location"] for name in people["locations"]} >= {"Mill & Lane", "Mill Works"}
 
 
-def test_the_timeless_reading_is_set_aside_for_all_hubs_the_large_one_for_the_small(shown: Shown) -> None:
+@of_the_scenario
+def the_timeless_reading_is_set_aside_for_all_hubs_the_large_one_for_the_small(shown: Shown) -> None:
     set_aside = Counter(
         (item["location"], hub.rpartition("/")[2])
         for item in shown.call("quarantine", "list")
@@ -144,7 +159,8 @@ def test_the_timeless_reading_is_set_aside_for_all_hubs_the_large_one_for_the_sm
     )
 
 
-def test_runs_warn_of_what_nearly_came_too_late_and_of_what_the_source_forgot(shown: Shown) -> None:
+@of_the_scenario
+def runs_warn_of_what_nearly_came_too_late_and_of_what_the_source_forgot(shown: Shown) -> None:
     reports = shown.reports()
     warned = " ".join(warning for report in reports for warning in report["warnings"])
     drifts = [drift["kind"] for report in reports for drift in report["drift"]]
@@ -155,7 +171,8 @@ def test_runs_warn_of_what_nearly_came_too_late_and_of_what_the_source_forgot(sh
     assert [len(changed["ids"]) for report in reports for changed in report["changed"]] == [1]
 
 
-def test_an_audit_finds_the_lost_the_late_the_repeated_and_the_forgotten(shown: Shown) -> None:
+@of_the_scenario
+def an_audit_finds_the_lost_the_late_the_repeated_and_the_forgotten(shown: Shown) -> None:
     audits = shown.call(
         "audit", "--feed", "people-counter", "--from", hour(24), "--to", f"{hour(50)}", "--json"
     )
@@ -180,12 +197,33 @@ def test_an_audit_finds_the_lost_the_late_the_repeated_and_the_forgotten(shown: 
     assert {one["location"] for one in found["people-live"]["unknown"]} == {"Example Beacon House"}
 
 
-@pytest.mark.parametrize("more", [(), pytest.param(("--slow",), marks=pytest.mark.long)], ids=["", "slow"])
-def test_the_outputs_in_the_documents_are_those_of_the_commands(shown: Shown, more: tuple[str, ...]) -> None:
+@of_the_scenario
+def the_outputs_in_the_documents_are_those_of_the_commands(shown: Shown) -> None:
+    compare_outputs(shown)
+
+
+def compare_outputs(shown: Shown, *more: str) -> None:
     command = [sys.executable, "-m", "tools.command_outputs", "--compare", str(shown.folder), *more]
     compared = subprocess.run(command, cwd=APP_ROOT, capture_output=True, text=True, check=False)
 
     assert f"{compared.stdout}{compared.stderr}" == ""
+
+
+def test_the_scenario_is_what_it_says_it_is(shown: Shown) -> None:
+    # One test: each process that ran one of several would make a scenario of its own, for a minute.
+    failed = []
+    for check in CHECKS:
+        try:
+            check(shown)
+        except AssertionError as error:
+            failed.append(f"{check.__name__}: {error}")
+
+    assert failed == []
+
+
+@pytest.mark.long
+def test_what_reads_hubs_prints_what_the_documents_show(shown: Shown) -> None:
+    compare_outputs(shown, "--slow")
 
 
 @pytest.mark.parametrize("hours", [6, pytest.param(LENGTH // timedelta(hours=1), marks=pytest.mark.long)])
