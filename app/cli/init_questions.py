@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from app.base.text import counted, dashed
-from app.cli.asking import NONE, agreed, chosen, typed, typed_unseen
+from app.cli.asking import NONE, agreed, typed, typed_unseen
+from app.cli.init_prompts import Prompts
 from app.cli.init_trials import Trials
 from app.cli.output import Output, text
 from app.cli.tables import Column, table
 from app.microshare.discovery import Organisation
 from app.settings.answers import Answers
-from app.settings.document import Keys, dotted
+from app.settings.document import Keys
 from app.settings.json_texts import json_array
 from app.settings.rules import text_list
 from app.settings.schema import FeedSettings, HubSettings, MicroshareSettings
@@ -32,6 +33,7 @@ class Questions:
         self._answers = answers
         self._out = out
         self._trials = trials
+        self._prompts = Prompts(answers, out, trials)
         self._logged_in = False
 
     def all(self) -> None:
@@ -45,16 +47,16 @@ class Questions:
     # --- Microshare ---------------------------------------------------------------------------------
 
     def _account(self) -> None:
-        self._head("Microshare account")
-        self._until_kept(self._ask_account, self._try_login)
+        self._prompts.heading("Microshare account")
+        self._prompts.until_kept(self._ask_account, self._try_login)
 
     def _ask_account(self) -> None:
         self._ask_addresses()
-        self._ask_choice(("microshare", "auth"), "Login of the web page, or OAuth2", ["web", "oauth2"])
-        self._ask(("microshare", "username"), "User name")
-        self._ask(("microshare", "password"), "Password")
+        self._prompts.choose(("microshare", "auth"), "Login of the web page, or OAuth2", ["web", "oauth2"])
+        self._prompts.ask(("microshare", "username"), "User name")
+        self._prompts.ask(("microshare", "password"), "Password")
         if self._answers.value(("microshare", "auth")) == "oauth2":
-            self._ask(("microshare", "api_key"), "API key")
+            self._prompts.ask(("microshare", "api_key"), "API key")
 
     def _ask_addresses(self) -> None:
         keys: Sequence[Keys] = [("microshare", name) for name in ("app_url", "auth_url", "api_url")]
@@ -64,14 +66,14 @@ class Questions:
         where = ", ".join(dict.fromkeys(str(self._answers.value(at)) for at in keys))
         if not agreed(f"Is Microshare at {where}?", otherwise=True):
             for at, what in zip(keys, ("the web page", "OAuth2 logins", "the API"), strict=True):
-                self._ask(at, f"URL of {what}")
+                self._prompts.ask(at, f"URL of {what}")
 
     def _try_login(self, trials: Trials) -> bool:
         source = self._source()
         if source is None:
             # Of other settings than those that are asked for here.
             for problem in self._answers.parts().problems:
-                self._refused(problem)
+                self._prompts.refused(problem)
             return True
         self._logged_in = trials.login(source)
         return self._logged_in
@@ -81,7 +83,7 @@ class Questions:
         return self._answers.parts({variable: _NOBODY} if variable else None).microshare
 
     def _clusters(self) -> None:
-        self._head("Buildings")
+        self._prompts.heading("Buildings")
         keys = [("feeds", name, "cluster_ids") for name in self._answers.feeds]
         # Feeds share a variable.
         by_variable = {self._answers.variable(at): at for at in reversed(keys)}
@@ -89,7 +91,7 @@ class Questions:
 
         def ask() -> None:
             for at in by_variable.values():
-                self._ask(
+                self._prompts.ask(
                     at, "Id of the people counter device cluster, or a JSON array of ids", optional=True
                 )
 
@@ -102,8 +104,8 @@ class Questions:
             found.extend(seen or ())
             return seen is not None
 
-        self._until_kept(ask, tried)
-        self._until_kept(lambda: self._ask_identity(found), self._try_identity)
+        self._prompts.until_kept(ask, tried)
+        self._prompts.until_kept(lambda: self._ask_identity(found), self._try_identity)
 
     def _cluster_ids(self) -> Sequence[str]:
         """Give those of all feeds, also of feeds that lack something else."""
@@ -133,7 +135,7 @@ class Questions:
             # With = before it a name means that organisation alone.
             return f"={found[chosen_number - 1].name}" if 0 < chosen_number <= len(found) else answer
 
-        self._ask(_IDENTITY, question, offered=offered, meant=named)
+        self._prompts.ask(_IDENTITY, question, offered=offered, meant=named)
 
     def _try_identity(self, trials: Trials) -> bool:
         source, cluster_ids = self._answers.parts().microshare, self._cluster_ids()
@@ -149,15 +151,16 @@ class Questions:
     # --- feeds --------------------------------------------------------------------------------------
 
     def _feed(self, name: str) -> None:
-        self._head(f"Feed {dashed(name)}")
+        self._prompts.heading(f"Feed {dashed(name)}")
 
         def ask() -> None:
-            view = ("feeds", name, "view_id")
-            self._ask(view, f"Id of its dashboard view ({NONE} or nothing: the feed is off)", optional=True)
+            view, tags = ("feeds", name, "view_id"), ("feeds", name, "data_context")
+            about_view = f"Id of its dashboard view ({NONE} or nothing: the feed is off)"
+            self._prompts.ask(view, about_view, optional=True)
             if self._answers.value(view):
-                self._ask(("feeds", name, "data_context"), "Tags of its records, one word or a JSON array")
+                self._prompts.ask(tags, "Tags of its records, one word or a JSON array")
 
-        self._until_kept(ask, lambda trials: self._try_view(trials, name))
+        self._prompts.until_kept(ask, lambda trials: self._try_view(trials, name))
 
     def _try_view(self, trials: Trials, name: str) -> bool:
         parts = self._answers.parts()
@@ -169,9 +172,9 @@ class Questions:
     # --- hubs ---------------------------------------------------------------------------------------
 
     def _hubs(self) -> None:
-        self._head("Event Hubs")
-        self._until_kept(
-            lambda: self._ask(_PRIMARY, "Primary hub: connection string with EntityPath", alone=True),
+        self._prompts.heading("Event Hubs")
+        self._prompts.until_kept(
+            lambda: self._prompts.ask(_PRIMARY, "Primary hub: connection string with EntityPath", alone=True),
             lambda trials: self._try_hub(trials, self._primary()),
         )
         self._further_hubs()
@@ -181,10 +184,10 @@ class Questions:
 
     def _further_hubs(self) -> None:
         variable = self._answers.variable(_OTHERS)
-        if self._told_elsewhere(_OTHERS, "Further hubs") or variable is None:
+        if self._prompts.told_elsewhere(_OTHERS, "Further hubs") or variable is None:
             return
         for problem in self._answers.problems_of(variable):
-            self._refused(problem)
+            self._prompts.refused(problem)
         if _entries(self._answers.value(_OTHERS)) is None:
             if not agreed("Begin a new list of further hubs?", otherwise=False):
                 return
@@ -207,7 +210,7 @@ class Questions:
         before = self._answers.answer(variable, written)
         problems = [problem for problem in self._answers.parts().problems if problem not in known]
         for problem in problems:
-            self._refused(problem)
+            self._prompts.refused(problem)
         hub = next(reversed(self._answers.parts().hubs), None)
         well = not problems and (self._trials is None or self._try_hub(self._trials, hub))
         if not well and (problems or agreed("Leave it out?", otherwise=True)):
@@ -219,20 +222,21 @@ class Questions:
     # --- state --------------------------------------------------------------------------------------
 
     def _state(self) -> None:
-        self._head("State: the positions of what was forwarded")
-        self._until_kept(self._ask_state, self._try_state)
+        self._prompts.heading("State: the positions of what was forwarded")
+        self._prompts.until_kept(self._ask_state, self._try_state)
 
     def _ask_state(self) -> None:
-        self._ask_choice(
+        self._prompts.choose(
             ("state", "store"), "Files, Azure Table storage, or what fits", ["json", "table", "auto"]
         )
         state = self._answers.parts().state
         if state is None or state.store == "table":
-            self._ask(("state", "connection_string"), "Connection string of the storage account", alone=True)
-            if not self._answers.value(("state", "connection_string")):
-                self._ask(("state", "account_name"), "Name of the storage account", optional=True)
+            given: Keys = ("state", "connection_string")
+            self._prompts.ask(given, "Connection string of the storage account", alone=True)
+            if not self._answers.value(given):
+                self._prompts.ask(("state", "account_name"), "Name of the storage account", optional=True)
         else:
-            self._ask(("state", "directory"), "Folder, which must survive updates and restarts")
+            self._prompts.ask(("state", "directory"), "Folder, which must survive updates and restarts")
 
     def _try_state(self, trials: Trials) -> bool:
         state = self._answers.parts().state
@@ -240,82 +244,8 @@ class Questions:
             return trials.state(state)
         variable = self._answers.variable(("state", "connection_string"))
         for problem in self._answers.problems_of(variable or ""):
-            self._refused(problem)
+            self._prompts.refused(problem)
         return False
-
-    # --- one question -------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        keys: Keys,
-        question: str,
-        *,
-        offered: str = "",
-        optional: bool = False,
-        alone: bool = False,
-        meant: Callable[[str], str] | None = None,
-    ) -> None:
-        """Ask until the answer can be used; a secret unseen.
-
-        `alone`: that it lacks is not said before what comes after it was asked, too.
-        """
-        variable = self._answers.variable(keys)
-        if self._told_elsewhere(keys, question) or variable is None:
-            return
-        while True:
-            current = self._current(keys)
-            if self._answers.is_secret(variable):
-                answer = typed_unseen(question, is_set=bool(current)) or current
-            else:
-                answer = typed(question, current or offered)
-            answer = "" if optional and answer == NONE else answer
-            answer = meant(answer) if meant else answer
-            before = self._answers.answer(variable, answer) if answer != current else None
-            problems = [] if alone and not answer else self._answers.problems_of(variable)
-            if not problems:
-                return
-            for problem in problems:
-                self._refused(problem)
-            if answer != current:
-                self._answers.put_back(variable, before)
-
-    def _ask_choice(self, keys: Keys, question: str, choices: Sequence[str]) -> None:
-        variable = self._answers.variable(keys)
-        if self._told_elsewhere(keys, question) or variable is None:
-            return
-        current = self._current(keys)
-        answer = chosen(question, choices, current)
-        if answer != current:
-            self._answers.answer(variable, answer)
-
-    def _current(self, keys: Keys) -> str:
-        value = self._answers.value(keys)
-        return value if isinstance(value, str) else "" if value is None else json.dumps(value)
-
-    def _told_elsewhere(self, keys: Keys, question: str) -> bool:
-        """Say that there is nothing to ask where the file that is written would not count."""
-        variable = self._answers.variable(keys)
-        if variable is None:
-            said = f"{dotted(keys)[1:]} has no variable in {self._answers.config_file}; write it there"
-        elif place := self._answers.set_elsewhere(variable):
-            said = f"{variable} is set in {place}, which counts"
-        else:
-            return False
-        self._out.show(text(f"not asked: {said} ({question[0].lower()}{question[1:]})", "dim"))
-        return True
-
-    def _until_kept(self, ask: Callable[[], None], tried: Callable[[Trials], bool]) -> None:
-        """Ask, try, and ask again until all is well or somebody wants it as it is."""
-        while True:
-            ask()
-            if self._trials is None or tried(self._trials) or not agreed("Correct it?", otherwise=True):
-                return
-
-    def _head(self, title: str) -> None:
-        self._out.show("", text(title, "bold"))
-
-    def _refused(self, problem: str) -> None:
-        self._out.show(text(f"refused: {problem}", "red"))
 
 
 def _typed_hub() -> object:
