@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 
 from app.base.redaction import redact
 
+# More names would hide what a sentence says; all are in its details.
+IN_A_SENTENCE: Final = 3
 _LONGEST_SHOWN = 60
 # How what follows by itself begins: with what it is about, where an instruction has a verb or an `if`.
 _FOLLOWS = re.compile(
@@ -116,7 +119,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def named(names: Sequence[str], most: int) -> str:
+def named(names: Sequence[str], most: int = IN_A_SENTENCE) -> str:
     """Name a few, and count the others: at most so many of both."""
     if len(names) <= most:
         return ", ".join(names)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 # Of each cause so many readings are named unless all are wanted: enough to look one up at the source.
 EXAMPLES = 3
-_MOST_NAMED = 3
 # Rows of a long list that are laid out at once.
 _AT_ONCE = 500
 # What a cause means, and what to do.
@@ -252,7 +251,7 @@ def _why_stuck(result: Result) -> Iterator[str]:
         yield f"hub {result.names[hub]} failed at {where}: {cause}"
     at_source = by_key((short_cause(why.error), name) for _, name, why in failing if why.where == "location")
     for cause, names in at_source.items():
-        yield f"{named(list(dict.fromkeys(names)), _MOST_NAMED)} failed: {cause}"
+        yield f"{named(list(dict.fromkeys(names)))} failed: {cause}"
 
 
 def _show_what_was_not_compared(result: Result, out: Output) -> None:
@@ -267,13 +266,13 @@ def _not_compared(result: Result) -> Iterator[str]:
         if audit.error is not None:
             yield f"hub {result.names[audit.hub]} could not be read: {_in_short(audit.error)}"
     for cause, names in by_key((short_cause(why), name) for name, why in result.failures.items()).items():
-        yield f"{named(sorted(names), _MOST_NAMED)} could not be compared: {cause}; see `check`"
+        yield f"{named(sorted(names))} could not be compared: {cause}; see `check`"
 
 
 def _notes(result: Result) -> Iterator[str]:
     silent = [set(audit.without_readings) for audit in result.compared]
     if result.has_readings and (names := sorted(set.intersection(*silent))):
-        yield f"no readings of {named(names, _MOST_NAMED)} in this window"
+        yield f"no readings of {named(names)} in this window"
     for audit in result.compared:
         if audit.readable_from is not None:
             since = moment(audit.readable_from)

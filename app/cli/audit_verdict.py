@@ -19,9 +19,8 @@ from app.audit.summary import (
 from app.base.grouping import by_key
 from app.base.instants import HOUR, MILLISECOND, floor_to
 from app.base.readings import Slice
-from app.base.text import counted, named, span
+from app.base.text import IN_A_SENTENCE, counted, named, span
 
-_MOST_NAMED = 3
 # What readings are behind their number, where that is not the cause itself; those alike are added up.
 _SAID = {
     RETENTION: "gone by retention",
@@ -89,7 +88,7 @@ class Result:
         """Say at which hubs readings of a cause are, and how many where not all of them are at each."""
         if each.is_at_each_hub:
             return self.at(each.hubs)
-        if len(each.hubs) > _MOST_NAMED:
+        if len(each.hubs) > IN_A_SENTENCE:
             return f"{len(each.hubs)} of {len(self.audits)} hubs, not all at each"
         return ", ".join(f"{self.names[key]} {each.hubs[key]:,}" for key in self.names if key in each.hubs)
 
@@ -175,10 +174,10 @@ def _silent_hours(result: Result) -> str:
 def _left_out(result: Result) -> str:
     left = [_unread(result)] if len(result.compared) < len(result.audits) else []
     if result.failures:
-        left.append(named(sorted(result.failures), _MOST_NAMED))
+        left.append(named(sorted(result.failures)))
     return f"; not compared: {', '.join(left)}" if left else ""
 
 
 def _unread(result: Result) -> str:
     hubs = [result.names[audit.hub] for audit in result.audits if audit.error is not None]
-    return f"hub{'' if len(hubs) == 1 else 's'} {named(hubs, _MOST_NAMED)}"
+    return f"hub{'' if len(hubs) == 1 else 's'} {named(hubs)}"

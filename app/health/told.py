@@ -7,13 +7,12 @@ from datetime import timedelta
 
 from app.base.causes import AGAIN, advice, of_several, said_and_advised_briefly
 from app.base.grouping import by_key
-from app.base.text import counted, cut_short, named, span
+from app.base.text import IN_A_SENTENCE, counted, cut_short, named, span
 from app.health.facts import Facts
 from app.health.records import HubOfLocation, Kind, Told, Trouble
 from app.health.troubles import fails_at, how_it_catches_up
 
-# In a sentence: more names would hide what it says, and a long one is told by its beginning.
-_NAMED = 3
+# A longer name is told by its beginning.
 _LONGEST_NAME = 40
 # What the API does not do for so long it hardly does by itself; a restart of a service takes minutes.
 _LONG = timedelta(hours=1)
@@ -100,15 +99,15 @@ def _behind(facts: Facts, keys: Iterable[str], names: Iterable[str]) -> str:
 def _named_hubs(facts: Facts, keys: Sequence[str]) -> str:
     if len(keys) == 1:
         return f"hub {_shortened(facts.hub_name(keys[0]))}"
-    if len(keys) > _NAMED and set(keys) == set(facts.on):
+    if len(keys) > IN_A_SENTENCE and set(keys) == set(facts.on):
         return f"all {len(keys):,} hubs"
-    return f"hubs {named([_shortened(facts.hub_name(key)) for key in keys], _NAMED)}"
+    return f"hubs {named([_shortened(facts.hub_name(key)) for key in keys])}"
 
 
 def _named_locations(facts: Facts, names: Sequence[str]) -> str:
     if len(names) > 1 and set(names) == set(facts.asked):
         return f"all {len(names):,} locations"
-    return named([*map(_shortened, names)], _NAMED)
+    return named([*map(_shortened, names)])
 
 
 def _where(facts: Facts, names: Sequence[str]) -> str:

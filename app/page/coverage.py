@@ -51,7 +51,6 @@ _AS_USUAL = 0.8
 # A number takes the mark's place where the cell is wide enough for it, and it is something to act on.
 _LARGEST_MARK = 99
 _NUMBERED = frozenset({"waiting", "differs", "missing"})
-_MOST_NAMED = 3
 
 # A location's counts by hour and hub key.
 _Hours = Mapping[datetime, Mapping[str, Hour]]
@@ -141,7 +140,7 @@ class Heatmap:
             return _MEANINGS[state]
         why = [*reach.unread_hubs]
         if reach.failed:
-            why.append(f"the source could not be asked for {named(sorted(reach.failed), _MOST_NAMED)}")
+            why.append(f"the source could not be asked for {named(sorted(reach.failed))}")
         if reach.asked.end <= self.columns[-1].window.start:
             why.append(f"the source was asked up to {minute(reach.asked.end)}")
         return _MEANINGS[state].format(where=reach.where, unread=", ".join(why))

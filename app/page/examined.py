@@ -14,8 +14,6 @@ from app.health.records import Condition
 from app.page.coverage import Reach
 from app.page.gathered import GatheredFeed
 
-_MOST_NAMED = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -103,7 +101,7 @@ class Examined:
                 yield _problem(f"hub {self.found.hubs[key]}", comparison.audit.error)
         alike = by_key((short_cause(text), name) for name, text in self.failures.items())
         for names in alike.values():
-            yield _problem(named(names, _MOST_NAMED), self.failures[names[0]])
+            yield _problem(named(names), self.failures[names[0]])
 
 
 def _problem(what: str, error: str) -> Problem:

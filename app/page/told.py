@@ -15,7 +15,6 @@ from app.health.records import Kind, Trouble
 from app.page.gathered import GatheredFeed
 from app.run.report import is_note
 
-_MOST_NAMED = 3
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -89,7 +88,7 @@ def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: TroubleRow | None)
         said, do, technical = (
             _warned(whole) if trouble.kind is Kind.WARNING else (trouble.said, trouble.do, "")
         )
-        where = named(trouble.locations, _MOST_NAMED)
+        where = named(trouble.locations)
         said = said if where in said else f"{where}: {said}"
     told = TroubleRow(said, do, technical or None, trouble.grave, first=trouble.since)
     if said_by_runs is None:
@@ -147,7 +146,7 @@ def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -
     if key[0] == "warning":
         text, do, technical = _warned(newest)
         if len(locations) > 1:
-            text = f"{named(locations, _MOST_NAMED)}: {text.partition(': ')[2]}"
+            text = f"{named(locations)}: {text.partition(': ')[2]}"
         return TroubleRow(text, do, technical or None, False, len(runs), *when)
     hub, of_location, cause = key
     return TroubleRow(
@@ -169,10 +168,10 @@ def _warned(text: str) -> tuple[str, str | None, str]:
 def _failed(hub: str | None, locations: Sequence[str], cause: str, found: GatheredFeed) -> str:
     """Say where something failed, and why."""
     if hub is None:
-        where = named(locations, _MOST_NAMED)
+        where = named(locations)
         return f"{where}: {cause}" if where else cause
     asked = sum(location.asked for location in found.health.locations)
-    some = f" ({named(locations, _MOST_NAMED)})" if 0 < len(locations) < asked else ""
+    some = f" ({named(locations)})" if 0 < len(locations) < asked else ""
     return f"hub {found.hubs.get(hub, hub)}: {cause}{some}"
 
 

@@ -15,8 +15,6 @@ from app.health.records import Condition
 from app.page.comparison import Hour
 from app.page.examined import Examined
 
-_MOST_NAMED = 3
-
 WELL = "well"
 WRONG = "wrong"
 UNKNOWN = "unknown"
@@ -113,7 +111,7 @@ def _readings(feed: Examined, cause: str) -> int:
 def _is_well(feeds: Sequence[Examined], published: int, *, complete: bool) -> str:
     unread = list(dict.fromkeys(chain.from_iterable(map(_unread, feeds))))
     if unread:
-        said = f"{named(unread, _MOST_NAMED)} could not be compared"
+        said = f"{named(unread)} could not be compared"
         return said[:1].upper() + said[1:]
     if any(feed.problems or feed.is_wrong for feed in feeds):
         return "Not everything could be compared"
@@ -199,4 +197,4 @@ def _locations(feed: Examined) -> str:
         if column_of(group.cause) == MISSING:
             missing[group.location] += group.readings
     most = sorted(missing, key=lambda name: (-missing[name], name))
-    return f" ({named([f'{missing[name]:,} in {name}' for name in most], _MOST_NAMED)})"
+    return f" ({named([f'{missing[name]:,} in {name}' for name in most])})"

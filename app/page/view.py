@@ -10,7 +10,7 @@ from functools import reduce
 from app.audit.summary import MISSING, column_of, gravity
 from app.base.grouping import by_key
 from app.base.readings import Slice
-from app.base.text import counted, joined, moment, named, span
+from app.base.text import IN_A_SENTENCE, counted, joined, moment, named, span
 from app.health.records import Condition, HubHealth
 from app.health.trend import compared_by, per_day_of
 from app.page.comparison import FindingGroup, Hour, total
@@ -24,7 +24,6 @@ from app.quality.lateness import DELAYS_S
 
 # Lists end here, and say how much they leave out: the page is to be read, the commands give it all.
 MOST_LISTED = 50
-_MOST_NAMED = 3
 
 # The columns of what was compared: each published reading is in one of OF_PUBLISHED, so these add up.
 _OF_PUBLISHED = {
@@ -290,7 +289,7 @@ class _Feed:
         rest = by_key(((each.hubs, each.cause, each.timed), each) for each in groups if not each.is_wrong)
         return _listed(
             (
-                named([one.location for one in alike], _MOST_NAMED),
+                named([one.location for one in alike]),
                 each.readings,
                 _what(each),
                 self._at(each.hubs),
@@ -321,7 +320,7 @@ class _Feed:
                 change.location,
                 change.hour,
                 len(change.ids) or None,
-                ", ".join(f"{old} → {new}" for old, new in change.ids[:_MOST_NAMED]),
+                ", ".join(f"{old} → {new}" for old, new in change.ids[:IN_A_SENTENCE]),
             )
             for change in reversed(found)
         )

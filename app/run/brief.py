@@ -10,9 +10,6 @@ from app.base.grouping import by_key
 from app.base.text import counted, dashed, named
 from app.run.report import Failure, HubReport, Report, is_note
 
-# More would fill a line; all are in the report.
-_NAMED_AT_MOST = 3
-
 
 class Outcome(Protocol):
     """What a run came to, in its own report or in one that was kept."""
@@ -90,6 +87,6 @@ def _besides(report: Outcome, hub_names: Mapping[str, str]) -> Iterator[str]:
 
 def _failed(hub: str | None, cause: str, failures: Sequence[Failure]) -> str:
     names = [failure.location for failure in failures if failure.location]
-    which = named(names, _NAMED_AT_MOST) or "the run"
+    which = named(names) or "the run"
     where = f" at {hub}" if hub else ""
     return f"{which} failed{where} ({cause})"
