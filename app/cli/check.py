@@ -28,7 +28,7 @@ from app.cli.check_host import check_disk, check_rights, check_schedule, check_v
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
-from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, json_option
+from app.cli.session import ALL_WELL, HUB_OPEN_S, SOMETHING_WRONG, begin, json_option
 from app.eventhub.connecting import bypassed_proxy, hub_url
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed
@@ -42,7 +42,6 @@ from app.settings.sources import differs_from_local_settings, find_sources
 from app.state.opening import open_store
 from app.state.store import MendableStore, StateStore
 
-_HUB_S = 15.0
 _ALL_RIGHTS = "RootManageSharedAccessKey"
 _ENDS_SOON = timedelta(days=7)
 
@@ -233,10 +232,10 @@ async def _check_hub(settings: HubSettings) -> _OfHub:
     )
     try:
         with way.timed("open"):
-            largest = await hub.open(_HUB_S)
+            largest = await hub.open(HUB_OPEN_S)
         found = f"{settings.key} can be sent to, messages of up to {largest:,} bytes"
         try:
-            properties = await hub.properties(_HUB_S)
+            properties = await hub.properties(HUB_OPEN_S)
         except HubRefused:
             # A key with nothing but the Send right may be refused this, and needs no more.
             said = f"{found}; its properties may not be read, which sending does not need"

@@ -13,6 +13,7 @@ from app.base.readings import Slice
 from app.base.text import counted, dashed, named
 from app.cli.asking import trying
 from app.cli.check_results import CheckResults
+from app.cli.session import HUB_OPEN_S
 from app.eventhub.hub import Hub
 from app.feeds.feed import load_feed, read_answer, why_not_asked
 from app.microshare.auth import TokenCache
@@ -25,7 +26,6 @@ from app.state.opening import open_store
 # A person waits: less patience with one answer than a run has.
 _TIMEOUT = timedelta(seconds=15)
 _BUDGET = timedelta(seconds=90)
-_HUB_S = 15.0
 _NAMED_AT_MOST = 6
 
 
@@ -106,7 +106,7 @@ class Trials:
         async def opened() -> int:
             link = Hub(hub)
             try:
-                return await link.open(_HUB_S)
+                return await link.open(HUB_OPEN_S)
             finally:
                 await link.close()
 
