@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
@@ -253,7 +253,7 @@ def _warnings(facts: Facts) -> Iterator[Trouble]:
     """Give a day's warnings, those alike but for numbers and location once, the newest first."""
     lately = (run for run in facts.kept.runs if facts.now - run.started <= TREND)
     said = [
-        (run.started, text, *_named(text, facts))
+        (run.started, text, *of_warning(text, facts.kept.state.locations))
         for run in lately
         for text in run.warnings
         if not is_note(text)
@@ -265,8 +265,8 @@ def _warnings(facts: Facts) -> Iterator[Trouble]:
         yield Trouble(Kind.WARNING, *said_and_advised(text), None, names, since, last)
 
 
-def _named(text: str, facts: Facts) -> tuple[str | None, str]:
+def of_warning(text: str, locations: Collection[str]) -> tuple[str | None, str]:
     """Give the location that a warning is of, if any, and what it has in common with those alike."""
     name, _, rest = text.partition(": ")
-    is_of_location = name in facts.kept.state.locations
+    is_of_location = name in locations
     return name if is_of_location else None, _NUMBERS.sub("", rest if is_of_location else text)

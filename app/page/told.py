@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,10 +11,12 @@ from app.base.grouping import by_key
 from app.base.text import joined, named
 from app.health.past_runs import PastRun
 from app.health.records import Kind, Trouble
+from app.health.troubles import of_warning
 from app.page.gathered import GatheredFeed
 from app.run.report import is_note
 
-_NUMBERS = re.compile(r"\d+")
+# What the key of a warning begins with; that of a failure, with its hub.
+_WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _now(trouble: Trouble, found: GatheredFeed, said_by_runs: TroubleRow | None)
 def _key_of(trouble: Trouble, found: GatheredFeed) -> tuple[object, ...]:
     if trouble.cause is not None:
         return trouble.hub, trouble.hub is None and bool(trouble.locations), trouble.cause
-    return _key_of_warning(trouble.whole, _names(found))
+    return _WARNING, of_warning(trouble.whole, _names(found))[1]
 
 
 # --- what runs said ---------------------------------------------------------------------------------
@@ -129,21 +130,15 @@ def _all_said(runs: Sequence[PastRun], names: Collection[str]) -> Iterator[tuple
         for text in run.warnings:
             if is_note(text):
                 continue
-            name, _, _ = text.partition(": ")
-            yield _key_of_warning(text, names), _Said(run, text, name if name in names else None)
-
-
-def _key_of_warning(text: str, names: Collection[str]) -> tuple[object, ...]:
-    """Give what a warning has in common with those alike but for numbers and location."""
-    name, _, rest = text.partition(": ")
-    return ("warning", _NUMBERS.sub("", rest if name in names else text))
+            location, alike = of_warning(text, names)
+            yield (_WARNING, alike), _Said(run, text, location)
 
 
 def _told(key: tuple[object, ...], said: Sequence[_Said], found: GatheredFeed) -> TroubleRow:
     runs = {id(each.run): each.run.started for each in said}
     newest, when = said[-1].text, (min(runs.values()), max(runs.values()))
     locations = list(dict.fromkeys(each.location for each in said if each.location))
-    if key[0] == "warning":
+    if key[0] == _WARNING:
         text, do, technical = _warned(newest)
         if len(locations) > 1:
             text = f"{named(locations)}: {text.partition(': ')[2]}"
@@ -175,5 +170,5 @@ def _failed(hub: str | None, locations: Sequence[str], cause: str, found: Gather
     return f"hub {found.hubs.get(hub, hub)}: {cause}{some}"
 
 
-def _names(found: GatheredFeed) -> Mapping[str, object]:
-    return {location.name: location for location in found.health.locations}
+def _names(found: GatheredFeed) -> frozenset[str]:
+    return frozenset(location.name for location in found.health.locations)
