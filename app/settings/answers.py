@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.base.files import is_file
 from app.settings.credentials import register_credentials
-from app.settings.document import Document, Keys, fill_in
+from app.settings.document import Document, Keys, feeds_in, fill_in
 from app.settings.env_file import read_env_file, with_values
 from app.settings.parts import Parts, read_parts
 from app.settings.secret_files import read_secret_files
@@ -36,7 +36,7 @@ class Answers:
         self._named = bare.named
         self._secrets = bare.secret_variables
         self._in_secret_files = read_secret_files(variables_of(self._in_file, self._environ), self._secrets)
-        self.feeds = _names(self._written.get("feeds"))
+        self.feeds = list(feeds_in(self._written))
 
     def variable(self, keys: Keys) -> str | None:
         """Give the variable that a setting comes from; None where the settings file has its value itself."""
@@ -121,7 +121,3 @@ class Answers:
 
 
 _HEAD = "# Settings of the forwarder: NAME='value'. docs/settings.md has every name.\n"
-
-
-def _names(entries: object) -> Sequence[str]:
-    return [str(name) for name in entries] if isinstance(entries, Mapping) else []

@@ -78,6 +78,12 @@ def is_secret_url(keys: Keys) -> bool:
     return keys[:1] == ("feeds",) and keys[2:3] == ("ping_url",)
 
 
+def feeds_in(values: Mapping[str, object]) -> Mapping[str, object]:
+    """Give the entry of each feed by its name, whether it is on or not; none where the section has none."""
+    entries = values.get("feeds")
+    return {str(name): entry for name, entry in entries.items()} if isinstance(entries, Mapping) else {}
+
+
 def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Document:
     """Put the environment's values into a parsed settings file. Empty values count as unset."""
     filling = _Filling({name: value for name, value in environment.items() if value})

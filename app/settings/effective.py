@@ -15,7 +15,7 @@ from app.base.errors import SettingsError
 from app.base.files import is_file
 from app.base.instants import write_duration
 from app.settings.credentials import register_credentials
-from app.settings.document import Document, Keys, dotted, fill_in, is_secret
+from app.settings.document import Document, Keys, dotted, feeds_in, fill_in, is_secret
 from app.settings.env_file import read_env_file
 from app.settings.fields import ENTRIES, SECTIONS, WrittenField, fields_of, top_fields
 from app.settings.network import PROXIES, VARIABLES
@@ -213,12 +213,10 @@ class _Told:
         keys = (NETWORK, variable)
         yield Effective(keys, names, None if secret else value, True, secret, summary, place, tuple(covers))
 
-    def _entries(self, section: str) -> Iterator[Keys]:
+    def _entries(self, section: str) -> Sequence[Keys]:
         if section != ENTRIES:
-            yield (section,)
-            return
-        entries = self.document.values.get(section)
-        yield from ((section, name) for name in (entries if isinstance(entries, dict) else {}))
+            return [(section,)]
+        return [(section, name) for name in feeds_in(self.document.values)]
 
     def _field(self, keys: Keys, found: WrittenField) -> Iterator[Effective]:
         value = self.document.value(keys)

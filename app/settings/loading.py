@@ -8,7 +8,7 @@ from pathlib import Path
 from app.base.errors import SettingsError
 from app.base.program import APP_ROOT as APP_ROOT
 from app.settings.credentials import register_credentials
-from app.settings.document import fill_in
+from app.settings.document import feeds_in, fill_in
 from app.settings.ncrontab import schedule_problem
 from app.settings.parts import read_parts
 from app.settings.places import find_config_file, given_or_own
@@ -76,8 +76,7 @@ def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
     except SettingsError:
         environment = environ
     for known in (environment, {}):
-        feeds = fill_in(written, known).values.get("feeds")
-        feed = feeds.get(feed_name) if isinstance(feeds, dict) else None
+        feed = feeds_in(fill_in(written, known).values).get(feed_name)
         found = feed.get("schedule") if isinstance(feed, dict) else None
         if isinstance(found, str) and schedule_problem(found) is None:
             return " ".join(found.split())

@@ -11,7 +11,7 @@ from pathlib import Path
 from app.base.errors import SettingsError
 from app.base.files import is_file
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
-from app.settings.document import Document, fill_in
+from app.settings.document import Document, feeds_in, fill_in
 from app.settings.env_file import read_env_file
 from app.settings.places import CONFIG_VARIABLE, env_file_of, find_config_file, find_env_file, given_or_own
 from app.settings.secret_files import read_secret_files
@@ -106,10 +106,9 @@ def told_by_files(document: Document, places: Mapping[str, str]) -> Document:
 def written_feeds() -> Sequence[str]:
     """Name the feeds of the settings file, whether they are on or not; none where it cannot be read."""
     try:
-        feeds = read_yaml(find_config_file(given_or_own(None), None)).get("feeds")
+        return list(feeds_in(read_yaml(find_config_file(given_or_own(None), None))))
     except SettingsError:
         return ()
-    return [str(name) for name in feeds] if isinstance(feeds, dict) else ()
 
 
 def differs_from_local_settings(environ: Mapping[str, str] | None = None) -> Sequence[str]:
