@@ -92,7 +92,11 @@ def read_document(
     """
     written = read_yaml(config_file)
     environment = read_environment(environ, config_file, dotenv)
-    in_files = read_secret_files(environment, fill_in(written, {}).secret_variables)
+    # The file alone says which variables are secret, so one pass is enough where none of them is in a file.
+    document = fill_in(written, environment)
+    in_files = read_secret_files(environment, document.secret_variables)
+    if not in_files.values:
+        return document, environment
     environment = {**environment, **in_files.values}
     return told_by_files(fill_in(written, environment), in_files.places), environment
 
