@@ -1167,9 +1167,9 @@ _IN_WHAT_IS_SHOWN = (
     ),
     PlantedBreak(
         "an exporter that stalls holds up the end of a command",
-        "app/telemetry/run_telemetry.py",
-        'name="telemetry", daemon=True',
-        'name="telemetry", daemon=False',
+        "app/base/side_call.py",
+        "name=name, daemon=True",
+        "name=name, daemon=False",
         _noticed_by(
             "tests/unit/test_telemetry.py",
             "test_an_exporter_that_does_not_come_back_does_not_hold_up_the_end_of_a_command",
@@ -1177,9 +1177,9 @@ _IN_WHAT_IS_SHOWN = (
     ),
     PlantedBreak(
         "telemetry that fails fails its run",
-        "app/telemetry/run_telemetry.py",
-        "            except Exception as error:  # noqa: BLE001 - telemetry",
-        "            except OSError as error:  # telemetry",
+        "app/base/side_call.py",
+        "        except Exception as error:  # noqa: BLE001",
+        "        except OSError as error:",
         _noticed_by(
             "tests/unit/test_telemetry.py", "test_a_connection_string_the_exporter_refuses_is_one_line"
         ),

@@ -6,14 +6,13 @@ URL/start when a run begins, of URL when it succeeded, of URL/fail when somethin
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from app.base.errors import SourceError
 from app.base.log import Log
+from app.base.side_call import SideCall
 from app.base.text import said_and_advised
 from app.microshare.http import Http
 from app.settings.schema import NetworkSettings
@@ -37,7 +36,7 @@ class Pings:
         self._ask = ask
         self._log = log
         self._longest_s = longest_s
-        self._beginning: _Ping | None = None
+        self._beginning: SideCall | None = None
 
     def started(self) -> None:
         """Tell that the run begins; it goes on meanwhile."""
@@ -50,39 +49,16 @@ class Pings:
         self._tell(self._beginning)
         self._tell(self._ping("" if ok else "/fail"))
 
-    def _ping(self, what: str) -> _Ping | None:
-        return _Ping(partial(self._ask, self._url + what, self._longest_s)) if self._url else None
+    def _ping(self, what: str) -> SideCall | None:
+        if not self._url:
+            return None
+        return SideCall("ping", partial(self._ask, self._url + what, self._longest_s))
 
-    def _tell(self, ping: _Ping | None) -> None:
+    def _tell(self, ping: SideCall | None) -> None:
         """Log what went wrong, in the thread of the run: Azure tells lines of others from no invocation."""
         trouble = ping.trouble(self._longest_s) if ping is not None else None
         if trouble is not None:
             self._log.warning("ping.failed", error=f"ping: {trouble}; check ping_url of the feed")
-
-
-class _Ping:
-    """One request in a thread of its own, which is left behind if need be: looking up a name has no limit."""
-
-    def __init__(self, ask: Callable[[], str | None]) -> None:
-        self._ask = ask
-        self._trouble: str | None = None
-        self._thread = threading.Thread(target=self._run, name="ping", daemon=True)
-        # Where the host gives no further thread, the run that it is about may still succeed.
-        with suppress(RuntimeError):
-            self._thread.start()
-
-    def trouble(self, longest_s: float) -> str | None:
-        """Say what went wrong; waits so long for the end of it."""
-        if self._thread.ident is None:
-            return "no thread could be started for it"
-        self._thread.join(longest_s)
-        return f"no answer within {longest_s:g} s" if self._thread.is_alive() else self._trouble
-
-    def _run(self) -> None:
-        try:
-            self._trouble = self._ask()
-        except Exception as error:  # noqa: BLE001 - a ping must never fail a run
-            self._trouble = f"unexpected {type(error).__name__}: {error}"
 
 
 def asking(network: NetworkSettings) -> Ask:

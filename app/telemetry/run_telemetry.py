@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import queue
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from app.base.budget import Budget
 from app.base.instants import format_time, utc_now
 from app.base.log import get_log
 from app.base.readings import DashboardAnswer, DashboardQuery
+from app.base.side_call import SideCall
 from app.eventhub.deliveries import Delivered, Delivery, News, Rejected
 from app.microshare.auth import LoginRefusals, TokenCache
 from app.microshare.client import MicroshareClient
@@ -259,21 +259,12 @@ def exporter(
 
     def export(report: Report, left_s: float) -> None:
         limit_s = min(_LONGEST_S, max(_LEAST_S, left_s))
-        outcome: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-        def send_what_was_told() -> None:
-            try:
-                told = span_of(report), spans.longest(), measurements(report)
-                outcome.put(send(settings, *told, traceparent))
-            except Exception as error:  # noqa: BLE001 - telemetry must never fail a run
-                outcome.put(f"unexpected {type(error).__name__}: {error}")
+        def send_what_was_told() -> str | None:
+            told = span_of(report), spans.longest(), measurements(report)
+            return send(settings, *told, traceparent)
 
-        # A thread of its own, left behind if need be: not every call of the exporter keeps a limit.
-        threading.Thread(target=send_what_was_told, name="telemetry", daemon=True).start()
-        try:
-            trouble = outcome.get(timeout=limit_s)
-        except queue.Empty:
-            trouble = f"no answer within {limit_s:.0f} s"
+        trouble = SideCall("telemetry", send_what_was_told).trouble(limit_s)
         if trouble is not None:
             get_log(run=report.run, feed=report.feed).warning(
                 "telemetry.failed",
