@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 
 # The entries of config.yaml, by the names of their feeds; one that is added there is in every test of this.
 FEEDS: dict[str, dict[str, Any]] = yaml.safe_load((APP_ROOT / "config.yaml").read_text())["feeds"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 
 DOCUMENT = APP_ROOT / "docs" / "faults.md"
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from tests.browser.chromium import running_browser
 
 _FOLDER = APP_ROOT / "docs" / "pictures"

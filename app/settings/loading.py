@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.base.errors import SettingsError
-from app.base.program import APP_ROOT as APP_ROOT
 from app.settings.credentials import register_credentials
 from app.settings.document import feeds_in, fill_in
 from app.settings.ncrontab import schedule_problem

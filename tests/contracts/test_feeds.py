@@ -16,11 +16,12 @@ from app.base.budget import Budget
 from app.base.checkpoints import Checkpoint
 from app.base.errors import BadResponse
 from app.base.exact_json import loads
+from app.base.program import APP_ROOT
 from app.base.readings import DashboardAnswer, Event, QuarantinedReading, Reading, Slice
 from app.feeds.feed import Feed, load_feed, read_answer
 from app.feeds.quarantine import event_again, quarantine_text
 from app.microshare.client import MicroshareClient
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.settings.schema import FeedSettings
 from emulators.estate import FEEDS as DESCRIBED_FEEDS
 from emulators.estate import Estate

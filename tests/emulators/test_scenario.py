@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from dotenv import dotenv_values
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from emulators.scenario import LENGTH, TROUBLES, main, scenario
 
 # Some 20 s of work, on a machine that may have other tests to do.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 
 _LONGEST_WAIT_S = 20.0
 # The command's terminal is the one that Ctrl-C goes to, as in a shell.

@@ -20,12 +20,12 @@ import pytest
 
 from app.base.budget import Budget
 from app.base.checkpoints import Gap
+from app.base.program import APP_ROOT
 from app.cli.session import explain
 from app.microshare.client import MicroshareClient
 from app.run.forwarder import run_forwarder
 from app.run.refused_logins import RefusedLogins
 from app.run.report import Report, RunFailed
-from app.settings.loading import APP_ROOT
 from app.settings.schema import Settings
 from app.wiring import wire
 from emulators.estate import PEOPLE, SNAPSHOTS, Building, Entry, Estate

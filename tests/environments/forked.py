@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from tests.commands import Ended
 
 LONGEST_COMMAND_S = 60.0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended, of_two_feeds

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from emulators.estate import EmulatedFeed, Entry, every
 
 NAME = "example_desks"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from tests.faults.case import Case
 from tests.faults.matrix import CASES
 from tools import faults_document

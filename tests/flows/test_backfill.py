@@ -19,7 +19,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from app.base.instants import floor_to, format_time, parse_time, utc_now
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator, Request, Response

@@ -20,9 +20,10 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from app.base.errors import HubRefused, HubUnreachable
+from app.base.program import APP_ROOT
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator, Request, Response

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.terminal import Terminal

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from app.base.program import APP_ROOT
 from app.settings.env_file import read_env_file
-from app.settings.loading import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.dialogue import Dialogue

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from app.base.instants import MILLISECOND, format_time, parse_time
+from app.base.program import APP_ROOT
 from app.base.readings import Slice
 from app.cli import main
-from app.settings.loading import APP_ROOT
 from emulators.estate import Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec
 from emulators.microshare import MicroshareEmulator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.ingestion import FALSE_KEY, Ingestion

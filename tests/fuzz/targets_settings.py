@@ -15,9 +15,10 @@ from azure.eventhub import EventHubProducerClient
 from hypothesis import strategies as st
 
 from app.base.errors import SettingsError, StateError
+from app.base.program import APP_ROOT
 from app.settings.connection_strings import signature_end
 from app.settings.env_file import read_env_file
-from app.settings.loading import APP_ROOT, load_settings, schedule
+from app.settings.loading import load_settings, schedule
 from app.settings.schema import Settings
 from app.state.azure_table import AzureTableStore
 from emulators.counts import read_counts

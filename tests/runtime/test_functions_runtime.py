@@ -16,7 +16,8 @@ import pytest
 
 from app.base.errors import SettingsError
 from app.base.instants import HOUR, floor_to, utc_now
-from app.settings.loading import APP_ROOT, load_settings
+from app.base.program import APP_ROOT
+from app.settings.loading import load_settings
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.deployment import publish

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.base.program import APP_ROOT
 from app.cli import main
-from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
 from tests.commands import ENVIRONMENT, Call, Ended
 

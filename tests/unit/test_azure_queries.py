@@ -16,9 +16,9 @@ from azure.functions.timer import TimerRequest
 import function_app
 from app.base import log
 from app.base.checkpoints import Drift
+from app.base.program import APP_ROOT
 from app.quality.lateness import Lateness
 from app.run.report import Failure, HubReport, Quarantined, Report
-from app.settings.loading import APP_ROOT
 
 AZURE = APP_ROOT / "deploy" / "azure"
 QUERIES = {path.stem: path.read_text() for path in sorted((AZURE / "queries").glob("*.kql"))}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.base.instants import parse_time
+from app.base.program import APP_ROOT
 from app.base.text import dashed
 from app.base.version import VERSION
 from app.cli.check_host import disk_findings, mount_type, packages_finding, python_finding
@@ -21,7 +22,6 @@ from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.output import Output
 from app.network.probing import Way
 from app.settings.connection_strings import signature_end
-from app.settings.loading import APP_ROOT
 from app.state.json_file import JsonFileStore
 from tests.commands import FEEDS, Call
 

@@ -17,6 +17,7 @@ import pytest
 from app.base.errors import FeedOff, HubRefused, LockHeld, SettingsError, SourceUnavailable
 from app.base.instants import parse_time
 from app.base.interpreter import lacking
+from app.base.program import APP_ROOT
 from app.base.redaction import register_secret
 from app.base.text import dashed, minute, moment, printable, said_and_advised, span, times_in
 from app.cli import COMMANDS, commands
@@ -24,7 +25,7 @@ from app.cli.choices import find_hub, find_hubs, instant
 from app.cli.output import Output, text
 from app.cli.session import explain, worst
 from app.cli.tables import Column, table
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.state.json_file import JsonFileStore
 from tests.commands import FALSE_KEY, FEEDS, HUB, Call
 from tests.unit.a_run import HUBS

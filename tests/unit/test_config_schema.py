@@ -14,9 +14,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT
 from app.settings.document import fill_in
 from app.settings.json_schema import config_schema, section_schema
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.settings.rules import Reads
 from app.settings.schema import Written
 from tests.commands import ENVIRONMENT, Call

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.base.program import APP_ROOT
 from app.settings.effective import take_inventory
-from app.settings.loading import APP_ROOT
 from tests.commands import ENVIRONMENT, FALSE_KEY, FEEDS, Call, Ended
 
 CONFIG = (APP_ROOT / "config.yaml").read_text().splitlines()

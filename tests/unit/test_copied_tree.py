@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 
 # Modules that stood at the root of app/ in 1.0.0, two of them now the names of folders.
 OF_1_0_0 = ("audit.py", "config.py", "forwarder.py", "locations.py", "model.py", "settings.py")

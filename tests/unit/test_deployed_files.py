@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from tests.environments.deployment import published
 
 # What commands and people leave in the tree, at its root and inside what is published.

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from app.base import log
+from app.base.program import APP_ROOT
 from app.cli import COMMANDS, commands
-from app.settings.loading import APP_ROOT
 from app.telemetry.run_telemetry import METRICS
 
 DOCS = {path.name: path.read_text() for path in (APP_ROOT / "docs").glob("*.md")}

@@ -10,10 +10,11 @@ import re
 
 import pytest
 
+from app.base.program import APP_ROOT
 from app.base.text import dashed
 from app.feeds.feed import load_feed
 from app.run.feed_checks import check_feeds
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from tests.commands import ENVIRONMENT, FEEDS
 
 DEPLOY = APP_ROOT / "deploy"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from app.base.checkpoints import Checkpoint, Discovery, FeedState, HubRecord, LocationState, Place
+from app.base.program import APP_ROOT
 from app.base.readings import QuarantinedReading
 from app.cli.output import Output
 from app.cli.run import show
 from app.run.report import HubReport, Report
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.state.document import encode, whole_document
 from app.state.json_file import JsonFileStore
 from tests.commands import FALSE_KEY, Call

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 
 # A line, and a line of a library with a line break, of each level that matters.
 _TALK = """

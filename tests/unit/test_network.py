@@ -18,11 +18,12 @@ import certifi
 import pytest
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT
 from app.base.redaction import redact
 from app.network.addresses import EveryAddressLoop, connect_to_any
 from app.network.identity import async_credential, credential
 from app.network.proxies import azure_options, proxies_of, proxy_for, proxy_url
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.settings.network import read_proxy, shown_proxy
 from app.settings.schema import NetworkSettings, Proxy, Settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from app.settings.rights import too_open
 from app.settings.schema import StateSettings
 from app.state.json_file import JsonFileStore

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT
 from app.base.redaction import redact
 from app.settings.document import fill_in
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.settings.sources import differs_from_local_settings
 from app.settings.yaml_file import read_yaml

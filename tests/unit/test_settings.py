@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from app.base.errors import SettingsError
+from app.base.program import APP_ROOT
 from app.base.redaction import redact
-from app.settings.loading import APP_ROOT, load_settings, schedule
+from app.settings.loading import load_settings, schedule
 from app.settings.schema import (
     FeedSettings,
     HubSettings,

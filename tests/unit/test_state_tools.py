@@ -18,12 +18,12 @@ import pytest
 
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint, FeedState, Gap, HubRecord, LocationState, Seal, Takeover
+from app.base.program import APP_ROOT
 from app.base.readings import DashboardAnswer, QuarantinedReading, Reading, Slice
 from app.cli import main
 from app.cli.state_effects import asked
 from app.feeds.feed import load_feed, read_answer
 from app.feeds.quarantine import NotForwardable, event_again, quarantine_text
-from app.settings.loading import APP_ROOT
 from app.settings.schema import FeedSettings
 from app.state.document import encode, whole_document
 from app.state.edits import Effect, Part, changed, close_gap, effects, move, remember, reset, skip

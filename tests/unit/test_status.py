@@ -25,11 +25,12 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.instants import format_time, parse_time, utc_now
+from app.base.program import APP_ROOT
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.health.facts import Kept
 from app.health.feed_health import judge
 from app.health.past_runs import past_run
-from app.settings.loading import APP_ROOT, load_settings
+from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
 from tests.commands import HUB, Call

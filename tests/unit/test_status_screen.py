@@ -27,6 +27,7 @@ from app.base.checkpoints import (
     Place,
 )
 from app.base.instants import format_time, utc_now
+from app.base.program import APP_ROOT
 from app.base.readings import Slice
 from app.cli.output import Output
 from app.cli.status_screen import Room, screen, whole
@@ -35,7 +36,6 @@ from app.health.feed_health import judge, unreadable
 from app.health.past_runs import past_run
 from app.health.records import FeedHealth
 from app.run.report import NO_STATE
-from app.settings.loading import APP_ROOT
 from app.settings.schema import HubSettings, Settings
 from app.state.json_file import JsonFileStore
 from tests.commands import HUB, Call

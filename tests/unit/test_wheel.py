@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from app.settings.loading import APP_ROOT
+from app.base.program import APP_ROOT
 from tests.environments.dialogue import Dialogue
 
 ENVIRONMENT = """\
