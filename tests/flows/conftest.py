@@ -9,6 +9,7 @@ from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation, small_estate
+from tests.environments.terminal import Terminal
 
 
 @pytest.fixture
@@ -26,3 +27,10 @@ def installation(tmp_path: Path, clock: Clock, estate: Estate) -> Iterator[Insta
     """An installation with a small estate and two hubs, nothing forwarded yet."""
     with MicroshareEmulator(estate, clock=clock) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Installation(source, hubs, clock, tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Somebody at a command line, with a small estate and two hubs, nothing forwarded yet."""
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        yield Terminal(source, hubs, tmp_path)

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +20,9 @@ from azure.data.tables import TableServiceClient
 from app.base.instants import floor_to, format_time, parse_time, utc_now
 from app.base.program import APP_ROOT
 from app.state.json_file import JsonFileStore
-from emulators.eventhubs import EventHubsEmulator, StoredEvent
-from emulators.microshare import MicroshareEmulator, Request, Response
+from emulators.eventhubs import StoredEvent
+from emulators.microshare import Request, Response
 from tests.environments.azurite import connection_string
-from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, finish, wait_for
 
 HOUR = timedelta(hours=1)
@@ -34,12 +32,6 @@ LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "To
 START = floor_to(utc_now() - 20 * HOUR, HOUR)
 END = START + 12 * HOUR
 WINDOW = ("--from", format_time(START), "--to", format_time(END))
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Terminal(source, hubs, tmp_path)
 
 
 def time_of(event: StoredEvent) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,9 @@ from app.base.instants import parse_time
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal
 
 PEOPLE_VIEW = "view of people-counter"
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Terminal(source, hubs, tmp_path)
 
 
 def wanting(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

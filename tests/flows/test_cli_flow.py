@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,20 +24,12 @@ from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
 from app.settings.loading import load_settings
 from app.state.json_file import JsonFileStore
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator, Request, Response
+from emulators.microshare import Request, Response
 from tests.commands import Ended
 from tests.environments.azurite import connection_string
-from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Terminal(source, hubs, tmp_path)
 
 
 @pytest.fixture

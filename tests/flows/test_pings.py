@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from app.base.log import get_log
 from app.run.pings import Pings, asking
 from app.settings.schema import DIRECT
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
-from tests.environments.installation import small_estate
 from tests.environments.monitor import CHECK, Monitor
 from tests.environments.terminal import Terminal
 
@@ -25,11 +21,9 @@ def monitor() -> Iterator[Monitor]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, monitor: Monitor) -> Iterator[Terminal]:
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        terminal = Terminal(source, hubs, tmp_path)
-        terminal.environ["PEOPLE_COUNTER_PING_URL"] = monitor.url
-        yield terminal
+def terminal(terminal: Terminal, monitor: Monitor) -> Terminal:
+    terminal.environ["PEOPLE_COUNTER_PING_URL"] = monitor.url
+    return terminal
 
 
 def test_a_run_tells_when_it_begins_and_that_it_succeeded(terminal: Terminal, monitor: Monitor) -> None:

@@ -5,26 +5,18 @@ from __future__ import annotations
 import html
 import re
 import stat
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from app.base.program import APP_ROOT
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator, Request, Response
+from emulators.microshare import Request, Response
 from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, words
 
 # Readings of the last minutes come with the next run, so the window ends before.
 _WINDOW = ("--from", "3h", "--to", "20m")
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Terminal(source, hubs, tmp_path)
 
 
 @pytest.fixture

@@ -5,15 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from app.base.program import APP_ROOT
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
 from tests.environments.ingestion import FALSE_KEY, Ingestion
-from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal
 
 
@@ -24,12 +20,10 @@ def ingestion() -> Iterator[Ingestion]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, ingestion: Ingestion) -> Iterator[Terminal]:
+def terminal(terminal: Terminal, ingestion: Ingestion) -> Terminal:
     """A terminal in an environment like Azure's: the connection string is always set."""
-    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
-        terminal = Terminal(source, hubs, tmp_path)
-        terminal.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
-        yield terminal
+    terminal.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = ingestion.connection_string
+    return terminal
 
 
 def test_a_run_that_is_watched_sends_what_its_report_says_and_what_took_it_long(
