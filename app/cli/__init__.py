@@ -82,25 +82,26 @@ def commands() -> None:
 
     \b
     A first session:
-      python -m app init                       ask for the settings, try and write them
-      python -m app check --offline            are the settings complete?
-      python -m app check                      do login, views, hubs and state work?
-      python -m app locations                  which buildings are forwarded?
-      python -m app run people-counter --dry-run
-      python -m app run all                    forward what is new
-      python -m app status                     does data flow, and if not, why?
-      python -m app tail --count 5             what did the primary hub get?
+      python -m app init               ask for the settings, and try them
+      python -m app check              do login, views, hubs, state work?
+      python -m app locations          which buildings are forwarded?
+      python -m app run all --dry-run  what would go where?
+      python -m app run all            forward what is new
+      python -m app status             does data flow, and if not, why?
+      python -m app tail --count 5     what did the primary hub get?
+      python -m app report             a page of what every hub has
 
     \b
     Exit status:
-      0  success; also a run that its time or SIGTERM ended early with nothing failed
+      0  success; also a run cut short by its time or SIGTERM, nothing failed
       1  something is wrong, or was not delivered
-      2  the settings or the command's words are refused; nothing was asked or sent
+      2  the settings or the command's words are refused; nothing was done
       3  another run of the feed is under way
 
     With --json, standard output holds JSON objects only, one a line; logs go to standard error.
-    On a terminal, without --json, log lines are left out unless LOG_LEVEL is DEBUG. --config, --tz,
-    --quiet and --log-format may stand before or after a command's words.
+    On a terminal, without --json, log lines are left out unless --verbose is given or LOG_LEVEL is
+    DEBUG. --config, --tz, --quiet, --verbose and --log-format may stand before or after a command's
+    words.
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 

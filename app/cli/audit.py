@@ -80,8 +80,9 @@ def command(
 
     \b
     python -m app audit
-    python -m app audit --feed people-counter --from 7d --json | jq '.missing[]'
-    python -m app audit --from 2026-03-01 --to 2026-03-02 --hub second --repair
+    python -m app audit --feed people-counter --from 7d --json |
+        jq '.missing[]'
+    python -m app audit --from 2026-03-01 --to 2026-03-02 --repair
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, out = begin(as_json=as_json), Output(as_json=as_json)
     window = window_until_now(since, until, floor_to(utc_now(), MILLISECOND))

@@ -26,6 +26,7 @@ from app.cli.choices import (
     locations_option,
     unknown_name,
 )
+from app.cli.common_options import chosen
 from app.cli.output import Output
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.run import run_once, show
@@ -107,8 +108,8 @@ def command(
 
     \b
     python -m app backfill people-counter --from 7d --to 0s --dry-run
-    python -m app backfill people-counter --from 2026-03-01 --to 2026-03-02 --only-missing
-    python -m app backfill hourly-snapshot --from 30d --to 1d --hub second --yes
+    python -m app backfill people-counter --from 30d --only-missing
+    python -m app backfill hourly-snapshot --from 30d --hub second --yes
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings = begin(as_json=as_json)
     (name,) = (found.name for found in feeds_to("fill", settings, [feed]))
@@ -270,7 +271,7 @@ def _carry_out(job: _Job, out: Output) -> int:
     if out.as_json:
         out.write_object(whole.as_json() | {"backfill": _backfill_json(job, len(reports), done=done)})
     else:
-        show(whole, job.settings, out)
+        show(whole, job.settings, out, verbose=chosen().verbose)
     if not done and not job.wiring.dry_run:
         complain(f"not all of it is sent; to go on: {_command(job.backfill)}")
     return ALL_WELL if done or (whole.ok and stop.asked) else SOMETHING_WRONG

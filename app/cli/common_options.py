@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -18,33 +19,53 @@ from app.settings.places import CONFIG_VARIABLE, use_config_file
 
 @dataclass(slots=True)
 class Chosen:
-    """What was chosen for this call; `quiet` leaves out what is written for people alone."""
+    """What was chosen for this call.
+
+    `quiet` leaves out what is written for people alone; `verbose` tells errors whole, and each request,
+    batch and save as it is made.
+    """
 
     log_format: str | None = None
     quiet: bool = False
+    verbose: bool = False
 
 
-def chosen_for(ctx: click.Context | None) -> Chosen:
+def chosen() -> Chosen:
     """Give what was chosen, with any command of the call."""
-    if ctx is None:
-        return Chosen()
-    chosen: Chosen = ctx.find_root().ensure_object(Chosen)
-    return chosen
+    ctx = click.get_current_context(silent=True)
+    return Chosen() if ctx is None else _chosen_in(ctx)
 
 
-def _choose_log_format(ctx: click.Context, _: click.Parameter, chosen: str | None) -> None:
-    if chosen is not None:
-        chosen_for(ctx).log_format = chosen
+def _chosen_in(ctx: click.Context) -> Chosen:
+    found: Chosen = ctx.find_root().ensure_object(Chosen)
+    return found
 
 
-def _choose_quiet(ctx: click.Context, _: click.Parameter, chosen: bool) -> None:
-    if chosen:
-        chosen_for(ctx).quiet = True
+def _choose_log_format(ctx: click.Context, _: click.Parameter, named: str | None) -> None:
+    if named is not None:
+        _chosen_in(ctx).log_format = named
 
 
-def _choose_settings_file(_: click.Context, __: click.Parameter, chosen: Path | None) -> None:
-    if chosen is not None:
-        use_config_file(chosen)
+def _choose_quiet(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        _chosen_in(ctx).quiet = True
+        _refuse_both(ctx)
+
+
+def _choose_verbose(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        _chosen_in(ctx).verbose = True
+        _refuse_both(ctx)
+
+
+def _refuse_both(ctx: click.Context) -> None:
+    if _chosen_in(ctx).quiet and _chosen_in(ctx).verbose:
+        raise click.UsageError("--quiet and --verbose exclude one another; give one of them", ctx)
+
+
+def _choose_settings_file(_: click.Context, __: click.Parameter, named: Path | None) -> None:
+    if named is not None:
+        use_config_file(named)
 
 
 class _Zone(click.ParamType[tzinfo | None]):
@@ -66,9 +87,19 @@ class _Zone(click.ParamType[tzinfo | None]):
             )
 
 
-def _choose_zone(ctx: click.Context, param: click.Parameter, chosen: tzinfo | None) -> None:
+def _choose_zone(ctx: click.Context, param: click.Parameter, zone: tzinfo | None) -> None:
     if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
-        use_times_in(chosen)
+        use_times_in(zone)
+
+
+_VERBOSE: Mapping[str, Any] = {
+    "is_flag": True,
+    "expose_value": False,
+    "callback": _choose_verbose,
+    "help": "Tell errors whole, and on standard error each request, batch and save.",
+}
+# For the help of a command of which it changes the screen.
+verbose_option = click.option("-v", "--verbose", **_VERBOSE)
 
 
 def _options(*, hidden: bool) -> list[click.Parameter]:
@@ -101,6 +132,7 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
             hidden=hidden,
             help="Write nothing for people but questions and errors; the exit status tells.",
         ),
+        click.Option(["-v", "--verbose"], hidden=hidden, **_VERBOSE),
         click.Option(
             ["--log-format"],
             type=click.Choice(["json", "text"]),
@@ -119,7 +151,8 @@ _BELOW = _options(hidden=True)
 def accept_below(command: click.Command) -> None:
     """Let a command, and those below it, take the options that stand before commands, too."""
     if _BELOW[0] not in command.params:
-        command.params += _BELOW
+        known = {word for param in command.params for word in param.opts}
+        command.params += [option for option in _BELOW if known.isdisjoint(option.opts)]
     if isinstance(command, click.Group):
         for below in command.commands.values():
             accept_below(below)

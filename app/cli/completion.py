@@ -17,15 +17,15 @@ _VARIABLE = f"_{PROGRAM}_COMPLETE".replace("-", "_").upper()
 @click.command("completion", short_help=COMMANDS["completion"])
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> int:
-    r"""Write the script by which a shell completes commands, options and the names of feeds.
+    """Write the script by which a shell completes commands, options and the names of feeds.
 
     It is for the installed command: a shell completes the name of a program, and the tree's is python.
 
     \b
-    bash   eval "$(python -m app completion bash)"                 in ~/.bashrc
-    zsh    eval "$(python -m app completion zsh)"                  in ~/.zshrc
-    fish   python -m app completion fish > ~/.config/fish/completions/python -m app.fish
-    """
+    bash   eval "$(python -m app completion bash)"   in ~/.bashrc
+    zsh    eval "$(python -m app completion zsh)"    in ~/.zshrc
+    fish   python -m app completion fish | source    in config.fish
+    """  # noqa: D301 - \b keeps click from filling the lines after it
     if not INSTALLED:
         raise click.UsageError(
             f"only the installed command can be completed, not `{PROGRAM}`; install it: `make wheel`, "

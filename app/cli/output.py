@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from app.base import exact_json
 from app.base.redaction import redact, redact_json
 from app.base.text import printable
-from app.cli.common_options import chosen_for
+from app.cli.common_options import chosen
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,7 +38,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._is_quiet = chosen_for(click.get_current_context(silent=True)).quiet
+        self._is_quiet = chosen().quiet
         # Whoever read the pipe has gone; the work goes on, and its exit status stays true.
         self.reader_gone = False
         self._console: Console | None = None

@@ -89,8 +89,8 @@ def command(
 
     \b
     python -m app report
-    python -m app report --from 7d --feed people-counter --output week.html
-    python -m app report --hub second --title "Deliveries to Facilities" --without-names
+    python -m app report --from 7d --output week.html
+    python -m app report --hub second --title Deliveries --without-names
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings, now = begin(), floor_to(utc_now(), MILLISECOND)
     window = window_until_now(since, until, now)

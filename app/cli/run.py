@@ -13,6 +13,7 @@ from app.base.grouping import by_key
 from app.base.text import counted, dashed, minute, moment, named, printable, span, zone_name
 from app.cli import COMMANDS
 from app.cli.choices import FeedName
+from app.cli.common_options import chosen, verbose_option
 from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
 from app.cli.session import (
@@ -23,7 +24,6 @@ from app.cli.session import (
     explain,
     json_option,
     show_traceback,
-    verbose_option,
     worst,
 )
 from app.cli.stop import Stop
@@ -47,7 +47,7 @@ _ALIKE_AT_MOST = 5
 @click.option("--dry-run", is_flag=True, help="Fetch and show what would go where; send and save nothing.")
 @verbose_option
 @json_option
-def command(feed: str, dry_run: bool, verbose: bool, as_json: bool) -> int:
+def command(feed: str, dry_run: bool, as_json: bool) -> int:
     """Run a feed once, exactly as its timer would: people-counter, hourly-snapshot, or all.
 
     `all` runs the feeds that are on, one after the other; its exit status is the worst of theirs.
@@ -64,7 +64,7 @@ def command(feed: str, dry_run: bool, verbose: bool, as_json: bool) -> int:
     stop = Stop()
     with stop.on_signals():
         statuses = [
-            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL, verbose=verbose)
+            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
             for name in names
         ]
     return worst(statuses)
@@ -88,9 +88,7 @@ def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
     return names
 
 
-def _run_one(
-    name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool, verbose: bool
-) -> int:
+def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
     """Run a feed and tell what came of it; gives its exit status."""
     if of_all and not settings.feeds[name].view_id:
         return _not_run(name, "off", "it is off; set its view id to run it", out)
@@ -111,7 +109,7 @@ def _run_one(
     if out.as_json:
         out.write_object(report.as_json())
     else:
-        show(report, settings, out, verbose=verbose)
+        show(report, settings, out, verbose=chosen().verbose)
     return ALL_WELL if report.ok else SOMETHING_WRONG
 
 

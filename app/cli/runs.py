@@ -57,7 +57,7 @@ def command(feed: str | None, last: int, as_json: bool) -> int:
 
     \b
     python -m app runs
-    python -m app runs people-counter --last 200 --json | jq 'select(.ok|not)'
+    python -m app runs people-counter --json | jq 'select(.ok|not)'
     """  # noqa: D301 - \b keeps click from filling the lines after it
     session = Session.begin(as_json=as_json)
     feeds = [find_feed(session.settings, feed)] if feed else list(session.settings.feeds.values())

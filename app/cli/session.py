@@ -17,7 +17,7 @@ from app.base.errors import ForwarderError, LockHeld, SettingsError
 from app.base.interpreter import lacking
 from app.base.redaction import redact
 from app.base.text import printable, write_times_in_utc
-from app.cli.common_options import chosen_for
+from app.cli.common_options import chosen
 
 if TYPE_CHECKING:
     from app.cli.output import Output
@@ -38,12 +38,6 @@ _BY_SEVERITY = (ALL_WELL, LOCKED, SOMETHING_WRONG, REFUSED)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON objects, one a line, instead of text."
-)
-verbose_option = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    help="Show errors whole, with what the API or a hub said.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 
@@ -73,10 +67,10 @@ def begin(*, as_json: bool = False) -> Settings:
     if as_json:
         write_times_in_utc()
     settings = check_feeds(load_settings())
+    level = "DEBUG" if chosen().verbose else settings.log_level
     # What people read on a terminal says all that the log lines say.
-    told_twice = not as_json and sys.stderr.isatty() and settings.log_level != "DEBUG"
-    level = settings.log_level
-    if chosen_for(click.get_current_context(silent=True)).quiet and level in ("DEBUG", "INFO"):
+    told_twice = not as_json and sys.stderr.isatty() and level != "DEBUG"
+    if chosen().quiet and level in ("DEBUG", "INFO"):
         level = "WARNING"
     configure_logging(
         "CRITICAL" if told_twice else level,
@@ -117,8 +111,9 @@ class Session:
 
 
 def _log_format(settings: Settings) -> str:
-    """Give what --log-format says, else the settings."""
-    return chosen_for(click.get_current_context(silent=True)).log_format or settings.log_format
+    """Give what --log-format says, else text on the terminal of who asks for more, else the settings."""
+    for_a_person = chosen().verbose and sys.stderr.isatty()
+    return chosen().log_format or ("text" if for_a_person else settings.log_format)
 
 
 def explain(error: Exception) -> Explained:
@@ -131,7 +126,7 @@ def explain(error: Exception) -> Explained:
         return Explained(str(error), SOMETHING_WRONG)
     if isinstance(error, ModuleNotFoundError) and (advice := lacking(error)) is not None:
         return Explained(advice, REFUSED)
-    text = f"unexpected {type(error).__name__}: {error}; please report it, with what LOG_LEVEL=DEBUG shows"
+    text = f"unexpected {type(error).__name__}: {error}; please report it, with what --verbose shows"
     return Explained(redact(text), SOMETHING_WRONG)
 
 
@@ -142,7 +137,7 @@ def complain(text: str) -> None:
 
 
 def show_traceback(error: Exception) -> None:
-    """Write where an unexpected error comes from, for LOG_LEVEL=DEBUG only."""
+    """Write where an unexpected error comes from, for --verbose or LOG_LEVEL=DEBUG only."""
     from app.base.log import LOGGER_NAME
 
     if not isinstance(error, ForwarderError) and logging.getLogger(LOGGER_NAME).isEnabledFor(logging.DEBUG):

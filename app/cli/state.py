@@ -37,13 +37,13 @@ def command() -> None:
     \b
     python -m app state show people-counter --location 'Beacon House'
     python -m app state export people-counter --output before.json
-    python -m app state skip people-counter --hub second --to 2026-03-02T12:00Z
-    python -m app state reset people-counter --hub second --to 2026-03-01T00:00Z
+    python -m app state skip people-counter --to 2026-03-02T12:00Z
+    python -m app state reset people-counter --hub second --to 2026-03-01
 
     \b
-    Ways back from a damaged state, or from a file that is gone, with its backup left:
-      python -m app state import people-counter STATE_DIR/peoplecounterstate.json.bak
-      python -m app state reset people-counter        start over at START_FROM
+    Ways back from a damaged state, or a lost one with its backup left:
+      python -m app state import people-counter STATE_DIR/NAME.json.bak
+      python -m app state reset people-counter    start over at START_FROM
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 

@@ -17,8 +17,9 @@ from app.base.instants import MILLISECOND, floor_to, read_duration, utc_now
 from app.base.text import dashed, moment
 from app.cli import COMMANDS
 from app.cli.choices import find_feed
+from app.cli.common_options import chosen, verbose_option
 from app.cli.output import Output, text
-from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, json_option, verbose_option
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, json_option
 from app.cli.status_screen import Room, brief, screen, whole
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
@@ -86,7 +87,6 @@ def command(
     limits: Sequence[Mapping[str, timedelta]],
     everything: bool,
     briefly: bool,
-    verbose: bool,
     watch: float | None,
     wanted: str,
     as_json: bool,
@@ -105,7 +105,8 @@ def command(
 
     \b
     python -m app status
-    python -m app status --max-behind 35m --max-behind hourly-snapshot=125m
+    python -m app status --max-behind 35m \\
+        --max-behind hourly-snapshot=125m
     python -m app status --watch
     python -m app status --format prometheus
     """  # noqa: D301 - \b keeps click from filling the lines after it
@@ -119,7 +120,7 @@ def command(
         )
     settings = begin(as_json=as_json or as_metrics)
     out = Output(as_json=as_json)
-    screens = Screens(out, everything=everything, briefly=briefly, verbose=verbose)
+    screens = Screens(out, everything=everything, briefly=briefly, verbose=chosen().verbose)
     if watch is not None and not as_json and not out.is_terminal:
         raise click.UsageError("--watch renews a terminal's screen, and there is none; add --json")
     store = open_store(settings.state)

@@ -48,6 +48,20 @@ def held_queries(terminal: Terminal) -> Iterator[tuple[threading.Event, threadin
     go_on.set()
 
 
+# --- what every command takes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["check"], ["locations"], ["run", "people-counter"]], ids=" ".join)
+def test_a_verbose_command_tells_each_request_on_standard_error(terminal: Terminal, words: list[str]) -> None:
+    silent = terminal.call(*words, "--json")
+    told = terminal.call("-v", *words, "--json")
+
+    assert "request.made" not in silent.err
+    assert '"login": "web"' in told.err
+    assert told.objects
+    assert terminal.call(*words, "--verbose").err.count("request.made") > 1
+
+
 # --- locations --------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
@@ -92,6 +93,28 @@ def test_help_loads_no_sdk_and_no_table_maker() -> None:
     )
 
     assert ended.stderr == "[]\n"
+
+
+def test_help_fits_80_columns_also_where_the_command_is_installed_and_has_a_longer_name(
+    call: Call,
+) -> None:
+    longer = len("microshare-forwarder") - len("python -m app")
+    lines = [
+        line for words in _all_commands() for line in call(*words, "--help", COLUMNS="80").out.splitlines()
+    ]
+
+    assert len(lines) > 200
+    assert [line for line in lines if len(line) + longer * line.count("python -m app") > 80] == []
+
+
+def _all_commands(command: click.Command = commands, *words: str) -> Iterator[list[str]]:
+    yield list(words)
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            below = command.get_command(ctx, name)
+            assert below is not None
+            yield from _all_commands(below, *words, name)
 
 
 @pytest.mark.parametrize(
@@ -350,6 +373,18 @@ def test_a_quiet_command_tells_by_its_exit_status(call: Call, words: list[str]) 
 
     assert aloud.out
     assert (quiet.status, quiet.out) == (aloud.status, "")
+
+
+@pytest.mark.parametrize("words", _all_commands(), ids=" ".join)
+def test_every_command_takes_the_options_that_are_common_after_its_words(
+    call: Call, words: list[str]
+) -> None:
+    for common in (["-v"], ["--verbose"], ["-q"], ["--tz", "UTC"], ["--log-format", "text"]):
+        assert call(*words, *common, "--help").status == 0
+
+    refused = call(*words, "-q", "-v")
+    assert refused.status == 2
+    assert "--quiet and --verbose exclude one another; give one of them" in refused.err
 
 
 def test_a_quiet_command_writes_the_json_and_the_errors_that_it_is_called_for(call: Call) -> None:
