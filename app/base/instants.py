@@ -57,7 +57,8 @@ def floor_to(instant: datetime, step: timedelta) -> datetime:
 
 
 def hour_of(instant: datetime) -> datetime:
-    return floor_to(instant, HOUR)
+    """Give the UTC hour that `instant` lies in."""
+    return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def read_duration(text: str) -> timedelta:

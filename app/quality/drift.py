@@ -241,22 +241,32 @@ def _never(name: str, begun: datetime) -> str:
 def body_keys(readings: Iterable[Reading]) -> set[str]:
     """Give the keys of the readings' entries as dotted paths, to a depth of four, so many as are kept."""
     keys: set[str] = set()
+    # Nearly all readings have the same keys: those of an object that was met at the same place are known.
+    met: set[tuple[str, tuple[str, ...]]] = set()
     for reading in readings:
-        _add_keys(reading.entry, "", keys, _KEY_DEPTH)
+        _add_keys(reading.entry, "", keys, met, _KEY_DEPTH)
     return keys
 
 
-def _add_keys(found: Any, path: str, keys: set[str], depth: int) -> None:
-    if not isinstance(found, Mapping) or not depth:
+def _add_keys(
+    found: Any, path: str, keys: set[str], met: set[tuple[str, tuple[str, ...]]], depth: int
+) -> None:
+    if type(found) is not dict or not depth:
         return
+    shape = path, tuple(found)
+    if shape not in met:
+        met.add(shape)
+        for key in found:
+            if len(keys) >= KEYS_KEPT:
+                return
+            keys.add(_written(path, key))
     for key, value in found.items():
-        if len(keys) >= KEYS_KEPT:
-            return
-        written = f"{path}{key}"
-        if written not in keys:  # nearly always it is
-            written = shortened(written, KEY_BYTES)
-            keys.add(written)
-        _add_keys(value, f"{written}.", keys, depth - 1)
+        if type(value) is dict:
+            _add_keys(value, f"{_written(path, key)}.", keys, met, depth - 1)
+
+
+def _written(path: str, key: str) -> str:
+    return shortened(f"{path}{key}", KEY_BYTES)
 
 
 def keys_drift(

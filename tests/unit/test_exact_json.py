@@ -189,3 +189,58 @@ def test_what_is_no_json_is_refused_in_linear_time(body: bytes) -> None:
 @given(VALUES)
 def test_strict_json_that_is_not_too_deep_is_read_as_it_is(value: Any) -> None:
     assert exact_json.loads_with_flaws(exact_json.dumps(value), deepest=50) == value
+
+
+# --- two libraries that say the same -----------------------------------------------------------------
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_a_text_says_the_same_however_its_names_and_colons_stand(value: Any) -> None:
+    # White space before a colon is what the faster library is not asked to read.
+    spread = json.dumps(json.loads(exact_json.dumps(value), parse_float=str), separators=(",", " : "))
+    compact = json.dumps(json.loads(exact_json.dumps(value), parse_float=str), separators=(",", ":"))
+
+    assert exact_json.loads(compact) == exact_json.loads(spread)
+
+
+@given(PLAIN, st.booleans())
+def test_what_is_written_is_what_the_standard_library_writes(value: Any, in_order: bool) -> None:
+    plain = json.dumps(value, separators=(",", ":"), sort_keys=in_order, ensure_ascii=False)
+    try:
+        expected = plain.encode()
+    except UnicodeEncodeError:
+        expected = json.dumps(value, separators=(",", ":"), sort_keys=in_order).encode()
+    in_ascii = json.dumps(value, separators=(",", ":"), sort_keys=True).replace("\x7f", "\\u007f")
+
+    assert exact_json.dumps(value, sort_keys=in_order) == expected
+    assert exact_json.dumps_with_flaws(value) == in_ascii.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":2}',
+        '{"a" :1,"a":2}',
+        '{"a" :1,"b":[{"a":1,"a":1}]}',
+        '{"x":"\\":","a":1,"a":2}',
+        '{"a":1, "b"\n:{"a":1,"a":1}}',
+        '{"\\u0061":1,"a":2}',
+    ],
+)
+def test_a_name_twice_is_found_wherever_it_hides(text: str) -> None:
+    found = exact_json.loads_with_flaws(text.encode(), deepest=9)
+
+    with pytest.raises(NotJson, match="holds the key 'a' twice"):
+        exact_json.dumps(found)
+
+
+@pytest.mark.parametrize("text", ["4" * 4300, "-" + "4" * 4300, "0.10", "1E+2", "-0.0", "1E-7", '"\u2028"'])
+@pytest.mark.parametrize("body", ['{"a":%s}', '{"a" :%s}'], ids=["plain", "spread"])
+def test_a_value_keeps_its_characters_whatever_reads_it(text: str, body: str) -> None:
+    assert exact_json.dumps(exact_json.loads(body % text)).decode() == f'{{"a":{text}}}'
