@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.base.readings import Event, Reading
+from app.eventhub import encoding
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch
 
 _LONGEST_PARTITION_KEY = 128
+_CONTENT_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,14 @@ class _Packer:
 
 
 def _try_add(batch: EventDataBatch, event: Event) -> bool:
-    from azure.eventhub import EventData
-
-    data = EventData(event.body)
-    data.message_id = event.message_id
-    data.content_type = "application/json"
-    data.properties = {name: _wire_value(value) for name, value in event.properties.items()}
-    try:
-        batch.add(data)
-    except ValueError:
-        return False
-    return True
+    return encoding.add(
+        batch,
+        partition_key(event.location),
+        message_id=event.message_id,
+        content_type=_CONTENT_TYPE,
+        body=event.body,
+        properties={name: _wire_value(value) for name, value in event.properties.items()},
+    )
 
 
 def _wire_value(value: str | int | bool) -> str | int | bool:

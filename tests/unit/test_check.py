@@ -17,9 +17,10 @@ from app.base.instants import parse_time
 from app.base.program import APP_ROOT
 from app.base.text import dashed
 from app.base.version import VERSION
-from app.cli.check_host import disk_findings, mount_type, packages_finding, python_finding
+from app.cli.check_host import disk_findings, encoding_finding, mount_type, packages_finding, python_finding
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.output import Output
+from app.eventhub.encoding import COMPARED_WITH
 from app.network.probing import Way
 from app.settings.connection_strings import signature_end
 from app.state.json_file import JsonFileStore
@@ -302,6 +303,15 @@ def test_packages_are_compared_with_what_is_pinned(
     found = packages_finding(installed, {"one": frozenset({"1.0", "1.1"}), "two": frozenset({"2.0"})})
 
     assert (found and found.ok, found and found.said) == (ok, said)
+
+
+def test_another_sdk_than_is_known_is_said_to_be_slower() -> None:
+    found = encoding_finding("5.99.0")
+
+    assert found is not None
+    assert (found.ok, found.warning) == (True, True)
+    assert "azure-eventhub 5.99.0 itself" in found.said
+    assert encoding_finding(COMPARED_WITH) is None
 
 
 # --- the disk ---------------------------------------------------------------------------------------

@@ -1,0 +1,144 @@
+"""An event as an AMQP message in a batch of the SDK: the SDK's own bytes, at a tenth of its cost.
+
+The SDK encodes each event twice, once to measure it, and all of it each time, though nearly all but the body
+and the id is the same for all events of a location. Its public way leaves no other; so its batch is filled
+here, with what its own encoder makes of the parts that repeat. That is private to it, and was compared with
+the public way of the one version that is named here; with any other the public way is gone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from azure.eventhub import EventDataBatch
+
+COMPARED_WITH: Final = "5.15.1"
+"""The version of azure-eventhub whose public way gives the same bytes (`tests/unit/test_encoding.py`)."""
+
+# Descriptors of AMQP 1.0, part 3.2: `properties` is a list of 13 fields, `data` is binary.
+_PROPERTIES, _DATA = b"\x00\x53\x73\xc0", b"\x00\x53\x75"
+_STRING8, _SYMBOL8, _BINARY8, _BINARY32 = b"\xa1", b"\xa3", b"\xa0", b"\xb0"
+_FIELDS, _UNSET = b"\x0d", b"\x40"
+# Of the five fields between id and content type, and the six behind it, none is set.
+_BETWEEN, _BEHIND = _UNSET * 5, _UNSET * 6
+# A list whose length is one byte holds 255; whatever is longer than this the SDK encodes.
+_SHORT = 200
+_OVERHEAD_BYTES, _LARGE_OVERHEAD_BYTES = 5, 8
+
+
+def sdk_version() -> str:
+    from azure.eventhub import __version__
+
+    return str(__version__)
+
+
+@cache
+def is_compared() -> bool:
+    """Whether the installed SDK is the one whose encoding is known here."""
+    return sdk_version() == COMPARED_WITH
+
+
+def add(
+    batch: EventDataBatch,
+    key: str,
+    *,
+    message_id: str,
+    content_type: str,
+    body: bytes,
+    properties: Mapping[str, str | int | bool],
+) -> bool:
+    """Add an event to a batch of this partition key. False: it would be too large, and nothing was done."""
+    if not is_compared():
+        return add_publicly(batch, message_id, content_type, body, properties)
+    encoded = b"".join(
+        (
+            _head(key),
+            _own_properties(message_id, content_type),
+            _application_properties(tuple(properties.items()), tuple(map(type, properties.values()))),
+            _data(body),
+        )
+    )
+    size = len(encoded) + (_OVERHEAD_BYTES if len(encoded) < 256 else _LARGE_OVERHEAD_BYTES)
+    if batch._size + size > batch.max_size_in_bytes:
+        return False
+    batch._message.data.append(encoded)
+    batch._size += size
+    batch._count += 1
+    return True
+
+
+def add_publicly(
+    batch: EventDataBatch,
+    message_id: str,
+    content_type: str,
+    body: bytes,
+    properties: Mapping[str, str | int | bool],
+) -> bool:
+    """Do what `add` does in the way that the SDK documents."""
+    from azure.eventhub import EventData
+
+    data = EventData(body)
+    data.message_id = message_id
+    data.content_type = content_type
+    data.properties = dict(properties.items())
+    try:
+        batch.add(data)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _head(key: str) -> bytes:
+    """Give what stands before the properties: that it is durable, and its partition key."""
+    from azure.eventhub._pyamqp.message import Header
+
+    return _by_the_sdk(header=Header(durable=True), message_annotations={b"x-opt-partition-key": key})
+
+
+def _own_properties(message_id: str, content_type: str) -> bytes:
+    identity, kind = message_id.encode(), content_type.encode()
+    if len(identity) + len(kind) > _SHORT:
+        from azure.eventhub._pyamqp.message import Properties
+
+        return _by_the_sdk(properties=Properties(message_id=message_id, content_type=content_type))
+    fields = b"".join(
+        (
+            _FIELDS,
+            _STRING8,
+            bytes((len(identity),)),
+            identity,
+            _BETWEEN,
+            _SYMBOL8,
+            bytes((len(kind),)),
+            kind,
+            _BEHIND,
+        )
+    )
+    return b"".join((_PROPERTIES, bytes((len(fields),)), fields))
+
+
+# Types count too: 1 and True are equal, but are not encoded alike.
+@lru_cache(maxsize=256)
+def _application_properties(
+    properties: tuple[tuple[str, str | int | bool], ...],
+    types: tuple[type, ...],  # noqa: ARG001
+) -> bytes:
+    return _by_the_sdk(application_properties=dict(properties))
+
+
+def _data(body: bytes) -> bytes:
+    if len(body) < 256:
+        return b"".join((_DATA, _BINARY8, bytes((len(body),)), body))
+    return b"".join((_DATA, _BINARY32, struct.pack(">L", len(body)), body))
+
+
+def _by_the_sdk(**sections: Any) -> bytes:
+    from azure.eventhub._pyamqp._encode import encode_payload
+    from azure.eventhub._pyamqp.message import Message
+
+    return bytes(encode_payload(bytearray(), Message(**sections)))

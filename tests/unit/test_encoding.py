@@ -1,0 +1,76 @@
+"""What our encoding makes of an event, against what the SDK's documented way makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from azure.eventhub import EventDataBatch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.eventhub import encoding
+
+LARGEST = 1_000_000
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
+EVENTS = st.fixed_dictionaries(
+    {
+        "message_id": TEXTS,
+        "content_type": st.sampled_from(["application/json", "application/cloudevents+json"]) | TEXTS,
+        "body": st.binary(max_size=600),
+        "properties": st.dictionaries(
+            TEXTS, TEXTS | st.booleans() | st.integers(-(2**31), 2**31 - 1), max_size=4
+        ),
+    }
+)
+PLAIN = {
+    "message_id": "Ab_-Cd12Ef34Gh56",
+    "content_type": "application/json",
+    "body": b'{"a":1}',
+    "properties": {"recType": "x", "hour": 3, "late": True},
+}
+
+
+def both(key: str, events: list[dict[str, Any]], largest: int = LARGEST) -> tuple[Any, Any]:
+    """Give the batches that the two ways fill, after they took the same events."""
+    ours, theirs = (EventDataBatch(max_size_in_bytes=largest, partition_key=key) for _ in range(2))
+    for event in events:
+        taken = encoding.add(ours, key, **event)
+        assert taken == encoding.add_publicly(theirs, **event)
+    return ours, theirs
+
+
+def written(batch: Any) -> tuple[list[bytes], int, int]:
+    return [bytes(event) for event in batch._message.data], batch.size_in_bytes, len(batch)
+
+
+@given(TEXTS.filter(bool), st.lists(EVENTS, min_size=1, max_size=3))
+@example("k", [PLAIN | {"properties": {"a": 1}}, PLAIN | {"properties": {"a": True}}])
+@example("k", [PLAIN | {"properties": {}}])
+@example("k", [PLAIN | {"message_id": ""}, PLAIN | {"body": b""}])
+def test_an_event_has_the_bytes_that_the_sdk_gives_it(key: str, events: list[dict[str, Any]]) -> None:
+    ours, theirs = both(key, events)
+
+    assert written(ours) == written(theirs)
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 250, 255, 256, 257, 65_535, 65_536, 70_000])
+def test_every_way_to_write_a_length_is_the_sdks(length: int) -> None:
+    body = PLAIN | {"body": b"x" * length}
+    name = PLAIN | {"message_id": "m" * length, "content_type": "c" * (length % 300)}
+
+    ours, theirs = both("key", [body, name])
+
+    assert written(ours) == written(theirs)
+
+
+@pytest.mark.parametrize("largest", range(300, 420))
+def test_a_batch_is_full_where_the_sdk_says_so(largest: int) -> None:
+    ours, theirs = both("Mill & Lane", [PLAIN, PLAIN, PLAIN | {"body": b"longer" * 20}, PLAIN], largest)
+
+    assert written(ours) == written(theirs)
+
+
+def test_what_is_compared_is_what_is_installed() -> None:
+    assert encoding.sdk_version() == encoding.COMPARED_WITH
+    assert encoding.is_compared()
