@@ -22,16 +22,18 @@ def require_terminal(instead: str) -> None:
         raise click.UsageError(f"there is no terminal to ask at; {instead}")
 
 
-def typed(question: str, current: str = "") -> str:
+def typed(question: str, current: str = "", *, removable: bool = False) -> str:
     """Give what is typed, without spaces around it; only Enter gives what is current."""
-    shown = f" [{_safe(current)}]" if current else ""
+    hint = f", {NONE} removes it" if removable else ""
+    shown = f" [{_safe(current)}{hint}]" if current else ""
     answer: str = click.prompt(f"{_safe(question)}{shown}", default="", show_default=False, err=True)
     return answer.strip() or current
 
 
-def typed_unseen(question: str, *, is_set: bool) -> str:
+def typed_unseen(question: str, *, is_set: bool, removable: bool = False) -> str:
     """Give what is typed, nothing for only Enter; it is not shown."""
-    kept = " (set; Enter keeps it)" if is_set else ""
+    hint = f", {NONE} removes it" if removable else ""
+    kept = f" (set; Enter keeps it{hint})" if is_set else ""
     try:
         # It turns the echo off before it asks, which click's own does after it.
         return getpass.getpass(f"{_safe(question)}, not shown{kept}: ", sys.stderr)

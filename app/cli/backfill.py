@@ -108,8 +108,8 @@ def command(
 
     \b
     python -m app backfill people-counter --from 7d --to 0s --dry-run
-    python -m app backfill people-counter --from 30d --only-missing
-    python -m app backfill hourly-snapshot --from 30d --hub second --yes
+    python -m app backfill people-counter --from 9d --to 8d --only-missing
+    python -m app backfill hourly-snapshot --from 30d --to 1d --hub second
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings = begin(as_json=as_json)
     (name,) = (found.name for found in feeds_to("fill", settings, [feed]))

@@ -34,7 +34,7 @@ _NAMED_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What asking for a location came to: under which name, and how many readings, or why not."""
 
     location: str
@@ -183,7 +183,7 @@ class _SourceCheck:
             return False
         with self._needing_rights(f"view {feed.view_id}", check):
             end = self._now()
-            asked = self._ask(feed, names[0], Slice(end - MINUTE, end))
+            asked = _ask(self._client, feed, names[0], Slice(end - MINUTE, end))
             said = f"answers for {names[0]!r}: {counted(asked.readings, 'reading')} in the last minute"
             self._findings.well(check, said)
             for warning in asked.warnings:
@@ -204,11 +204,9 @@ class _SourceCheck:
         silent = [one for one in answered if one.readings == 0]
         more = "" if len(names) == known else "; --all-locations asks for all"
         if silent:
-            count = f"{len(silent):,} of {counted(len(answered), 'location')}"
-            said = f"{count} asked for give nothing of the last day: {_listed(silent)}"
-            do = _silence_advice(feed, all_silent=len(silent) == len(answered)) + more
+            said, do = of_silence(feed, silent, asked=len(answered))
             facts = {"locations": [one.location for one in silent]}
-            self._findings.tell(CheckResult(check, False, said, do, facts=facts))
+            self._findings.tell(CheckResult(check, False, said, do + more, facts=facts))
         elif answered:
             whole = len(answered) == known
             of = f"all {known:,}" if whole else f"{len(answered):,} of {known:,} asked for, all"
@@ -217,25 +215,31 @@ class _SourceCheck:
         if left:
             self._findings.warn(check, f"{left:,} could not be asked for in time; the API is slow, try later")
 
-    def _ask_day(self, feed: FeedSettings, name: str, end: datetime) -> _Asked:
+    def _ask_day(self, feed: FeedSettings, name: str, end: datetime) -> Asked:
         try:
-            try:
-                return self._ask(feed, name, Slice(end - DAY, end))
-            except WindowTooWide:
-                return self._ask(feed, name, Slice(end - HOUR, end))
+            return ask_day(self._client, feed, name, end)
         except ForwarderError as error:
-            return _Asked(name, name, error=error)
-
-    def _ask(self, feed: FeedSettings, location: str, window: Slice) -> _Asked:
-        """Ask as a run does. Raises ForwarderError."""
-        module = load_feed(feed.name)
-        query = module.query(feed, location, window)
-        answer = self._client.query_dashboard(query)
-        readings = read_answer(module.rec_type, location, answer)
-        return _Asked(location, query.loc1, len(readings), answer.warnings)
+            return Asked(name, name, error=error)
 
     def _now(self) -> datetime:
         return floor_to(self._client.api_time() or utc_now(), MILLISECOND)
+
+
+def ask_day(client: MicroshareClient, feed: FeedSettings, location: str, end: datetime) -> Asked:
+    """Ask for a day of a location, or an hour where a day is too much. Raises ForwarderError."""
+    try:
+        return _ask(client, feed, location, Slice(end - DAY, end))
+    except WindowTooWide:
+        return _ask(client, feed, location, Slice(end - HOUR, end))
+
+
+def _ask(client: MicroshareClient, feed: FeedSettings, location: str, window: Slice) -> Asked:
+    """Ask as a run does. Raises ForwarderError."""
+    module = load_feed(feed.name)
+    query = module.query(feed, location, window)
+    answer = client.query_dashboard(query)
+    readings = read_answer(module.rec_type, location, answer)
+    return Asked(location, query.loc1, len(readings), answer.warnings)
 
 
 def _of_skew(seconds: float, host: datetime, api: datetime, *, well: bool) -> str:
@@ -260,12 +264,15 @@ def _suspects_first(names: Sequence[str], feed: FeedSettings, state: FeedState |
     return sorted(names, key=suspicion)
 
 
-def _listed(silent: Sequence[_Asked]) -> str:
+def of_silence(feed: FeedSettings, silent: Sequence[Asked], *, asked: int) -> tuple[str, str]:
+    """Say which locations give nothing of the last day, of so many that were asked for, and what to do."""
     names = [
         repr(one.location) + (f" (asked as {one.name!r})" if one.name != one.location else "")
         for one in silent
     ]
-    return named(names, _NAMED_AT_MOST + 1)
+    count = f"{len(silent):,} of {counted(asked, 'location')}"
+    said = f"{count} asked for give nothing of the last day: {named(names, _NAMED_AT_MOST + 1)}"
+    return said, _silence_advice(feed, all_silent=len(silent) == asked)
 
 
 def _silence_advice(feed: FeedSettings, *, all_silent: bool) -> str:

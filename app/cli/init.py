@@ -14,7 +14,7 @@ import click
 from app.base.errors import SettingsError
 from app.base.files import FILES, explained
 from app.base.log import configure_logging
-from app.base.program import PROGRAM
+from app.base.program import PROGRAM, typed_here
 from app.base.redaction import redact
 from app.base.text import counted, printable
 from app.cli import COMMANDS
@@ -29,6 +29,12 @@ from app.settings.answers import Answers
 from app.settings.env_file import is_read_by_shells
 from app.settings.loading import load_settings
 from app.settings.places import find_config_file, find_env_file, given_or_own, new_env_file
+
+# What works without, for most.
+_NOT_ASKED = (
+    "not asked: schedules, where to begin (START_FROM), category and metric of snapshots, single names of "
+    "buildings, proxies, monitors, telemetry; docs/settings.md has them, and `config show` says what counts"
+)
 
 _path = click.Path(dir_okay=False, path_type=Path)
 
@@ -45,9 +51,10 @@ _path = click.Path(dir_okay=False, path_type=Path)
 def command(offline: bool, env_file: Path | None, appsettings: Path | None) -> int:
     """Ask for what is missing in the settings, try each answer at once, and write them to a file.
 
-    Account, clusters, organisation, views, hubs and the state's place. Enter keeps what is in brackets.
-    What is wrong is said at once, and can be corrected or kept. Passwords, keys and connection strings
-    are not shown while they are typed.
+    Account, clusters, organisation, views, hubs and the state's place; what else can be set is said at
+    the end. Enter keeps what is in brackets, - takes away what need not be there, and hubs can be
+    removed. What is wrong is said at once, and can be corrected or kept. Passwords, keys and
+    connection strings are not shown while they are typed.
 
     The file has mode 0600, and keeps its other lines and comments. A value that it has already is
     replaced only where that is agreed to. Ctrl-C leaves; what was answered then is kept, but for what
@@ -161,9 +168,9 @@ def _tell_what_next(path: Path, answers: Answers, out: Output) -> None:
         odd = [name for name, value in answers.for_azure().items() if not is_read_by_shells(value)]
         if odd:
             out.show(f"a shell reads {', '.join(odd)} otherwise, for its quotes and backslashes")
-    out.show("", "next:")
-    for words in ("check", "run all --dry-run", "run all"):
-        _line(f"  {PROGRAM} {words}", out)
+    out.show("", _NOT_ASKED, "", "next:")
+    for words in ("check", "run all --dry-run", "run all", "status", "report"):
+        _line(f"  {typed_here()} {words}", out)
 
 
 def _tell_of_azure(answers: Answers, path: Path | None, out: Output) -> None:

@@ -26,12 +26,14 @@ class Prompts:
         question: str,
         *,
         offered: str = "",
+        instead: str = "",
         optional: bool = False,
         alone: bool = False,
         meant: Callable[[str], str] | None = None,
     ) -> None:
         """Ask until the answer can be used; a secret unseen.
 
+        `offered` is what Enter gives where nothing is current, `instead` also where something is.
         `alone`: that it lacks is not said before what comes after it was asked, too.
         """
         variable = self._answers.variable(keys)
@@ -40,9 +42,10 @@ class Prompts:
         while True:
             current = self._current(keys)
             if self._answers.is_secret(variable):
-                answer = typed_unseen(question, is_set=bool(current)) or current
+                answer = typed_unseen(question, is_set=bool(current), removable=optional) or current
             else:
-                answer = typed(question, current or offered)
+                removable = optional and bool(current)
+                answer = typed(question, instead or current or offered, removable=removable)
             answer = "" if optional and answer == NONE else answer
             answer = meant(answer) if meant else answer
             before = self._answers.answer(variable, answer) if answer != current else None

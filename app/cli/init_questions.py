@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from app.base.text import counted, dashed
-from app.cli.asking import NONE, agreed, typed, typed_unseen
+from app.cli.asking import agreed, chosen, typed, typed_unseen
 from app.cli.init_prompts import Prompts
 from app.cli.init_trials import Trials
 from app.cli.output import Output, text
@@ -16,6 +18,7 @@ from app.microshare.discovery import Organisation
 from app.settings.answers import Answers
 from app.settings.document import Keys
 from app.settings.json_texts import json_array
+from app.settings.places import own_state_folder
 from app.settings.rules import text_list
 from app.settings.schema import FeedSettings, HubSettings, MicroshareSettings
 
@@ -153,14 +156,25 @@ class Questions:
     def _feed(self, name: str) -> None:
         self._prompts.heading(f"Feed {dashed(name)}")
 
-        def ask() -> None:
-            view, tags = ("feeds", name, "view_id"), ("feeds", name, "data_context")
-            about_view = f"Id of its dashboard view ({NONE} or nothing: the feed is off)"
-            self._prompts.ask(view, about_view, optional=True)
-            if self._answers.value(view):
-                self._prompts.ask(tags, "Tags of its records, one word or a JSON array")
+        view, tags, prefix = (("feeds", name, key) for key in ("view_id", "data_context", "location_prefix"))
+        tried: list[bool] = []
 
-        self._prompts.until_kept(ask, lambda trials: self._try_view(trials, name))
+        def ask() -> None:
+            self._prompts.ask(view, "Id of its dashboard view (nothing: the feed is off)", optional=True)
+            if not self._answers.value(view):
+                return
+            self._prompts.ask(tags, "Tags of its records, one word or a JSON array")
+            # Most views call buildings as discovery does; where that holds, there is nothing to ask.
+            matters = tried or self._trials is None or self._answers.value(prefix)
+            if matters and self._answers.variable(prefix):
+                about = "Start of building names that this view leaves out (nothing: none)"
+                self._prompts.ask(prefix, about, optional=True)
+
+        def tried_well(trials: Trials) -> bool:
+            tried.append(self._try_view(trials, name))
+            return tried[-1]
+
+        self._prompts.until_kept(ask, tried_well)
 
     def _try_view(self, trials: Trials, name: str) -> bool:
         parts = self._answers.parts()
@@ -174,7 +188,9 @@ class Questions:
     def _hubs(self) -> None:
         self._prompts.heading("Event Hubs")
         self._prompts.until_kept(
-            lambda: self._prompts.ask(_PRIMARY, "Primary hub: connection string with EntityPath", alone=True),
+            lambda: self._prompts.ask(
+                _PRIMARY, "Primary hub: connection string with EntityPath", optional=True, alone=True
+            ),
             lambda trials: self._try_hub(trials, self._primary()),
         )
         self._further_hubs()
@@ -196,18 +212,39 @@ class Questions:
             hubs = self._answers.parts().hubs
             shown = ", ".join(f"{hub.name} ({hub.key})" for hub in hubs)
             self._out.show(text(f"{counted(len(hubs), 'hub')}{': ' if shown else ''}{shown}", "dim"))
-            if not agreed("Add a further hub?", otherwise=not hubs):
+            entries = _entries(self._answers.value(_OTHERS)) or []
+            if not entries:
+                word = "add" if agreed("Add a further hub?", otherwise=not hubs) else "done"
+            else:
+                word = chosen("Further hubs: add one, remove one, or done", ["add", "remove", "done"], "done")
+            if word == "done":
                 return
-            self._add_hub(variable)
+            if word == "add":
+                self._add_hub(variable, entries)
+            else:
+                self._remove_hub(variable, entries)
 
-    def _add_hub(self, variable: str) -> None:
+    def _remove_hub(self, variable: str, entries: Sequence[object]) -> None:
+        primary = self._primary()
+        others = [hub.name for hub in self._answers.parts().hubs if hub != primary]
+        # Where one of them cannot be read, none is known by its name.
+        names = others if len(others) == len(entries) else ["cannot be read"] * len(entries)
+        numbers = [str(at) for at in range(1, len(entries) + 1)]
+        columns = [Column("", number=True), Column("hub", key=True)]
+        self._out.show(table(columns, zip(numbers, names, strict=True)))
+        number = chosen("Which is to be removed", [*numbers, "none"], "none")
+        if number != "none":
+            left = [entry for at, entry in zip(numbers, entries, strict=True) if at != number]
+            self._answers.answer(variable, _written(left))
+            said = "its positions stay in the state: if it comes back, it goes on from there"
+            self._out.show(text(said, "dim"))
+
+    def _add_hub(self, variable: str, entries: Sequence[object]) -> None:
         entry = _typed_hub()
         if entry is None:
             return
-        entries = [*(_entries(self._answers.value(_OTHERS)) or []), entry]
         known = self._answers.parts().problems
-        written = json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
-        before = self._answers.answer(variable, written)
+        before = self._answers.answer(variable, _written([*entries, entry]))
         problems = [problem for problem in self._answers.parts().problems if problem not in known]
         for problem in problems:
             self._prompts.refused(problem)
@@ -236,7 +273,14 @@ class Questions:
             if not self._answers.value(given):
                 self._prompts.ask(("state", "account_name"), "Name of the storage account", optional=True)
         else:
-            self._prompts.ask(("state", "directory"), "Folder, which must survive updates and restarts")
+            where: Keys = ("state", "directory")
+            folder = Path(str(self._answers.value(where)))
+            self._prompts.ask(
+                where,
+                "Folder, which must survive updates and restarts",
+                instead="" if _can_be_made(folder) else str(own_state_folder()),
+                meant=lambda answer: str(Path(answer).expanduser()),
+            )
 
     def _try_state(self, trials: Trials) -> bool:
         state = self._answers.parts().state
@@ -259,6 +303,15 @@ def _typed_hub() -> object:
     if not namespace and not event_hub:
         return None
     return {**called, "namespace": namespace, "event_hub": event_hub}
+
+
+def _can_be_made(folder: Path) -> bool:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK)
+
+
+def _written(entries: Sequence[object]) -> str:
+    return json.dumps(entries, ensure_ascii=False, separators=(",", ":")) if entries else ""
 
 
 def _entries(written: object) -> list[object] | None:

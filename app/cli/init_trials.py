@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from app.base.budget import Budget
-from app.base.errors import ForwarderError, SourceRefused, WindowTooWide
-from app.base.instants import DAY, MILLISECOND, MINUTE, floor_to, utc_now
-from app.base.readings import Slice
+from app.base.errors import ForwarderError, SourceRefused
+from app.base.instants import MILLISECOND, floor_to, utc_now
 from app.base.text import counted, dashed, named
 from app.cli.asking import trying
-from app.cli.check_results import CheckResults
+from app.cli.check_results import CheckResult, CheckResults
+from app.cli.check_source import ask_day, of_silence
 from app.cli.session import HUB_OPEN_S
 from app.eventhub.hub import Hub
-from app.feeds.feed import load_feed, read_answer, why_not_asked
+from app.feeds.feed import why_not_asked
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
 from app.microshare.discovery import Organisation, shared_identities
@@ -87,18 +87,25 @@ class Trials:
         return well
 
     def view(self, source: MicroshareSettings, feed: FeedSettings) -> bool:
-        """Ask a feed's view for a day of one location."""
+        """Ask a feed's view for a day of some locations: one that it calls otherwise gives nothing."""
+        check = f"view of {dashed(feed.name)}"
 
-        def trial(client: MicroshareClient) -> str:
+        def trial(client: MicroshareClient) -> CheckResult:
             names = [name for name in (*feed.locations, *self._places) if not why_not_asked(name, feed)]
             if not names:
                 raise SourceRefused(
                     "not asked, as no location is known; correct the cluster id or the identity"
                 )
             end = floor_to(client.api_time() or utc_now(), MILLISECOND)
-            return f"answers for {names[0]!r}: {_lately(client, feed, names[0], end)}"
+            asked = [ask_day(client, feed, name, end) for name in names[:_NAMED_AT_MOST]]
+            if silent := [one for one in asked if not one.readings]:
+                said, do = of_silence(feed, silent, asked=len(asked))
+                return CheckResult(check, False, said, do)
+            answered = named([repr(one.location) for one in asked], _NAMED_AT_MOST)
+            readings = counted(sum(one.readings for one in asked), "reading")
+            return CheckResult(check, True, f"answers for {answered}: {readings} of the last day")
 
-        return self._asked(f"view of {dashed(feed.name)}", source, trial)
+        return self._asked(check, source, trial)
 
     def hub(self, hub: HubSettings) -> bool:
         """Open a link for sending, as a run does; nothing is sent."""
@@ -124,7 +131,7 @@ class Trials:
         return self._tried("state", trial)
 
     def _asked(
-        self, check: str, source: MicroshareSettings, trial: Callable[[MicroshareClient], str]
+        self, check: str, source: MicroshareSettings, trial: Callable[[MicroshareClient], str | CheckResult]
     ) -> bool:
         source = replace(source, timeout=min(source.timeout, _TIMEOUT))
         client = MicroshareClient(source, Budget(_BUDGET, grace=timedelta(0)), tokens=self._tokens)
@@ -133,26 +140,13 @@ class Trials:
         finally:
             client.close()
 
-    def _tried(self, check: str, trial: Callable[[], str]) -> bool:
+    def _tried(self, check: str, trial: Callable[[], str | CheckResult]) -> bool:
         try:
             with trying(check):
-                said = trial()
+                found = trial()
         except ForwarderError as error:
             self._findings.failed(check, error)
             return False
-        self._findings.well(check, said)
-        return True
-
-
-def _lately(client: MicroshareClient, feed: FeedSettings, location: str, end: datetime) -> str:
-    """Say how much a view gives of the last day, or of a minute where a day is too much for it."""
-    module = load_feed(feed.name)
-
-    def readings(length: timedelta) -> str:
-        answer = client.query_dashboard(module.query(feed, location, Slice(end - length, end)))
-        return counted(len(read_answer(module.rec_type, location, answer)), "reading")
-
-    try:
-        return f"{readings(DAY)} in the last day"
-    except WindowTooWide:
-        return f"{readings(MINUTE)} in the last minute"
+        finding = found if isinstance(found, CheckResult) else CheckResult(check, True, found)
+        self._findings.tell(finding)
+        return finding.ok

@@ -52,6 +52,12 @@ def settings_folders(environ: Mapping[str, str]) -> list[Path]:
     return [user / _FOLDER, Path("/etc", _FOLDER)]
 
 
+def own_state_folder() -> Path:
+    """Give where an account keeps its state that may not write to the machine's folders."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state") / _FOLDER
+
+
 def find_env_file(environ: Mapping[str, str] | None = None) -> Path:
     """Give where the `.env` file would be. Raises SettingsError."""
     environ = given_or_own(environ)

@@ -87,7 +87,6 @@ def test_an_installation_is_set_up_each_answer_is_tried_and_check_finds_it_well(
     desk: Desk, source: MicroshareEmulator, hubs: EventHubsEmulator
 ) -> None:
     known = source.environment()
-    desk.env_file.write_text(f"MICROSHARE_LOCATION_PREFIX={known['MICROSHARE_LOCATION_PREFIX']}\n")
     talk = desk.init("--appsettings", "azure.json")
 
     talk.answer("The settings are written to", "")
@@ -114,6 +113,11 @@ def test_an_installation_is_set_up_each_answer_is_tried_and_check_finds_it_well(
     talk.wait_for("answers for")
     talk.answer("Id of its dashboard view", known["MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID"])
     talk.answer("Tags of its records", known["MICROSHARE_SNAPSHOT_DATA_CONTEXT"])
+    talk.wait_for("hourly-snapshot: 1 of 5 locations asked for give nothing of")
+    talk.answer("Correct it?", "")
+    talk.answer("Id of its dashboard view", "")
+    talk.answer("Tags of its records", "")
+    talk.answer("Start of building names that this view leaves out", known["MICROSHARE_LOCATION_PREFIX"])
     talk.wait_for("answers for")
     talk.answer("Primary hub", hubs.connection_string("a").replace("EntityPath", "Entity"))
     talk.wait_for("refused: EVENT_HUB_CONNECTION_STRING: holds the unknown key")
@@ -122,7 +126,7 @@ def test_an_installation_is_set_up_each_answer_is_tried_and_check_finds_it_well(
     talk.answer("Add a further hub?", "y")
     talk.answer("Its name", "second")
     talk.answer("Connection string", hubs.connection_string("b"))
-    talk.answer("Add a further hub?", "")
+    talk.answer("Further hubs", "")
     talk.answer("Files, Azure Table storage", "json")
     talk.answer("Folder", str(desk.folder / "state"))
     status = talk.end()
@@ -231,7 +235,7 @@ def test_hubs_by_identity_and_a_table_are_asked_for_and_a_hub_that_is_refused_is
         talk.answer("Connection string", "")
         talk.answer("Namespace", namespace)
         talk.answer("Event hub", event_hub)
-    talk.answer("Add a further hub?", "n")
+    talk.answer("Further hubs", "")
     talk.answer("Files, Azure Table storage", "table")
     talk.answer("Connection string of the storage account", "")
     talk.answer("Name of the storage account", "examplestate")
@@ -243,6 +247,43 @@ def test_hubs_by_identity_and_a_table_are_asked_for_and_a_hub_that_is_refused_is
     ]
     assert desk.values["AzureWebJobsStorage__accountName"] == "examplestate"
     assert desk.values["STATE_STORE"] == "table"
+
+
+def test_what_was_answered_can_be_taken_back_and_a_hub_removed(desk: Desk) -> None:
+    others = [{"name": name, "namespace": "example", "event_hub": name} for name in ("first", "Second")]
+    desk.env_file.write_text(
+        f"EVENT_HUB_CONNECTION_STRING='{HUB}'\nEVENT_HUB_CONNECTION_STRINGS='{json.dumps(others)}'\n"
+        "MICROSHARE_LOCATION_PREFIX=Example\nMICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID=ffffffffffffffffffffff0b\n"
+        "MICROSHARE_SNAPSHOT_DATA_CONTEXT=room\n"
+    )
+    talk = desk.init("--offline")
+
+    answer_account(talk, "svc@example.test", PASSWORD)
+    talk.answer("Id of the people counter device cluster", "aaaaaaaaaaaaaaaaaaaaaa01")
+    talk.answer("Organisation whose clusters count", "com.example.NORTH")
+    talk.answer("Id of its dashboard view", "ffffffffffffffffffffff0a")
+    talk.answer("Tags of its records", "")
+    talk.answer("Id of its dashboard view (nothing: the feed is off) [ffffffffffffffffffffff0b", "")
+    talk.answer("Tags of its records", "")
+    talk.answer("Start of building names that this view leaves out", "-")
+    talk.answer(
+        "Primary hub: connection string with EntityPath, not shown (set; Enter keeps it, - removes", "-"
+    )
+    talk.answer("Further hubs: add one, remove one, or done", "remove")
+    talk.wait_for("2  Second")
+    talk.answer("Which is to be removed", "1")
+    talk.answer("Further hubs: add one, remove one, or done", "")
+    talk.answer("Files, Azure Table storage", "json")
+    talk.answer("Folder", "~/state")
+    talk.answer("Replace 3 values", "y")
+
+    assert talk.end() == 0, talk.shown
+    assert json.loads(desk.values["EVENT_HUB_CONNECTION_STRINGS"]) == others[1:]
+    assert not desk.values.get("EVENT_HUB_CONNECTION_STRING")
+    assert not desk.values.get("MICROSHARE_LOCATION_PREFIX")
+    assert desk.values["STATE_DIR"] == str(Path("~/state").expanduser())
+    assert "not asked: schedules" in talk.shown
+    assert "canary" not in talk.shown
 
 
 def test_without_a_terminal_it_refuses_and_says_what_to_do(desk: Desk) -> None:

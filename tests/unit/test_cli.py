@@ -375,7 +375,7 @@ def test_a_quiet_command_tells_by_its_exit_status(call: Call, words: list[str]) 
     assert (quiet.status, quiet.out) == (aloud.status, "")
 
 
-@pytest.mark.parametrize("words", _all_commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(_all_commands()), ids=" ".join)
 def test_every_command_takes_the_options_that_are_common_after_its_words(
     call: Call, words: list[str]
 ) -> None:
