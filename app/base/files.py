@@ -342,7 +342,7 @@ STATE_ADVICE: Final[Mapping[int, str]] = {
     errno.ENOTDIR: "set STATE_DIR to a folder; a file is in its way",
     errno.EEXIST: "set STATE_DIR to a folder; a file is in its way",
     errno.ENOENT: "set STATE_DIR to a folder that can be made",
-    errno.ELOOP: "a link is in its way; remove it",
+    errno.ELOOP: "remove the link that is in its way",
     errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
     errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
 }

@@ -213,7 +213,7 @@ class _SourceCheck:
             self._findings.well(check, f"{of} give readings of the last day{more}", locations=[])
         left = len(names) - len(answered) - len(failed)
         if left:
-            self._findings.warn(check, f"{left:,} could not be asked for in time; the API is slow, try later")
+            self._findings.warn(check, f"{left:,} could not be asked for in time; try later, the API is slow")
 
     def _ask_day(self, feed: FeedSettings, name: str, end: datetime) -> Asked:
         try:

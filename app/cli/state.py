@@ -232,8 +232,8 @@ def reset_command(
     def mend(damage: StateDamaged) -> Change:
         if instant is not None or location is not None or hub is not None:
             raise click.UsageError(
-                f"{damage}; a damaged state can be reset as a whole only: leave out --location, --hub "
-                "and --to, and set START_FROM to begin elsewhere"
+                f"{damage}; leave out --location, --hub and --to, as a damaged state can be reset as a whole "
+                "only, and set START_FROM to begin elsewhere"
             )
         said = (
             f"all positions are unknown: everything since START_FROM, {moment(edit.start)} now, is sent "

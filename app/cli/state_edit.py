@@ -153,9 +153,7 @@ class StateEdit:
                 "there is no position yet: the next run takes over the earlier forwarder's; `state reset` of "
                 "the whole feed leaves that, to begin at START_FROM"
             )
-        raise click.UsageError(
-            "there is no position of that yet; it begins at START_FROM, so set that instead"
-        )
+        raise click.UsageError("there is no position of that yet; set START_FROM instead, where it begins")
 
     def require_known(self, state: FeedState, name: str) -> None:
         """Raise UsageError where discovery, the settings and the state know no location of that name."""
@@ -210,7 +208,7 @@ class StateEdit:
 
     def _require(self, lock: RunLock) -> None:
         if not lock.held():
-            raise LockLost(f"state: {self.name}: the run lock was lost; nothing was done, try again")
+            raise LockLost(f"state: {self.name}: the run lock was lost; try again, nothing was done")
 
     def _backup_path(self) -> Path:
         name = f"{self.name}.{documents.file_stamp(utc_now())}.json"
@@ -238,7 +236,7 @@ def imported(file: Path, state_name: str) -> FeedState:
         return documents.whole_from(document)
     except ValueError as error:
         raise StateDamaged(
-            f"{file}: cannot be imported: {error}; nothing was done, name a file of `state export`"
+            f"{file}: cannot be imported: {error}; name a file of `state export`, nothing was done"
         ) from error
 
 

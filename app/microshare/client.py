@@ -198,7 +198,7 @@ class MicroshareClient:
             )
             if pages.flaw:
                 raise BadResponse(
-                    f"microshare: {question.name}: {pages.flaw}, twice; clusters changed meanwhile, try again"
+                    f"microshare: {question.name}: {pages.flaw}, twice; try again, clusters changed meanwhile"
                 )
             clusters += pages.objs
             warnings += (f"{question.name}: {warning}" for warning in pages.warnings)
@@ -462,8 +462,8 @@ def _too_large(question: Question, largest: int) -> SourceError:
         return WindowTooWide(f"{said}; ask for less at a time")
     if question.parameters:
         return AnswerTooLarge(
-            f"{said}; there is no asking for less at a time: raise microshare.largest_answer_bytes in "
-            f"config.yaml, where memory allows: 5 to 30 times as much for each of run.concurrency"
+            f"{said}; raise microshare.largest_answer_bytes in config.yaml, where memory allows 5 to 30 "
+            f"times as much for each of run.concurrency; there is no asking for less at a time"
         )
     return AnswerTooLarge(f"{said}; ask for less at a time: for clusters with fewer devices")
 

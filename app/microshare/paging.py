@@ -137,8 +137,8 @@ def _read_once(question: Question, fetch: FetchPage, largest_bytes: int) -> _Pas
         if len(pages) == 1 and not page.objs and page.total_count:
             raise NoPermission(
                 f"microshare: {question.name}: {counted(page.total_count, 'object')} "
-                f"{'is' if page.total_count == 1 else 'are'} counted and none is shown; "
-                f"the account lacks read rights: have them granted on {question.id}, and check "
+                f"{'is' if page.total_count == 1 else 'are'} counted and none is shown: "
+                f"the account lacks read rights; have them granted on {question.id}, and check "
                 f"MICROSHARE_IDENTITY"
             )
         last = _is_last(pages)
@@ -146,8 +146,8 @@ def _read_once(question: Question, fetch: FetchPage, largest_bytes: int) -> _Pas
             fingerprints.append(tuple(map(_fingerprint, page.objs)))
         if len(pages) > 1 and page.objs and fingerprints[-1] == fingerprints[-2]:
             raise BadResponse(
-                f"microshare: {question.name}: page {len(pages)} is the page before it again; "
-                f"the API does not turn pages here, ask for less at a time"
+                f"microshare: {question.name}: page {len(pages)} is the page before it again: "
+                f"the API does not turn pages here; ask for less at a time"
             )
         if last:
             return _Pass(tuple(pages), tuple(fingerprints))

@@ -90,12 +90,12 @@ def _refusal(question: Question, answer: HttpAnswer, where: str, said: str) -> S
         )
     if answer.status == 403:
         return NoPermission(
-            f"{where}: {said}; the account may not read this: have rights on {question.id} granted to it, "
+            f"{where}: {said}, the account may not read this; have rights on {question.id} granted to it, "
             f"and check MICROSHARE_IDENTITY"
         )
     if answer.status == 404:
         return SourceRefused(
-            f"{where}: {said}; {question.id} does not exist or is no longer visible to this account: "
+            f"{where}: {said}, {question.id} does not exist or is no longer visible to this account; "
             f"check the id, then the account's rights"
         )
     sent = f"; sent {question.parameters}" if question.parameters else ""

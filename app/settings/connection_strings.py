@@ -256,8 +256,8 @@ def _require_real_or_loopback(parts: Mapping[str, str], host: str) -> None:
     # With this flag the SDK speaks AMQP without TLS.
     if emulated == "true" and not is_loopback(urlsplit(f"//{host}").hostname or ""):
         raise ValueError(
-            f"UseDevelopmentEmulator=true would send unencrypted to {host}; it is for an emulator on this "
-            "machine (localhost), remove it"
+            f"UseDevelopmentEmulator=true would send unencrypted to {host}; remove it, it is for an emulator "
+            "on this host (localhost)"
         )
 
 

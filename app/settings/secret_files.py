@@ -80,7 +80,9 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
         if len(content) > _LARGEST_BYTES:
-            raise ValueError(f"{where} is larger than {_LARGEST_BYTES:,} bytes; no secret is")
+            raise ValueError(
+                f"{where} is larger than {_LARGEST_BYTES:,} bytes; name the file that holds the secret alone"
+            )
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{where} cannot be read ({why_unreadable(error)}); {READABLE}") from None

@@ -119,7 +119,7 @@ def _look_through(text: str) -> None:
             if found.anchor is not None:
                 known[found.anchor] = found
         if len(around) - 1 + around[-1].levels > _DEEPEST:
-            raise _refused(event, f"nested over {_DEEPEST} levels deep; no setting is")
+            raise _refused(event, f"nested over {_DEEPEST} levels deep; write it as docs/settings.md has it")
         if around[-1].values > _MOST_VALUES:
             raise _refused(event, f"over {_MOST_VALUES:,} values, with what aliases stand for; write fewer")
 

@@ -154,7 +154,7 @@ def _not_shown(terminal: Terminal) -> None:
     [
         (_gone, "404", "check the id, then the account's rights", True),
         (_of_the_other_feed, "the view refuses its parameters (503", "compare them with the view's", False),
-        (_not_shown, "counted and none is shown", "the account lacks read rights", True),
+        (_not_shown, "none is shown: the account lacks read rights", "have them granted on", True),
     ],
     ids=["gone or not yours", "the other feed's", "rights to its records are missing"],
 )

@@ -400,7 +400,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: P
     (tmp_path / "state" / f"{NAME}.lock").symlink_to(victim)
 
     with (
-        pytest.raises(StateError, match="a link is in its way; remove it"),
+        pytest.raises(StateError, match="remove the link that is in its way"),
         JsonFileStore(tmp_path / "state").lock(NAME, "run"),
     ):
         pass

@@ -421,8 +421,8 @@ def test_a_page_that_comes_again_is_an_error_not_half_an_answer(microshare: Fake
     assert failure_of(microshare.client()) == (
         BadResponse,
         (
-            f"microshare: {NAME}: page 2 is the page before it again; "
-            "the API does not turn pages here, ask for less at a time"
+            f"microshare: {NAME}: page 2 is the page before it again: "
+            "the API does not turn pages here; ask for less at a time"
         ),
     )
     assert microshare.pages_asked == ["1", "2"]
@@ -465,8 +465,10 @@ def test_an_answer_that_no_shorter_window_makes_smaller_names_the_setting(micros
     kind, message = failure_of(microshare.client(largest_answer_bytes=1_000), minute)
 
     assert kind is AnswerTooLarge
-    assert "its answer is over 1,000 bytes, all pages together; there is no asking for less" in message
-    assert "raise microshare.largest_answer_bytes in config.yaml" in message
+    said = (
+        "its answer is over 1,000 bytes, all pages together; raise microshare.largest_answer_bytes in config"
+    )
+    assert said in message
 
 
 def test_discovery_may_be_larger_than_a_dashboard_s_answer(microshare: FakeMicroshare) -> None:
@@ -483,7 +485,7 @@ def test_objects_that_are_counted_and_not_shown_are_missing_rights(microshare: F
     assert failure_of(microshare.client()) == (
         NoPermission,
         (
-            f"microshare: {NAME}: 12 objects are counted and none is shown; the account lacks read rights: "
+            f"microshare: {NAME}: 12 objects are counted and none is shown: the account lacks read rights; "
             "have them granted on view view-1, and check MICROSHARE_IDENTITY"
         ),
     )
@@ -594,7 +596,7 @@ def test_an_envelope_that_cannot_be_read_is_said(microshare: FakeMicroshare, met
             Answer(403, body=b"Access to this path is denied"),
             NoPermission,
             (
-                '403, "Access to this path is denied"; the account may not read this: have rights on '
+                '403, "Access to this path is denied", the account may not read this; have rights on '
                 "view view-1 "
                 "granted to it, and check MICROSHARE_IDENTITY"
             ),
@@ -603,9 +605,9 @@ def test_an_envelope_that_cannot_be_read_is_said(microshare: FakeMicroshare, met
             Answer(404, body=b"io.microshare.utils.NotFoundException: Record not found or inaccessible."),
             SourceRefused,
             (
-                '404, "io.microshare.utils.NotFoundException: Record not found or inaccessible."; '
+                '404, "io.microshare.utils.NotFoundException: Record not found or inaccessible.", '
                 "view view-1 "
-                "does not exist or is no longer visible to this account: check the id, then the "
+                "does not exist or is no longer visible to this account; check the id, then the "
                 "account's rights"
             ),
         ),
@@ -1354,7 +1356,7 @@ def test_an_identity_that_owns_nothing_is_missing_permission(
             Answer(404, body=b"gone"),
             SourceRefused,
             (
-                '404, "gone"; cluster aa01 does not exist or is no longer visible to this account: '
+                '404, "gone", cluster aa01 does not exist or is no longer visible to this account; '
                 "check the id, "
                 "then the account's rights"
             ),
@@ -1363,7 +1365,7 @@ def test_an_identity_that_owns_nothing_is_missing_permission(
             page([], totalCount=3),
             NoPermission,
             (
-                "3 objects are counted and none is shown; the account lacks read rights: have them "
+                "3 objects are counted and none is shown: the account lacks read rights; have them "
                 "granted on "
                 "cluster aa01, and check MICROSHARE_IDENTITY"
             ),

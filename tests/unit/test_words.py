@@ -106,6 +106,21 @@ def test_what_follows_by_itself_is_not_told_as_something_to_do(error: str, label
     assert label_of(said_to_do) == label
 
 
+def test_what_an_error_says_to_do_does_not_begin_with_a_fact() -> None:
+    rooms = ("microshare", "eventhub", "state", "network", "run", "quality")
+    errors = [
+        (str(source.relative_to(ROOT)), line, advice)
+        for source in APP
+        if source.relative_to(ROOT).parts[1] in rooms
+        for line, text in _texts(source)
+        if (advice := text.partition("; ")[2]) and "; " not in text.partition(": ")[0]
+    ]
+
+    assert len(errors) > 50
+    fact = re.compile(r"(?:an?|the|there|one|its|no|nobody|(?!as |this )[a-z]+s (?:is|are|was|changed))\b")
+    assert [each for each in errors if fact.match(each[2]) and label_of(each[2]) == "do"] == []
+
+
 def _texts(source: Path, *, with_help: bool = True) -> Iterator[tuple[int, str]]:
     """Give the literals of a module that may be read, each with its line; their fields are written as `…`."""
     tree = ast.parse(source.read_text("utf-8"))
