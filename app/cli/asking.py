@@ -11,6 +11,7 @@ import click
 
 from app.base.redaction import redact
 from app.base.text import printable
+from app.cli import common_options
 
 # What is typed to take a value away.
 NONE = "-"
@@ -58,12 +59,15 @@ def agreed(question: str, *, otherwise: bool) -> bool:
 @contextmanager
 def trying(what: str) -> Iterator[None]:
     """Show what is being tried, until that has ended."""
+    # Above log lines it stays: each has a line of its own.
+    stays = common_options.chosen().verbose
     shown = f"trying {_safe(what)} ..."
-    click.echo(shown, nl=False, err=True)
+    click.echo(shown, nl=stays, err=True)
     try:
         yield
     finally:
-        click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
+        if not stays:
+            click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
 
 
 def _safe(text: str) -> str:

@@ -100,7 +100,7 @@ def _check_settings(settings: Settings, findings: CheckResults) -> None:
     sources = find_sources()
     read = [str(path) for path in (sources.config_file, sources.env_file) if path]
     on = counted(len(_on(settings)), "feed")
-    findings.well("settings", f"{on} on, {hubs}, as {' and '.join(read)} and the environment say", files=read)
+    findings.well("settings", f"{on} on, {hubs}, as {', '.join(read)} and the environment say", files=read)
     if sources.covered:
         findings.warn(
             "settings",

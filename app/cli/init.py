@@ -20,6 +20,7 @@ from app.base.text import counted, printable
 from app.cli import COMMANDS
 from app.cli.asking import agreed, require_terminal, typed
 from app.cli.check_results import CheckResults
+from app.cli.common_options import chosen
 from app.cli.init_questions import Questions
 from app.cli.init_trials import Trials
 from app.cli.output import Output, text
@@ -68,7 +69,7 @@ def command(offline: bool, env_file: Path | None, appsettings: Path | None) -> i
     if appsettings is not None and appsettings.exists():
         raise click.UsageError(f"{printable(str(appsettings))} is there already; name another file")
     # What is wrong is said by what tries it; an SDK's own lines would stand between questions.
-    configure_logging("CRITICAL", to_stderr=True, as_text=True)
+    configure_logging("DEBUG" if chosen().verbose else "CRITICAL", to_stderr=True, as_text=True)
     environ = given_or_own(None)
     path = _chosen_path(env_file, new_env_file(environ))
     with _explained(path):

@@ -209,8 +209,8 @@ def _network_advice(settings: HubSettings) -> str:
         return "check the proxy of HTTPS_PROXY, its user and password, and that it lets this host through"
     if bypassed_proxy(settings):
         return (
-            "check the network; a proxy carries no AMQP over TCP: to go through it, set "
-            "EVENT_HUB_TRANSPORT=websockets"
+            "check the network; to go through the proxy, set EVENT_HUB_TRANSPORT=websockets: it carries no "
+            "AMQP over TCP"
         )
     if settings.transport == "amqp":
         return "check the network; where only port 443 is open, set EVENT_HUB_TRANSPORT=websockets"

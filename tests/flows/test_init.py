@@ -198,10 +198,11 @@ def test_what_the_environment_sets_is_not_asked_for_and_what_is_wrong_can_be_kep
     urls = ("MICROSHARE_APP_URL", "MICROSHARE_API_URL", "MICROSHARE_AUTH_URL")
     desk.environ |= dict.fromkeys(urls, source.url)
     elsewhere = desk.folder / "outside" / "env"
-    talk = desk.init("--env-file", str(elsewhere))
+    talk = desk.init("--env-file", str(elsewhere), "--verbose")
 
     talk.answer("Login of the web page", "")
     talk.wait_for("not asked: MICROSHARE_USERNAME is set in the environment, which counts")
+    talk.wait_for("request.made login=web status=")
     talk.wait_for("login refused")
     talk.answer("Correct it?", "n")
     talk.answer("Id of the people counter device cluster", "aaaaaaaaaaaaaaaaaaaaaa01")

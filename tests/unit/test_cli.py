@@ -270,6 +270,9 @@ def test_a_package_that_only_a_command_needs_is_no_bug_to_report(tmp_path: Path)
     other.parent.mkdir(parents=True)
     other.touch()
     assert f"call the one that has them: {other} -m app" in str(lacking(missing, python="p", root=tmp_path))
+    assert str(lacking(missing, python="p", root=tmp_path, installed=True)).endswith(
+        "install the wheel again, with what it needs: p -m pip install FILE.whl"
+    )
     assert (
         "please report it" in explain(ModuleNotFoundError("No module named 'app.nix'", name="app.nix")).text
     )

@@ -265,7 +265,7 @@ def test_amqp_over_tcp_goes_past_a_proxy_and_a_failure_says_so() -> None:
         (None, None),
     ]
     refused = OSError(111, "refused")
-    assert "a proxy carries no AMQP over TCP" in str(translate(plain, refused))
+    assert "to go through the proxy, set EVENT_HUB_TRANSPORT=websockets" in str(translate(plain, refused))
     assert "through the proxy http://127.0.0.1:3128" in str(translate(web, refused))
     assert "proxy" not in str(translate(excepted, refused))
 
