@@ -124,8 +124,10 @@ def dumps(value: Any, *, sort_keys: bool = False, indent: int | None = None) -> 
     Raises NotJson where the value holds a `Flaw` or cannot be written.
     """
     if indent is None:
-        with suppress(fast_json.Unsure):
+        try:
             return fast_json.dumps(value, sort_keys=sort_keys)
+        except fast_json.Unsure:
+            pass
     try:
         text = _dumps(value, sort_keys=sort_keys, indent=indent, ensure_ascii=False)
         return text.encode()
@@ -143,11 +145,13 @@ def dumps_with_flaws(value: Any) -> bytes:
 
     Raises NotJson where it is nested too deeply.
     """
-    with suppress(fast_json.Unsure):
+    try:
         plain = fast_json.dumps(value, sort_keys=True)
         # What is not ASCII, and its last character, is escaped here.
         if plain.isascii() and b"\x7f" not in plain:
             return plain
+    except fast_json.Unsure:
+        pass
     try:
         return _dumps(value, sort_keys=True, ensure_ascii=True, default=_describe_flaw).encode()
     except RecursionError:

@@ -116,9 +116,13 @@ class QuarantinedReading:
 
 def ids_by_hour(found: Iterable[tuple[datetime, str]]) -> Ids:
     """Gather ids, each with an instant, by the hours that these lie in."""
-    ids: dict[datetime, set[str]] = {}
+    # Many have one instant, where it is the hour already.
+    by_instant: dict[datetime, set[str]] = {}
     for instant, reading_id in found:
-        ids.setdefault(hour_of(instant), set()).add(reading_id)
+        by_instant.setdefault(instant, set()).add(reading_id)
+    ids: dict[datetime, set[str]] = {}
+    for instant, together in by_instant.items():
+        ids.setdefault(hour_of(instant), set()).update(together)
     return {hour: frozenset(together) for hour, together in ids.items()}
 
 

@@ -62,6 +62,8 @@ class _Remembered:
         """Give the hours under which readings are remembered, or should be, where these are not the same."""
         hours: set[datetime] = set()
         for reading in self.readings:
+            if reading.time is not None and reading.time in self.window:
+                continue
             under = reading.remembered_under(self.window)
             own = None if reading.time is None else hour_of(reading.time)
             if own != under:
