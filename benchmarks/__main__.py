@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cpu
+from benchmarks import cpu, delivery
 from benchmarks.processes import ROOT
 from benchmarks.results import Result, table
 
 # By the heading under which they stand. Each is told whether there is time for the long form.
 BENCHMARKS: Mapping[str, Callable[[bool], Iterable[Result]]] = {
     "The processor": cpu.results,
+    "Delivery": delivery.results,
 }
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: from here on -->", "<!-- measured: up to here -->"

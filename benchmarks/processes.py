@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,11 @@ class Took:
     stdout: bytes
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Took:
+def run(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    allowed: Collection[int] = (0,),
+) -> Took:
     """Run Python with these arguments to its end, in the project's folder. Raises SystemExit if it fails."""
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -40,6 +44,6 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in allowed:
         raise SystemExit(f"python {' '.join(arguments)} ended with {process.returncode}")
     return Took(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024, stdout)

@@ -79,6 +79,8 @@ def main() -> None:
             "received": lambda _: {name: len(hubs.hub(name).received()) for name in names},
             "clear": lambda _: [hubs.hub(name).discard(lambda _: True) for name in names],
             "save": lambda path: save(hubs, names[0], Path(path)),
+            "last": lambda _: {name: last(hubs, name) for name in names},
+            "trouble": lambda kind: trouble(hubs, names[-1], kind),
             "requests": lambda _: len(source.requests),
         }
         said = {
@@ -89,6 +91,22 @@ def main() -> None:
         for line in sys.stdin:
             what, _, argument = line.strip().partition(" ")
             print(json.dumps(answers[what](argument)), flush=True)
+
+
+def last(hubs: EventHubsEmulator, name: str) -> float:
+    """Give when a hub got its last event, in seconds since 1970; 0 where it has none."""
+    return max((event.enqueued_at.timestamp() for event in hubs.hub(name).received()), default=0.0)
+
+
+def trouble(hubs: EventHubsEmulator, name: str, kind: str) -> None:
+    """Bring trouble over a hub; none ends all of it."""
+    hub = hubs.hub(name)
+    hub.clear_faults()
+    if kind:
+        {
+            "throttle": lambda: hub.throttle(None),
+            "stall": lambda: hub.stall("outcome"),
+        }[kind]()
 
 
 def save(hubs: EventHubsEmulator, name: str, path: Path) -> int:
