@@ -64,7 +64,7 @@ class _LazyGroup(click.Group):
                 error.command_name, possibilities=COMMANDS, ctx=ctx
             ) from None
         if command is not None:
-            accept_below(command)
+            accept_below(command, shown=ctx.resilient_parsing)
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -148,14 +148,16 @@ OPTIONS = _options(hidden=False)
 _BELOW = _options(hidden=True)
 
 
-def accept_below(command: click.Command) -> None:
-    """Let a command, and those below it, take the options that stand before commands, too."""
-    if _BELOW[0] not in command.params:
-        known = {word for param in command.params for word in param.opts}
-        command.params += [option for option in _BELOW if known.isdisjoint(option.opts)]
+def accept_below(command: click.Command, *, shown: bool) -> None:
+    """Let a command, and those below it, take the options that stand before commands, too.
+
+    `shown` is for a shell that completes them; a command's help tells of its own.
+    """
+    known = {word for param in command.params for word in param.opts}
+    command.params += [option for option in (OPTIONS if shown else _BELOW) if known.isdisjoint(option.opts)]
     if isinstance(command, click.Group):
         for below in command.commands.values():
-            accept_below(below)
+            accept_below(below, shown=shown)
 
 
 def call_by_name(command: click.Command) -> None:

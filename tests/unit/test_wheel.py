@@ -199,6 +199,7 @@ def test_a_settings_file_that_is_not_there_is_refused_with_its_name(site_package
         (["state", "show", ""], ["people-counter", "hourly-snapshot"]),
         (["audit", "--feed", "h"], ["hourly-snapshot"]),
         (["tail", "--js"], ["--json"]),
+        (["state", "show", "--v"], ["--verbose"]),
     ],
     ids=" ".join,
 )
