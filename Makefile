@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
+.PHONY: bench help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -22,6 +22,7 @@ help:
 	@echo "make faults        make everything go wrong that is thought of, once each"
 	@echo "make fuzz          give all that reads the outside odd inputs, SECONDS=60 of the processor each; TARGET='one two'"
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
+	@echo "make bench         measure all that has a bound against its baseline, ONLY=heading; LONG=1 a million readings"
 	@echo "make wheel         build the command line as a package for pip, pipx and uv, in dist/"
 	@echo "make pictures      make the README's pictures anew, from the scenario; a browser is needed"
 	@echo "make outputs       write what commands print into the docs again, from the scenario"
@@ -92,6 +93,10 @@ fuzz: $(BIN)/.dev
 # ONLY=text for those whose name or file holds it.
 breaks: $(BIN)/.dev azurite
 	$(BIN)/python -m tools.planted_breaks --jobs $(or $(JOBS),2) $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
+
+# WRITE=1 puts the result into docs/performance.md.
+bench: $(BIN)/.dev azurite
+	$(BIN)/python -m benchmarks $(if $(ONLY),"$(ONLY)") $(if $(LONG),--long) $(if $(WRITE),--write)
 
 # Whoever installs it has no need of this tree; the same of `pip install .`, which builds it by itself.
 wheel: $(BIN)/.dev

@@ -6,11 +6,11 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cpu, delivery
+from benchmarks import cpu, delivery, profiling
 from benchmarks.processes import ROOT
 from benchmarks.results import Result, table
 
@@ -27,10 +27,13 @@ NAMED = ("azure-eventhub", "requests", "msgspec", "simplejson")
 def main() -> int:
     """Measure; give 1 where a bound is not met."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("headings", nargs="*", metavar="HEADING", help="those to do; else all")
+    options.add_argument("headings", nargs="*", metavar="HEADING", help=f"of: {', '.join(BENCHMARKS)}")
     options.add_argument("--long", action="store_true", help="a million readings, too")
     options.add_argument("--write", action="store_true", help="write the result into docs/performance.md")
     chosen = options.parse_args()
+    unknown = [heading for heading in chosen.headings if heading not in BENCHMARKS]
+    if unknown:
+        options.error(f"{unknown[0]!r} is not measured; write one of: {', '.join(BENCHMARKS)}")
     began = time.monotonic()
     parts, found = [], []
     for heading in chosen.headings or BENCHMARKS:
@@ -39,8 +42,17 @@ def main() -> int:
         parts += [f"### {heading}", "", *table(results), ""]
         print("\n".join(parts[-len(results) - 5 :]), flush=True)
     if chosen.write:
-        _write([machine(), "", *parts, f"It took {(time.monotonic() - began) / 60:.0f} minutes."])
+        profile = list(_profile())
+        minutes = f"It took {(time.monotonic() - began) / 60:.0f} minutes."
+        lines = [f"{machine()} {minutes}", "", *parts, *profile]
+        DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
     return 0 if all(result.is_met for result in found) else 1
+
+
+def _profile() -> Iterator[str]:
+    found = profiling.profile()
+    yield from ("### Profile", "")
+    yield from ["None: py-spy may not look into a process here."] if found is None else found.lines()
 
 
 def machine() -> str:
@@ -59,10 +71,10 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _write(lines: Iterable[str]) -> None:
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
+def replaced(page: str, lines: Iterable[str]) -> str:
+    """Give the page with these lines between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    return "\n".join([before + BEGIN, "", *lines, "", END + rest.partition(END)[2]])
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class FlatFeed(Feed):
         return read_objects(self.rec_type, location, [{"data": {"_id": {"tags": tags}, "line": line}}])
 
     def _event(self, location: str, reading: Reading) -> Event:
-        said = {"recType": self.rec_type, _TAGS: list(reading.tags)}
-        body = {"recType": self.rec_type} | dict(reading.entry) | said
+        # First of all what it is, whatever the entry says under that name.
+        body = {"recType": self.rec_type, **reading.entry} | {"recType": self.rec_type, _TAGS: reading.tags}
         properties = {"recType": self.rec_type, "location": location, "source": SOURCE}
         return Event(reading.id, location, exact_json.dumps(body), properties, (reading,))
