@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cpu, delivery, profiling
+from benchmarks import cold_start, cpu, delivery, profiling
 from benchmarks.processes import ROOT
 from benchmarks.results import Result, table
 
@@ -18,6 +18,7 @@ from benchmarks.results import Result, table
 BENCHMARKS: Mapping[str, Callable[[bool], Iterable[Result]]] = {
     "The processor": cpu.results,
     "Delivery": delivery.results,
+    "Cold start": cold_start.results,
 }
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: from here on -->", "<!-- measured: up to here -->"

@@ -1,14 +1,18 @@
 """The least programs that a forwarder is measured against: the SDKs, and nothing around them.
 
     python -m benchmarks.least send FILE CONNECTION_STRING...
+    python -m benchmarks.least forward STATE CONNECTION_STRING LOGIN FORM URL...
 
 `send` sends events, ready in a file, to each hub, encoding them for each, as its documentation shows.
+`forward` logs in with a form, asks those URLs, sends the readings in the answers, and writes a state.
 """
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -36,5 +40,27 @@ def send(path: str, *connection_strings: str) -> None:
                 producer.send_batch(batch)
 
 
+def forward(state: str, connection_string: str, login: str, form: str, *urls: str) -> None:
+    import base64
+
+    import requests
+    from azure.eventhub import EventData, EventHubProducerClient
+
+    with requests.Session() as session:
+        cookie = session.post(login, data=json.loads(form), allow_redirects=False).cookies["PLAY_SESSION"]
+        claims = json.loads(base64.urlsafe_b64decode(cookie.split(".")[1] + "=="))
+        session.headers["Authorization"] = f"Bearer {claims['data']['access_token']}"
+        answers = [session.get(url).json() for url in urls]
+    objs = [obj for answer in answers for obj in answer["objs"]]
+    readings = [reading for obj in objs for reading in obj["data"].get("line", ())]
+    with EventHubProducerClient.from_connection_string(connection_string) as producer:
+        batch = producer.create_batch(partition_key="key")
+        for reading in readings:
+            batch.add(EventData(json.dumps(reading)))
+        producer.send_batch(batch)
+    Path(state).write_text(json.dumps({"sent": len(readings)}), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    {"send": send}[sys.argv[1]](*sys.argv[2:])
+    programs: Mapping[str, Callable[..., None]] = {"send": send, "forward": forward}
+    programs[sys.argv[1]](*sys.argv[2:])

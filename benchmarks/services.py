@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlencode
 
 from benchmarks.processes import ROOT
 from emulators.estate import Building, Estate
@@ -82,6 +83,11 @@ def main() -> None:
             "last": lambda _: {name: last(hubs, name) for name in names},
             "trouble": lambda kind: trouble(hubs, names[-1], kind),
             "requests": lambda _: len(source.requests),
+            "questions": lambda _: [
+                f"{source.url}{request.path}?{urlencode(request.query, doseq=True)}"
+                for request in source.requests
+                if request.method == "GET"
+            ],
         }
         said = {
             "variables": source.environment(),
