@@ -2,12 +2,12 @@
 
 import sys
 
-from app.base.interpreter import lacking
-
 try:
     from app.cli import main
 except ModuleNotFoundError as error:
     # The command line itself needs a package to be read with.
+    from app.base.interpreter import lacking
+
     advice = lacking(error)
     if advice is None:
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -20,6 +19,8 @@ def lacking(
     package = (error.name or "").partition(".")[0]
     if not package or package in ("app", "emulators", "function_app"):
         return None
+    import shlex
+
     lacks = f"this Python, {python}, lacks the package {error.name}, which the forwarder needs"
     pip = f"{shlex.quote(python)} -m pip install"
     if installed:

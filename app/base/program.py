@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,10 +12,15 @@ APP_ROOT: Final = Path(__file__).resolve().parents[2]
 INSTALLED: Final = (APP_ROOT / "__init__.py").is_file()
 OF_THE_TREE: Final = "python -m app"
 PROGRAM: Final = "microshare-forwarder" if INSTALLED else OF_THE_TREE
+# The variable that names another settings file.
+CONFIG_VARIABLE: Final = "FORWARDER_CONFIG"
 
 
 def typed_here() -> str:
     """Give PROGRAM as a shell finds it in this folder: with the path it was called by, where it needs one."""
+    import shlex
+    import shutil
+
     if INSTALLED:
         return PROGRAM if shutil.which(PROGRAM) else shlex.quote(sys.argv[0])
     python = Path(sys.executable)

@@ -16,7 +16,6 @@ import click
 from app.base.program import PROGRAM as PROGRAM
 from app.base.version import VERSION
 from app.cli.common_options import OPTIONS, accept_below, call_by_name
-from app.cli.session import complain, explain, show_traceback
 
 _STOPPED_BY_CTRL_C = 130
 
@@ -123,6 +122,8 @@ def _status_of(args: Sequence[str] | None) -> int:
     except click.Abort:
         return _STOPPED_BY_CTRL_C
     except Exception as error:  # noqa: BLE001 - the one place where nothing may escape
+        from app.cli.session import complain, explain, show_traceback
+
         show_traceback(error)
         failure = explain(error)
         complain(failure.text)

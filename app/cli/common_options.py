@@ -1,4 +1,7 @@
-"""What all commands have: options that stand before a command's name or after it, and the program's name."""
+"""What all commands have: options that stand before a command's name or after it, and the program's name.
+
+Help is made of it: what a given option needs is loaded when it is given.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from click.core import ParameterSource
 
-from app.base.program import OF_THE_TREE, PROGRAM
-from app.base.text import printable, use_times_in
-from app.settings.places import CONFIG_VARIABLE, use_config_file
+from app.base.program import CONFIG_VARIABLE, OF_THE_TREE, PROGRAM
 
 
 @dataclass(slots=True)
@@ -65,6 +65,8 @@ def _refuse_both(ctx: click.Context) -> None:
 
 def _choose_settings_file(_: click.Context, __: click.Parameter, named: Path | None) -> None:
     if named is not None:
+        from app.settings.places import use_config_file
+
         use_config_file(named)
 
 
@@ -74,11 +76,15 @@ class _Zone(click.ParamType[tzinfo | None]):
     name = "zone"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo | None:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
         if str(value).lower() in ("local", "utc"):
             return UTC if str(value).lower() == "utc" else None
         try:
             return ZoneInfo(str(value))
         except (ValueError, OSError, ZoneInfoNotFoundError):
+            from app.base.text import printable
+
             self.fail(
                 f"{printable(str(value))!r} is not a time zone of this host; write one like Europe/Brussels, "
                 "local, or UTC (where none is known, install Debian's package tzdata)",
@@ -89,6 +95,8 @@ class _Zone(click.ParamType[tzinfo | None]):
 
 def _choose_zone(ctx: click.Context, param: click.Parameter, zone: tzinfo | None) -> None:
     if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        from app.base.text import use_times_in
+
         use_times_in(zone)
 
 

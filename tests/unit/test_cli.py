@@ -81,20 +81,6 @@ def test_the_help_of_a_command_begins_with_its_line_in_the_list(call: Call, name
     assert command.help
 
 
-def test_help_loads_no_sdk_and_no_table_maker() -> None:
-    heavy = ("azure", "rich", "pydantic", "yaml", "urllib3")
-    program = (
-        "import sys; from app.cli import commands; commands.main(['--help'], standalone_mode=False); "
-        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
-    )
-
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=APP_ROOT, capture_output=True, text=True, check=True
-    )
-
-    assert ended.stderr == "[]\n"
-
-
 def test_help_fits_80_columns_also_where_the_command_is_installed_and_has_a_longer_name(
     call: Call,
 ) -> None:
