@@ -1,10 +1,8 @@
-"""The two timer functions; everything they do is in `run_forwarder`."""
+"""The timer functions; everything they do is in `run_forwarder`."""
 
 import azure.functions as func
 
-from app.run.forwarder import run_forwarder
-from app.settings.loading import schedule
-from app.timer import wired_for_timer
+from app.settings.schedules import schedule
 
 app = func.FunctionApp()
 
@@ -14,8 +12,7 @@ app = func.FunctionApp()
 )
 def people_counter_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:  # type: ignore[assignment]
     """Forward people counts."""
-    with wired_for_timer("people_counter", timer, context) as wiring:
-        run_forwarder("people_counter", wiring)
+    _run("people_counter", timer, context)
 
 
 @app.timer_trigger(
@@ -23,5 +20,13 @@ def people_counter_forwarder(timer: func.TimerRequest, context: func.Context = N
 )
 def hourly_snapshot_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:  # type: ignore[assignment]
     """Forward hourly occupancy snapshots."""
-    with wired_for_timer("hourly_snapshot", timer, context) as wiring:
-        run_forwarder("hourly_snapshot", wiring)
+    _run("hourly_snapshot", timer, context)
+
+
+def _run(feed: str, timer: func.TimerRequest, context: func.Context | None) -> None:
+    # The host imports this file to list the functions, and needs nothing of a run for that.
+    from app.run.forwarder import run_forwarder
+    from app.timer import wired_for_timer
+
+    with wired_for_timer(feed, timer, context) as wiring:
+        run_forwarder(feed, wiring)

@@ -901,7 +901,7 @@ _IN_SETTINGS = (
     ),
     PlantedBreak(
         "the .env file goes before the environment",
-        "app/settings/sources.py",
+        "app/settings/variables.py",
         "for name, value in [*in_env_file.items(), *environ.items()] if value}",
         "for name, value in [*environ.items(), *in_env_file.items()] if value}",
         _noticed_by(
@@ -910,7 +910,7 @@ _IN_SETTINGS = (
     ),
     PlantedBreak(
         "an empty variable counts",
-        "app/settings/sources.py",
+        "app/settings/variables.py",
         "for name, value in [*in_env_file.items(), *environ.items()] if value}",
         "for name, value in [*in_env_file.items(), *environ.items()]}",
         _noticed_by(

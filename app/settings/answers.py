@@ -7,12 +7,13 @@ from pathlib import Path
 
 from app.base.files import is_file
 from app.settings.credentials import register_credentials
-from app.settings.document import Document, Keys, feeds_in, fill_in
+from app.settings.document import Document, Keys, fill_in
 from app.settings.env_file import read_env_file, with_values
 from app.settings.parts import Parts, read_parts
 from app.settings.secret_files import read_secret_files
-from app.settings.sources import told_by_files, variables_of
-from app.settings.yaml_file import read_yaml
+from app.settings.sources import told_by_files
+from app.settings.variables import variables_of
+from app.settings.yaml_file import feeds_in, read_yaml
 
 # Azure has storage of its own for these, and no file of this host.
 _OF_THIS_HOST = ("state", "ca_file")

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.base.program import CONFIG_VARIABLE
 from app.base.text import shown
 from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connection, table_connection
 from app.settings.document import Document, Keys
-from app.settings.places import CONFIG_VARIABLE
 from app.settings.rules import plain_text
 from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
 from app.settings.secret_files import SUFFIX

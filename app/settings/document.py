@@ -6,13 +6,13 @@ nothing in it has a meaning.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.base.text import printable, shown
 from app.settings.json_texts import unwrapped
 from app.settings.placeholders import placeholder_in
+from app.settings.variables import filled_text
 
 # Where a value stands in the file: ("feeds", "people_counter", "settle").
 Keys = tuple[str | int, ...]
@@ -29,9 +29,6 @@ _SECRET_KEYS: frozenset[Keys] = frozenset(
 )
 # Of these, any text could be the real one.
 _CREDENTIALS: frozenset[Keys] = frozenset({("microshare", "password"), ("microshare", "api_key")})
-# ${NAME:-${OTHER:-...}}: each level is looked through once more.
-_DEEPEST_DEFAULT = 10
-_VARIABLE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +75,6 @@ def is_secret_url(keys: Keys) -> bool:
     return keys[:1] == ("feeds",) and keys[2:3] == ("ping_url",)
 
 
-def feeds_in(values: Mapping[str, object]) -> Mapping[str, object]:
-    """Give the entry of each feed by its name, whether it is on or not; none where the section has none."""
-    entries = values.get("feeds")
-    return {str(name): entry for name, entry in entries.items()} if isinstance(entries, Mapping) else {}
-
-
 def fill_in(written: Mapping[str, object], environment: Mapping[str, str]) -> Document:
     """Put the environment's values into a parsed settings file. Empty values count as unset."""
     filling = _Filling({name: value for name, value in environment.items() if value})
@@ -123,11 +114,14 @@ class _Filling:
         return self._text(written, keys) if isinstance(written, str) else written
 
     def _text(self, written: str, keys: Keys) -> str | None:
+        used: list[str] = []
         try:
-            text, used = self._substitute(written)
+            text = filled_text(written, self._environment, used)
         except ValueError as error:
             self.flaws[keys] = str(error)
             return None
+        finally:
+            self.variables.update(used)
         if is_secret(keys):
             self.secret_variables.update(used)
         if used:
@@ -152,46 +146,6 @@ class _Filling:
             flaw = f"is wrapped in quotes; {advice}"
         if flaw is not None:
             self.flaws[keys] = flaw if is_secret(keys) else f"{shown(text)} {flaw}"
-
-    def _substitute(self, written: str, level: int = 1) -> tuple[str | None, list[str]]:
-        """Give the text with its variables, None where one without default is unset; and their names."""
-        if level > _DEEPEST_DEFAULT:
-            raise ValueError(f"holds defaults within defaults over {_DEEPEST_DEFAULT} deep; write fewer")
-        texts: list[str | None] = []
-        used: list[str] = []
-        for literal, inner in _split(written):
-            texts.append(literal)
-            if inner is None:
-                continue
-            match = _VARIABLE.fullmatch(inner)
-            if match is None:
-                raise ValueError(
-                    f"{shown('${' + inner + '}')} names no variable; write ${{NAME}} or ${{NAME:-default}}"
-                )
-            name, default = match.groups()
-            self.variables.add(name)
-            used.append(name)
-            # The default is read even when it is not needed, to know the variables it names.
-            fallback, deeper = (None, []) if default is None else self._substitute(default, level + 1)
-            used += deeper
-            texts.append(self._environment.get(name, fallback))
-        known = [text for text in texts if text is not None]
-        return ("".join(known) if len(known) == len(texts) else None), used
-
-
-def _split(written: str) -> Iterator[tuple[str, str | None]]:
-    """Give each literal text with what stands between the braces of the `${...}` after it."""
-    at = 0
-    while (start := written.find("${", at)) >= 0:
-        end, depth = start + 2, 1
-        while end < len(written) and depth:
-            depth += {"{": 1, "}": -1}.get(written[end], 0)
-            end += 1
-        if depth:
-            raise ValueError(f"{shown(written[start:])} is not closed; write ${{NAME}} or ${{NAME:-default}}")
-        yield written[at:start], written[start + 2 : end - 1]
-        at = end
-    yield written[at:], None
 
 
 def _flaw(text: str, keys: Keys) -> str | None:

@@ -15,16 +15,17 @@ from app.base.errors import SettingsError
 from app.base.files import is_file
 from app.base.instants import write_duration
 from app.settings.credentials import register_credentials
-from app.settings.document import Document, Keys, dotted, feeds_in, fill_in, is_secret
+from app.settings.document import Document, Keys, dotted, fill_in, is_secret
 from app.settings.env_file import read_env_file
 from app.settings.fields import ENTRIES, SECTIONS, WrittenField, fields_of, top_fields
 from app.settings.network import PROXIES, VARIABLES
 from app.settings.parts import Parts, read_parts
 from app.settings.places import env_file_of, find_config_file, given_or_own
 from app.settings.secret_files import CREDENTIALS_DIRECTORY, SUFFIX, SecretFiles, read_secret_files
-from app.settings.sources import read_environment, refusal, told_by_files, variables_of
+from app.settings.sources import refusal, told_by_files
 from app.settings.summaries import proxy_summary, summary_of
-from app.settings.yaml_file import lines_of, read_yaml
+from app.settings.variables import read_environment, variables_of
+from app.settings.yaml_file import feeds_in, lines_of, read_yaml
 
 # `config default` is what stands in config.yaml for a variable that is not set; `default` is the code's.
 Kind = Literal[

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.base.errors import SettingsError
 from app.settings.credentials import register_credentials
-from app.settings.document import feeds_in, fill_in
-from app.settings.ncrontab import schedule_problem
 from app.settings.parts import read_parts
 from app.settings.places import find_config_file, given_or_own
 from app.settings.schema import Settings
-from app.settings.sources import read_document, read_environment, refusal
-from app.settings.yaml_file import read_yaml
-
-# When a timer fires whose schedule cannot be read: its run then says what is wrong.
-_LAST_RESORT = "0 0 * * * *"
+from app.settings.sources import read_document, refusal
 
 
 def load_settings(
@@ -56,27 +49,3 @@ def load_settings(
 def journal_stream(environ: Mapping[str, str] | None = None) -> str:
     """Give the device and inode by which systemd names the journal a service writes to; else nothing."""
     return given_or_own(environ).get("JOURNAL_STREAM", "")
-
-
-def schedule(feed_name: str, environ: Mapping[str, str] | None = None) -> str:
-    """Give the six-field schedule of a feed's timer, cheaply and without ever raising.
-
-    Where the configured one is missing or wrong, it is the default of config.yaml, else every
-    hour: the function must be there, so that its run can say what is wrong.
-    """
-    environ = given_or_own(environ)
-    try:
-        config_file = find_config_file(environ, None)
-        written = read_yaml(config_file)
-    except SettingsError:
-        return _LAST_RESORT
-    try:
-        environment = read_environment(environ, config_file, None)
-    except SettingsError:
-        environment = environ
-    for known in (environment, {}):
-        feed = feeds_in(fill_in(written, known).values).get(feed_name)
-        found = feed.get("schedule") if isinstance(feed, dict) else None
-        if isinstance(found, str) and schedule_problem(found) is None:
-            return " ".join(found.split())
-    return _LAST_RESORT

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from app.base.errors import SettingsError
 from app.base.files import is_file
-from app.base.program import APP_ROOT, INSTALLED
+from app.base.program import APP_ROOT, CONFIG_VARIABLE, INSTALLED
 from app.base.text import shown
 
-CONFIG_VARIABLE = "FORWARDER_CONFIG"
 _FOLDER = "microshare-forwarder"
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from app.base.errors import SettingsError
 from app.base.files import is_file
 from app.settings.connection_strings import DEVELOPMENT_STORAGE
-from app.settings.document import Document, feeds_in, fill_in
+from app.settings.document import Document, fill_in
 from app.settings.env_file import read_env_file
-from app.settings.places import CONFIG_VARIABLE, env_file_of, find_config_file, find_env_file, given_or_own
+from app.settings.places import env_file_of, find_config_file, find_env_file, given_or_own
 from app.settings.secret_files import read_secret_files
-from app.settings.yaml_file import read_yaml
+from app.settings.variables import read_environment
+from app.settings.yaml_file import feeds_in, read_yaml
 
 # What a problem begins with.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[:\[.])")
@@ -43,23 +44,6 @@ def find_sources(environ: Mapping[str, str] | None = None) -> Sources:
     in_file = read_env_file(env_file)
     covered = {name for name, value in in_file.items() if value and environ.get(name, "") not in ("", value)}
     return Sources(config_file, env_file if is_file(env_file) else None, tuple(sorted(covered)))
-
-
-def read_environment(environ: Mapping[str, str], config_file: Path, dotenv: Path | None) -> Mapping[str, str]:
-    """Give the variables of `.env` and of the environment, which wins; an empty value is none."""
-    env_file = dotenv or env_file_of(config_file, environ)
-    in_file = read_env_file(env_file)
-    if CONFIG_VARIABLE in in_file and not environ.get(CONFIG_VARIABLE):
-        raise SettingsError(
-            [f"{CONFIG_VARIABLE}: is not read here; set it in the environment, or remove it"],
-            source=str(env_file),
-        )
-    return variables_of(in_file, environ)
-
-
-def variables_of(in_env_file: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables that are set: the environment goes before `.env`, and an empty value is none."""
-    return {name: value for name, value in [*in_env_file.items(), *environ.items()] if value}
 
 
 def refusal(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,8 +20,10 @@ except ImportError:  # built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
 from app.base.errors import SettingsError
-from app.settings.document import Keys
 from app.settings.env_file import why_unreadable
+
+if TYPE_CHECKING:
+    from app.settings.document import Keys
 
 # The file that is delivered nests four levels deep and has some hundred values.
 _DEEPEST = 20
@@ -46,6 +48,12 @@ def read_yaml(path: Path) -> Mapping[str, object]:
     if not isinstance(parsed, dict):
         raise SettingsError(["holds no settings; write `microshare:` and so on"], source=str(path))
     return parsed
+
+
+def feeds_in(values: Mapping[str, object]) -> Mapping[str, object]:
+    """Give the entry of each feed by its name, whether it is on or not; none where the section has none."""
+    entries = values.get("feeds")
+    return {str(name): entry for name, entry in entries.items()} if isinstance(entries, Mapping) else {}
 
 
 def lines_of(path: Path) -> Mapping[Keys, int]:

@@ -44,8 +44,7 @@ FUNCTION = '''
 )
 def example_desks_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:
     """Forward who sits where."""
-    with wired_for_timer("example_desks", timer, context) as wiring:
-        run_forwarder("example_desks", wiring)
+    _run("example_desks", timer, context)
 '''
 
 

@@ -18,7 +18,8 @@ from app.base.errors import SettingsError, StateError
 from app.base.program import APP_ROOT
 from app.settings.connection_strings import signature_end
 from app.settings.env_file import read_env_file
-from app.settings.loading import load_settings, schedule
+from app.settings.loading import load_settings
+from app.settings.schedules import schedule
 from app.settings.schema import Settings
 from app.state.azure_table import AzureTableStore
 from emulators.counts import read_counts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.loading import schedule
+from app.settings.schedules import schedule
 from tests.commands import FEEDS
 from tests.environments.deployment import publish
 from tests.environments.indexing import indexed

@@ -19,7 +19,8 @@ import yaml
 from app.base.errors import SettingsError
 from app.base.program import APP_ROOT
 from app.base.redaction import redact
-from app.settings.loading import load_settings, schedule
+from app.settings.loading import load_settings
+from app.settings.schedules import schedule
 from app.settings.schema import (
     FeedSettings,
     HubSettings,

@@ -1,0 +1,47 @@
+"""What is loaded, and what is not: by the Functions host as it lists the functions, and by help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from app.base.program import APP_ROOT
+
+
+def loaded_by(program: str) -> set[str]:
+    """Give the modules that a process has loaded when this program has ended."""
+    told = f"import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{program}"
+    ended = subprocess.run(
+        [sys.executable, "-c", told], cwd=APP_ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(ended.stderr.split())
+
+
+def of_ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] == "app"}
+
+
+def test_listing_the_functions_loads_what_reads_schedules_and_nothing_of_a_run() -> None:
+    loaded = loaded_by("import function_app")
+
+    assert {name.split(".")[1] for name in of_ours(loaded) - {"app"}} == {"base", "settings"}
+    assert {"app.settings.schema", "app.settings.document", "app.settings.rules"} & loaded == set()
+    of_a_run = ("azure.eventhub", "azure.core", "azure.data", "azure.identity", "aiohttp", "requests")
+    others = ("urllib3", "pydantic", "click", "rich", "jinja2", "opentelemetry", "tenacity", "filelock")
+    assert {*of_a_run, *others, "msgspec", "simplejson", "dotenv"} & loaded == set()
+
+
+def test_help_loads_its_texts_and_click() -> None:
+    loaded = loaded_by(
+        "import runpy, sys; sys.argv = ['app', '--help']; runpy.run_module('app', run_name='__main__')"
+    )
+
+    assert of_ours(loaded) == {
+        "app",
+        "app.base",
+        "app.base.program",
+        "app.base.version",
+        "app.cli",
+        "app.cli.common_options",
+    }
+    assert {"azure", "yaml", "rich", "pydantic", "logging", "json", "asyncio"} & loaded == set()
