@@ -1364,6 +1364,46 @@ _MORE_OF_THE_CORE = (
     ),
 )
 
+_IN_THE_FASTER_WAYS = (
+    PlantedBreak(
+        "true and one are encoded alike",
+        "app/eventhub/encoding.py",
+        "tuple(map(type, properties.values()))",
+        "()",
+        _noticed_by("tests/unit/test_encoding.py", "test_an_event_has_the_bytes_that_the_sdk_gives_it"),
+    ),
+    PlantedBreak(
+        "a batch is measured without what holds its large events",
+        "app/eventhub/encoding.py",
+        "_OVERHEAD_BYTES, _LARGE_OVERHEAD_BYTES = 5, 8",
+        "_OVERHEAD_BYTES, _LARGE_OVERHEAD_BYTES = 5, 5",
+        _noticed_by("tests/unit/test_encoding.py", "test_every_way_to_write_a_length_is_the_sdks"),
+    ),
+    PlantedBreak(
+        "names are not counted where JSON is read fast",
+        "app/base/exact_json.py",
+        "if _names_in(found, deepest) != names:",
+        "if _names_in(found, deepest) is None:",
+        _noticed_by("tests/unit/test_exact_json.py", "test_a_name_twice_is_found_wherever_it_hides"),
+    ),
+    PlantedBreak(
+        "names apart from their colons are not counted",
+        "app/base/fast_json.py",
+        "if _may_be_apart(body) and _APART.search(body):",
+        "if False:",
+        _noticed_by("tests/unit/test_exact_json.py", "test_a_name_twice_is_found_wherever_it_hides"),
+    ),
+    PlantedBreak(
+        "a key is written fast though it is not ASCII",
+        "app/base/exact_json.py",
+        'if plain.isascii() and b"\\x7f" not in plain:',
+        "if plain:",
+        _noticed_by(
+            "tests/unit/test_exact_json.py", "test_what_is_written_is_what_the_standard_library_writes"
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -1375,4 +1415,5 @@ BREAKS = (
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,
     *_MORE_OF_THE_CORE,
+    *_IN_THE_FASTER_WAYS,
 )
