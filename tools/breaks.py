@@ -146,7 +146,7 @@ _IN_THE_CORE = (
     PlantedBreak(
         "readings are told apart by time, not by id",
         "app/run/delivery.py",
-        "if not _is_known(feed, group, found)]",
+        "if not _is_known(feed, group, found, known)]",
         "if found.time is None or found.time >= group.checkpoint.delivered_until]",
     ),
     PlantedBreak(
@@ -353,7 +353,7 @@ _IN_THE_CORE = (
     PlantedBreak(
         "what is planned for a hub is not counted as had",
         "app/run/ledger.py",
-        "after = before.with_ids(pairs).done_until(",
+        "after = before.with_hours(ids).done_until(",
         "after = before.done_until(",
     ),
     PlantedBreak(
@@ -1068,8 +1068,8 @@ _IN_WHAT_IS_KEPT = (
     PlantedBreak(
         "a state is renamed before it is on disk",
         "app/base/files.py",
-        "(descriptor, content)\n                self._system.flush(descriptor)\n",
-        "(descriptor, content)\n",
+        "(descriptor, part)\n                self._system.flush(descriptor)\n",
+        "(descriptor, part)\n",
         _noticed_by(
             "tests/unit/test_files.py",
             "test_a_file_is_written_flushed_and_renamed_and_then_its_folder_is_flushed",
@@ -1381,8 +1381,8 @@ _IN_THE_FASTER_WAYS = (
     ),
     PlantedBreak(
         "names are not counted where JSON is read fast",
-        "app/base/exact_json.py",
-        "if _names_in(found, deepest) != names:",
+        "app/base/fast_json.py",
+        "if _names_in(found, deepest) != body.count(b'\":'):",
         "if _names_in(found, deepest) is None:",
         _noticed_by("tests/unit/test_exact_json.py", "test_a_name_twice_is_found_wherever_it_hides"),
     ),

@@ -207,10 +207,9 @@ def _describe_flaw_within(value: Any) -> Any:
 
 def _loads_plain(body: bytes | str, deepest: int) -> Any:
     """Give what a text without any flaw holds. Raises Unsure where it may have one."""
-    found, names = fast_json.loads(body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass"))
-    if _names_in(found, deepest) != names:
-        raise fast_json.Unsure("a name twice, or too much nesting")
-    return found
+    return fast_json.loads(
+        body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass"), deepest=deepest
+    )
 
 
 def _parse(
@@ -273,24 +272,6 @@ def _decode(body: bytes) -> tuple[str, bool]:
         return body.decode("utf-8-sig"), True
     except UnicodeDecodeError:
         return body.decode("utf-8-sig", "surrogateescape"), False
-
-
-def _names_in(value: Any, levels: int) -> int | None:
-    """Count the names of all objects in what has no flaws; None where it is nested over so many levels."""
-    names = 0
-    holders = [value] if type(value) is dict or type(value) is list else []
-    for _ in range(levels + 1):
-        below: list[Any] = []
-        for holder in holders:
-            if type(holder) is dict:
-                names += len(holder)
-            for member in holder.values() if type(holder) is dict else holder:
-                if type(member) is dict or type(member) is list:
-                    below.append(member)  # noqa: PERF401 - a list made for each holder takes longer
-        if not below:
-            return names
-        holders = below
-    return None
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_with_floats = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _encode_sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 # A name and its colon that are apart: where a body has that, counting `":` misses names.
@@ -24,23 +25,49 @@ class Unsure(ValueError):
     """Whether this library says all that there is to say is not known: ask the other one."""
 
 
-def loads(body: bytes) -> tuple[Any, int]:
-    """Parse one JSON value; give it, and how many names its objects must have, all of them together.
+def loads(body: bytes, *, deepest: int, floats: bool = False) -> Any:
+    """Parse one JSON value, nested over at most `deepest` levels; decimals are `Decimal`, or `floats`.
 
-    If they have fewer, a name stands twice in one of them; or a text holds a quote and a colon, which
-    is counted too. Raises Unsure.
+    Raises Unsure.
     """
     if _may_be_apart(body) and _APART.search(body):
         raise Unsure("names are not followed by their colons")
     try:
-        return _decode(body), body.count(b'":')
+        found = (_decode_with_floats if floats else _decode)(body)
     except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
         raise Unsure(f"{error}") from None
+    # If its objects have fewer names, one stands twice in one of them; or a text holds a quote and a colon.
+    if _names_in(found, deepest) != body.count(b'":'):
+        raise Unsure("a name twice, or too much nesting")
+    return found
+
+
+def _names_in(value: Any, levels: int) -> int | None:
+    """Count the names of all objects in a value; None where it is nested over so many levels."""
+    names = 0
+    holders = [value] if type(value) is dict or type(value) is list else []
+    for _ in range(levels + 1):
+        below: list[Any] = []
+        for holder in holders:
+            if type(holder) is dict:
+                names += len(holder)
+            for member in holder.values() if type(holder) is dict else holder:
+                if type(member) is dict or type(member) is list:
+                    below.append(member)  # noqa: PERF401 - a list made for each holder takes longer
+        if not below:
+            return names
+        holders = below
+    return None
 
 
 def _may_be_apart(body: bytes) -> bool:
     """Whether white space stands before any colon: looking for that takes less time."""
-    return b" :" in body or any(mark in body for mark in (b"\n", b"\r", b"\t"))
+    return any(mark in body for mark in (b"\n", b"\r", b"\t", b" :"))
+
+
+def dumps_indented(value: Any) -> bytes:
+    """Write UTF-8 JSON of what JSON holds as `json.dumps` with an indent of 1 does. Raises Unsure."""
+    return msgspec.json.format(dumps(value, sort_keys=False), indent=1)
 
 
 def dumps(value: Any, *, sort_keys: bool) -> bytes:

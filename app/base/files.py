@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -140,7 +140,7 @@ class Files:
         self._system.flush_folder(target.parent)
 
     @contextmanager
-    def beside(self, path: Path, content: bytes) -> Iterator[Path]:
+    def beside(self, path: Path, content: bytes | Iterable[bytes]) -> Iterator[Path]:
         """Give a file beside `path`, with the content on disk; it is removed unless it was renamed."""
         beside = _beside(path)
         self._write_at(beside, content)
@@ -276,15 +276,16 @@ class Files:
 
     # --- the parts of writing -----------------------------------------------------------------------
 
-    def _write_at(self, path: Path, content: bytes) -> None:
+    def _write_at(self, path: Path, content: bytes | Iterable[bytes]) -> None:
         """Write a file that is not there yet, and flush it. Leaves nothing where that fails."""
         descriptor = self._system.create(path)
         # Closed before it is removed: Windows removes no file that is open.
         with self._removed_where_refused(path):
             try:
                 self._give_away(path, path.parent, descriptor)
-                if content:
-                    self._system.write(descriptor, content)
+                for part in [content] if isinstance(content, bytes) else content:
+                    if part:
+                        self._system.write(descriptor, part)
                 self._system.flush(descriptor)
             finally:
                 os.close(descriptor)

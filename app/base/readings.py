@@ -5,7 +5,7 @@ A position always means the exclusive end of what is done. All instants are time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from app.base.instants import hour_of
 JsonObject = Mapping[str, Any]
 
 # Ids by the hour under which they are remembered.
-Ids = Mapping[datetime, frozenset[str]]
+Ids = Mapping[datetime, Set[str]]
 
 
 @dataclass(frozen=True, slots=True)

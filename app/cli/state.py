@@ -14,6 +14,7 @@ from app.base.checkpoints import FeedState
 from app.base.errors import StateDamaged
 from app.base.files import STANDARD_OUTPUT, own_descriptor
 from app.base.instants import parse_time
+from app.base.packed_ids import ID_LENGTH
 from app.base.text import counted, dashed, moment, printable
 from app.cli import COMMANDS, PROGRAM
 from app.cli.choices import feed_argument
@@ -283,7 +284,7 @@ def _as_shown(name: str, state: FeedState, part: Part) -> dict[str, Any]:
     document |= documents.feed_document(state)
     for location in document["locations"].values():
         for group in location["groups"]:
-            group["ids"] = {hour: len(ids) // documents.ID_LENGTH for hour, ids in group["ids"].items()}
+            group["ids"] = {hour: len(ids) // ID_LENGTH for hour, ids in group["ids"].items()}
     return document
 
 

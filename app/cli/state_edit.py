@@ -218,7 +218,7 @@ class StateEdit:
 
 
 def exported(name: str, state: FeedState) -> bytes:
-    return documents.encode(documents.whole_document(name, state), indent=1) + b"\n"
+    return b"".join(documents.whole_text(name, state)) + b"\n"
 
 
 def imported(file: Path, state_name: str) -> FeedState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -89,7 +89,8 @@ def dispatch(
     # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
     # there has its own hour too.
     kept = Slice(group.checkpoint.known_from, fetched.window.end)
-    fresh = [found for found in fetched.readings if not _is_known(feed, group, found)]
+    known = group.checkpoint.known_among(reading.id for reading in fetched.readings)
+    fresh = [found for found in fetched.readings if not _is_known(feed, group, found, known)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
     strays = _strays(group.checkpoint, fetched, done_until, settings.look_back)
@@ -122,9 +123,9 @@ def dispatch(
     return Dispatch(deliveries, refused, ids_by_hour(ids), newest)
 
 
-def _is_known(feed: Feed, group: Group, reading: Reading) -> bool:
+def _is_known(feed: Feed, group: Group, reading: Reading, known: Collection[str]) -> bool:
     """Whether the group had the reading, by its id or by the one that its event has where a hub is read."""
-    if group.checkpoint.knows(reading.id):
+    if reading.id in known:
         return True
     held_as = reading.id if reading.flaw else feed.held_as(group.location, reading)
     return held_as != reading.id and group.checkpoint.knows(held_as)

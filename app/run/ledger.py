@@ -103,8 +103,7 @@ class Ledger:
     ) -> None:
         """Note that a slice is in the hub's lane: it will have `ids`, and be done up to `done_until`."""
         before = self._plan(name, hub).checkpoint
-        pairs = ((hour, reading_id) for hour, found in ids.items() for reading_id in found)
-        after = before.with_ids(pairs).done_until(done_until, reach=self._limits.reach, newest=newest)
+        after = before.with_hours(ids).done_until(done_until, reach=self._limits.reach, newest=newest)
         self._plans[name, hub] = _Plan(after, window.end, begun=True)
 
     # --- what came of it ----------------------------------------------------------------------------

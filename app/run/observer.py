@@ -164,6 +164,6 @@ class Observer:
         known = {key_of(found): found for ids in group.checkpoint.ids.values() for found in ids}
         for reading in fetched.readings:
             before = known.get(key_of(reading.id))
-            if before is None or reading.time is None or group.checkpoint.knows(reading.id):
+            if before in (None, reading.id) or reading.time is None or group.checkpoint.knows(reading.id):
                 continue
             self._draft.changed(group.location, hour_of(reading.time), {before: reading.id})

@@ -7,7 +7,7 @@ hubs at different positions meet again and become one group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -154,7 +154,7 @@ def _longest(rate: float, limits: Limits) -> timedelta:
     return min(limits.slice_length, limits.record_limit * _CATCH_UP_SHARE / rate * HOUR)
 
 
-def _rate(hours: Iterable[frozenset[str]]) -> float:
+def _rate(hours: Iterable[Sized]) -> float:
     """Give readings an hour, over the hours that had any: quiet ones say nothing of the busy ones to come."""
-    counts = [len(ids) for ids in hours if ids]
+    counts = [count for ids in hours if (count := len(ids))]
     return sum(counts) / len(counts) if counts else 0.0

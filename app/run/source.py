@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -136,7 +136,7 @@ class Source:
         self._tell(FetchEnded(task.group, result))
 
 
-def _comes_back(task: Task, location: LocationState) -> Mapping[datetime, frozenset[str]]:
+def _comes_back(task: Task, location: LocationState) -> Ids:
     """Give the ids that the source must show again, of hours that hold their own readings only."""
     seals = [location.seals.get(hub, {}) for hub in task.group.hubs]
     return {

@@ -28,13 +28,15 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+import string
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from app.base import exact_json
+from app.base import exact_json, fast_json
 from app.base.checkpoints import (
     Checkpoint,
     Discovery,
@@ -51,6 +53,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.instants import format_time, parse_time
+from app.base.packed_ids import ID_LENGTH, PackedIds
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.text import shown
 from app.quality.bounds import OWNER_BYTES, error_kept, sensor_of, shortened
@@ -66,12 +69,15 @@ from app.state.records import (
     keyed,
     of_kind,
     several,
+    texts_from,
 )
 
 VERSION = 1
+# Of what is written at a time; and how deep is read by the library that is quick.
+_LOCATIONS_A_PART = 20
+_DEEPEST = 100
 # Stands for the seal of an hour whose ids are no picture of it.
 _MARK = "-"
-ID_LENGTH = 16
 # A month of runs answers what is asked about last week, and of a month's report. A run in which everything
 # fails has much to say: its lists are cut where its report would take more than this.
 HISTORY_KEPT = timedelta(days=30)
@@ -79,22 +85,21 @@ _HISTORY_BYTES = 256 * 1024
 # What the earlier forwarder called its one position and its total, the later name first.
 _EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
 _EARLIER_TOTALS = ("total_events_sent", "total_snapshots_sent")
-_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
+_OF_AN_ID = (string.ascii_letters + string.digits + "_-").encode()
 
 _Found = TypeVar("_Found")
 
 
-def pack_ids(ids: frozenset[str]) -> str:
-    return "".join(sorted(ids))
+def ids_text(ids: Set[str]) -> str:
+    return ids.text if isinstance(ids, PackedIds) else "".join(sorted(ids))
 
 
-def unpack_ids(text: str) -> frozenset[str]:
+def ids_from(text: str) -> PackedIds:
     if len(text) % ID_LENGTH:
         raise ValueError(f"{len(text)} characters of ids, no multiple of {ID_LENGTH}")
-    ids = _ID.findall(text)
-    if len(ids) * ID_LENGTH != len(text):
+    if text.encode().translate(None, _OF_AN_ID):
         raise ValueError("ids with characters that no id has")
-    return frozenset(ids)
+    return PackedIds(text)
 
 
 def location_document(location: LocationState) -> dict[str, Any]:
@@ -134,16 +139,31 @@ def whole_document(name: str, state: FeedState) -> dict[str, Any]:
     return {"name": name, **feed_document(state), "locations": locations}
 
 
+def whole_text(name: str, state: FeedState) -> Iterator[bytes]:
+    """Write `whole_document` as JSON for people to read, in parts, so that no more than one is held."""
+    head = _indented({"name": name, **feed_document(state), "locations": {}})
+    before, after = b'{\n "locations": {', b"\n }\n}"
+    locations = sorted(state.locations.items())
+    for at in range(0, len(locations), _LOCATIONS_A_PART):
+        some = {key: location_document(location) for key, location in locations[at : at + _LOCATIONS_A_PART]}
+        part = _indented({"locations": some})[len(before) : -len(after)]
+        is_last = at + _LOCATIONS_A_PART >= len(locations)
+        yield b"".join((b"," if at else head.removesuffix(b"}\n}"), part, after if is_last else b""))
+    if not locations:
+        yield head
+
+
 def whole_from(document: Mapping[str, Any]) -> FeedState:
-    """Read what `whole_document` wrote. Raises ValueError, saying what cannot be read."""
+    """Read what `whole_document` wrote, and use it up. Raises ValueError, saying what cannot be read."""
     check_version(document)
     documents = document.get("locations")
     if not isinstance(documents, dict):
         raise ValueError("lacks its locations")
     locations = {}
-    for key, found in documents.items():
+    # What has been read of it is needed no more: the document of a large state is as large.
+    for key in list(documents):
         try:
-            locations[key] = location_from(found)
+            locations[key] = location_from(documents.pop(key))
         except ValueError as error:
             raise ValueError(f"{key!r}: {error}") from error
     return feed_from(document, locations)
@@ -184,7 +204,24 @@ def encode(document: Any, *, indent: int | None = None) -> bytes:
 def decode(text: bytes) -> dict[str, Any]:
     """Read one JSON object, each key once, a BOM skipped. Raises ValueError for anything else."""
     try:
-        document = json.loads(
+        document = fast_json.loads(text, deepest=_DEEPEST, floats=True)
+    except fast_json.Unsure:
+        document = _decode_strictly(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"a {type(document).__name__}, no object")
+    return document
+
+
+def _indented(document: Any) -> bytes:
+    try:
+        return fast_json.dumps_indented(document)
+    except fast_json.Unsure:
+        return encode(document, indent=1)
+
+
+def _decode_strictly(text: bytes) -> Any:
+    try:
+        return json.loads(
             text.decode("utf-8-sig"),
             object_pairs_hook=_object,
             parse_float=_finite,
@@ -192,9 +229,6 @@ def decode(text: bytes) -> dict[str, Any]:
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(document, dict):
-        raise ValueError(f"a {type(document).__name__}, no object")
-    return document
 
 
 def file_stamp(instant: datetime) -> str:
@@ -385,13 +419,28 @@ def _seal_from(text: str) -> Seal | None:
     return Seal(int(readings), int(keys, 16), int(contents, 16) if contents else None)
 
 
+# A large state has a hundred thousand sensors, so these are written and read without a `Record`.
 def _sensors_document(sensors: Mapping[tuple[str, ...], Sensor]) -> list[dict[str, Any]]:
-    return [{"tags": list(tags), **_SENSOR.document(sensor)} for tags, sensor in sorted(sensors.items())]
+    return [
+        {"tags": list(tags), "last": format_time(sensor.last), "longest_s": sensor.longest.total_seconds()}
+        for tags, sensor in sorted(sensors.items(), key=itemgetter(0))
+    ]
 
 
 def _sensors_from(documents: list[Mapping[str, Any]]) -> dict[tuple[str, ...], Sensor]:
     # Earlier versions kept tags of any length.
-    return {sensor_of(_TEXTS.read(found["tags"])): _SENSOR.value(found) for found in of_kind(list, documents)}
+    return {
+        sensor_of(texts_from(found["tags"])): Sensor(
+            INSTANT.read(found["last"]), _seconds(found["longest_s"])
+        )
+        for found in of_kind(list, documents)
+    }
+
+
+# Most have reported at the same interval ever since.
+@functools.lru_cache(maxsize=1024)
+def _seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
 
 
 def _gap_document(gap: Gap) -> dict[str, Any]:
@@ -421,11 +470,12 @@ def _last_run_from(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+# All locations of a state have the same hours.
+@functools.lru_cache(maxsize=1024)
 def _hour_text(hour: datetime) -> str:
     return hour.strftime("%Y-%m-%dT%H")
 
 
-# All locations of a state have the same hours.
 @functools.lru_cache(maxsize=1024)
 def _hour(text: str) -> datetime:
     return in_reach(parse_time(f"{text}:00Z"))
@@ -441,17 +491,16 @@ def _feed_name(found: Any) -> str:
 
 # --- records, field by field --------------------------------------------------------------------------
 
-_TEXTS = several(TEXT)
+_TEXTS = Field(list, texts_from)
 _OWNER = Field(partial(shortened, most_bytes=OWNER_BYTES), TEXT.read)
 _ERROR = Field(error_kept, TEXT.read).or_none()
 _KEYS = Field(list, lambda found: list(_TEXTS.read(found)))
 _INSTANT_OR_NONE = INSTANT.or_none()
 _IDS = Field(
-    lambda ids: {_hour_text(hour): pack_ids(found) for hour, found in sorted(ids.items()) if found},
-    lambda found: {_hour(hour): unpack_ids(text) for hour, text in found.items()},
+    lambda ids: {_hour_text(hour): ids_text(found) for hour, found in sorted(ids.items()) if found},
+    lambda found: {_hour(hour): ids_from(text) for hour, text in found.items()},
 )
 _SKETCH = Field(lambda sketch: " ".join(sorted(sketch)), lambda text: frozenset(of_kind(str, text).split()))
-_SECONDS = Field(timedelta.total_seconds, lambda seconds: timedelta(seconds=seconds))
 _CHECKPOINT = Record(
     Checkpoint,
     {"delivered_until": POSITION, "known_from": POSITION, "newest": POSITION.or_none(), "ids": _IDS},
@@ -469,7 +518,6 @@ _HUB = Record(
     },
 )
 _GAP = Record(Gap, {"cause": TEXT, "found": INSTANT, "hubs": _TEXTS})
-_SENSOR = Record(Sensor, {"last": INSTANT, "longest_s": _SECONDS.of("longest")})
 _LOCATION = Record(
     LocationState,
     {

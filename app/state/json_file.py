@@ -73,6 +73,7 @@ class JsonFileStore:
                 return self._state_of_the_earlier_file()
         with _refused(path, _advice(path)):
             document = documents.decode(text)
+            del text
             if "version" not in document:
                 return FeedState(takeover=documents.takeover_from(document, str(path)))
             return documents.whole_from(document)
@@ -84,11 +85,10 @@ class JsonFileStore:
             raise LockLost(
                 f"state: {path}: the run lock was lost; nothing was saved, the next run goes on without it"
             )
-        document = documents.whole_document(name, state)
         with _explained(path):
             self._files.make_folder(self._directory)
             target = self._files.ordinary(path)
-            with self._files.beside(target, documents.encode(document, indent=1)) as beside:
+            with self._files.beside(target, documents.whole_text(name, state)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
                     self._keep_earlier(path, target)
                 if target.exists():

@@ -87,6 +87,13 @@ def several(field: Field) -> Field:
     )
 
 
+def texts_from(found: Any) -> tuple[str, ...]:
+    """Read a list of texts."""
+    for text in of_kind(list, found):
+        of_kind(str, text)
+    return tuple(found)
+
+
 def keyed(field: Field) -> Field:
     """Give the field of such values by their keys, which are written in their order."""
     return Field(

@@ -15,9 +15,9 @@ from azure.data.tables import EdmType, EntityProperty
 from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import StateError, StateTooLarge
 from app.base.instants import format_time
+from app.base.packed_ids import ID_LENGTH
 from app.base.readings import QuarantinedReading
 from app.state.document import (
-    ID_LENGTH,
     VERSION,
     check_version,
     decode,

@@ -12,8 +12,9 @@ import pytest
 from azure.data.tables import EdmType, EntityProperty, TableServiceClient
 
 from app.base.instants import EPOCH
+from app.base.packed_ids import ID_LENGTH
 from app.base.readings import QuarantinedReading
-from app.state.document import ID_LENGTH, whole_document
+from app.state.document import whole_document
 from app.state.store import MendableStore
 from app.wiring import wire
 from emulators.eventhubs import EventHubsEmulator

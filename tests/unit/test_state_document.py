@@ -28,6 +28,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.readings import QuarantinedReading, Slice
+from app.quality.bounds import sensor_of
 from app.quality.hourly_digests import unprovable
 from app.state.document import (
     check_version,
@@ -35,13 +36,16 @@ from app.state.document import (
     encode,
     feed_document,
     feed_from,
+    ids_from,
+    ids_text,
     location_document,
     location_from,
-    pack_ids,
     quarantine_document,
     quarantine_key,
     takeover_from,
-    unpack_ids,
+    whole_document,
+    whole_from,
+    whole_text,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -70,6 +74,7 @@ gaps = st.builds(
 halves = st.integers(0, 2**48 - 1)
 seals = st.dictionaries(hours, st.none() | st.builds(Seal, counts, halves, st.none() | halves), max_size=3)
 sensors = st.builds(Sensor, instants, milliseconds.map(lambda ms: timedelta(milliseconds=ms)))
+tags = st.lists(texts, max_size=3).map(lambda some: sensor_of(tuple(some)))
 locations = st.builds(
     LocationState,
     st.none() | instants,
@@ -85,7 +90,9 @@ locations = st.builds(
     st.none() | instants,
     st.dictionaries(texts, seals, max_size=3),
     st.none() | instants,
-    st.dictionaries(st.lists(texts, max_size=3).map(tuple), sensors, max_size=3),
+    st.dictionaries(
+        st.lists(texts, max_size=3).map(lambda tags: sensor_of(tuple(tags))), sensors, max_size=3
+    ),
 )
 
 
@@ -113,6 +120,29 @@ def test_hubs_share_a_group_exactly_when_they_are_equal(location: LocationState)
 @given(st.dictionaries(st.text() | st.characters(categories=["Cs"]), texts | counts, max_size=4))
 def test_any_text_can_be_written_lone_surrogates_too(document: dict[str, Any]) -> None:
     assert decode(encode(document)) == document
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 45])
+def test_a_whole_state_is_written_in_parts_as_it_would_be_at_once(count: int) -> None:
+    location = LocationState(
+        checkpoints={HUB_A: Checkpoint(NOON, NOON - HOUR, {NOON - HOUR: IDS})},
+        error='a "quote", a \\, a line\nend, \x01, \x7f, é, \u2028',
+        sensors={("Ä", "1"): Sensor(NOON, timedelta(seconds=0.125))},
+    )
+    state = FeedState({f"Bänk {number}": location for number in range(count)}, last_run={"run": "r"})
+
+    text = b"".join(whole_text("peoplecounterstate", state))
+
+    assert text.decode() == json.dumps(
+        whole_document("peoplecounterstate", state), ensure_ascii=False, indent=1
+    )
+    assert whole_from(decode(text)) == state
+
+
+def test_a_state_with_half_a_surrogate_pair_is_written_and_read() -> None:
+    state = FeedState({name: LocationState(error=name) for name in ("plain", "\ud800")})
+
+    assert whole_from(decode(b"".join(whole_text("peoplecounterstate", state)))) == state
 
 
 def test_a_location_is_written_as_documented() -> None:
@@ -220,13 +250,16 @@ def test_a_feed_without_anything_comes_back() -> None:
 
 
 def test_ids_are_sorted_and_joined() -> None:
-    assert (pack_ids(IDS), unpack_ids(pack_ids(IDS))) == ("AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-", IDS)
+    text = ids_text(IDS)
+
+    assert text == "AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-"
+    assert frozenset(ids_from(text)) == IDS
 
 
 @pytest.mark.parametrize("text", ["A", "A" * 17, "A" * 15 + "=", "A" * 15 + "\n", "é" * 16])
 def test_a_text_that_is_no_ids_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="ids"):
-        unpack_ids(text)
+        ids_from(text)
 
 
 @pytest.mark.parametrize(
