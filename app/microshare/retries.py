@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-
 from app.base.errors import SourceUnavailable
 from app.base.text import counted
 
@@ -49,34 +47,21 @@ def with_retries(
     `on_retry` hears of each wait before it begins. Raises SourceUnavailable at the end, and whatever
     `wait` raises.
     """
-
-    def seconds(state: RetryCallState) -> float:
-        trouble = _trouble_of(state)
-        if trouble.pause is not None:
-            return trouble.pause
-        return float(2 ** (state.attempt_number - 1) * (0.5 + jitter()))
-
-    retrying = Retrying(
-        stop=stop_after_attempt(attempts),
-        wait=seconds,
-        retry=retry_if_exception_type(PassingTrouble),
-        before_sleep=lambda state: on_retry(_trouble_of(state), state.upcoming_sleep),
-        sleep=wait,
-        reraise=True,
-    )
-    try:
-        return retrying(attempt)
-    except PassingTrouble as trouble:
-        raise SourceUnavailable(
-            f"microshare: {trouble}; given up after {counted(attempts, 'attempt')}, the next run tries again"
-        ) from trouble
-
-
-def _trouble_of(state: RetryCallState) -> PassingTrouble:
-    error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, PassingTrouble):
-        raise TypeError("only PassingTrouble is tried again")
-    return error
+    made = 1
+    while True:
+        try:
+            return attempt()
+        except PassingTrouble as error:
+            if made == attempts:
+                raise SourceUnavailable(
+                    f"microshare: {error}; given up after {counted(attempts, 'attempt')}, the next run tries "
+                    "again"
+                ) from error
+            trouble = error
+        pause = trouble.pause if trouble.pause is not None else 2 ** (made - 1) * (0.5 + jitter())
+        on_retry(trouble, pause)
+        wait(pause)
+        made += 1
 
 
 def http_date(text: str | None) -> datetime | None:
