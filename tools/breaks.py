@@ -892,9 +892,9 @@ _IN_WHAT_IS_NOTICED = (
 _IN_SETTINGS = (
     PlantedBreak(
         "a key that nobody knows is passed over",
-        "app/settings/schema.py",
-        '{"extra": "forbid"}',
-        '{"extra": "ignore"}',
+        "app/settings/problems.py",
+        "for name in values if name not in names)",
+        "for name in values if not names)",
         _noticed_by(
             "tests/unit/test_settings.py", "test_a_bad_key_of_config_yaml_is_named_with_what_to_write"
         ),

@@ -129,7 +129,7 @@ class _Filling:
             self.origins[keys] = next((name for name in used if name in self._environment), used[0])
         if text:
             self._inspect(text, keys, is_literal=not used)
-            # What is no UTF-8 is a flaw by now; pydantic cannot even look at it.
+            # What is no UTF-8 is a flaw by now; nothing else should have to look at it.
             text = text.encode("utf-8", "replace").decode()
         return text
 

@@ -32,24 +32,29 @@ ENTRIES: Final = "feeds"
 
 @dataclass(frozen=True, slots=True)
 class WrittenField:
-    """One key of a section: `kind` is its type without marks; the default of one that is needed is None."""
+    """One key of a section: `kind` is its type without marks; the default of one that is needed is None.
+
+    `checked`: its default is checked beside the values above it, too.
+    """
 
     name: str
     kind: Any
     marks: tuple[Any, ...]
     needed: bool
     default: Any
+    checked: bool
 
 
 def fields_of(section: type[Written]) -> Iterator[WrittenField]:
     """Give the keys of a section, those left out that are set in code alone."""
     hints = get_type_hints(section, include_extras=True)
     for found in fields(section):
-        kind, marks = _taken_apart(hints[found.name])
+        kind, marks = taken_apart(hints[found.name])
         if UNWRITTEN not in marks:
             default = _default(found)
             needed = default is MISSING
-            yield WrittenField(found.name, kind, marks, needed, None if needed else default)
+            checked = "checked" in found.metadata
+            yield WrittenField(found.name, kind, marks, needed, None if needed else default, checked)
 
 
 def top_fields() -> Iterator[WrittenField]:
@@ -57,7 +62,7 @@ def top_fields() -> Iterator[WrittenField]:
     return (found for found in fields_of(WrittenFile) if found.name not in SECTIONS)
 
 
-def _taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """Give a type without its marks, and these."""
     if get_origin(hint) is not Annotated:
         return hint, ()

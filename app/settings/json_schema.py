@@ -28,8 +28,6 @@ _VARIABLE: Final[Form] = {"$ref": "#/$defs/variable"}
 _HUB: Final[Form] = {"$ref": "#/$defs/hub"}
 _TEXT: Final[Form] = {"type": "string"}
 _NAMES: Final[Form] = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
-# What pydantic reads as true or false.
-_BOOLEAN: Final = ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n", "1", "0")
 # The forms of rules that take no measures.
 _FORMS: Final[Mapping[Callable[[Any], object], Form]] = {
     rules.plain_text: _TEXT,
@@ -181,7 +179,7 @@ _MEASURED: Final[Mapping[Callable[..., object], Callable[..., Form]]] = {
 }
 _OF_TYPES: Final[Mapping[Any, Form]] = {
     str: _TEXT,
-    bool: {"anyOf": [{"type": "boolean"}, *_one_of(_BOOLEAN)["anyOf"][1:]]},
+    bool: {"anyOf": [{"type": "boolean"}, *_one_of(rules.TRUTH_WORDS)["anyOf"][1:]]},
 }
 
 

@@ -9,6 +9,7 @@ from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, re
 from app.settings.document import Document
 from app.settings.hubs import read_hubs
 from app.settings.network import read_network, telemetry_network
+from app.settings.problems import Problems
 from app.settings.schema import (
     FeedSettings,
     HubSettings,
@@ -42,9 +43,6 @@ def read_parts(document: Document, environment: Mapping[str, str], environ: Mapp
 
     `environment` has all variables, `environ` those of the process: some are of the platform alone.
     """
-    # pydantic is slow to import, and function_app.py needs `schedule` only.
-    from app.settings.problems import Problems
-
     document = _without_unused(document)
     problems = Problems(document)
     warnings = [f"{document.name(keys)}: {warning}" for keys, warning in document.warnings.items()]

@@ -27,12 +27,14 @@ from app.settings.ncrontab import schedule_problem
 
 _WRITE_AUTHORITIES = "write the path of a file of certificates, or remove it"
 _LONGEST_START = timedelta(days=3650)
+# What YAML 1.1 takes for true and for false, and digits.
+_TRUE, _FALSE = ("true", "yes", "on", "t", "y", "1"), ("false", "no", "off", "f", "n", "0")
+TRUTH_WORDS = (*_TRUE, *_FALSE)
 # What the query says by itself.
 _OWN_PARAMETERS = {"id", "recType", "dataContext", "loc1", "from", "to", "page", "perPage"}
 
 
-# --- marks, which pydantic asks what they mean ------------------------------------------------------
-# It is slow to load, and whoever only reads settings does without it.
+# --- marks ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,6 @@ class Reads:
     """How the value is made of what is written. `read` raises ValueError."""
 
     read: Callable[[Any], object]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_before_validator_function(self.read, handler(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,6 @@ class Checks:
     check: Callable[[Any, Mapping[str, Any]], object]
     advice: str = ""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        from pydantic_core import core_schema
-
-        def checked(value: Any, info: core_schema.ValidationInfo) -> Any:
-            self.check(value, info.data)
-            return value
-
-        return core_schema.with_info_after_validator_function(checked, handler(source))
-
 
 def needed(advice: str) -> Checks:
     """Say that there must be a value, and what to write."""
@@ -77,12 +65,8 @@ def needed(advice: str) -> Checks:
     return Checks(check, advice)
 
 
-def _refused(_: object) -> object:
-    raise ValueError("is not a known key; remove it")
-
-
 # For a field that is not written but set when the sections are put together.
-UNWRITTEN = Reads(_refused)
+UNWRITTEN = object()
 
 
 def between(least: str, most: str) -> Reads:
@@ -129,6 +113,13 @@ def kind_of(value: object) -> str:
     if isinstance(value, int | float):
         return "a number"
     return "a list" if isinstance(value, list) else "a mapping"
+
+
+def truth(value: object) -> bool | None:
+    """Read what stands for true or false, letter case ignored; None where it is neither."""
+    if isinstance(value, str):
+        value = value.lower()
+    return True if value in (*_TRUE, 1) else False if value in (*_FALSE, 0) else None
 
 
 def _trimmed(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from app.base.instants import DAY, HOUR
 from app.settings import rules
@@ -23,14 +23,12 @@ Given = Annotated[str | None, Reads(rules.plain_text)]
 Transport = Annotated[Literal["amqp", "websockets"], Reads(rules.lower)]
 
 # For a field that is checked beside others even where it is not written.
-_CHECKED = {"validate_default": True}
+_CHECKED = {"checked": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """A section of config.yaml. A key that is none of its fields is refused."""
-
-    __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)

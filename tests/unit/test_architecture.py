@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,9 +26,7 @@ ROWS = (
 AT_THE_ROOT = {"__init__.py", "__main__.py", "timer.py", "wiring.py"}
 SDKS = {
     "requests": "app/microshare/http.py",
-    "tenacity": "app/microshare/retries.py",
     "filelock": "app/state/json_file.py",
-    "pydantic": "app/settings/problems.py",
     "yaml": "app/settings/yaml_file.py",
     "dotenv": "app/settings/env_file.py",
     "msgspec": "app/base/fast_json.py",
@@ -99,20 +95,6 @@ def circles_in(arrows: Mapping[str, set[str]]) -> list[str]:
 @pytest.mark.parametrize(("sdk", "place"), SDKS.items())
 def test_each_library_is_imported_in_one_place(sdk: str, place: str) -> None:
     assert importers_of(sdk) == {place}
-
-
-def test_what_only_uses_settings_does_not_load_what_validates_them() -> None:
-    loaded = "print(*(name for name in sys.modules if name.startswith('pydantic')))"
-
-    found = subprocess.run(
-        [sys.executable, "-c", f"import sys, function_app, app.settings.schema; {loaded}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert found.stdout.split() == []
 
 
 def test_the_tables_are_known_to_their_store_and_its_parts_only() -> None:
