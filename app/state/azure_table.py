@@ -10,7 +10,7 @@ Beside it `<name>history` with the reports of runs, a partition a day, `<name>qu
 
 Long values are cut into binary properties: the service takes 64 KiB a property and
 1 MiB a row, and counts a text twice. Rows of locations are written on condition that they
-are as they were loaded, or as this store last wrote them.
+are as they were loaded, or as this store last wrote them, many in one transaction.
 
 Import this module only where a table is configured: its SDK is slow to load.
 """
@@ -22,7 +22,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
@@ -56,6 +56,10 @@ _REPEATS: Final = 2
 
 # Rows are saved side by side, since each waits for the service; more would meet its limits for a table.
 _WRITERS: Final = 8
+# A transaction takes so many rows, and 4 MiB with what is said of each.
+_ROWS_AT_ONCE: Final = 100
+_BYTES_AT_ONCE: Final = 3_500_000
+_FEWEST_AT_ONCE: Final = 2
 
 _EARLIER: Final = ("forwarder", "state")
 _PROBE_TABLE: Final = "forwardercheck"
@@ -169,29 +173,77 @@ class AzureTableStore:
             raise table_rows.feed_too_large(documents.decode(document), len(document)) from error
 
     def _save_locations(
-        self, name: str, locations: Mapping[str, LocationState], changed: Collection[str]
+        self, name: str, locations: Mapping[str, LocationState], changed: Sequence[str]
     ) -> dict[str, StateError]:
         """Write each location; give those that conflict or do not fit. The first other error ends it."""
         stopped = threading.Event()
 
-        def save(location: str) -> StateError | None:
-            if stopped.is_set():
-                return None
+        def save(some: Sequence[str]) -> dict[str, StateError]:
+            failures: dict[str, StateError] = {}
             try:
                 with self._tables.explained(name):
-                    self._save_location(name, location, locations.get(location))
-            except (StateConflict, StateTooLarge) as error:
-                return error
+                    for location in self._save_together(name, locations, some, stopped):
+                        if stopped.is_set():
+                            break
+                        try:
+                            self._save_location(name, location, locations.get(location))
+                        except (StateConflict, StateTooLarge) as error:
+                            failures[location] = error
             except BaseException:
                 stopped.set()
                 raise
-            return None
+            return failures
 
+        parts = [changed[at : at + _ROWS_AT_ONCE] for at in range(0, len(changed), _ROWS_AT_ONCE)]
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix="state") as writers:
-            outcomes = list(writers.map(save, changed))
-        return {
-            location: error for location, error in zip(changed, outcomes, strict=True) if error is not None
-        }
+            outcomes = list(writers.map(save, parts))
+        return dict(sorted(failure for failures in outcomes for failure in failures.items()))
+
+    def _save_together(
+        self,
+        name: str,
+        locations: Mapping[str, LocationState],
+        some: Sequence[str],
+        stopped: threading.Event,
+    ) -> Iterator[str]:
+        """Write locations in transactions, as many in each as fit; give those that are yet to be saved."""
+        rows: dict[str, dict[str, Any]] = {}
+        size = 0
+        for location in some:
+            try:
+                row = table_rows.location_row(location, locations[location])
+            except (KeyError, StateTooLarge):
+                # One that is to be removed, or refused.
+                yield location
+                continue
+            more = table_rows.sent_bytes(row)
+            if size + more > _BYTES_AT_ONCE:
+                yield from self._write_together(name, rows)
+                rows, size = {}, 0
+            if stopped.is_set():
+                return
+            rows[location] = row
+            size += more
+        yield from self._write_together(name, rows)
+
+    def _write_together(self, name: str, rows: Mapping[str, dict[str, Any]]) -> Iterable[str]:
+        """Write rows in one transaction; give their locations where it was refused, or may have been.
+
+        Then each finds out alone: all are stored, or none is.
+        """
+        if len(rows) < _FEWEST_AT_ONCE:
+            return rows
+        etags = self._etags.setdefault(name, {})
+        for row in rows.values():
+            row["writer"] = self._next_writer()
+        try:
+            written = self._tables.put_all_if(name, [(row, etags.get(key)) for key, row in rows.items()])
+        except AzureError as error:
+            if lost_race(error) or is_ambiguous(error) or "TooLarge" in str(error):
+                return rows
+            raise
+        etags |= zip(rows, written, strict=True)
+        return ()
 
     def _save_location(self, name: str, location: str, state: LocationState | None) -> None:
         etags = self._etags.setdefault(name, {})
@@ -215,7 +267,7 @@ class AzureTableStore:
         Where the answer was lost, or a repeat by the SDK met its own first try, the row itself
         says who wrote it last. Raises StateConflict where that was somebody else.
         """
-        row["writer"] = f"{self._writer}.{next(self._writes)}"
+        row["writer"] = self._next_writer()
         failure: AzureError | None = None
         for _ in range(_REPEATS):
             try:
@@ -235,6 +287,9 @@ class AzureTableStore:
                 # A write of ours that counted as failed was stored after all.
                 etag = etag_of(found)
         raise failure or AssertionError("a loop that did not run")
+
+    def _next_writer(self) -> str:
+        return f"{self._writer}.{next(self._writes)}"
 
     def _remove(self, name: str, location: str, etag: str) -> None:
         row = {"PartitionKey": table_rows.LOCATION, "RowKey": table_rows.row_key(location)}

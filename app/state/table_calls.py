@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +28,7 @@ from app.base.unknown_host import why_unknown
 
 _MEND = "`state import` a copy of yours; `state reset` moves it aside to start over at START_FROM"
 
+_AS_IT_WAS = MatchConditions.IfNotModified
 _Result = TypeVar("_Result")
 
 
@@ -70,6 +71,17 @@ class Tables:
     def put_if(self, name: str, row: Mapping[str, Any], etag: str | None) -> str:
         """Write the row if it still is as `etag` says, or if there is none; give its new ETag."""
         return self._written(name, lambda table: put_row(table, row, etag))
+
+    def put_all_if(self, name: str, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> list[str]:
+        """Write all rows of one partition, or none, each as `put_if` does; give their new ETags."""
+        operations: list[Any] = [
+            ("create", row)
+            if etag is None
+            else ("update", row, {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": _AS_IT_WAS})
+            for row, etag in rows
+        ]
+        written = self._written(name, lambda table: table.submit_transaction(operations))
+        return [str(one["etag"]) for one in written]
 
     def rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
         """Give the rows of a table in the order of their keys; none where there is no table."""

@@ -113,9 +113,10 @@ class Relay:
         self.clock_ahead = timedelta(0)
         self.fired: list[Fault] = []
         self.under_way = 0
+        # Of each request its method and path.
+        self.requests: list[tuple[str, str]] = []
         self._orders: list[tuple[str, str, Fault]] = []
         self._from_on: tuple[Fault, int, bool] | None = None
-        self._requests = 0
         self._lock = threading.Lock()
         relay = self
 
@@ -184,7 +185,7 @@ class Relay:
     def order_from(self, fault: Fault, nth: int, *, keeps: bool = False) -> None:
         """Make the fault for the nth request from now on, whatever it is; with `keeps` for all after it."""
         with self._lock:
-            self._from_on = fault, self._requests + nth, keeps
+            self._from_on = fault, len(self.requests) + nth, keeps
 
     def forget_orders(self) -> None:
         with self._lock:
@@ -202,10 +203,11 @@ class Relay:
 
     def _fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
-            self._requests += 1
+            self.requests.append((method, path))
             if self._from_on is not None:
                 fault, first, keeps = self._from_on
-                if self._requests == first or (keeps and self._requests > first):
+                nth = len(self.requests)
+                if nth == first or (keeps and nth > first):
                     self.fired.append(fault)
                     return fault
             for order in self._orders:

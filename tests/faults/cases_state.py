@@ -231,6 +231,7 @@ def no_save(faulty: FaultyInstallation) -> None:
     assert faulty.relay is not None
     for method in ("PUT", "PATCH", "POST"):
         faulty.relay.order(Fault.BUSY, method, "PartitionKey='location'", times=200)
+    faulty.relay.order(Fault.BUSY, "POST", "$batch", times=200)
     # Each door's three readings of a quarter of an hour, at two buildings.
     faulty.repeats = 12
 
