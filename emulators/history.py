@@ -24,6 +24,7 @@ import certifi
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
 from app.base.readings import JsonObject
+from app.base.shards import WHOLE, Shard
 from app.eventhub.broadcaster import Broadcaster
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
@@ -123,9 +124,9 @@ def runs(environ: Mapping[str, str], clock: Clock) -> Iterator[Runs]:
 class _Store(JsonFileStore):
     """The JSON store, where a run is called by its feed and time: chance would make each history another."""
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         run = state.last_run
-        super().save(name, replace(state, last_run=run and _named(name, run)), changed)
+        super().save(name, replace(state, last_run=run and _named(name, run)), changed, shard)
 
     def keep_report(self, name: str, report: JsonObject) -> None:
         super().keep_report(name, _named(name, report))

@@ -225,7 +225,11 @@ class SeenKey:
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """The whole state of one feed. `drift` is what was told and is not over; `keys` those of the bodies."""
+    """The whole state of one feed. `drift` is what was told and is not over; `keys` those of the bodies.
+
+    What a shard of the feed loads has its own locations only, and the list that it knew of; the
+    `latest_discovery` is then the newest that anybody has. It is not written.
+    """
 
     locations: Mapping[str, LocationState] = field(default_factory=dict)
     discovery: Discovery | None = None
@@ -233,6 +237,7 @@ class FeedState:
     last_run: JsonObject | None = None
     drift: tuple[Drift, ...] = ()
     keys: Mapping[str, SeenKey] = field(default_factory=dict, repr=False)
+    latest_discovery: Discovery | None = None
 
     def is_gone(self, location: LocationState) -> bool:
         """Whether discovery last listed the location so long ago that it is no longer asked for."""

@@ -13,6 +13,7 @@ from app.base.errors import FeedOff
 from app.base.instants import DAY, EPOCH, MILLISECOND, UNITS, floor_to, parse_time
 from app.base.readings import Slice
 from app.base.redaction import redact
+from app.base.shards import Shard
 from app.base.text import as_people_write, dashed, moment, printable
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ class FeedName(click.ParamType[str]):
 
         names = [*map(dashed, written_feeds())]
         return [*names, *self._others] if names else []
+
+
+class ShardName(click.ParamType[Shard]):
+    """One of N parts of a feed, as people write it: 2/8."""
+
+    name = "shard"
+
+    def convert(self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        try:
+            return value if isinstance(value, Shard) else Shard.parse(value)
+        except ValueError as error:
+            self.fail(printable(str(error)), param, ctx)
 
 
 _REPEATED = "This one only; may be repeated."

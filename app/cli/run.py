@@ -10,9 +10,10 @@ from app.base.budget import Budget
 from app.base.causes import advice, of_several, short_cause, without_quotes
 from app.base.errors import SettingsError
 from app.base.grouping import by_key
+from app.base.shards import WHOLE, Shard
 from app.base.text import counted, dashed, minute, moment, named, printable, span, zone_name
 from app.cli import COMMANDS
-from app.cli.choices import FeedName
+from app.cli.choices import FeedName, ShardName
 from app.cli.common_options import chosen, verbose_option
 from app.cli.output import Output, text
 from app.cli.progress import FetchedShare, ProgressBars
@@ -45,9 +46,15 @@ _ALIKE_AT_MOST = 5
 @click.command("run", short_help=COMMANDS["run"])
 @click.argument("feed", metavar="FEED", type=FeedName(_ALL))
 @click.option("--dry-run", is_flag=True, help="Fetch and show what would go where; send and save nothing.")
+@click.option(
+    "--shard",
+    type=ShardName(),
+    metavar="I/N",
+    help="Run part I of N of the feed, 1/N to N/N, at the same time as the others. Needs the table store.",
+)
 @verbose_option
 @json_option
-def command(feed: str, dry_run: bool, as_json: bool) -> int:
+def command(feed: str, dry_run: bool, shard: Shard | None, as_json: bool) -> int:
     """Run a feed once, exactly as its timer would: people-counter, hourly-snapshot, or all.
 
     `all` runs the feeds that are on, one after the other; its exit status is the worst of theirs.
@@ -57,14 +64,28 @@ def command(feed: str, dry_run: bool, as_json: bool) -> int:
     \b
     python -m app run people-counter --dry-run
     python -m app run all --json
+    python -m app run people-counter --shard 2/8
     """  # noqa: D301 - \b keeps click from filling the lines after it
     settings = with_rights_told(begin(as_json=as_json))
     names = _chosen(feed, settings)
+    if shard is not None and settings.state.store != "table":
+        raise click.UsageError(
+            f"--shard {shard}: shards need a state that hosts share; set STATE_STORE=table, or run the feed "
+            "without --shard"
+        )
     out = Output(as_json=as_json)
     stop = Stop()
     with stop.on_signals():
         statuses = [
-            _run_one(name, settings, stop, out, dry_run=dry_run, of_all=feed.lower() == _ALL)
+            _run_one(
+                name,
+                settings,
+                stop,
+                out,
+                dry_run=dry_run,
+                of_all=feed.lower() == _ALL,
+                shard=shard or WHOLE,
+            )
             for name in names
         ]
     return worst(statuses)
@@ -88,7 +109,16 @@ def _chosen(wanted: str, settings: Settings) -> Sequence[str]:
     return names
 
 
-def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run: bool, of_all: bool) -> int:
+def _run_one(
+    name: str,
+    settings: Settings,
+    stop: Stop,
+    out: Output,
+    *,
+    dry_run: bool,
+    of_all: bool,
+    shard: Shard,
+) -> int:
     """Run a feed and tell what came of it; gives its exit status."""
     if of_all and not settings.feeds[name].view_id:
         return _not_run(name, "off", "it is off; set its view id to run it", out)
@@ -96,7 +126,7 @@ def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run:
         return _not_run(name, "stopped", "not begun: the command was told to stop", out)
     try:
         with ProgressBars(out) as bars:
-            report = run_once(name, wire(settings, dry_run=dry_run), stop, FetchedShare(bars, name))
+            report = run_once(name, wire(settings, dry_run=dry_run), stop, FetchedShare(bars, name), shard)
     except SettingsError:
         raise
     except Exception as error:  # noqa: BLE001 - one feed's trouble must not keep the next from running
@@ -113,11 +143,11 @@ def _run_one(name: str, settings: Settings, stop: Stop, out: Output, *, dry_run:
     return ALL_WELL if report.ok else SOMETHING_WRONG
 
 
-def run_once(name: str, wiring: Wiring, stop: Stop, fetched: FetchedShare) -> Report:
+def run_once(name: str, wiring: Wiring, stop: Stop, fetched: FetchedShare, shard: Shard = WHOLE) -> Report:
     """Run the feed; give its report, whether or not something failed."""
     budget = stop.watch(Budget(wiring.settings.run.budget))
     try:
-        return run_forwarder(name, wiring, budget=budget, progress=fetched.show)
+        return run_forwarder(name, wiring, shard=shard, budget=budget, progress=fetched.show)
     except RunFailed as failed:
         return failed.report
 
@@ -168,7 +198,9 @@ def show(report: Report, settings: Settings, out: Output, *, verbose: bool = Fal
 
 
 def _headline(report: Report) -> str:
-    feed = dashed(report.feed) + (", dry run" if report.dry_run else "")
+    feed = dashed(report.feed)
+    feed += "" if report.shard.is_whole else f", shard {report.shard}"
+    feed += ", dry run" if report.dry_run else ""
     if report.interrupted:
         return f"{feed}: interrupted after {report.took_s:.1f} s, the next run goes on from there"
     if report.until is None and not report.ok:

@@ -81,6 +81,13 @@ def gather(
     return Drifting(tuple(told), _newest((*kept, *lasting), _TOLD_AT_MOST - silent))
 
 
+def joined(found: Iterable[Drift]) -> tuple[Drift, ...]:
+    """Give what several told of one feed, each once, and no more than is kept of a feed."""
+    once = tuple({_subject(drift): drift for drift in found}.values())
+    silent = sum(drift.kind == SILENT for drift in once)
+    return _newest(once, _TOLD_AT_MOST - silent)[:_TOLD_AT_MOST]
+
+
 def _newest(drifts: Sequence[Drift], others: int) -> tuple[Drift, ...]:
     """Give the silences, and so many of the others as there is room for, the last ones."""
     ends = [at for at, drift in enumerate(drifts) if drift.kind != SILENT]

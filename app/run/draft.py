@@ -10,6 +10,7 @@ from types import MappingProxyType
 from app.base.checkpoints import Drift, Gap, LocationState
 from app.base.instants import write_duration
 from app.base.redaction import redact
+from app.base.shards import WHOLE, Shard
 from app.quality.drift import Drifting
 from app.quality.lateness import Latenesses
 from app.run.report import Changed, Compared, Failure, HubReport, Quarantined, Report
@@ -19,11 +20,23 @@ from app.settings.schema import FeedSettings, HubSettings, Settings
 class Draft:
     """What a run has to tell, gathered while it goes on; each warning and failure once."""
 
-    def __init__(self, run: str, feed: str, started: datetime, settings: Settings, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        run: str,
+        feed: str,
+        started: datetime,
+        settings: Settings,
+        *,
+        dry_run: bool,
+        shard: Shard = WHOLE,
+        tick: str | None = None,
+    ) -> None:
         self._run = run
         self._feed = feed
         self._started = started
         self._dry_run = dry_run
+        self._shard = shard
+        self._tick = tick
         self._hubs = hubs = settings.hubs
         self._got: dict[str, HubReport] = {hub.key: HubReport(paused=not hub.enabled) for hub in hubs}
         self.slices = 0
@@ -149,6 +162,8 @@ class Draft:
             forecast_s=left_s / gained_s * took_s if left_s > 0 and gained_s > 0 else None,
             lateness=self.lateness.told(),
             dry_run=self._dry_run,
+            shard=self._shard,
+            tick=self._tick,
             quarantined=tuple(self._quarantined),
             quarantined_before=tuple(self._quarantined_before),
             gaps=tuple(self._gaps),

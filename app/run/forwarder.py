@@ -19,6 +19,7 @@ from app.base.errors import (
     SourceError,
     StateError,
 )
+from app.base.shards import WHOLE, Shard
 from app.eventhub.deliveries import Delivered, Dropped, LaneClosed, News, Opened, Rejected
 from app.feeds.feed import Feed, load_feed
 from app.microshare.asked import Asked
@@ -56,6 +57,8 @@ def run_forwarder(
     feed_name: str,
     wiring: Wiring,
     *,
+    shard: Shard | tuple[int, int] = WHOLE,
+    tick: str | None = None,
     budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -67,6 +70,8 @@ def run_forwarder(
     4. Fetch slices, and hand each to the lanes of its group; save as acknowledgements come in.
     5. Close the lanes, save, and report.
 
+    With a `shard`, (0, 8) to (7, 8), only the locations that it holds are asked for; runs of the other
+    shards may go on beside it. Runs of shards that are begun together have the same `tick`.
     `progress` is told how many seconds of the backlog are fetched, and of how many.
     Gives the report of a run in which nothing failed; raises RunFailed, which carries the report,
     after everything else was tried. Raises FeedOff and LockHeld before anything is asked or sent.
@@ -75,16 +80,18 @@ def run_forwarder(
     if settings is None or not settings.view_id:
         raise FeedOff([f"feeds.{feed_name}: the feed is off; set its view id to run it"])
     feed = load_feed(feed_name)
+    shard = shard if isinstance(shard, Shard) else Shard(*shard)
     budget = budget or Budget(wiring.settings.run.budget)
-    telling = Telling(wiring, settings, wiring.state_name or feed.state_name)
+    telling = Telling(wiring, settings, wiring.state_name or feed.state_name, shard, tick)
     pings = _pings(wiring, settings, telling)
     try:
-        lock = nullcontext(None) if wiring.dry_run else wiring.store.lock(telling.state_name, telling.id)
+        store, name = wiring.store, telling.state_name
+        lock = nullcontext(None) if wiring.dry_run else store.lock(name, telling.id, shard)
         with lock as held:
             telling.log.info("run.started")
             pings.started()
-            state = wiring.store.load(telling.state_name)
-            report = _Run(feed, settings, wiring, budget, progress, telling, state, held).execute()
+            state = store.load(name, shard)
+            report = _Run(feed, settings, wiring, budget, progress, telling, state, held, shard).execute()
     except LockHeld:
         raise
     except StateError as error:
@@ -119,6 +126,7 @@ class _Run:
         telling: Telling,
         state: FeedState,
         lock: RunLock | None,
+        shard: Shard,
     ) -> None:
         self._feed = feed
         self._settings = settings
@@ -127,6 +135,7 @@ class _Run:
         self._progress = progress
         self._telling = telling
         self._state = state
+        self._shard = shard
         self._draft = draft = telling.draft
         limits = Limits.of(settings)
         self._client = wiring.make_client(budget)
@@ -135,7 +144,7 @@ class _Run:
         if telling.log.tells_details:
             self._client.tell_requests(self._note_request)
         self._ledger = ledger = Ledger(state, limits)
-        self._observer = Observer(ledger, draft, settings, is_live=wiring.until is None)
+        self._observer = Observer(ledger, draft, settings, is_live=wiring.until is None, shard=shard)
         self._horizon = Horizon(self._client, wiring.now, settings.settle, wiring.until, draft)
         hubs = [hub for hub in wiring.settings.hubs if hub.enabled]
         keys, before = [hub.key for hub in hubs], outages_in(state)
@@ -148,6 +157,7 @@ class _Run:
             telling.log,
             wiring.monotonic,
             self._lose_location,
+            shard,
         )
         self._lanes = wiring.make_lanes(hubs, budget, self._inbox.put, self._saving.why_not_send)
         workers = wiring.make_workers(wiring.settings.run.concurrency)
@@ -188,13 +198,23 @@ class _Run:
         self._client.login()
         self._horizon.find(self._settings.cluster_ids, self._state.last_run_ended())
         self._knows_the_time = True
-        found = find_locations(self._client, self._state, wiring.settings, self._settings, self._horizon.at)
+        found = find_locations(
+            self._client, self._state, wiring.settings, self._settings, self._horizon.at, self._shard
+        )
         found.noted(self._ledger, self._draft)
         self._names = list(found.names)
-        if not self._names:
+        if not self._names and not found.others:
             self._draft.warn("there is no location to ask for; see `locations`")
         place = wiring.store.place
-        begin_checkpoints(self._ledger, wiring.settings, self._names, self._horizon.at, place, self._draft)
+        begin_checkpoints(
+            self._ledger,
+            wiring.settings,
+            self._names,
+            self._horizon.at,
+            place,
+            self._draft,
+            may_be_new=self._shard.is_whole or self._state.last_run is None,
+        )
         self._look_at_clocks()
         locations = self._ledger.of(self._names).values()
         self._backlog_before_s = backlog(locations, wiring.settings.hubs, self._horizon.at)

@@ -10,6 +10,7 @@ from app.base.checkpoints import LOCATION_KEPT, Discovery, Drift, FeedState, Tak
 from app.base.clocks import DATE_RESOLUTION
 from app.base.errors import AuthError, NoPermission, SourceError, SourceRefused
 from app.base.instants import HOUR, MILLISECOND, floor_to, format_time
+from app.base.shards import WHOLE, Shard
 from app.base.text import counted
 from app.feeds.feed import why_not_asked
 from app.microshare.client import MicroshareClient
@@ -32,8 +33,9 @@ class FoundLocations:
 
     `names` are discovered, configured, or lately listed; `refused` stand in two organisations, or have
     names that a view could take for a part of its query.
-    `discovery` is the one that counts, `is_new` whether it was made now. `failures` go with the
-    location they are about, or None.
+    `discovery` is the one that counts, `is_new` whether the state has another. `failures` go with the
+    location they are about, or None. Of a `shard` it is what concerns the locations that it holds;
+    `others` says whether there are some that it does not hold.
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,8 @@ class FoundLocations:
     warnings: tuple[str, ...] = ()
     failures: tuple[tuple[str | None, str], ...] = ()
     drift: tuple[Drift, ...] = ()
+    shard: Shard = WHOLE
+    others: bool = False
 
     def noted(self, ledger: Ledger, draft: Draft) -> None:
         """Write down in a run's ledger what was found, and in its draft what was noticed."""
@@ -50,7 +54,7 @@ class FoundLocations:
             if self.is_new:
                 ledger.update(discovery=self.discovery)
             for place in self.discovery.places:
-                if place.name not in self.refused:
+                if place.name not in self.refused and self.shard.holds(place.name):
                     ledger.listed(place.name, self.discovery.at)
         draft.drifts(self.drift)
         for text in self.warnings:
@@ -60,19 +64,25 @@ class FoundLocations:
 
 
 def find_locations(
-    client: MicroshareClient, state: FeedState, settings: Settings, feed: FeedSettings, horizon: datetime
+    client: MicroshareClient,
+    state: FeedState,
+    settings: Settings,
+    feed: FeedSettings,
+    horizon: datetime,
+    shard: Shard = WHOLE,
 ) -> FoundLocations:
     """Find what a run asks for: locations that are discovered, configured, and lately listed.
 
     Where discovery fails, the last known list is used and the result says so. Raises SourceError
-    only where there is none.
+    only where there is none. A shard goes by the newest list that any of them has. What is new, gone or
+    renamed is told by the one that holds the name.
     """
     asked_with = f"{settings.microshare.api_url} {settings.microshare.identity} {feed.cluster_ids}"
-    discovery = state.discovery
+    known = state.discovery
+    discovery = _newest_list(state, asked_with)
     warnings: list[str] = []
     failures: list[tuple[str | None, str]] = []
     drift: Sequence[Drift] = ()
-    is_new = False
     if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
         try:
             found = client.discover_locations(feed.cluster_ids)
@@ -87,17 +97,18 @@ def find_locations(
             else:
                 warnings.append(text)
         else:
-            known = discovery if discovery is not None and discovery.of == asked_with else None
-            if known is not None:
-                drift = between(known, found.places, horizon, feed.name)
-            warnings += _newly_shared(known, found, settings.microshare.identity)
+            before = discovery if discovery is not None and discovery.of == asked_with else None
+            warnings += _newly_shared(before, found, settings.microshare.identity)
             discovery = Discovery(horizon, found.places, asked_with, found.collisions)
-            is_new = True
             warnings += found.warnings
+    is_new = discovery is not known
+    if known is not None and discovery is not None and is_new and known.of == discovery.of:
+        drift = between(known, discovery.places, horizon, feed.name)
     # Named in MICROSHARE_LOCATIONS, a building is asked for whoever else has one of that name.
     refused = frozenset(discovery.collisions if discovery else ()) - set(feed.locations)
-    failures += ((name, _why_refused(name)) for name in sorted(refused))
-    names = _names(state, discovery, feed, horizon) - refused
+    failures += ((name, _why_refused(name)) for name in sorted(refused) if shard.holds(name))
+    of_all = _names(state, discovery, feed, horizon) - refused
+    names = {name for name in of_all if shard.holds(name)}
     unfit = {name: why for name in sorted(names) if (why := why_not_asked(name, feed))}
     failures += unfit.items()
     refused |= unfit.keys()
@@ -108,19 +119,29 @@ def find_locations(
         is_new,
         tuple(warnings),
         tuple(failures),
-        tuple(drift),
+        tuple(each for each in drift if each.location is not None and shard.holds(each.location)),
+        shard,
+        others=len(names) < len(of_all),
     )
 
 
 def begin_checkpoints(
-    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+    ledger: Ledger,
+    settings: Settings,
+    names: list[str],
+    horizon: datetime,
+    place: str,
+    draft: Draft,
+    *,
+    may_be_new: bool = True,
 ) -> None:
     """Give every hub without a checkpoint its first one; warn of positions ahead of the horizon.
 
     The first is at START_FROM, or at the earlier forwarder's position where that is taken over now.
-    `place` is where the state is kept, for the report.
+    `place` is where the state is kept, for the report, which says where an installation is new, if it
+    may be: a shard's locations can all be new where the feed is not.
     """
-    start = min(_start(ledger, settings, names, horizon, place, draft), horizon)
+    start = min(_start(ledger, settings, names, horizon, place if may_be_new else None, draft), horizon)
     ahead: list[tuple[datetime, str, str]] = []
     for name in names:
         for hub in settings.hubs:
@@ -142,6 +163,12 @@ def _warn_of_ahead(ahead: list[tuple[datetime, str, str]], horizon: datetime, dr
         f"{format_time(horizon)}{more}; check this host's clock: nothing is asked for it until that "
         "time has passed"
     )
+
+
+def _newest_list(state: FeedState, asked_with: str) -> Discovery | None:
+    """Give the newest list that is kept, one that was asked for with these settings before any other."""
+    lists = [found for found in (state.discovery, state.latest_discovery) if found is not None]
+    return max(lists, key=lambda found: (found.of == asked_with, found.at), default=None)
 
 
 def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -> bool:
@@ -175,14 +202,14 @@ def _names(state: FeedState, discovery: Discovery | None, feed: FeedSettings, ho
 
 
 def _start(
-    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str, draft: Draft
+    ledger: Ledger, settings: Settings, names: list[str], horizon: datetime, place: str | None, draft: Draft
 ) -> datetime:
     takeover = ledger.state().takeover
     if takeover is not None and takeover.at is None and names:
         return _take_over(ledger, takeover, horizon, draft)
     start_from = settings.run.start_from
     start = start_from if isinstance(start_from, datetime) else horizon - start_from
-    if names and not any(location.checkpoints for location in ledger.locations().values()):
+    if place and names and not any(location.checkpoints for location in ledger.locations().values()):
         draft.warn(f"{NO_STATE}{place}: a new installation, begins at {format_time(min(start, horizon))}")
     return start
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from app.base.checkpoints import Gap, LocationState
 from app.base.instants import EPOCH, HOUR, format_time, hour_of
 from app.base.readings import Reading, Slice, key_of
+from app.base.shards import WHOLE, Shard
 from app.base.text import counted
 from app.quality.bounds import SATURATED
 from app.quality.drift import body_keys, gather, is_forgotten, keys_drift, silences, spoke_again
@@ -34,11 +35,20 @@ class Observer:
     Made when the run's ledger holds the state as it was loaded.
     """
 
-    def __init__(self, ledger: Ledger, draft: Draft, settings: FeedSettings, *, is_live: bool) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        draft: Draft,
+        settings: FeedSettings,
+        *,
+        is_live: bool,
+        shard: Shard = WHOLE,
+    ) -> None:
         self._ledger = ledger
         self._draft = draft
         self._settings = settings
         self._is_live = is_live
+        self._shard = shard
         self._before = dict(ledger.locations())
         self._body_keys: set[str] = set()
 
@@ -118,7 +128,7 @@ class Observer:
             location = self._ledger.location(name)
             self._draft.drifts(silences(name, location, self._settings.look_back, horizon))
         # Judged now that the run has moved positions: a move that would change nothing is not proposed.
-        told = [advised(state, drift) for drift in self._draft.drifted]
+        told = [advised(state, drift, self._shard) for drift in self._draft.drifted]
         drifting = gather(state.drift, told, over, horizon)
         self._draft.settle_drift(drifting)
         self._ledger.update(keys=keys, drift=drifting.kept)

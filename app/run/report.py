@@ -10,6 +10,7 @@ from typing import Any, Final
 from app.base.checkpoints import Drift, Gap
 from app.base.errors import ForwarderError
 from app.base.instants import format_time
+from app.base.shards import WHOLE, Shard
 from app.quality.lateness import Lateness
 
 _DAY_S = 86_400
@@ -94,7 +95,8 @@ class Report:
     the first of the runs began of which none has ended well since; None where this one did. `apart_s`
     are the seconds since the run before began, where this one follows closely on it: what it did is
     then about what the feed does in such a time. `quarantined_before` came again and is in quarantine
-    for these hubs already; the place of such a reading is its key there.
+    for these hubs already; the place of such a reading is its key there. `shard` is the part of the feed
+    that was run; runs of shards that were begun together share a `tick`.
     """
 
     run: str
@@ -123,13 +125,20 @@ class Report:
     compared: Compared | None = None
     apart_s: float | None = None
     interrupted: bool = False
+    shard: Shard = WHOLE
+    tick: str | None = None
 
     @property
     def ok(self) -> bool:
         return not self.failures
 
     def as_json(self) -> dict[str, Any]:
-        """Give the documented JSON object; fields are only ever added."""
+        """Give the documented JSON object; fields are only ever added.
+
+        A run of the whole feed names no shard, and only one that was begun with others has a tick.
+        """
+        shard = {} if self.shard.is_whole else {"shard": {"index": self.shard.number, "of": self.shard.of}}
+        tick = {} if self.tick is None else {"tick": self.tick}
         return {
             "run": self.run,
             "feed": self.feed,
@@ -158,6 +167,8 @@ class Report:
             "compared": self.compared and asdict(self.compared),
             "per_day": self._per_day(),
             "interrupted": self.interrupted,
+            **shard,
+            **tick,
         }
 
     def _per_day(self) -> dict[str, Any] | None:

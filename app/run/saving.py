@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.log import Log
+from app.base.shards import WHOLE, Shard
 from app.run.draft import Draft
 from app.run.ledger import Ledger
 from app.state.store import RunLock, StateStore
@@ -32,6 +33,7 @@ class Saving:
         log: Log,
         monotonic: Callable[[], float],
         lose: Callable[[str], None],
+        shard: Shard = WHOLE,
     ) -> None:
         self._store = store
         self._name = name
@@ -40,6 +42,7 @@ class Saving:
         self._log = log
         self._monotonic = monotonic
         self._lose = lose
+        self._shard = shard
         self._unsaved: str | None = None
         self._due = monotonic()
         # Whether any save of this run failed as a whole: no slice is opened after that.
@@ -65,7 +68,7 @@ class Saving:
         changed = frozenset(ledger.changed)
         began = self._monotonic()
         try:
-            self._store.save(self._name, ledger.state(), changed)
+            self._store.save(self._name, ledger.state(), changed, self._shard)
         except StateError as error:
             # What names no location is of the whole feed: nothing was saved, or what was is no whole.
             if not isinstance(error, StateConflict | StateTooLarge) or not error.locations:

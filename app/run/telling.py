@@ -11,6 +11,7 @@ from app.base.instants import MINUTE, format_time, parse_time
 from app.base.log import get_log
 from app.base.readings import JsonObject
 from app.base.redaction import redact
+from app.base.shards import WHOLE, Shard
 from app.quality.bounds import error_kept
 from app.run.availability import Availability
 from app.run.brief import in_brief
@@ -23,17 +24,35 @@ from app.settings.schema import FeedSettings
 # included; after a longer one it caught up, and a repeat by hand did nothing.
 _SHORTEST_APART = MINUTE
 _LONGEST_APART = timedelta(hours=3)
+# What each line of a run says, of which its report tells the same.
+_BOUND = ("run", "feed", "shard")
 
 
 class Telling:
     """A run's name, and what it has to tell. `draft` gathers the report while the run goes on."""
 
-    def __init__(self, wiring: Wiring, feed: FeedSettings, state_name: str) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        feed: FeedSettings,
+        state_name: str,
+        shard: Shard = WHOLE,
+        tick: str | None = None,
+    ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.state_name = state_name
-        self.log = get_log(run=self.id, feed=feed.name)
+        part = {} if shard.is_whole else {"shard": shard.number, "shards": shard.of}
+        self.log = get_log(run=self.id, feed=feed.name, **part)
         self.started = wiring.now()
-        self.draft = Draft(self.id, feed.name, self.started, wiring.settings, dry_run=wiring.dry_run)
+        self.draft = Draft(
+            self.id,
+            feed.name,
+            self.started,
+            wiring.settings,
+            dry_run=wiring.dry_run,
+            shard=shard,
+            tick=tick,
+        )
         self._wiring = wiring
 
     def could_not_begin(self, error: StateError, took_s: float) -> Report:
@@ -83,7 +102,7 @@ class Telling:
                     behind_s=hub.behind_s,
                     position=hub.delivered_until and format_time(hub.delivered_until),
                 )
-        said = {name: value for name, value in report.as_json().items() if name not in ("run", "feed")}
+        said = {name: value for name, value in report.as_json().items() if name not in _BOUND}
         write = self.log.info if report.ok else self.log.error
         write("run.finished", briefly=in_brief(report, self._wiring.settings.hub_names), **said)
         return report

@@ -2,7 +2,8 @@
 
     location / <escaped name>   `doc0..` the location's document as JSON, `ids0..` its ids, 12 bytes each
     feed / feed                 `doc0..` what is said of the whole feed; its totals also as plain columns
-    lock / lock                 the lease of the run that works on the feed
+    feed / 2-of-8               the same, as a shard says it; see `shard_records`
+    lock / lock, lock / 2-of-8  the lease of the run that works on the feed, or on a shard of it
     forwarder / state           the earlier forwarder's position; read, never written
 
 Beside it `<name>history` with the reports of runs, a partition a day, `<name>quarantine`,
@@ -24,7 +25,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -37,15 +39,17 @@ from app.base.checkpoints import FeedState, LocationState, Takeover
 from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.network.identity import credential
 from app.network.proxies import azure_options, by_proxy
 from app.settings.connection_strings import table_url
 from app.settings.schema import StateSettings
 from app.state import document as documents
 from app.state import table_rows
+from app.state.shard_records import as_listed, of_shard, together
 from app.state.store import all_but_damaged
 from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race
-from app.state.table_lease import LOCK, HostClocks, TableRunLock, held_lease
+from app.state.table_lease import HostClocks, TableRunLock, held_lease
 
 # Seconds. A stalled service fails an operation, its repeats by the SDK included, after `_OPERATION_S`.
 _CONNECT_S: Final = 10
@@ -88,6 +92,8 @@ class AzureTableStore:
         self._writer = uuid.uuid4().hex
         self._writes = itertools.count(1)
         self._etags: dict[str, dict[str, str]] = {}
+        self._records: dict[str, dict[Shard, str]] = {}
+        self._leases: dict[tuple[str, Shard], TableRunLock] = {}
 
     @classmethod
     def connect(cls, settings: StateSettings) -> AzureTableStore:
@@ -122,35 +128,48 @@ class AzureTableStore:
 
     # --- the document -----------------------------------------------------------------------------
 
-    def load(self, name: str) -> FeedState:
+    def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
         etags: dict[str, str] = {}
         locations: dict[str, LocationState] = {}
-        feed: TableEntity | None = None
+        records: dict[Shard, FeedState] = {}
+        written: dict[Shard, str] = {}
         earlier: TableEntity | None = None
         with self._tables.explained(name):
             for row in self._tables.rows(name):
                 keys = row["PartitionKey"], row["RowKey"]
                 if keys[0] == table_rows.LOCATION:
+                    if not _may_hold(shard, keys[1]):
+                        continue
                     with self._tables.refused(name, row):
                         location, state = table_rows.location_from_row(row)
-                    etags[location], locations[location] = etag_of(row), state
-                elif keys == (table_rows.FEED, table_rows.FEED):
-                    feed = row
+                    if shard.holds(location):
+                        etags[location], locations[location] = etag_of(row), state
+                elif keys[0] == table_rows.FEED:
+                    said_by = table_rows.shard_in(keys[1], table_rows.FEED)
+                    if said_by is not None:
+                        records[said_by], written[said_by] = self._record_in(name, row), etag_of(row)
                 elif keys == _EARLIER:
                     earlier = row
-        self._etags[name] = etags
-        if feed is not None:
-            with self._tables.refused(name, feed):
-                return documents.feed_from(documents.decode(table_rows.joined(feed, "doc")), locations)
-        return FeedState(locations, takeover=self._takeover_from(name, earlier))
+        self._etags[name], self._records[name] = etags, written
+        if not records:
+            return FeedState(locations, takeover=self._takeover_from(name, earlier))
+        if not shard.is_whole:
+            return replace(of_shard(records, shard), locations=locations)
+        feed = replace(together(records), locations=locations)
+        return feed if records.keys() == {WHOLE} else replace(feed, locations=as_listed(feed))
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def _record_in(self, name: str, row: TableEntity) -> FeedState:
+        with self._tables.refused(name, row):
+            return documents.feed_from(documents.decode(table_rows.joined(row, "doc")), {})
+
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         # Locations go first: the feed's row says that a takeover is done, which each of them must know.
         failures: dict[str, StateError] = {}
         if changed:
             failures = self._save_locations(name, state.locations, sorted(changed))
         with self._tables.explained(name):
-            self._put_feed(name, state)
+            self._put_feed(name, state, shard)
+            self._remove_replaced_records(name, shard)
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -162,8 +181,8 @@ class AzureTableStore:
         if failures:
             raise StateTooLarge("; ".join(texts), list(failures))
 
-    def _put_feed(self, name: str, state: FeedState) -> None:
-        row = table_rows.feed_row(state)
+    def _put_feed(self, name: str, state: FeedState, shard: Shard) -> None:
+        row = table_rows.feed_row(state, shard)
         try:
             self._tables.put(name, row)
         except HttpResponseError as error:
@@ -171,6 +190,24 @@ class AzureTableStore:
                 raise
             document = table_rows.joined(row, "doc")
             raise table_rows.feed_too_large(documents.decode(document), len(document)) from error
+
+    def _remove_replaced_records(self, name: str, shard: Shard) -> None:
+        """Remove what shards of another number said, once each of these has said its own.
+
+        Only while this store holds the lock, which none of those others can then hold.
+        """
+        lease = self._leases.get((name, shard))
+        records = self._records.get(name, {})
+        current = {known for known in records if known.of == shard.of} | {shard}
+        if lease is None or not lease.held() or len(current) < shard.of:
+            return
+        for other in [known for known in records if known not in current and not known.is_whole]:
+            row = {"PartitionKey": table_rows.FEED, "RowKey": table_rows.shard_key(other, table_rows.FEED)}
+            try:
+                delete_row(self._tables.client(name), row, records.pop(other))
+            except HttpResponseError as error:
+                if not lost_race(error):
+                    raise
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Sequence[str]
@@ -310,8 +347,14 @@ class AzureTableStore:
             document = {key: table_rows.plain(value) for key, value in row.items()}
             return documents.takeover_from(document, f"{self._tables.place(name)}, row forwarder/state")
 
-    def lock(self, name: str, owner: str) -> AbstractContextManager[TableRunLock]:
-        return held_lease(self._tables, name, owner, self._clocks)
+    @contextmanager
+    def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[TableRunLock]:
+        with held_lease(self._tables, name, owner, self._clocks, shard) as lease:
+            self._leases[name, shard] = lease
+            try:
+                yield lease
+            finally:
+                del self._leases[name, shard]
 
     # --- beside the state -------------------------------------------------------------------------
 
@@ -352,7 +395,7 @@ class AzureTableStore:
         stamp = re.sub("[^0-9]", "", documents.file_stamp(self._clocks.now()))
         aside = table_rows.name_beside(name, f"damaged{stamp}")
         with self._tables.explained(name):
-            rows = [row for row in self._tables.rows(name) if row["PartitionKey"] != LOCK]
+            rows = [row for row in self._tables.rows(name) if row["PartitionKey"] != table_rows.LOCK]
             for row in rows:
                 self._tables.put(aside, row)
                 delete_row(self._tables.client(name), row, etag_of(row))
@@ -418,6 +461,12 @@ class _PatientTransport(RequestsTransport):  # type: ignore[misc]  # the SDK exp
 
     def sleep(self, duration: float) -> None:
         super().sleep(min(duration, _LONGEST_WAIT_S))
+
+
+def _may_hold(shard: Shard, key: str) -> bool:
+    """Whether a shard may hold the location with this key: most keys tell their name without being read."""
+    location = table_rows.name_in(key)
+    return location is None or shard.holds(location)
 
 
 def _day(instant: datetime) -> str:

@@ -55,6 +55,7 @@ from app.base.checkpoints import (
 from app.base.instants import format_time, parse_time
 from app.base.packed_ids import ID_LENGTH, PackedIds
 from app.base.readings import JsonObject, QuarantinedReading, Slice
+from app.base.shards import WHOLE, Shard
 from app.base.text import shown
 from app.quality.bounds import OWNER_BYTES, error_kept, sensor_of, shortened
 from app.state.records import (
@@ -275,15 +276,16 @@ def reports_since(texts: Iterable[bytes], since: datetime) -> Iterator[dict[str,
                 yield report
 
 
-def lock_owner(owner: str, now: datetime) -> dict[str, Any]:
+def lock_owner(owner: str, now: datetime, shard: Shard = WHOLE) -> dict[str, Any]:
     """Say who holds a run lock, for people to read."""
-    return {"owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "since": format_time(now)}
+    said = {"owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "since": format_time(now)}
+    return said if shard.is_whole else said | {"shard": str(shard)}
 
 
 def owner_text(found: Mapping[str, Any]) -> str:
-    return (
-        f"{found.get('owner')} on {found.get('host')}, process {found.get('pid')}, since {found.get('since')}"
-    )
+    shard = f", shard {found['shard']}" if "shard" in found else ""
+    who = f"{found.get('owner')} on {found.get('host')}, process {found.get('pid')}{shard}"
+    return f"{who}, since {found.get('since')}"
 
 
 def quarantine_key(item: QuarantinedReading) -> str:

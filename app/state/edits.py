@@ -15,6 +15,7 @@ from app.base.checkpoints import Checkpoint, Drift, FeedState, Gap, HubRecord, L
 from app.base.grouping import by_key
 from app.base.instants import DAY, HOUR, MILLISECOND, hour_of
 from app.base.readings import Slice
+from app.base.shards import WHOLE, Shard
 from app.quality.bounds import LEFT_BEHIND, gaps_kept
 from app.quality.drift import former_name, without_advice
 from app.quality.hourly_digests import unprovable
@@ -134,10 +135,13 @@ def move(state: FeedState, former: str, name: str) -> FeedState:
     return replace(state, locations=locations)
 
 
-def advised(state: FeedState, drift: Drift) -> Drift:
-    """Give what drifts with its advice to move a renamed location only while that would do something."""
+def advised(state: FeedState, drift: Drift, shard: Shard = WHOLE) -> Drift:
+    """Give what drifts with its advice to move a renamed location only while that would do something.
+
+    The state of a shard does not say it where another holds the former name.
+    """
     former = former_name(drift)
-    if former is None or drift.location is None:
+    if former is None or drift.location is None or not shard.holds(former):
         return drift
     is_known = former in state.locations and drift.location != former
     return drift if is_known and move(state, former, drift.location) != state else without_advice(drift)

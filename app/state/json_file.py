@@ -33,6 +33,7 @@ from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.base.files import FILES, STATE_ADVICE, Files, explained
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.state import document as documents
 from app.state.store import RunLock, all_but_damaged
 
@@ -61,7 +62,8 @@ class JsonFileStore:
         self._names: dict[Path, list[str]] = {}
         self.place = str(self._directory)
 
-    def load(self, name: str) -> FeedState:
+    def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
+        self._require_whole(shard)
         path = self._state_path(name)
         with _explained(path):
             text = _content(path)
@@ -78,7 +80,14 @@ class JsonFileStore:
                 return FeedState(takeover=documents.takeover_from(document, str(path)))
             return documents.whole_from(document)
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002 - see the class
+    def save(
+        self,
+        name: str,
+        state: FeedState,
+        changed: Collection[str],  # noqa: ARG002 - see the class
+        shard: Shard = WHOLE,
+    ) -> None:
+        self._require_whole(shard)
         path = self._state_path(name)
         lock = self._locks.get(name)
         if lock is not None and not lock.held():
@@ -99,8 +108,9 @@ class JsonFileStore:
                 self._files.flush_folder(self._directory)
 
     @contextmanager
-    def lock(self, name: str, owner: str) -> Iterator[RunLock]:
+    def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:
         """Hold the feed's file lock, which the operating system drops when the process ends."""
+        self._require_whole(shard)
         path = self._directory / f"{name}.lock"
         sidecar = path.with_name(f"{path.name}.owner")
         # Not thread-local: the lanes ask `held` from threads of their own.
@@ -243,6 +253,13 @@ class JsonFileStore:
             self._files.write(path, documents.encode({"probed": format_time(self._now())}))
             path.unlink()
             self._files.flush_folder(self._directory)
+
+    def _require_whole(self, shard: Shard) -> None:
+        if not shard.is_whole:
+            raise StateError(
+                f"state: {self._directory}: shard {shard} of a feed needs the table store, which hosts "
+                "share; set STATE_STORE=table, or run the feed without shards"
+            )
 
     def _state_path(self, name: str) -> Path:
         return self._directory / f"{name}.json"

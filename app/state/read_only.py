@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from app.base.checkpoints import FeedState
 from app.base.readings import JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.state.store import MendableStore, RunLock
 
 
@@ -17,7 +18,7 @@ class ReadOnlyStore:
         self.place, self.load, self.lock, self.probe = store.place, store.load, store.lock, store.probe
         self.history, self.quarantined = store.history, store.quarantined
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         """Save nothing."""
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002
@@ -41,18 +42,25 @@ class RememberingStore(ReadOnlyStore):
 
     def __init__(self, store: MendableStore) -> None:
         super().__init__(store)
-        self._saved: dict[str, FeedState] = {}
+        self._saved: dict[tuple[str, Shard], FeedState] = {}
         self._load = store.load
         self.load, self.lock = self._remembered, self._unlocked
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002
-        self._saved[name] = state
+    def save(
+        self,
+        name: str,
+        state: FeedState,
+        changed: Collection[str],  # noqa: ARG002
+        shard: Shard = WHOLE,
+    ) -> None:
+        self._saved[name, shard] = state
 
-    def _remembered(self, name: str) -> FeedState:
-        return self._saved[name] if name in self._saved else self._load(name)
+    def _remembered(self, name: str, shard: Shard = WHOLE) -> FeedState:
+        saved = self._saved.get((name, shard))
+        return self._load(name, shard) if saved is None else saved
 
     @contextmanager
-    def _unlocked(self, name: str, owner: str) -> Iterator[RunLock]:  # noqa: ARG002
+    def _unlocked(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:  # noqa: ARG002
         yield _Nobodys()
 
 

@@ -10,12 +10,13 @@ from typing import Any, Protocol, TypeVar
 from app.base.checkpoints import FeedState
 from app.base.errors import StateDamaged
 from app.base.readings import JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 
 _Found = TypeVar("_Found")
 
 
 class RunLock(Protocol):
-    """The right to be the only run of a feed."""
+    """The right to be the only run of a feed, or of one of its shards."""
 
     def held(self) -> bool:
         """Whether sending is still covered; False from the moment the lock could be another's."""
@@ -24,20 +25,26 @@ class RunLock(Protocol):
 class StateStore(Protocol):
     """What the forwarder asks of a store. `name` is a feed's state name, `peoplecounterstate`.
 
-    `place` says where the state is, for messages; it never holds a secret.
+    `place` says where the state is, for messages; it never holds a secret. `shard` is the part of the
+    feed that a run forwards; one that is not the whole raises StateError in a store that one host has.
     Every method raises StateError, or a narrower one named here, and nothing else.
     """
 
     place: str
 
-    def load(self, name: str) -> FeedState:
+    def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
         """Give the saved state; an empty one if there never was any, the earlier forwarder's as a Takeover.
+
+        The whole feed's is put together of what its shards keep. A shard's has the locations that it
+        holds, and no others.
 
         Raises StateDamaged for anything that is there and cannot be read, or is gone beside its backup.
         """
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         """Make the `changed` locations, and what is said of the feed, durable before returning.
+
+        What a shard says of the feed is kept beside what the others say.
 
         A changed location that `state` does not hold is removed; one that is not named may or may
         not be written. Raises StateConflict with the locations that another run changed since
@@ -45,8 +52,11 @@ class StateStore(Protocol):
         saved). After any other StateError each location is whole, as it was or as it was to be.
         """
 
-    def lock(self, name: str, owner: str) -> AbstractContextManager[RunLock]:
-        """Hold the feed's run lock, or raise LockHeld at once, naming the owner where it is known."""
+    def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> AbstractContextManager[RunLock]:
+        """Hold the feed's run lock, or raise LockHeld at once, naming the owner where it is known.
+
+        Shards of one number run beside one another; any other two runs of a feed exclude each other.
+        """
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
         """Write the reading in full, durably; give the place where it can be found.

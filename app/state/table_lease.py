@@ -1,4 +1,10 @@
-"""The run lock as a lease on a row of a table, which ends by itself with its owner."""
+"""The run lock as a lease on a row of a table, which ends by itself with its owner.
+
+Each shard of a feed has a row of its own. A run first takes its own, then looks at all of them: where one
+lives of a run without shards, or of shards of another number, it gives its own back. So of two such
+runs that begin at the same time at least one sees the other. A lease of theirs that ran out is
+removed before the run goes on: who slept through its end cannot renew it then, and knows that it lost it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +20,10 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from azure.data.tables import TableClient, TableEntity
 
 from app.base.errors import LockHeld
+from app.base.shards import WHOLE, Shard
 from app.state.document import lock_owner, owner_text
-from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race, put_row
+from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race, put_row, status_of
+from app.state.table_rows import LOCK, shard_in, shard_key
 
 # Two renewals may fail before a lease ends; whoever holds it stops that much before, by its own clock,
 # and a run that was killed holds the next one up for a minute at most.
@@ -24,9 +32,9 @@ _LEASE_MARGIN: Final = timedelta(seconds=5)
 _RENEW_EVERY_S: Final = 20.0
 _RENEW_AGAIN_S: Final = 2.0
 _TRIES: Final = 3
+_GONE: Final = 404
 # A renewal has no time for the SDK's patience: a lost one is tried again by the loop.
 _RENEWAL: Final[Mapping[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
-LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class HostClocks:
 
 
 class TableRunLock:
-    """A lease on a feed: held while its last renewal began less than 55 s ago, by either clock.
+    """A lease on a feed or a shard: held while its last renewal began less than 55 s ago, by either clock.
 
     The wall clock counts too because the monotonic one stands still in a suspended machine.
     """
@@ -108,7 +116,7 @@ class TableRunLock:
     def _find_again(self) -> None:
         """Learn whether the row is another's, or ours after a renewal whose answer was lost."""
         try:
-            found = self._table.get_entity(LOCK, LOCK, **_RENEWAL)
+            found = self._table.get_entity(LOCK, self._row["RowKey"], **_RENEWAL)
         except ResourceNotFoundError:
             self._lost = True
         except AzureError:
@@ -119,10 +127,20 @@ class TableRunLock:
 
 
 @contextmanager
-def held_lease(tables: Tables, name: str, owner: str, clocks: HostClocks) -> Iterator[TableRunLock]:
-    """Hold the feed's lease, renewed by a thread of its own. Raises LockHeld where it is another's."""
+def held_lease(
+    tables: Tables, name: str, owner: str, clocks: HostClocks, shard: Shard = WHOLE
+) -> Iterator[TableRunLock]:
+    """Hold the lease of the feed, or of a shard, renewed by a thread of its own.
+
+    Raises LockHeld where it is another's, or where runs work on the feed in another division.
+    """
     with tables.explained(name):
-        lease = _taken(tables, name, owner, clocks)
+        lease = _taken(tables, name, owner, clocks, shard)
+        try:
+            _exclude_other_divisions(tables, name, shard)
+        except BaseException:
+            lease.release()
+            raise
     stopped = threading.Event()
     keeper = threading.Thread(target=lease.keep, args=(stopped,), name=f"lease-{name}", daemon=True)
     keeper.start()
@@ -134,9 +152,10 @@ def held_lease(tables: Tables, name: str, owner: str, clocks: HostClocks) -> Ite
         lease.release()
 
 
-def _taken(tables: Tables, name: str, owner: str, clocks: HostClocks) -> TableRunLock:
+def _taken(tables: Tables, name: str, owner: str, clocks: HostClocks, shard: Shard) -> TableRunLock:
     nonce = uuid.uuid4().hex
-    row = {"PartitionKey": LOCK, "RowKey": LOCK, "nonce": nonce, **lock_owner(owner, clocks.now())}
+    keys = {"PartitionKey": LOCK, "RowKey": shard_key(shard, LOCK)}
+    row = {**keys, "nonce": nonce, **lock_owner(owner, clocks.now(), shard)}
     found: TableEntity | None = None
     failure: AzureError | None = None
     for _ in range(_TRIES):
@@ -152,12 +171,36 @@ def _taken(tables: Tables, name: str, owner: str, clocks: HostClocks) -> TableRu
         # A row with our own nonce is a write of ours whose answer was lost: it is written again,
         # so that the lease counts from a time that is known.
         if found is not None and found.get("nonce") != nonce and not _is_expired(found, service_time):
-            raise LockHeld(
-                f"state: {name}: another run works on this feed ({owner_text(found)}); try again when it "
-                f"has ended: nothing was done; a run that was killed keeps its lease for "
-                f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
-            )
+            raise _held_by(name, found)
     raise failure or AssertionError("a loop that did not run")
+
+
+def _exclude_other_divisions(tables: Tables, name: str, shard: Shard) -> None:
+    """End the leases that ran out of runs that divide the feed otherwise. Raises LockHeld where one lives."""
+    for row in tables.rows(name, f"PartitionKey eq '{LOCK}'", keys_only=True):
+        other = shard_in(row["RowKey"], LOCK)
+        if other is not None and other.of == shard.of:
+            continue
+        found, service_time = tables.found(name, row)
+        if found is None:
+            continue
+        if not _is_expired(found, service_time):
+            raise _held_by(name, found)
+        try:
+            delete_row(tables.client(name), row, etag_of(found))
+        except HttpResponseError as error:
+            if not lost_race(error):
+                raise
+            if status_of(error) != _GONE:
+                raise _held_by(name, found) from error
+
+
+def _held_by(name: str, found: TableEntity) -> LockHeld:
+    return LockHeld(
+        f"state: {name}: another run works on this feed ({owner_text(found)}); try again when it "
+        f"has ended: nothing was done; a run that was killed keeps its lease for "
+        f"{(_LEASE + _LEASE_MARGIN).total_seconds():.0f} s"
+    )
 
 
 def _is_expired(row: TableEntity, service_time: datetime | None) -> bool:

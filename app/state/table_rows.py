@@ -17,6 +17,7 @@ from app.base.errors import StateError, StateTooLarge
 from app.base.instants import format_time
 from app.base.packed_ids import ID_LENGTH
 from app.base.readings import QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.state.document import (
     VERSION,
     check_version,
@@ -44,6 +45,7 @@ _ADVICE_BY_PART: Final = {
 }
 LOCATION: Final = "location"
 FEED: Final = "feed"
+LOCK: Final = "lock"
 
 
 def row_key(location: str) -> str:
@@ -57,6 +59,33 @@ def row_key(location: str) -> str:
     if len(escaped) <= _KEY_CHARACTERS:
         return escaped
     return f"{escaped[: _KEY_CHARACTERS // 2]}__{hashlib.sha256(raw).hexdigest()}"
+
+
+def name_in(key: str) -> str | None:
+    """Read a location's name from its key; None where the key ends in a hash."""
+    if "__" in key:
+        return None
+    raw = re.sub(r"_([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), key)
+    try:
+        return raw.encode("latin-1").decode("utf-8", "surrogatepass")
+    except ValueError:
+        return None
+
+
+def shard_key(shard: Shard, whole: str) -> str:
+    """Write a shard as the key of its row, 2-of-8; the whole feed's is called `whole`."""
+    return whole if shard.is_whole else f"{shard.number}-of-{shard.of}"
+
+
+def shard_in(key: str, whole: str) -> Shard | None:
+    """Read what `shard_key` wrote; None for any other key."""
+    if key == whole:
+        return WHOLE
+    try:
+        shard = Shard.parse(key.replace("-of-", "/", 1))
+    except ValueError:
+        return None
+    return shard if key == shard_key(shard, whole) else None
 
 
 def location_row(location: str, state: LocationState) -> dict[str, Any]:
@@ -130,7 +159,8 @@ def location_from_row(row: Mapping[str, Any]) -> tuple[str, LocationState]:
     return location, location_from(document)
 
 
-def feed_row(state: FeedState) -> dict[str, Any]:
+def feed_row(state: FeedState, shard: Shard = WHOLE) -> dict[str, Any]:
+    """Write what is said of the feed, by a run of all of it or by a shard, as a row of its own."""
     document = feed_document(state)
     text = encode(document)
     if len(text) > _ROW_BYTES:
@@ -141,7 +171,7 @@ def feed_row(state: FeedState) -> dict[str, Any]:
         if name in ("version", "last_fetch_timestamp", "total_events_sent", "total_duplicates_skipped")
         and value is not None
     }
-    return {"PartitionKey": FEED, "RowKey": FEED} | columns | cut("doc", text)
+    return {"PartitionKey": FEED, "RowKey": shard_key(shard, FEED)} | columns | cut("doc", text)
 
 
 def feed_too_large(document: Mapping[str, Any], size: int) -> StateTooLarge:

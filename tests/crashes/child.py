@@ -49,6 +49,7 @@ from app.base.checkpoints import FeedState
 from app.base.errors import LockHeld, StateError
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.eventhub.deliveries import Delivered, News, Opened
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
@@ -229,25 +230,25 @@ class _TracedStore:
         self.set_aside, self.remove, self.release = store.set_aside, store.remove, store.release
         self.history, self.quarantined = store.history, store.quarantined
 
-    def load(self, name: str) -> FeedState:
+    def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
         self._trace.reached("state asked for")
-        state = self._store.load(name)
+        state = self._store.load(name, shard)
         self._trace.reached("state loaded")
         return state
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         self._trace.reached("save begins", locations=fingerprints(state))
         try:
-            self._store.save(name, state, changed)
+            self._store.save(name, state, changed, shard)
         except StateError:
             self._trace.reached("save failed")
             raise
         self._trace.reached("save completed")
 
     @contextmanager
-    def lock(self, name: str, owner: str) -> Iterator[RunLock]:
+    def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:
         self._trace.reached("run lock asked for")
-        with self._store.lock(name, owner) as lock:
+        with self._store.lock(name, owner, shard) as lock:
             self._trace.reached("run lock taken")
             yield lock
             self._trace.reached("run lock to be released")

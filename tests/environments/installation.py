@@ -15,6 +15,7 @@ from typing import Any
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
+from app.base.shards import WHOLE, Shard
 from app.feeds.feed import load_feed
 from app.microshare.auth import TokenCache
 from app.microshare.client import MicroshareClient
@@ -115,13 +116,14 @@ class Installation:
         dry_run: bool = False,
         budget: Budget | None = None,
         store: MendableStore | None = None,
+        shard: Shard = WHOLE,
     ) -> Report:
         """Run a feed once, at the clock's instant; give its report, failed or not."""
         wiring = self.wiring(dry_run=dry_run)
         if store is not None:
             wiring = replace(wiring, store=store)
         try:
-            return run_forwarder(feed, wiring, budget=budget)
+            return run_forwarder(feed, wiring, shard=shard, budget=budget)
         except RunFailed as failed:
             return failed.report
 

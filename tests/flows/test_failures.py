@@ -18,6 +18,7 @@ from app.base.errors import LockHeld, StateError, StateTooLarge
 from app.base.instants import parse_time
 from app.base.log import configure_logging
 from app.base.readings import QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
@@ -304,12 +305,12 @@ class NarrowStore(JsonFileStore):
         self._fits = fits
         self.refused = 0
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:
+    def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         if self._fits <= 0:
             self.refused += 1
             raise StateTooLarge("state: what discovery found needs too much; narrow MICROSHARE_IDENTITY", [])
         self._fits -= 1
-        super().save(name, state, changed)
+        super().save(name, state, changed, shard)
 
 
 @pytest.mark.parametrize("fits", [0, 1, 2], ids=["the first", "the second", "the third, if there is one"])

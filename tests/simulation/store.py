@@ -12,6 +12,7 @@ from typing import Any
 from app.base.checkpoints import FeedState, LocationState
 from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
 from app.base.readings import JsonObject, QuarantinedReading
+from app.base.shards import WHOLE, Shard
 from app.state.document import decode, encode, feed_document, feed_from, location_document, location_from
 from app.state.store import RunLock
 from tests.simulation.comparison import judge_comparison, judge_seals
@@ -95,7 +96,7 @@ class SimulatedStore:
         self._known: dict[str, int] = {}
         self._started = process.clock.now()
 
-    def load(self, name: str) -> FeedState:  # noqa: ARG002 - a world has one feed
+    def load(self, name: str, shard: Shard = WHOLE) -> FeedState:  # noqa: ARG002 - a world has one feed
         self._process.effect("load")
         if self._faults.load:
             self._count("load fails")
@@ -104,7 +105,13 @@ class SimulatedStore:
         self._started = self._process.clock.now()
         return self._disk.read_back(self._process.oracle)
 
-    def save(self, name: str, state: FeedState, changed: Collection[str]) -> None:  # noqa: ARG002
+    def save(
+        self,
+        name: str,  # noqa: ARG002
+        state: FeedState,
+        changed: Collection[str],
+        shard: Shard = WHOLE,  # noqa: ARG002
+    ) -> None:
         process = self._process
         process.effect("save", sorted(changed))
         process.clock.sleep(process.rng.choice((0.001, 0.02, 0.4)))
@@ -138,7 +145,7 @@ class SimulatedStore:
             raise StateConflict(f"memory: {', '.join(lost)}: changed by another run", lost)
 
     @contextmanager
-    def lock(self, name: str, owner: str) -> Iterator[RunLock]:  # noqa: ARG002
+    def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:  # noqa: ARG002
         disk, process = self._disk, self._process
         process.effect("lock")
         is_stale = disk.leased and process.clock.ms >= disk.owned_until_ms

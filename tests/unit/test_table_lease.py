@@ -73,7 +73,8 @@ def row(clocks: Clocks) -> Row:
 @pytest.fixture
 def lease(clocks: Clocks, row: Row) -> TableRunLock:
     began = ClockReading(0.0, NOON)
-    return TableRunLock(row, {"nonce": "ours"}, "0", began, clocks.read())  # type: ignore[arg-type]  # a stand-in
+    ours = {"PartitionKey": "lock", "RowKey": "lock", "nonce": "ours"}
+    return TableRunLock(row, ours, "0", began, clocks.read())  # type: ignore[arg-type]  # a stand-in
 
 
 def test_a_lease_is_held_until_five_seconds_before_its_end(lease: TableRunLock, clocks: Clocks) -> None:
