@@ -6,6 +6,8 @@ else; no user meets a traceback.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -109,6 +111,8 @@ call_by_name(commands)
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Do what `args` say, sys.argv unless given, and end with the exit status."""
+    # As it ends, Python looks through all that was loaded for garbage, which takes a tenth of a short run.
+    atexit.register(gc.freeze)
     sys.exit(_status_of(args))
 
 

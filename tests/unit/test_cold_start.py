@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-from app.base.program import APP_ROOT
-
-
-def loaded_by(program: str) -> set[str]:
-    """Give the modules that a process has loaded when this program has ended."""
-    told = f"import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{program}"
-    ended = subprocess.run(
-        [sys.executable, "-c", told], cwd=APP_ROOT, capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(ended.stderr.split())
+from tests.environments.loaded import loaded_by
 
 
 def of_ours(modules: set[str]) -> set[str]:

@@ -1,0 +1,24 @@
+"""What a run in a process of its own loads, and what it does without."""
+
+from __future__ import annotations
+
+from tests.environments.loaded import loaded_by
+from tests.environments.terminal import Terminal
+
+_OF_OTHER_COMMANDS = {"app.page", "app.audit", "app.health", "app.telemetry", "app.settings.json_schema"}
+# Tables and identities, telemetry, WebSockets, what lays out text and pages, and what reads `.env`.
+_OF_OTHER_SETTINGS = {
+    *("azure.data", "azure.identity", "azure.monitor", "opentelemetry", "aiohttp", "dotenv"),
+    *("rich", "jinja2", "prometheus_client", "sqlite3", "azure.functions"),
+}
+
+
+def test_a_run_loads_nothing_of_other_commands_and_of_what_its_settings_do_not_ask_for(
+    terminal: Terminal,
+) -> None:
+    run = "from app.__main__ import main; main(['run', 'people-counter', '--json'])"
+
+    loaded = loaded_by(run, terminal.environ)
+
+    assert {"app.run.forwarder", "azure.eventhub.aio", "requests"} <= loaded
+    assert (_OF_OTHER_COMMANDS | _OF_OTHER_SETTINGS) & loaded == set()
