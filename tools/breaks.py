@@ -1366,6 +1366,15 @@ _MORE_OF_THE_CORE = (
 
 _IN_THE_FASTER_WAYS = (
     PlantedBreak(
+        "any version of the SDK is taken for the one that is known",
+        "app/eventhub/encoding.py",
+        "return sdk_version() == COMPARED_WITH",
+        "return bool(sdk_version())",
+        _noticed_by(
+            "tests/unit/test_encoding.py", "test_another_version_of_the_sdk_encodes_its_events_itself"
+        ),
+    ),
+    PlantedBreak(
         "true and one are encoded alike",
         "app/eventhub/encoding.py",
         "tuple(map(type, properties.values()))",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import azure.eventhub
 import pytest
 from azure.eventhub import EventDataBatch
 from hypothesis import example, given
@@ -74,3 +75,16 @@ def test_a_batch_is_full_where_the_sdk_says_so(largest: int) -> None:
 def test_what_is_compared_is_what_is_installed() -> None:
     assert encoding.sdk_version() == encoding.COMPARED_WITH
     assert encoding.is_compared()
+
+
+def test_another_version_of_the_sdk_encodes_its_events_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(azure.eventhub, "__version__", "5.99.0")
+    encoding.is_compared.cache_clear()
+    try:
+        ours, theirs = both("Mill & Lane", [PLAIN])
+    finally:
+        encoding.is_compared.cache_clear()
+
+    assert written(ours) == written(theirs)
+    # What only the documented way keeps: the events as they were given to it.
+    assert [event.body_as_str() for event in ours._internal_events] == ['{"a":1}']
