@@ -45,6 +45,9 @@ demo: $(BIN)/.run
 scenario: $(BIN)/.run
 	@$(BIN)/python -m emulators.scenario
 
+# Else each worker, and each command that tests start, compiles all modules anew where the shell says not to keep that.
+test long: export PYTHONDONTWRITEBYTECODE :=
+
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
