@@ -10,16 +10,12 @@ import asyncio
 import hashlib
 import logging
 import selectors
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
-from pathlib import Path
-
-import certifi
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
@@ -35,12 +31,12 @@ from app.settings.ncrontab import times_after
 from app.settings.schema import NetworkSettings, Settings
 from app.state.json_file import JsonFileStore
 from app.wiring import wire
+from emulators.authorities import one_authority
 
 # How long a run takes for each question to the API, by its own clock.
 _ANSWERED_IN_S = 0.4
 # The SDK of Event Hubs polls, and waits before it tries again; none of it is needed on loopback.
 _TIMES_FASTER = 10
-_END_OF_A_CERTIFICATE = "-----END CERTIFICATE-----\n"
 
 
 class Clock:
@@ -62,8 +58,8 @@ class Clock:
 class Runs:
     """Runs of an installation, one after the other, each at the instant at which `clock` stands."""
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock, authorities: Path) -> None:
-        self.settings = _for_loopback(load_settings(environ), authorities)
+    def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
+        self.settings = _for_loopback(load_settings(environ))
         self._clock = clock
         self._store = _Store(self.settings.state.directory, now=clock)
         self._tokens = TokenCache()
@@ -114,8 +110,7 @@ def runs(environ: Mapping[str, str], clock: Clock) -> Iterator[Runs]:
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
-        with tempfile.TemporaryDirectory(prefix="microshare-scenario-") as folder:
-            yield Runs(environ, clock, _one_authority(Path(folder)))
+        yield Runs(environ, clock)
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
@@ -137,24 +132,11 @@ def _named(state_name: str, run: JsonObject) -> JsonObject:
     return {**run, "run": digest.hexdigest()}
 
 
-def _for_loopback(settings: Settings, authorities: Path) -> Settings:
+def _for_loopback(settings: Settings) -> Settings:
     """Ask one location at a time, so that reports have one order, and read few authorities."""
-    network = NetworkSettings(ca_file=str(authorities))
+    network = NetworkSettings(ca_file=str(one_authority()))
     hubs = tuple(replace(hub, network=network) for hub in settings.hubs)
     return replace(settings, hubs=hubs, run=replace(settings.run, concurrency=1))
-
-
-def _one_authority(folder: Path) -> Path:
-    """Write one of the public authorities.
-
-    The SDK reads them all for each connection, also for one without TLS: most of what a run would cost.
-    """
-    everyone = Path(certifi.where()).read_text(encoding="utf-8")
-    path = folder / "authority.pem"
-    path.write_text(
-        everyone[: everyone.index(_END_OF_A_CERTIFICATE)] + _END_OF_A_CERTIFICATE, encoding="utf-8"
-    )
-    return path
 
 
 class _HastySelector(selectors.DefaultSelector):

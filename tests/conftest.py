@@ -1,4 +1,4 @@
-"""What tests of several kinds share: Azurite, once a session."""
+"""What tests of several kinds share: a process that waits for little, and Azurite, once a session."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.environments.azurite import AzuriteMissing, running_azurite
+from tests.environments.polling import poll_quickly
 
 
 def pytest_sessionstart() -> None:
-    """Let commands that tests start hear Ctrl-C: what a shell starts beside itself is told to ignore it."""
+    # Commands that tests start hear Ctrl-C: what a shell starts beside itself is told to ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    poll_quickly()
 
 
 @pytest.hookimpl(wrapper=True)

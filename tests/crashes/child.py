@@ -63,6 +63,7 @@ from app.state.azure_table import AzureTableStore
 from app.state.document import encode, location_document
 from app.state.store import MendableStore, RunLock
 from app.wiring import wire
+from tests.environments.polling import poll_quickly
 
 # A run that takes longer hangs: the emulators answer at once, and the slowest fault costs seconds.
 LONGEST_RUN_S = 200.0
@@ -419,6 +420,7 @@ def _status_of(pid: int, kill_after_s: float | None) -> int:
 
 
 def main() -> None:
+    poll_quickly()
     for line in sys.stdin:
         order = Order(**json.loads(line))
         began = time.monotonic()

@@ -98,7 +98,9 @@ class FaultyInstallation(Installation):
             people_lag=timedelta(0),
             snapshot_lag=timedelta(0),
         )
-        source = MicroshareEmulator(estate, clock=clock, password=PASSWORD, api_key=API_KEY)
+        # A live API is a second ahead: its date, in whole seconds, may be that of the run before.
+        api_clock = (lambda: clock.now + timedelta(seconds=1)) if case.live else clock
+        source = MicroshareEmulator(estate, clock=api_clock, password=PASSWORD, api_key=API_KEY)
         stack.enter_context(source)
         hubs = stack.enter_context(EventHubsEmulator([case.hubs[0]], key=HUB_KEY))
         super().__init__(source, hubs, clock, folder)

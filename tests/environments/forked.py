@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from app.base.program import APP_ROOT
 from tests.commands import Ended
+from tests.environments.polling import poll_quickly
 
 LONGEST_COMMAND_S = 60.0
 
@@ -107,6 +108,7 @@ def main() -> None:
             importlib.import_module(module.name)
     for name in ("azure.data.tables", "azure.eventhub.aio", "requests"):
         importlib.import_module(name)
+    poll_quickly()
     gc.collect()
     # What is there now is never garbage, and need not be copied into each fork to find that out.
     gc.freeze()

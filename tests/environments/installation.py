@@ -27,6 +27,7 @@ from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.store import MendableStore
 from app.wiring import wire
+from emulators.authorities import one_authority
 from emulators.estate import DEFAULT, PEOPLE, Estate, Expected
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
@@ -74,6 +75,7 @@ class Installation:
             "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps([hubs.connection_string("b")]),
             "STATE_DIR": str(folder / "state"),
+            "REQUESTS_CA_BUNDLE": str(one_authority()),
             **environ,
         }
         self.overrides: dict[str, Any] = {}

@@ -31,6 +31,7 @@ from app.feeds.feed import load_feed, read_answer
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.opening import open_store
+from emulators.authorities import one_authority
 from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.microshare import MicroshareEmulator
@@ -219,6 +220,7 @@ class KillableInstallation:
             "EVENT_HUB_CONNECTION_STRING": self.hubs.connection_string("a"),
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.hubs.connection_string("b")]),
             "STATE_DIR": str(self.folder / f"state{self._fresh}"),
+            "REQUESTS_CA_BUNDLE": str(one_authority()),
             "STATE_STORE": "json",
         }
         if self.relay is not None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from app.base.program import APP_ROOT
+from emulators.authorities import one_authority
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.commands import Ended, of_two_feeds
@@ -32,6 +33,7 @@ class Terminal:
             "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.second(hubs.connection_string("b"))]),
             "STATE_DIR": str(folder / "state"),
+            "REQUESTS_CA_BUNDLE": str(one_authority()),
         }
 
     @property
