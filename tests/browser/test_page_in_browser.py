@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -25,6 +25,8 @@ Show = Callable[..., Page]
 
 _AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# Those that a theme can break, which changes colours alone.
+_RULES_OF_COLOURS = ["color-contrast", "link-in-text-block"]
 _CELLS = "#people_counter table.heat td.c"
 
 
@@ -32,7 +34,7 @@ def many(locations: int = 100) -> Gathered:
     """Give a week of locations with long names, one of which lacks readings."""
     week = Slice(DAY.end - timedelta(days=7), DAY.end)
     names = [f"Example House of a Very Long Name {number:03}" for number in range(locations)]
-    backup = Audited(BACKUP, week, names).lacks(names[7], DAY.start, 3, "late")
+    backup = Audited(BACKUP, week, names).lacks(names[-1], DAY.start, 3, "late")
     return Gathered(
         MADE,
         week,
@@ -56,10 +58,10 @@ def axe() -> str:
     return _AXE.read_text()
 
 
-def violations(page: Page, axe: str) -> list[str]:
+def violations(page: Page, axe: str, rules: Sequence[str] = _RULES) -> list[str]:
     # The page's own policy refuses foreign scripts, which a test may be.
     page.evaluate(axe)
-    found: dict[str, Any] = page.evaluate("rules => axe.run({runOnly: rules})", _RULES)
+    found: dict[str, Any] = page.evaluate("rules => axe.run({runOnly: rules})", rules)
     return [
         f"{violation['id']}: {node['html'][:120]}"
         for violation in found["violations"]
@@ -67,33 +69,35 @@ def violations(page: Page, axe: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("made", "width", "theme"),
-    [
-        (well, 1280, "light"),
-        (troubled, 1280, "light"),
-        (troubled, 1280, "dark"),
-        (troubled, 375, "light"),
-        (troubled, 375, "dark"),
-        (partial(many, 8), 1280, "light"),
-    ],
-    ids=["all well", "at a terminal", "in the dark", "on a phone", "on a phone in the dark", "a week"],
-)
-def test_nothing_keeps_anybody_from_reading_it(
-    show: Show, axe: str, made: Callable[[], Gathered], width: int, theme: str
+@pytest.mark.parametrize("made", [well, partial(many, 2)], ids=["all well", "a week"])
+def test_nothing_keeps_anybody_from_reading_it(show: Show, axe: str, made: Callable[[], Gathered]) -> None:
+    assert violations(show(made()), axe) == []
+
+
+@pytest.mark.parametrize("width", [1280, 375], ids=["at a terminal", "on a phone"])
+def test_nothing_keeps_anybody_from_reading_of_trouble_in_the_light_or_dark(
+    show: Show, axe: str, width: int
 ) -> None:
-    page = show(made(), width=width, color_scheme=theme)
+    page = show(troubled(), width=width)
+    in_the_light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     assert violations(page, axe) == []
 
+    page.emulate_media(color_scheme="dark")
+
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != in_the_light
+    assert violations(page, axe, _RULES_OF_COLOURS) == []
+
 
 @pytest.mark.parametrize("made", [well, troubled, many])
-@pytest.mark.parametrize("width", [375, 768, 1280])
-def test_the_page_itself_never_scrolls_sideways(show: Show, made: Callable[[], Gathered], width: int) -> None:
-    page = show(made(), width=width)
+def test_the_page_itself_never_scrolls_sideways(show: Show, made: Callable[[], Gathered]) -> None:
+    page = show(made(), width=375)
 
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate("document.body.scrollWidth") <= width
+    for width in (375, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.body.scrollWidth") <= width
 
 
 def test_the_first_screen_answers_in_words(show: Show) -> None:
@@ -162,17 +166,16 @@ def test_a_heatmap_is_one_stop_of_the_tab_key(show: Show) -> None:
 
 
 def test_the_cell_that_has_the_focus_is_not_hidden_behind_the_names(show: Show) -> None:
-    page = show(many(), width=375)
+    page = show(many(1), width=375)
     page.locator(_CELLS).first.focus()
     page.keyboard.press("End")
+    between = """() => document.activeElement.getBoundingClientRect().left
+        - document.activeElement.parentNode.cells[0].getBoundingClientRect().right"""
+
     for _ in range(40):
         page.keyboard.press("ArrowLeft")
 
-    cell, name = page.evaluate(
-        """() => [document.activeElement, document.activeElement.parentNode.cells[0]]
-            .map(each => each.getBoundingClientRect())"""
-    )
-    assert cell["left"] >= name["right"] - 1
+        assert page.evaluate(between) >= -1
 
 
 def test_the_first_tab_leads_past_the_head_to_the_report(show: Show) -> None:
