@@ -6,12 +6,14 @@ little more than one.
 
 from __future__ import annotations
 
+import atexit
 import json
 import multiprocessing
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -33,9 +35,9 @@ class Ended:
 
 
 class Forks:
-    """The warm process, while the context lasts. One run at a time."""
+    """The warm process, until it is closed. One run at a time."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crashes.child"],
             stdin=subprocess.PIPE,
@@ -43,9 +45,14 @@ class Forks:
             text=True,
             cwd=ROOT,
         )
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._process.communicate(timeout=30)
 
     def run(self, order: Order) -> Ended:
@@ -55,6 +62,14 @@ class Forks:
         self._process.stdin.write(as_line(order))
         self._process.stdin.flush()
         return Ended(**json.loads(self._process.stdout.readline()))
+
+
+@cache
+def forks() -> Forks:
+    """Give the one of this process, which all installations share; it ends with it."""
+    started = Forks()
+    atexit.register(started.close)
+    return started
 
 
 def in_processes(workers: int) -> ProcessPoolExecutor:

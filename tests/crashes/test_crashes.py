@@ -38,14 +38,11 @@ def tally_of(
     return tally
 
 
-@pytest.mark.parametrize("part", range(4), ids=lambda part: f"part {part + 1} of 4")
-def test_a_run_that_dies_at_a_boundary_is_made_good_by_the_next(
-    killable: KillableInstallation, part: int
-) -> None:
-    tally = tally_of(killable, "slow run", every=32, offset=part * 8)
+def test_a_run_that_dies_at_a_boundary_is_made_good_by_the_next(killable: KillableInstallation) -> None:
+    tally = tally_of(killable, "slow run", every=8)
 
     assert tally.violations == []
-    assert tally.kinds.total() >= 2
+    assert tally.kinds.total() >= 8
 
 
 @pytest.mark.parametrize("situation", ["first run", "takeover run", "recovery run"])

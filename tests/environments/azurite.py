@@ -124,7 +124,12 @@ class Relay:
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    # Its client was killed in between; the service would wait for the rest.
+                    self.close_connection = True
+                    return
                 relay._count(1)
                 try:
                     self._pass_on(body)

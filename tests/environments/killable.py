@@ -36,7 +36,7 @@ from emulators.estate import Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from tests.crashes.child import LONGEST_RUN_S, Order, fingerprints
-from tests.crashes.forks import ROOT, Ended, Forks
+from tests.crashes.forks import ROOT, Ended, Forks, forks
 from tests.environments.azurite import Relay, connection_string
 from tests.promise import (
     Arrival,
@@ -161,7 +161,6 @@ class KillableInstallation:
         largest = message_bytes or _MESSAGE_BYTES[feed]
         specs = [HubSpec(name, max_message_bytes=largest) for name in HUBS]
         self.hubs = EventHubsEmulator(specs, on_store=self._stored)
-        self.forks = Forks()
         self.arrivals: list[Sent] = []
         self.steps = 0
         self._azurite_port = azurite_port
@@ -186,7 +185,6 @@ class KillableInstallation:
     def __enter__(self) -> Self:
         self._stack.enter_context(self.source)
         self._stack.enter_context(self.hubs)
-        self._stack.enter_context(self.forks)
         if self._azurite_port is not None:
             self.relay = Relay(self._azurite_port)
             self._stack.callback(self.relay.close)
@@ -317,7 +315,7 @@ class KillableInstallation:
         if die_when_stored is not None:
             hub, nth = die_when_stored
             self._fatal = (hub, self.hub(hub).attempts + nth, Path(order.trace))
-        ended = self.forks.run(order)
+        ended = forks().run(order)
         self._fatal = None
         self._end_run(ended, after_kill=after_kill)
         return Step(self._run, ended, read_trace(order), after_kill)
@@ -326,8 +324,8 @@ class KillableInstallation:
     def hanging(self, boundary: str, nth: int = 1, **options: Any) -> Iterator[Hanging]:
         """Begin a run that stops at a boundary, as a machine that is suspended; it is not judged."""
         order = self.order(die_at=boundary, nth=nth, stops=True, **options)
-        with Forks() as forks, ThreadPoolExecutor(1) as threads:
-            hanging = Hanging(Path(order.trace), threads.submit(forks.run, order))
+        with Forks() as beside, ThreadPoolExecutor(1) as threads:
+            hanging = Hanging(Path(order.trace), threads.submit(beside.run, order))
             try:
                 hanging.await_stop()
                 self._await_what_is_on_the_wire()
