@@ -78,6 +78,8 @@ class Audited:
 
     def _hour(self, location: str, at: datetime) -> HourCount:
         def count(found: Sequence[Finding], heading: str) -> int:
+            if not found:
+                return 0
             span = Slice(at, at + HOUR)
             return sum(
                 each.heading == heading and each.location == location and each.time in span for each in found

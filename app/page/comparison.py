@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 
 from app.audit.findings import BEFORE_START, Finding, Heading, HubAudit
 from app.audit.summary import (
@@ -97,6 +98,9 @@ class FindingGroup:
         )
 
 
+_COUNTS = attrgetter(*(each.name for each in fields(Hour)))
+
+
 @dataclass(frozen=True, slots=True)
 class Differences:
     """What differs between the source and all hubs of a feed, each reading counted once.
@@ -124,8 +128,7 @@ class Comparison:
 
 def total(hours: Iterable[Hour]) -> Hour:
     """Add counts up, heading by heading."""
-    kept = list(hours)
-    return Hour(*(sum(getattr(hour, each.name) for hour in kept) for each in fields(Hour)))
+    return Hour(*map(sum, zip(*map(_COUNTS, hours), strict=True)))
 
 
 def compared(audit: HubAudit) -> Comparison:

@@ -14,6 +14,9 @@ from app.cli import main
 from app.state.json_file import JsonFileStore
 from tests.commands import ENVIRONMENT, Call, Ended
 
+# What is left of the environment in which the tests are run.
+_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTEST", "PYTHON")
+
 
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -25,7 +28,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "STATE_DIR": str(tmp_path / "state"),
     }
     for name in os.environ:
-        if name.startswith(("MICROSHARE_", "EVENT_HUB_", "AzureWebJobs", "STATE_", "LOG_LEVEL")):
+        if not name.startswith(_KEPT):
             monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
