@@ -1413,6 +1413,205 @@ _IN_THE_FASTER_WAYS = (
     ),
 )
 
+_IN_SHARDS = (
+    PlantedBreak(
+        "a shard is found by a hash of this process",
+        "app/base/shards.py",
+        'int.from_bytes(digest[:8], "big") % self.of',
+        "hash(digest) % self.of",
+        _noticed_by("tests/unit/test_shards.py", "test_a_location_is_in_the_same_shard_in_every_version"),
+    ),
+    PlantedBreak(
+        "a shard asks for all locations",
+        "app/run/locations.py",
+        "names = {name for name in of_all if shard.holds(name)}",
+        "names = set(of_all)",
+        _noticed_by(
+            "tests/unit/test_locations.py",
+            "test_each_location_is_asked_for_and_listed_by_the_shard_that_holds_it",
+        ),
+    ),
+    PlantedBreak(
+        "a shard notes when the others' locations were listed",
+        "app/run/locations.py",
+        "if place.name not in self.refused and self.shard.holds(place.name):",
+        "if place.name not in self.refused:",
+        _noticed_by(
+            "tests/unit/test_locations.py",
+            "test_each_location_is_asked_for_and_listed_by_the_shard_that_holds_it",
+        ),
+    ),
+    PlantedBreak(
+        "each shard tells what is new",
+        "app/run/locations.py",
+        "tuple(each for each in drift if each.location is not None and shard.holds(each.location)),",
+        "tuple(drift),",
+        _noticed_by(
+            "tests/unit/test_locations.py",
+            "test_a_shard_goes_by_the_newest_list_of_any_and_tells_what_is_new_to_itself",
+        ),
+    ),
+    PlantedBreak(
+        "a shard goes by its own list alone",
+        "app/run/locations.py",
+        "lists = [found for found in (state.discovery, state.latest_discovery) if found is not None]",
+        "lists = [found for found in (state.discovery,) if found is not None]",
+        _noticed_by(
+            "tests/unit/test_locations.py",
+            "test_a_shard_goes_by_the_newest_list_of_any_and_tells_what_is_new_to_itself",
+        ),
+    ),
+    PlantedBreak(
+        "a run looks at its own lease only",
+        "app/state/table_lease.py",
+        "if other is not None and other.of == shard.of:",
+        "if other is not None:",
+        _noticed_by(
+            "tests/contracts/test_shards.py", "test_runs_that_divide_a_feed_otherwise_exclude_each_other"
+        ),
+    ),
+    PlantedBreak(
+        "a run looks at other leases before it takes its own",
+        "app/state/table_lease.py",
+        "        lease = _taken(tables, name, owner, clocks, shard)\n"
+        "        try:\n"
+        "            _exclude_other_divisions(tables, name, shard)\n",
+        "        _exclude_other_divisions(tables, name, shard)\n"
+        "        lease = _taken(tables, name, owner, clocks, shard)\n"
+        "        try:\n"
+        "            pass\n",
+        _noticed_by(
+            "tests/contracts/test_shards.py",
+            "test_of_runs_that_divide_a_feed_otherwise_and_begin_together_not_both_go_on",
+        ),
+    ),
+    PlantedBreak(
+        "a lease that ran out can be renewed beside another number of shards",
+        "app/state/table_lease.py",
+        "            delete_row(tables.client(name), row, etag_of(found))\n        except",
+        "            pass\n        except",
+        _noticed_by(
+            "tests/contracts/test_shards.py",
+            "test_who_slept_through_the_end_of_a_lease_cannot_renew_it_beside_another_division",
+        ),
+    ),
+    PlantedBreak(
+        "a lease that is renewed while it is judged counts as over",
+        "app/state/table_lease.py",
+        "if status_of(error) != _GONE:",
+        "if status_of(error) is None:",
+        _noticed_by(
+            "tests/contracts/test_shards.py", "test_a_lease_that_is_renewed_while_it_is_judged_lives"
+        ),
+    ),
+    PlantedBreak(
+        "a run that gives way keeps its lease",
+        "app/state/table_lease.py",
+        "            lease.release()\n            raise\n",
+        "            raise\n",
+        _noticed_by("tests/contracts/test_shards.py", "test_a_lock_that_was_refused_is_given_back"),
+    ),
+    PlantedBreak(
+        "all shards have one lock",
+        "app/state/table_lease.py",
+        '"RowKey": shard_key(shard, LOCK)}',
+        '"RowKey": shard_key(WHOLE, LOCK)}',
+        _noticed_by(
+            "tests/contracts/test_shards.py", "test_shards_of_one_number_run_beside_one_another_each_once"
+        ),
+    ),
+    PlantedBreak(
+        "a shard writes the whole feed's record",
+        "app/state/azure_table.py",
+        "row = table_rows.feed_row(state, shard)",
+        "row = table_rows.feed_row(state)",
+        _noticed_by(
+            "tests/contracts/test_shards.py",
+            "test_a_shard_has_a_lock_and_a_record_of_its_own_and_locations_are_as_they_were",
+        ),
+    ),
+    PlantedBreak(
+        "a shard loads all locations",
+        "app/state/azure_table.py",
+        "                    if shard.holds(location):\n",
+        "                    if location:\n",
+        _noticed_by(
+            "tests/contracts/test_shards.py",
+            "test_a_shard_loads_the_locations_that_it_holds_whatever_their_names",
+        ),
+    ),
+    PlantedBreak(
+        "who holds no lock removes records",
+        "app/state/azure_table.py",
+        "if lease is None or not lease.held():",
+        "if lease is not None and not lease.held():",
+        _noticed_by("tests/contracts/test_shards.py", "test_what_is_saved_without_a_lock_removes_no_record"),
+    ),
+    PlantedBreak(
+        "records go with the first new shard",
+        "app/state/shard_records.py",
+        "if len(current) < shard.of:",
+        "if not current:",
+        _noticed_by(
+            "tests/unit/test_shard_records.py",
+            "test_records_of_another_number_are_read_until_each_new_shard_has_one",
+        ),
+    ),
+    PlantedBreak(
+        "the larger number of shards counts",
+        "app/state/shard_records.py",
+        "(_began(records[shard].last_run), shard.of)",
+        "(shard.of, _began(records[shard].last_run))",
+        _noticed_by(
+            "tests/unit/test_shard_records.py", "test_the_number_of_shards_whose_newest_run_is_newest_counts"
+        ),
+    ),
+    PlantedBreak(
+        "a feed is well where one of its shards is",
+        "app/state/shard_records.py",
+        '"ok": not failed,',
+        '"ok": len(failed) < len(runs),',
+        _noticed_by("tests/unit/test_shard_records.py", "test_a_feed_is_well_only_if_each_shard_is"),
+    ),
+    PlantedBreak(
+        "a takeover by one shard is one by all",
+        "app/state/shard_records.py",
+        "return whole.takeover if whole is not None else replace(found[0], at=None)",
+        "return found[0]",
+        _noticed_by(
+            "tests/unit/test_shard_records.py", "test_a_takeover_is_done_when_each_shard_has_done_it"
+        ),
+    ),
+    PlantedBreak(
+        "a new shard knows nothing of what was told",
+        "app/state/shard_records.py",
+        "own = records.get(shard, feed)",
+        "own = records.get(shard, FeedState())",
+        _noticed_by(
+            "tests/unit/test_shard_records.py",
+            "test_a_new_shard_knows_what_was_told_of_its_locations_and_no_others",
+        ),
+    ),
+    PlantedBreak(
+        "a location of a shard that does not run is gone",
+        "app/state/azure_table.py",
+        "replace(feed, locations=as_listed(feed))",
+        "feed",
+        _noticed_by(
+            "tests/contracts/test_shards.py", "test_a_location_of_a_shard_that_does_not_run_is_not_gone"
+        ),
+    ),
+    PlantedBreak(
+        "files are shared out",
+        "app/cli/run.py",
+        'if shard is not None and settings.state.store != "table":',
+        'if shard is None and settings.state.store == "none":',
+        _noticed_by(
+            "tests/flows/test_shards.py", "test_a_shard_with_files_is_refused_before_anything_is_asked"
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -1421,6 +1620,7 @@ BREAKS = (
     *_IN_SETTINGS,
     *_IN_REDACTION,
     *_IN_WHAT_IS_KEPT,
+    *_IN_SHARDS,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,
     *_MORE_OF_THE_CORE,

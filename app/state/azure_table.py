@@ -46,7 +46,7 @@ from app.settings.connection_strings import table_url
 from app.settings.schema import StateSettings
 from app.state import document as documents
 from app.state import table_rows
-from app.state.shard_records import as_listed, of_shard, together
+from app.state.shard_records import as_listed, of_shard, replaced_by, together
 from app.state.store import all_but_damaged
 from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race
 from app.state.table_lease import HostClocks, TableRunLock, held_lease
@@ -192,22 +192,18 @@ class AzureTableStore:
             raise table_rows.feed_too_large(documents.decode(document), len(document)) from error
 
     def _remove_replaced_records(self, name: str, shard: Shard) -> None:
-        """Remove what shards of another number said, once each of these has said its own.
+        """Remove what is read no more, while this store holds the lock: none of those others then can.
 
-        Only while this store holds the lock, which none of those others can then hold.
+        What cannot be removed stays until a later run.
         """
         lease = self._leases.get((name, shard))
-        records = self._records.get(name, {})
-        current = {known for known in records if known.of == shard.of} | {shard}
-        if lease is None or not lease.held() or len(current) < shard.of:
+        if lease is None or not lease.held():
             return
-        for other in [known for known in records if known not in current and not known.is_whole]:
+        records = self._records.get(name, {})
+        for other in replaced_by(shard, records):
             row = {"PartitionKey": table_rows.FEED, "RowKey": table_rows.shard_key(other, table_rows.FEED)}
-            try:
+            with suppress(AzureError):
                 delete_row(self._tables.client(name), row, records.pop(other))
-            except HttpResponseError as error:
-                if not lost_race(error):
-                    raise
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Sequence[str]

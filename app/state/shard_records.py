@@ -7,7 +7,7 @@ When the number of shards changes there are records of both numbers, until each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,17 @@ def of_shard(records: Records, shard: Shard) -> FeedState:
     drift = [found for found in own.drift if found.location is not None and shard.holds(found.location)]
     drift += [found for found in feed.drift if found.location is None]
     return replace(own, drift=tuple(drift), keys=feed.keys, latest_discovery=feed.discovery)
+
+
+def replaced_by(shard: Shard, known: Collection[Shard]) -> list[Shard]:
+    """Give those whose records are read no more when `shard` has one, of those that have one now.
+
+    They are shards of another number, and none as long as one of its own number has no record.
+    """
+    current = {shard, *(each for each in known if each.of == shard.of)}
+    if len(current) < shard.of:
+        return []
+    return [each for each in known if each not in current and not each.is_whole]
 
 
 def is_complete(records: Records) -> bool:

@@ -6,7 +6,7 @@ import logging
 import random
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from app.base.clocks import LARGEST_SKEW
 from app.base.errors import LockHeld
 from app.base.instants import EPOCH, LATEST, MILLISECOND, format_time
 from app.base.readings import Slice
+from app.base.shards import WHOLE, Shard
 from app.eventhub.deliveries import News
 from app.run.forwarder import run_forwarder
 from app.run.ports import Lanes, Wiring
@@ -30,6 +31,7 @@ from app.settings.schema import (
     Settings,
     StateSettings,
 )
+from app.state.shard_records import together
 from tests.simulation.client import ApiWeather, SimulatedClient
 from tests.simulation.comparison import judge_daily
 from tests.simulation.lanes import HubWeather, SimulatedLanes
@@ -69,6 +71,9 @@ _TRACE_LENGTH = 60
 # A run with so few questions, each answered within a second, has time enough in this budget.
 _SHORT_RUN = 80
 _LONG_BUDGET_S = 240.0
+# The share of worlds with leases whose feed is run in shards, and how many there may be.
+_SHARED_OUT = 0.4
+_NUMBERS = (1, 2, 2, 3)
 # The share of worlds whose quiet end goes on for days.
 _QUIET_DAYS = 0.2
 
@@ -197,6 +202,10 @@ class SimulatedFeed:
         self.deaf_hub = rng.choice(sorted(self.largest)) if rng.random() < self.badness else ""
         self.rejected: dict[str, tuple[int, int, str]] = {}
         self.broken_building = self._draw_broken()
+        # Drawn apart, so that what else a seed makes is the same with shards and without.
+        self.shards_rng = random.Random(f"{seed} shards")
+        self.is_shared_out = self.disk.leased and self.shards_rng.random() < _SHARED_OUT
+        self.shards = self.shards_rng.choice(_NUMBERS) if self.is_shared_out else 1
         self.skew = timedelta(0)
         self.api_wrong = timedelta(0)
         self.per_page = rng.choice((0, 0, 0, 0, 0, 1, 2))
@@ -212,15 +221,23 @@ class SimulatedFeed:
         """Run through the bad days, then a quiet phase in which everything must come right."""
         for step, pause in enumerate(self.pauses):
             self._between_runs(step)
-            weather = self._draw_weather(step)
-            saved, runs = self.disk.now, self.runs
-            outcome = self.run(weather, f"run {step}")
-            if self.runs == runs + 1:
-                self._judge_clocks(outcome, weather, saved)
-            self._judge_run(outcome)
-            self._judge_healthy(outcome, weather)
+            for shard in self._draw_shards():
+                self._live_through(step, shard)
             self._wait(pause)
         self._quiet_phase()
+
+    def _live_through(self, step: int, shard: Shard) -> None:
+        weather = self._draw_weather(step)
+        if self.is_shared_out and not weather.intrude_at and self.shards_rng.random() < 0.4:
+            # Runs of shards go on at the same time as a rule.
+            weather.intrude_at = self.shards_rng.randrange(2, 40)
+            weather.loses_lease = self.shards_rng.random() < self.badness
+        saved, runs = self.disk.now, self.runs
+        outcome = self.run(weather, f"run {step}", shard)
+        if self.runs == runs + 1:
+            self._judge_clocks(outcome, weather, saved)
+        self._judge_run(outcome)
+        self._judge_healthy(outcome, weather)
 
     # --- what a world is made of --------------------------------------------------------------------
 
@@ -286,6 +303,18 @@ class SimulatedFeed:
             return (0, 0, "")
         begin = self.rng.randrange(self.steps)
         return (begin, begin + self.rng.choice((1, 4, 10)), self.rng.choice(sorted(self.source.buildings)))
+
+    def _draw_shards(self) -> list[Shard]:
+        """Give the shards that run in this step, in their order; now and then others, or one less."""
+        if not self.is_shared_out:
+            return [WHOLE]
+        rng = self.shards_rng
+        if rng.random() < 0.15:
+            self.shards = rng.choice(_NUMBERS)
+            self.oracle.counts["another number of shards"] += 1
+        shards = _all_of(self.shards)
+        rng.shuffle(shards)
+        return shards[1:] if rng.random() < self.badness * 0.3 else shards
 
     # --- what goes wrong in a run ---------------------------------------------------------------------
 
@@ -411,10 +440,11 @@ class SimulatedFeed:
 
     # --- a run ----------------------------------------------------------------------------------------
 
-    def run(self, weather: Weather, name: str) -> Outcome:
+    def run(self, weather: Weather, name: str, shard: Shard) -> Outcome:
         """Run the forwarder once, in a process of its own."""
         self.runs += 1
-        process = Process(name, self.clock, self.rng, self.oracle, self.trace)
+        name = name if shard.is_whole else f"{name}, shard {shard}"
+        process = Process(name, self.clock, self.rng, self.oracle, self.trace, shard)
         began_ms = self.clock.ms
         process.host_time = lambda: _moved(
             self.clock.now(), weather.host_skew((self.clock.ms - began_ms) / 1000)
@@ -427,7 +457,8 @@ class SimulatedFeed:
         if weather.told_to_stop_after_s:
             process.after(weather.told_to_stop_after_s, budget.stop)
         try:
-            outcome.report = run_forwarder(self.feed.name, self._wiring(process, weather), budget=budget)
+            wiring = self._wiring(process, weather)
+            outcome.report = run_forwarder(self.feed.name, wiring, shard=shard, budget=budget)
         except RunFailed as failed:
             outcome.report = failed.report
         except LockHeld:
@@ -484,7 +515,7 @@ class SimulatedFeed:
         )
 
     def _owns(self, process: Process) -> bool:
-        return self.disk.owner == process.lock_token
+        return self.disk.holds_lock(process)
 
     def _floor(self, building: str) -> datetime | None:
         """Give what no question may go before: the least first checkpoint of the location's hubs."""
@@ -498,14 +529,27 @@ class SimulatedFeed:
             process.causes.add("lease lost")
             self._excuse(process)
             process.on_lost_lease()
-            self.disk.lose_lock()
+            self.disk.lose_lock(process.shard)
             self.clock.sleep(61)
         self.oracle.counts["second runners"] += 1
         second = self._calm()
         second.skew, second.paused = weather.skew, weather.paused
         if self.rng.random() < 0.3:
             second.kill_at = self.rng.randrange(1, 40)
-        self.run(second, f"{process.name} second")
+        self.run(second, f"{process.name} second", self._draw_second(process.shard))
+
+    def _draw_second(self, shard: Shard) -> Shard:
+        """Give what a run that comes in between works on: the same, or where shards are, any other part."""
+        if not self.is_shared_out:
+            return shard
+        rng = self.shards_rng
+        others = [each for of in (shard.of, shard.of, *_NUMBERS) for each in _all_of(of)]
+        found = rng.choice([shard, rng.choice(others)])
+        if found.of != shard.of:
+            self.oracle.counts["second runners of another number"] += 1
+        elif found != shard:
+            self.oracle.counts["runs of two shards at a time"] += 1
+        return found
 
     def _excuse(self, process: Process) -> None:
         """What a run stored and no save covers may come again, if the world knows why."""
@@ -568,7 +612,7 @@ class SimulatedFeed:
             return
         self.oracle.counts["runs that were well"] += 1
         hubs = [key for key, hub in report.hubs.items() if not hub.paused]
-        names = self._not_ahead(self._asked(started), report.until)
+        names = self._not_ahead(self._asked(started, outcome.process.shard), report.until)
         lacking = self.oracle.missing(names, hubs, shown=started, until=report.until)
         self.oracle.require(
             not lacking, "a run that says all is well has delivered all that was shown", *lacking[:3]
@@ -584,7 +628,7 @@ class SimulatedFeed:
             return
         well = [hub for hub, found in report.hubs.items() if not found.paused and weather.hubs[hub].is_calm()]
         self.oracle.counts["hubs that were well in a run"] += len(well)
-        names = self._not_ahead(self._asked(outcome.started), report.until)
+        names = self._not_ahead(self._asked(outcome.started, process.shard), report.until)
         names = [name for name in names if name != weather.api.broken]
         lacking = self.oracle.missing(names, well, shown=outcome.started, until=report.until)
         self.oracle.require(
@@ -601,7 +645,7 @@ class SimulatedFeed:
             or all(found.delivered_until <= until for found in known[name].checkpoints.values())
         ]
 
-    def _asked(self, at: datetime) -> list[str]:
+    def _asked(self, at: datetime, shard: Shard = WHOLE) -> list[str]:
         """Give the buildings that a run must ask for: listed now, or found listed within two days."""
         kept = {
             name
@@ -610,13 +654,14 @@ class SimulatedFeed:
         }
         lately = Slice(at - 2 * HOUR, at)
         # A list that was short is used until discovery works again.
-        discovery = self.disk.now.feed.discovery
+        discovery = together(self.disk.now.records).discovery
         listed = at if discovery is None else discovery.at
         was_short = min(at, listed) - self.listed_fewer_at < 2 * HOUR
         return [
             name
             for name, building in self.source.buildings.items()
-            if name in kept or (not was_short and building.is_listed_throughout(lately))
+            if shard.holds(name)
+            and (name in kept or (not was_short and building.is_listed_throughout(lately)))
         ]
 
     # --- the quiet end ----------------------------------------------------------------------------------
@@ -632,8 +677,8 @@ class SimulatedFeed:
         if self.rng.random() < _QUIET_DAYS:
             pauses += [13 * HOUR] * 6
         for number, pause in enumerate(pauses):
-            outcome = self.run(self._calm(), f"quiet {number}")
-            self._judge_quiet(outcome)
+            for shard in _all_of(self.shards):
+                self._judge_quiet(self.run(self._calm(), f"quiet {number}", shard))
             self._wait(pause)
         self._judge_fresh()
         self.oracle.judge_gaps(self.disk.now.locations, self._asked(self.clock.now()))
@@ -647,7 +692,7 @@ class SimulatedFeed:
         oracle.require(report.left == 0, "a run without faults leaves nothing behind", report.left)
         self._judge_run(outcome)
         if report.until is not None:
-            asked = self._asked(outcome.started)
+            asked = self._asked(outcome.started, outcome.process.shard)
             compared = {name: found for name, found in self.disk.now.locations.items() if name in asked}
             judge_daily(oracle, compared, report.until)
 
@@ -661,8 +706,9 @@ class SimulatedFeed:
         for version in fresh:
             self.oracle.publish(version)
         groups = _groups(self.disk.now.locations.items())
-        outcome = self.run(self._calm(), "quiet fresh")
-        self._judge_quiet(outcome)
+        outcomes = [self.run(self._calm(), "quiet fresh", shard) for shard in _all_of(self.shards)]
+        for outcome in outcomes:
+            self._judge_quiet(outcome)
         for version in fresh:
             lacking = [hub.key for hub in self.hubs if not self.oracle.stored_at[hub.key][version.serial]]
             self.oracle.require(
@@ -671,12 +717,17 @@ class SimulatedFeed:
                 version,
                 lacking,
             )
-        for name, queries in outcome.process.queries.items():
+        for outcome in outcomes:
+            self._judge_questions(outcome.process, groups)
+
+    def _judge_questions(self, process: Process, groups: Mapping[str, int]) -> None:
+        for name, queries in process.queries.items():
+            self.oracle.require(process.shard.holds(name), "a shard asks for its own locations only", name)
             expected = groups.get(name, 1) if self.badness or self.has_late_hub else 1
-            if outcome.process.lane_was_full:
+            if process.lane_was_full:
                 continue  # a hub whose lane has no room leaves the slice to a question of its own
             self.oracle.require(
-                queries <= expected or self._is_dense(name, outcome.process.asked_from[name]),
+                queries <= expected or self._is_dense(name, process.asked_from[name]),
                 "a steady run asks once a group of a location",
                 name,
                 queries,
@@ -691,6 +742,10 @@ class SimulatedFeed:
         lines = building.published(Slice(asked_from - HOUR, now), now)
         busiest = building.busiest_hour(Slice(asked_from - DAY, now), now)
         return lines + busiest / 2 > self.feed.record_limit * 0.7
+
+
+def _all_of(number: int) -> list[Shard]:
+    return [Shard(index, number) for index in range(number)]
 
 
 def _moved(instant: datetime, by: timedelta) -> datetime:

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.base.shards import WHOLE, Shard
 from app.eventhub.deliveries import Delivered, Delivery
 from tests.simulation.oracle import Oracle
 from tests.simulation.source import START
@@ -48,9 +49,16 @@ class Process:
     """
 
     def __init__(
-        self, name: str, clock: Clock, rng: random.Random, oracle: Oracle, trace: deque[tuple[Any, ...]]
+        self,
+        name: str,
+        clock: Clock,
+        rng: random.Random,
+        oracle: Oracle,
+        trace: deque[tuple[Any, ...]],
+        shard: Shard = WHOLE,
     ) -> None:
         self.name = name
+        self.shard = shard
         self.clock = clock
         self.rng = rng
         self.oracle = oracle

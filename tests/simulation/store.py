@@ -1,4 +1,4 @@
-"""The simulated state store: documents in memory, versions, a lock, faults, and restores."""
+"""The simulated state store: documents in memory, versions, locks, faults, and restores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
 from app.state.document import decode, encode, feed_document, feed_from, location_document, location_from
+from app.state.shard_records import of_shard, replaced_by, together
 from app.state.store import RunLock
 from tests.simulation.comparison import judge_comparison, judge_seals
 from tests.simulation.oracle import Oracle
@@ -26,29 +27,35 @@ _LEASE_S = 60.0
 class Saved:
     """The state after a save; `number` counts the saves of the world.
 
-    `begins` are the first checkpoints, by location and hub, that hold with it.
+    `records` are what runs said of the feed, by their shards. `begins` are the first checkpoints, by
+    location and hub, that hold with it.
     """
 
     number: int
-    feed: FeedState
+    records: Mapping[Shard, FeedState]
     locations: Mapping[str, LocationState]
     begins: Mapping[tuple[str, str], datetime]
 
 
 @dataclass(slots=True)
-class Disk:
-    """What outlives a process: the state, its older copies, and who holds the lock.
+class _Lease:
+    token: int
+    until_ms: int
 
-    `leased` says how the lock is kept: a lease that outlives its owner and can be lost, as in a
+
+@dataclass(slots=True)
+class Disk:
+    """What outlives a process: the state, its older copies, and who holds the locks.
+
+    `leased` says how a lock is kept: a lease that outlives its owner and can be lost, as in a
     table, or an operating system's lock that goes with its owner.
     """
 
     leased: bool
-    now: Saved = field(default_factory=lambda: Saved(0, FeedState(), {}, {}))
+    now: Saved = field(default_factory=lambda: Saved(0, {}, {}, {}))
     versions: dict[str, int] = field(default_factory=dict)
     older: deque[Saved] = field(default_factory=lambda: deque(maxlen=40))
-    owner: int = 0
-    owned_until_ms: int = 0
+    leases: dict[Shard, _Lease] = field(default_factory=dict)
     tokens: int = 0
     _read: dict[str, LocationState] = field(default_factory=dict)
 
@@ -57,10 +64,24 @@ class Disk:
         self.now = replace(saved, number=self.now.number + 1)
         self.versions = dict.fromkeys(saved.locations, self.now.number)
 
-    def lose_lock(self) -> None:
-        self.owner = 0
+    def lose_lock(self, shard: Shard) -> None:
+        self.leases.pop(shard, None)
 
-    def read_back(self, oracle: Oracle) -> FeedState:
+    def holds_lock(self, process: Process) -> bool:
+        lease = self.leases.get(process.shard)
+        return lease is not None and lease.token == process.lock_token
+
+    def taken(self, process: Process) -> bool:
+        """Whether the process may have the lock; what ran out of others is ended, as in a table."""
+        for shard, lease in list(self.leases.items()):
+            if shard.of == process.shard.of and shard != process.shard:
+                continue
+            if not self.leased or process.clock.ms < lease.until_ms:
+                return False
+            del self.leases[shard]
+        return True
+
+    def read_back(self, oracle: Oracle, shard: Shard) -> FeedState:
         """Give the state as its documents say: what was written since the last time is read from them."""
         locations = dict(self.now.locations)
         for name, written in locations.items():
@@ -68,10 +89,15 @@ class Disk:
                 read = location_from(decode(encode(location_document(written))))
                 oracle.require(read == written, "a document is read as it was written", name, written, read)
                 self._read[name] = locations[name] = read
-        document = decode(encode(feed_document(replace(self.now.feed, locations=locations))))
-        feed = feed_from(document, {})
-        self.now = replace(self.now, feed=feed, locations=locations)
-        return replace(feed, locations=dict(locations))
+        records = {}
+        for said_by, record in self.now.records.items():
+            document = decode(encode(feed_document(replace(record, locations=locations))))
+            records[said_by] = feed_from(document, {})
+        self.now = replace(self.now, records=records, locations=locations)
+        feed = together(records) if shard.is_whole or not records else of_shard(records, shard)
+        return replace(
+            feed, locations={name: found for name, found in locations.items() if shard.holds(name)}
+        )
 
 
 @dataclass(slots=True)
@@ -103,14 +129,14 @@ class SimulatedStore:
             raise StateError("memory: cannot be reached; try again")
         self._known = dict(self._disk.versions)
         self._started = self._process.clock.now()
-        return self._disk.read_back(self._process.oracle)
+        return self._disk.read_back(self._process.oracle, shard)
 
     def save(
         self,
         name: str,  # noqa: ARG002
         state: FeedState,
         changed: Collection[str],
-        shard: Shard = WHOLE,  # noqa: ARG002
+        shard: Shard = WHOLE,
     ) -> None:
         process = self._process
         process.effect("save", sorted(changed))
@@ -127,7 +153,7 @@ class SimulatedStore:
         kept = [location for location in sorted(changed) if location not in lost]
         if kind in ("torn", "unknown"):
             kept = [location for location in kept if process.rng.random() < 0.6]
-        self._write(state, kept, is_known=kind != "unknown")
+        self._write(state, kept, shard, is_known=kind != "unknown")
         if kind in ("torn", "unknown"):
             process.save_failed = True
             process.causes.add("save failed")
@@ -148,22 +174,21 @@ class SimulatedStore:
     def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:  # noqa: ARG002
         disk, process = self._disk, self._process
         process.effect("lock")
-        is_stale = disk.leased and process.clock.ms >= disk.owned_until_ms
-        if disk.owner and not is_stale:
+        if not disk.taken(process):
             self._count("lock held")
             raise LockHeld("memory: another run holds the lock")
         disk.tokens += 1
-        disk.owner = process.lock_token = disk.tokens
+        process.lock_token = disk.tokens
         # A living owner renews its lease; what is left of it when it dies is drawn here.
-        disk.owned_until_ms = process.clock.ms + 10**9
+        disk.leases[shard] = _Lease(disk.tokens, process.clock.ms + 10**9)
         try:
             yield _Held(disk, process)
         finally:
-            if disk.owner == process.lock_token:
+            if disk.holds_lock(process):
                 if process.alive or not disk.leased:
-                    disk.owner = 0
+                    del disk.leases[shard]
                 else:
-                    disk.owned_until_ms = process.clock.ms + round(_LEASE_S * 1000)
+                    disk.leases[shard].until_ms = process.clock.ms + round(_LEASE_S * 1000)
 
     def quarantine(self, name: str, item: QuarantinedReading) -> str:  # noqa: ARG002
         self._process.effect("quarantine", item.location, item.id)
@@ -203,12 +228,13 @@ class SimulatedStore:
     def _conflicts(self, changed: Collection[str]) -> list[str]:
         return [name for name in sorted(changed) if self._disk.versions.get(name) != self._known.get(name)]
 
-    def _write(self, state: FeedState, names: list[str], *, is_known: bool) -> None:
+    def _write(self, state: FeedState, names: list[str], shard: Shard, *, is_known: bool) -> None:
         disk, process = self._disk, self._process
         now = process.clock.now()
         number = disk.now.number + 1
         locations = dict(disk.now.locations)
         for name in names:
+            process.oracle.require(shard.holds(name), "a shard writes its own locations only", shard, name)
             given, before = state.locations[name], locations.get(name, LocationState())
             self._judge(name, given, before, now)
             locations[name] = given
@@ -218,7 +244,10 @@ class SimulatedStore:
             for hub, serials in process.handed.pop(name, {}).items():
                 process.oracle.settle(hub, serials, number)
         disk.older.append(disk.now)
-        disk.now = Saved(number, replace(state, locations={}), locations, dict(process.oracle.begins))
+        records = {**disk.now.records, shard: replace(state, locations={})}
+        for other in replaced_by(shard, disk.now.records) if disk.holds_lock(process) else ():
+            del records[other]
+        disk.now = Saved(number, records, locations, dict(process.oracle.begins))
         process.oracle.counts["saves"] += 1
 
     def _judge(self, name: str, given: LocationState, before: LocationState, now: datetime) -> None:
@@ -239,4 +268,4 @@ class _Held:
         self._process = process
 
     def held(self) -> bool:
-        return self._disk.owner == self._process.lock_token
+        return self._disk.holds_lock(self._process)

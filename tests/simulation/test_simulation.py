@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from collections import Counter
 
 import pytest
 
-from tests.environments.simulated import simulate
+from tests.environments.simulated import SimulatedFeed, simulate
 from tools.planted_breaks import ROOT
 
 _PARTS = 8
+_SHARED_OUT_WORLDS = 12
 _WORLDS_A_PART = 10
 # What must have happened somewhere in a part, or it shows little
 _MUST_FIRE = {
@@ -31,6 +33,14 @@ _MUST_FIRE = {
     "runs that were well",
     "second runners",
 }
+# And what in worlds of which the feed is run in shards.
+_MUST_FIRE_IN_SHARDS = {
+    "another number of shards",
+    "fault: kill",
+    "fault: lease lost",
+    "runs of two shards at a time",
+    "second runners of another number",
+}
 
 
 @pytest.mark.timeout(300)
@@ -44,6 +54,17 @@ def test_no_invariant_breaks_whatever_goes_wrong(part: int) -> None:
 
     assert {name for name in _MUST_FIRE if not counts[name]} == set()
     assert any(name.startswith("fault: query ") for name in counts)
+
+
+@pytest.mark.timeout(300)
+def test_no_invariant_breaks_where_a_feed_is_run_in_shards() -> None:
+    shared_out = (seed for seed in itertools.count(1_000) if SimulatedFeed(seed).is_shared_out)
+    counts: Counter[str] = Counter()
+
+    for seed in itertools.islice(shared_out, _SHARED_OUT_WORLDS):
+        counts += simulate(seed).counts
+
+    assert {name for name in _MUST_FIRE_IN_SHARDS if not counts[name]} == set()
 
 
 def test_a_seed_is_the_same_world_in_every_process() -> None:

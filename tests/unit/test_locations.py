@@ -11,6 +11,7 @@ import pytest
 from app.base.checkpoints import Checkpoint, Discovery, FeedState, HubRecord, LocationState, Place, Takeover
 from app.base.errors import AuthError, NoPermission, SourceError, SourceUnavailable
 from app.base.instants import MILLISECOND
+from app.base.shards import Shard
 from app.microshare.discovery import Found
 from app.run.ledger import Ledger
 from app.run.locations import FoundLocations, begin_checkpoints, find_locations
@@ -279,3 +280,56 @@ def test_a_position_ahead_of_the_clock_stays_and_is_warned_of(ahead: timedelta, 
     assert [("is ahead of the clock" in text, "(1 other too)" in text) for text in warnings] == (
         [(True, True)] if told else []
     )
+
+
+# --- shards -----------------------------------------------------------------------------------------
+
+HALVES = (Shard(0, 2), Shard(1, 2))
+NAMES = [f"Building {number}" for number in range(8)]
+
+
+def find_for(shard: Shard, answer: Found | SourceError, state: FeedState = NOTHING_YET) -> FoundLocations:
+    client = Discovering(answer)
+    return find_locations(client, state, settings(FEED), FEED, NOON, shard)  # type: ignore[arg-type]  # see its class
+
+
+def test_each_location_is_asked_for_and_listed_by_the_shard_that_holds_it() -> None:
+    for shard in HALVES:
+        found = find_for(shard, Found(places(*NAMES)))
+        ledger = Ledger(NOTHING_YET, Limits.of(FEED))
+        found.noted(ledger, draft())
+
+        held = [name for name in NAMES if shard.holds(name)]
+        assert (list(found.names), sorted(ledger.changed), found.others) == (held, held, True)
+
+
+def test_a_name_of_two_organisations_is_refused_by_the_shard_that_holds_it() -> None:
+    answer = Found(places(*NAMES), collisions=tuple(NAMES))
+
+    told = [[name for name, _ in find_for(shard, answer).failures] for shard in HALVES]
+
+    assert told == [[name for name in NAMES if shard.holds(name)] for shard in HALVES]
+
+
+def test_a_shard_goes_by_the_newest_list_of_any_and_tells_what_is_new_to_itself() -> None:
+    own, newer = discovered(*NAMES[:6]), discovered(*NAMES[1:], ago=MINUTE)
+    state = FeedState(discovery=own, latest_discovery=newer)
+    answer = SourceUnavailable("nothing is asked")
+
+    found = [find_for(shard, answer, state) for shard in HALVES]
+
+    assert all(each.is_new and each.discovery == newer and not each.warnings for each in found)
+    told = [[(drift.kind, drift.location) for drift in each.drift] for each in found]
+    news = [("new", NAMES[6]), ("new", NAMES[7]), ("gone", NAMES[0])]
+    assert told == [[(kind, name) for kind, name in news if shard.holds(name)] for shard in HALVES]
+
+
+def test_a_list_that_was_asked_for_with_other_settings_does_not_serve_a_shard() -> None:
+    state = FeedState(
+        discovery=discovered(*NAMES, ago=MINUTE * 30),
+        latest_discovery=discovered(MILL, ago=MINUTE, of="other"),
+    )
+
+    found = find_for(HALVES[0], SourceUnavailable("nothing is asked"), state)
+
+    assert found.discovery == state.discovery
