@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -95,6 +97,9 @@ class Fault(Enum):
 _REFUSALS = {Fault.BUSY: (503, "ServerBusy"), Fault.BROKEN: (500, "InternalError")}
 
 
+_LOCATION_ROW = re.compile('"PartitionKey": ?"location",[^{}]*?"RowKey": ?"([^"]+)"')
+
+
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that went away, or were killed."""
@@ -115,6 +120,8 @@ class Relay:
         self.under_way = 0
         # Of each request its method and path.
         self.requests: list[tuple[str, str]] = []
+        # How often each row of a location was sent to be written, by its key.
+        self.location_writes: Counter[str] = Counter()
         self._orders: list[tuple[str, str, Fault]] = []
         self._from_on: tuple[Fault, int, bool] | None = None
         self._lock = threading.Lock()
@@ -130,6 +137,7 @@ class Relay:
                     # Its client was killed in between; the service would wait for the rest.
                     self.close_connection = True
                     return
+                relay.location_writes.update(_LOCATION_ROW.findall(body.decode("utf-8", "replace")))
                 relay._count(1)
                 try:
                     self._pass_on(body)

@@ -189,22 +189,6 @@ def test_a_host_clock_hours_ahead_loses_nothing(installation: Installation, cloc
     assert installation.breaches(installation.a, START - DAY) == []
 
 
-def test_each_location_costs_one_query_a_run_and_each_hub_one_connection(
-    installation: Installation, clock: Clock
-) -> None:
-    installation.run()
-    clock.move(minutes=15)
-    queries, connections = len(installation.source.queries()), installation.a.connections
-
-    report = installation.run()
-
-    assert report.locations == 5
-    assert len(installation.source.queries()) - queries == 5
-    assert installation.a.connections - connections == 1
-    # And one small question for the API's clock, since the process kept its token.
-    assert report.api_calls == 6
-
-
 def test_discovery_is_asked_again_after_an_hour(installation: Installation, clock: Clock) -> None:
     def asked() -> int:
         devices = [request for request in installation.source.requests if request.path.startswith("/device/")]
