@@ -60,6 +60,9 @@ _REPEATS: Final = 2
 
 # Rows are saved side by side, since each waits for the service; more would meet its limits for a table.
 _WRITERS: Final = 8
+_READERS: Final = 8
+# To ask for a row by its key takes about as long as to list so many rows with what is in them.
+_SHARDS_BY_KEY: Final = 8
 # A transaction takes so many rows, and 4 MiB with what is said of each.
 _ROWS_AT_ONCE: Final = 100
 _BYTES_AT_ONCE: Final = 3_500_000
@@ -135,7 +138,7 @@ class AzureTableStore:
         written: dict[Shard, str] = {}
         earlier: TableEntity | None = None
         with self._tables.explained(name):
-            for row in self._tables.rows(name):
+            for row in self._rows_for(name, shard):
                 keys = row["PartitionKey"], row["RowKey"]
                 if keys[0] == table_rows.LOCATION:
                     if not _may_hold(shard, keys[1]):
@@ -157,6 +160,23 @@ class AzureTableStore:
             return replace(of_shard(records, shard), locations=locations)
         feed = replace(together(records), locations=locations)
         return feed if records.keys() == {WHOLE} else replace(feed, locations=as_listed(feed))
+
+    def _rows_for(self, name: str, shard: Shard) -> Iterator[TableEntity]:
+        """Give what is said of the feed, and the rows of locations: all, or those that a shard may hold.
+
+        One of many shards lists keys alone, a thousand in an answer, for ids take nearly all of the
+        space, and asks for its rows one by one.
+        """
+        if shard.of < _SHARDS_BY_KEY:
+            yield from self._tables.rows(name)
+            return
+        for partition in (table_rows.FEED, _EARLIER[0]):
+            yield from self._tables.rows(name, f"PartitionKey eq '{partition}'")
+        listed = self._tables.rows(name, f"PartitionKey eq '{table_rows.LOCATION}'", keys_only=True)
+        held = [row for row in listed if _may_hold(shard, row["RowKey"])]
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="state") as readers:
+            found = readers.map(lambda row: self._tables.found(name, row)[0], held)
+            yield from (row for row in found if row is not None)
 
     def _record_in(self, name: str, row: TableEntity) -> FeedState:
         with self._tables.refused(name, row):

@@ -139,16 +139,37 @@ def test_a_shard_has_a_lock_and_a_record_of_its_own_and_locations_are_as_they_we
     ]
 
 
-def test_a_shard_loads_the_locations_that_it_holds_whatever_their_names(feed: Shards) -> None:
+@pytest.mark.parametrize("of", [3, 8], ids=["listed with the others", "each by its key"])
+def test_a_shard_loads_the_locations_that_it_holds_whatever_their_names(feed: Shards, of: int) -> None:
+    shards = [Shard(index, of) for index in range(of)]
     names = [*AWKWARD_NAMES.values(), *(f"Building {number}" for number in range(20))]
     feed.say(WHOLE, locations={each: location(hours) for hours, each in enumerate(names)})
 
-    loaded = [feed.load(shard).locations for shard in THIRDS]
+    loaded = [feed.load(shard).locations for shard in shards]
 
     assert [set(found) for found in loaded] == [
-        {each for each in names if shard.holds(each)} for shard in THIRDS
+        {each for each in names if shard.holds(each)} for shard in shards
     ]
     assert {key: found for each in loaded for key, found in each.items()} == feed.load().locations
+
+
+def test_one_of_many_shards_goes_on_from_its_record_and_asks_for_no_row_of_another(
+    relay: Relay, name: str
+) -> None:
+    feed, shard = Shards(relay.port, name), Shard(0, 8)
+    TablePlace(feed.port).put_earlier_state(name, {"last_fetch_timestamp": "2026-03-01T10:15:00.000Z"})
+    first = feed.load(shard)
+    names = [f"Building {number}" for number in range(40)]
+    feed.say(WHOLE, locations={each: location() for each in names}, last_run=ran(1))
+    feed.say(shard, last_run=ran(2))
+    before = len(relay.requests)
+
+    found = feed.load(shard)
+
+    asked = [path for _, path in relay.requests[before:] if "RowKey=" in path and "location" in path]
+    assert first.takeover is not None
+    assert found.last_run == ran(2)
+    assert len(asked) == len(found.locations) == sum(shard.holds(each) for each in names)
 
 
 def test_a_shard_that_is_damaged_elsewhere_is_not_read_as_empty(feed: Shards) -> None:
