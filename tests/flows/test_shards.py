@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,19 +16,21 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from app.base.errors import LockHeld
+from app.base.instants import MINUTE, utc_now
 from app.base.shards import WHOLE, Shard
 from app.run.forwarder import run_forwarder
 from app.run.report import Report
 from app.settings.loading import load_settings
 from app.state.edits import advised
 from app.wiring import wire
-from emulators.estate import Building, Estate
+from emulators.estate import PEOPLE, Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.environments.azurite import connection_string
-from tests.environments.installation import START, Clock, Installation, small_estate
+from tests.environments.azurite import Relay, connection_string
+from tests.environments.installation import START, Clock, Installation, arrivals, small_estate
 from tests.environments.terminal import Terminal, finish
 from tests.flows.test_stores import table_environment
+from tests.promise import lost, reading_of, repeated
 
 DAY = timedelta(hours=24)
 HALVES = (Shard(0, 2), Shard(1, 2))
@@ -279,3 +285,46 @@ def test_a_shard_with_files_is_refused_before_anything_is_asked(terminal: Termin
     assert ended.status == 2
     assert "STATE_STORE=table" in ended.err
     assert not (terminal.folder / "state").exists()
+
+
+def test_hosts_that_are_killed_and_other_numbers_of_shards_lose_nothing(
+    azurite_port: int, tmp_path: Path
+) -> None:
+    """Two hosts with folders of their own; the leases of who was killed run out before the next runs."""
+    table_environment(azurite_port)
+    relay, rng, began = Relay(azurite_port), random.Random(7), utc_now()
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        source.faults.slow(0.2)
+        folders = [tmp_path / name for name in ("one", "two")]
+        for folder in folders:
+            folder.mkdir()
+        hosts = [Terminal(source, hubs, folder) for folder in folders]
+        for host in hosts:
+            storage = connection_string(relay.port)
+            host.environ |= {"STATE_STORE": "table", "AzureWebJobsStorage": storage, "START_FROM": "24h"}
+        statuses: list[int] = []
+        for of in (2, 2, 3, 3, 2):
+            runs = [
+                hosts[index % 2].start("run", "people-counter", "--shard", f"{index + 1}/{of}")
+                for index in range(of)
+            ]
+            for run in runs if len(statuses) < 8 else ():
+                if rng.random() < 0.6:
+                    with suppress(subprocess.TimeoutExpired):
+                        run.wait(0.5 + rng.random())
+                    run.kill()
+            statuses += [finish(run).status for run in runs]
+            relay.clock_ahead += timedelta(seconds=70)
+        owed = [
+            reading_of(name, PEOPLE.rec_type, tags, entry)
+            for name, tags, _, entry in source.estate.expected_people(began - DAY + MINUTE, began, began)
+        ]
+        received = [arrivals(hub.received()) for hub in (hosts[0].a, hosts[0].b)]
+    relay.close()
+
+    assert -signal.SIGKILL in statuses
+    assert statuses[-2:] == [0, 0]
+    for arrived in received:
+        had = {reading for arrival in arrived for reading in arrival.readings}
+        assert lost(owed, had) == []
+        assert [again for again in repeated(arrived) if again.arrival.message_id != again.first] == []
