@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from app.base import redaction
 from tests.environments.azurite import AzuriteMissing, running_azurite
 from tests.environments.polling import poll_quickly
 
@@ -28,6 +29,18 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_one_test() -> Iterator[None]:
+    """Look for the secrets that a test makes known in that test only, not for those of all in the last."""
+    of_all = redaction._registry
+    registry = redaction._Registry()
+    registry.known = of_all.known
+    registry._by_place = {place: {**of_place} for place, of_place in of_all._by_place.items()}
+    redaction._registry = registry
+    yield
+    redaction._registry = of_all
 
 
 @pytest.fixture(scope="session")
