@@ -1612,6 +1612,140 @@ _IN_SHARDS = (
     ),
 )
 
+_IN_ONE_FEED = (
+    PlantedBreak(
+        "a tick has two runs of a shard",
+        "app/health/ticks.py",
+        "next((parts for parts in alike if shard not in parts), None)",
+        "next(iter(alike), None)",
+        _noticed_by("tests/unit/test_ticks.py", "test_a_tick_has_one_run_of_each_shard"),
+    ),
+    PlantedBreak(
+        "runs of different numbers of shards are one tick",
+        "app/health/ticks.py",
+        "    return shard, (shard.of, tick if",
+        "    return shard, (tick if",
+        _noticed_by(
+            "tests/unit/test_ticks.py",
+            "test_runs_of_another_number_of_shards_and_of_the_whole_feed_are_other_ticks",
+        ),
+    ),
+    PlantedBreak(
+        "the id of a tick counts for nothing",
+        "app/health/ticks.py",
+        "tick if isinstance(tick, str) else periods.begin_of(began)",
+        "periods.begin_of(began)",
+        _noticed_by("tests/unit/test_ticks.py", "test_an_id_of_the_tick_goes_before_times"),
+    ),
+    PlantedBreak(
+        "a run that begins a second early is of the tick before",
+        "app/health/ticks.py",
+        "        at = instant + _EARLY\n",
+        "        at = instant\n",
+        _noticed_by("tests/unit/test_ticks.py", "test_a_clock_that_is_a_little_ahead_makes_no_other_tick"),
+    ),
+    PlantedBreak(
+        "a report of the whole feed is written anew",
+        "app/health/ticks.py",
+        "return self.parts[WHOLE] if WHOLE in self.parts else _as_one(self)",
+        "return _as_one(self)",
+        _noticed_by("tests/unit/test_ticks.py", "test_a_history_without_shards_is_read_as_it_is"),
+    ),
+    PlantedBreak(
+        "a tick with a shard missing is ok",
+        "app/health/ticks.py",
+        "for part in parts) and not lacks,",
+        "for part in parts),",
+        _noticed_by("tests/unit/test_ticks.py", "test_a_tick_with_a_shard_missing_is_not_ok_and_says_which"),
+    ),
+    PlantedBreak(
+        "a tick is ok where one of its shards is",
+        "app/health/ticks.py",
+        '"ok": all(part',
+        '"ok": any(part',
+        _noticed_by("tests/unit/test_ticks.py", "test_a_tick_is_ok_where_all_its_shards_are"),
+    ),
+    PlantedBreak(
+        "a shard that is under way is missed",
+        "app/health/ticks.py",
+        "is_over=is_due and 0 < number < last)",
+        "is_over=is_due)",
+        _noticed_by(
+            "tests/unit/test_ticks.py",
+            "test_what_may_be_under_way_or_lies_before_what_was_read_is_not_missed",
+        ),
+    ),
+    PlantedBreak(
+        "all shards are missed of one that was run by hand",
+        "app/health/ticks.py",
+        "is_over=is_due and 0 < number < last)",
+        "is_over=0 < number < last)",
+        _noticed_by("tests/unit/test_ticks.py", "test_nothing_is_missed_of_a_shard_that_was_run_by_hand"),
+    ),
+    PlantedBreak(
+        "a tick takes as long as its shortest run",
+        "app/health/ticks.py",
+        '"took_s": max(',
+        '"took_s": min(',
+        _noticed_by("tests/unit/test_ticks.py", "test_numbers_are_added_and_times_are_those_of_the_whole"),
+    ),
+    PlantedBreak(
+        "a tick's readings are those of one shard",
+        "app/health/ticks.py",
+        "**{name: sum(_numbers(found, name)) for name in _SUMS_OF_HUB},",
+        "",
+        _noticed_by("tests/unit/test_ticks.py", "test_numbers_are_added_and_times_are_those_of_the_whole"),
+    ),
+    PlantedBreak(
+        "what all shards say is said by each",
+        "app/health/ticks.py",
+        "_unlike(_members(parts, name)) for",
+        "list(_members(parts, name)) for",
+        _noticed_by(
+            "tests/unit/test_ticks.py", "test_what_parts_noticed_is_joined_and_what_all_say_is_said_once"
+        ),
+    ),
+    PlantedBreak(
+        "a tick is forecast though one of its shards makes no progress",
+        "app/health/ticks.py",
+        "return None if None in told else max(",
+        "return max(",
+        _noticed_by("tests/unit/test_ticks.py", "test_no_forecast_where_a_shard_made_no_progress"),
+    ),
+    PlantedBreak(
+        "a day of a tick leaves out the shards that say nothing of it",
+        "app/health/ticks.py",
+        "    if len(told) < len(found):\n",
+        "    if not told:\n",
+        _noticed_by(
+            "tests/unit/test_ticks.py", "test_no_figures_of_a_day_where_a_shard_has_none_or_is_missing"
+        ),
+    ),
+    PlantedBreak(
+        "status counts each shard's run",
+        "app/health/ticks.py",
+        "past_runs(tick.report for tick in ticks(reports, schedule))",
+        "past_runs(part for tick in ticks(reports, schedule) for part in tick.parts.values())",
+        _noticed_by(
+            "tests/unit/test_status.py", "test_runs_of_shards_count_as_one_and_one_that_is_missing_is_told"
+        ),
+    ),
+    PlantedBreak(
+        "shards cannot be seen one by one",
+        "app/cli/runs.py",
+        "one.tick.parts.values() if by_shard else [one.report]",
+        "[one.report]",
+        _noticed_by("tests/unit/test_runs.py", "test_as_many_ticks_are_shown_as_were_asked_for"),
+    ),
+    PlantedBreak(
+        "the line of a tick hides that a shard is missing",
+        "app/cli/runs.py",
+        "{lacks}{outcome_in_brief",
+        "{outcome_in_brief",
+        _noticed_by("tests/unit/test_runs.py", "test_each_shard_can_be_shown_below_them"),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -1621,6 +1755,7 @@ BREAKS = (
     *_IN_REDACTION,
     *_IN_WHAT_IS_KEPT,
     *_IN_SHARDS,
+    *_IN_ONE_FEED,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,
     *_MORE_OF_THE_CORE,

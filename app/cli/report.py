@@ -34,8 +34,9 @@ from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, complain
 from app.feeds.feed import load_feed, name_in_view
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
-from app.health.past_runs import PastRun, past_runs
+from app.health.past_runs import PastRun
 from app.health.records import FeedHealth
+from app.health.ticks import past_ticks
 from app.page.chosen import of_hubs
 from app.page.comparison import Comparison, Differences, compared, differences
 from app.page.gathered import TITLE, Gathered, GatheredFeed
@@ -162,7 +163,7 @@ def _kept(request: _Request, feed: FeedSettings) -> GatheredFeed:
     try:
         state = request.wiring.store.load(module.state_name)
         history = request.wiring.store.history(module.state_name, min(request.window.start, since))
-        runs += past_runs(history)
+        runs += past_ticks(history, feed.schedule)
     except StateError as error:
         problems.append(str(error))
         health = unreadable(feed, request.now, str(error))

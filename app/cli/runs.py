@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import click
 
 from app.base.instants import utc_now
 from app.base.readings import JsonObject
-from app.base.text import counted, dashed, minute, span
+from app.base.shards import WHOLE
+from app.base.text import counted, dashed, minute, named, span
 from app.cli import COMMANDS
 from app.cli.choices import FeedName, find_feed
 from app.cli.output import text
 from app.cli.session import ALL_WELL, Session, json_option
 from app.feeds.feed import load_feed
 from app.health.past_runs import PastRun, past_run
+from app.health.ticks import Tick, ticks
 from app.run.brief import outcome_in_brief
 from app.settings.schema import FeedSettings
 from app.state.document import HISTORY_KEPT
@@ -30,9 +31,9 @@ _LOOKED_BACK = (timedelta(days=1), timedelta(days=7), HISTORY_KEPT)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A run's report as it was kept, and what is read of it."""
+    """A run, or those of a tick told as one: its report, and what is read of it."""
 
-    feed: str
+    tick: Tick
     report: JsonObject
     run: PastRun
 
@@ -47,13 +48,19 @@ class _Found:
     show_default=True,
     help="How many runs, the newest; of each feed where none is named.",
 )
+@click.option(
+    "--shards", "by_shard", is_flag=True, help="Show each shard's run too, where a feed is run in shards."
+)
 @json_option
-def command(feed: str | None, last: int, as_json: bool) -> int:
+def command(feed: str | None, last: int, by_shard: bool, as_json: bool) -> int:
     """List the runs that the history holds, the newest last: how each ended, and what every hub got.
+
+    Runs of a feed's shards that were begun together count as one, which is ok if all of them are.
 
     Times are in UTC, or in --tz. On a terminal a line is cut where that ends.
     The history goes back 30 days. Runs that were killed have said nothing and are not in it; those by
-    hand are, dry runs and backfills are not. With --json the reports as `run --json` gave them, one a line.
+    hand are, dry runs and backfills are not. With --json the reports as `run --json` gave them, one a line;
+    those of shards put together, with --shards each by itself.
 
     \b
     python -m app runs
@@ -65,11 +72,14 @@ def command(feed: str | None, last: int, as_json: bool) -> int:
         found = _last_runs(each, session.store, last)
         if as_json:
             for one in found:
-                session.out.write_object(one.report)
+                for report in one.tick.parts.values() if by_shard else [one.report]:
+                    session.out.write_object(report)
             continue
         session.out.show(*[""][:number], text(_headline(each, found, last), "bold"))
         for one in found:
-            session.out.show_line(_line(one.run, session.settings.hub_names))
+            session.out.show_line(_line(one, session.settings.hub_names))
+            for line in _parts(one.tick, session.settings.hub_names) if by_shard else ():
+                session.out.show_line(line)
     return ALL_WELL
 
 
@@ -78,17 +88,18 @@ def _last_runs(feed: FeedSettings, store: MendableStore, last: int) -> Sequence[
     name, now = load_feed(feed.name).state_name, utc_now()
     found: deque[_Found] = deque(maxlen=last)
     for back in _LOOKED_BACK:
-        found = deque(_read(feed.name, store.history(name, now - back)), maxlen=last)
+        found = deque(_read(ticks(store.history(name, now - back), feed.schedule)), maxlen=last)
         if len(found) == last:
             break
     return list(found)
 
 
-def _read(feed: str, reports: Iterator[dict[str, Any]]) -> Iterator[_Found]:
+def _read(found: Iterable[Tick]) -> Iterator[_Found]:
     """Read reports; one that is none of a run is left out, as everywhere."""
-    for report in reports:
+    for tick in found:
+        report = tick.report
         try:
-            yield _Found(feed, report, past_run(report))
+            yield _Found(tick, report, past_run(report))
         except ValueError:
             continue
 
@@ -105,6 +116,26 @@ def _headline(feed: FeedSettings, found: Sequence[_Found], last: int) -> str:
     return f"{name}: {counted(len(found), 'run')}, {failed:,} failed ({all_of_them})"
 
 
-def _line(run: PastRun, names: Mapping[str, str]) -> str:
+def _line(found: _Found, names: Mapping[str, str]) -> str:
+    began = minute(found.run.started)
+    missing = [str(shard) for shard in found.tick.missing]
+    # First, since a line may be cut.
+    lacks = f"no run of shard {named(missing)}; " if missing else ""
+    return f"{began}  {_ended(found.run)}  {lacks}{outcome_in_brief(found.run, names)}"
+
+
+def _parts(tick: Tick, names: Mapping[str, str]) -> Iterator[str]:
+    """Give a line for each shard, below the tick's; a run of the whole feed has none."""
+    if WHOLE in tick.parts:
+        return
+    for shard in sorted([*tick.parts, *tick.missing]):
+        begins, said = f"{f'shard {shard}':>16}", "no run"
+        if shard in tick.parts:
+            run = past_run(tick.parts[shard])
+            said = f"{_ended(run)}  {outcome_in_brief(run, names)}"
+        yield f"{begins}  {said}"
+
+
+def _ended(run: PastRun) -> str:
     ended = "ok" if run.ok else "FAILED"
-    return f"{minute(run.started)}  {ended:6}  {span(run.took_s):>6}  {outcome_in_brief(run, names)}"
+    return f"{ended:6}  {span(run.took_s):>6}"

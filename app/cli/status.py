@@ -24,8 +24,8 @@ from app.cli.status_screen import Room, brief, screen, whole
 from app.feeds.feed import load_feed
 from app.health.facts import HISTORY, Kept
 from app.health.feed_health import judge, off, unreadable
-from app.health.past_runs import past_runs
 from app.health.records import FeedHealth
+from app.health.ticks import past_ticks
 from app.settings.schema import FeedSettings, Settings
 from app.state.opening import open_store
 from app.state.store import MendableStore
@@ -165,7 +165,7 @@ def _look(
     try:
         with _not_collecting():
             state = store.load(name)
-            runs = list(past_runs(store.history(name, now - HISTORY)))
+            runs = list(past_ticks(store.history(name, now - HISTORY), feed.schedule))
     except StateError as error:
         return unreadable(feed, now, str(error))
     quarantined = _count_quarantined(store, name, feed.name)

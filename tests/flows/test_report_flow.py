@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from app.base.instants import utc_now
 from app.base.program import APP_ROOT
+from app.settings.loading import load_settings
+from app.state.opening import open_store
 from emulators.microshare import Request, Response
 from tests.environments.installation import small_estate
 from tests.environments.terminal import Terminal, words
@@ -95,6 +98,22 @@ def test_without_the_source_the_page_shows_what_is_kept_of_the_runs(terminal: Te
 
     assert (ended.status, headline(page)) == (1, "Nothing could be compared")
     assert "people-counter and hourly-snapshot: the API answers with 503" in words(page)
+    assert "1 run; a bar is" in words(page)
+
+
+def test_the_page_counts_runs_of_shards_that_were_begun_together_as_one(
+    terminal: Terminal, page: Path
+) -> None:
+    terminal.call("run", "all")
+    store = open_store(load_settings(terminal.environ, dotenv=terminal.folder / "none").state)
+    [report] = store.history("peoplecounterstate", utc_now() - timedelta(hours=1))
+    for index in (1, 2):
+        of_shard = {"run": f"part{index}", "shard": {"index": index, "of": 2}, "tick": "one"}
+        store.keep_report("peoplecounterstate", {**report, **of_shard})
+
+    terminal.call("report", *_WINDOW[:2], "--output", str(page))
+
+    assert "2 runs; a bar is" in words(page)
     assert "1 run; a bar is" in words(page)
 
 

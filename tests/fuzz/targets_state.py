@@ -22,7 +22,7 @@ from app.feeds.people_counter import FEED as PEOPLE
 from app.feeds.quarantine import NotForwardable, event_again
 from app.health.facts import Kept
 from app.health.feed_health import judge
-from app.health.past_runs import past_runs
+from app.health.ticks import past_ticks
 from app.run.planning import Limits, group_hubs, plan_slice, read_floor
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
@@ -123,7 +123,8 @@ def _read_history(content: bytes) -> list[str | None]:
         path.parent.mkdir()
         path.write_bytes(content)
         store = JsonFileStore(folder)
-        read = lambda: list(past_runs(store.history(NAME, NOW - timedelta(hours=48))))  # noqa: E731
+        history = store.history(NAME, NOW - timedelta(hours=48))
+        read = lambda: list(past_ticks(history, _SETTINGS.feeds[FEED].schedule))  # noqa: E731
         runs = outcome(read, StateError).result()
         encode(judge(_SETTINGS.feeds[FEED], _SETTINGS, Kept(FeedState(), runs), NOW).as_json())
     return [run.run for run in runs]

@@ -82,3 +82,66 @@ def test_a_word_that_is_no_feed_is_refused(call: Call) -> None:
 
     assert ended.status == 2
     assert "'nix' is not a feed" in ended.err
+
+
+# --- in shards --------------------------------------------------------------------------------------
+
+
+def keep_part(store: JsonFileStore, number: int, shard: int, ago: timedelta, **fields: Any) -> dict[str, Any]:
+    """Keep a report of one of two shards, of the tick of a number."""
+    part = {"shard": {"index": shard, "of": 2}, "tick": f"tick{number}"}
+    return keep(store, 10 * number + shard, ago, **part, **fields)
+
+
+def test_runs_of_shards_that_were_begun_together_are_a_line(call: Call, store: JsonFileStore) -> None:
+    failure = {"location": "Mill & Lane", "hub": None, "error": "microshare: 500, a page"}
+    first = keep_part(store, 1, 1, 31 * MINUTE)
+    keep_part(store, 1, 2, 30 * MINUTE, took_s=9.0)
+    second = keep_part(store, 2, 1, 16 * MINUTE, ok=False, failures=[failure])
+    keep_part(store, 2, 2, 15 * MINUTE)
+
+    shown = call("runs", "people-counter")
+
+    headline, one, two = shown.out.splitlines()
+    assert headline == "people-counter: 2 runs, 1 failed (all the history holds)"
+    assert one == f"{to_the_minute(first)}  ok         9 s  primary +23"
+    assert two == (
+        f"{to_the_minute(second)}  FAILED     4 s  primary +43; Mill & Lane failed (the API answers with 500)"
+    )
+
+
+def test_each_shard_can_be_shown_below_them(call: Call, store: JsonFileStore) -> None:
+    whole = keep(store, 1, 90 * MINUTE)
+    tick = keep_part(store, 1, 2, 30 * MINUTE, took_s=9.0)
+
+    shown = call("runs", "people-counter", "--shards")
+
+    assert shown.out.splitlines()[1:] == [
+        f"{to_the_minute(whole)}  ok         4 s  primary +1",
+        f"{to_the_minute(tick)}  ok         9 s  no run of shard 1/2; primary +12",
+        "       shard 1/2  no run",
+        "       shard 2/2  ok         9 s  primary +12",
+    ]
+
+
+def test_as_many_ticks_are_shown_as_were_asked_for(call: Call, store: JsonFileStore) -> None:
+    parts = [
+        keep_part(store, number, shard, (60 - number) * MINUTE) for number in (1, 2, 3) for shard in (1, 2)
+    ]
+
+    one_each = call("runs", "people-counter", "--last", "2", "--json").objects
+    by_shard = call("runs", "people-counter", "--last", "2", "--json", "--shards").objects
+
+    assert [(report["tick"], report["shards"]) for report in one_each] == [("tick2", 2), ("tick3", 2)]
+    assert [report["hubs"][HUB]["readings"] for report in one_each] == [43, 63]
+    assert by_shard == parts[2:]
+
+
+def test_runs_without_shards_are_printed_as_they_were_kept(call: Call, store: JsonFileStore) -> None:
+    reports = [keep(store, number, (60 - number) * MINUTE, weather="fair") for number in (1, 2)]
+
+    whole = call("runs", "people-counter")
+
+    assert call("runs", "people-counter", "--json").objects == reports
+    assert call("runs", "people-counter", "--json", "--shards").objects == reports
+    assert call("runs", "people-counter", "--shards").out == whole.out

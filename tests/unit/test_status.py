@@ -590,6 +590,27 @@ def test_status_gives_position_counts_and_last_success_of_hub_and_location(
     assert {feed["off"] for feed in off} == {True}
 
 
+def test_runs_of_shards_count_as_one_and_one_that_is_missing_is_told(
+    call: Call, store: JsonFileStore, now: datetime
+) -> None:
+    def part(number: int, shard: int) -> JsonObject:
+        of_tick = {"tick": f"tick{number}", "shard": {"index": shard, "of": 2}, "took_s": 4.0}
+        return report(now - number * 15 * MINUTE, **of_tick)
+
+    parts = [part(number, shard) for number in range(5, -1, -1) for shard in (1, 2)]
+    del parts[5]
+    save(store, state(last_run=ran(now), Mill=location(now)), *parts)
+
+    found = call("status", "--json").objects[0]
+
+    assert (found["trend"]["runs"], found["trend"]["failed"]) == (6, 1)
+    assert found["trend"]["readings"] == {HUB: 1_100, SECOND: 990}
+    [warning] = wrong(found, "warning")
+    assert warning["said"].endswith("the history has no run of 2/2")
+    assert warning["do"].startswith("look at the timer")
+    assert found["ok"]
+
+
 @pytest.mark.parametrize(
     ("words", "minutes_behind", "status"),
     [
