@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from app.base.readings import Event, Reading
@@ -18,12 +18,31 @@ _CONTENT_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How much is in a batch: events, the readings in them, and the bytes of their bodies."""
+
+    events: int
+    readings: int
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Events of one location, encoded once; any number of hubs may send it."""
 
     events: tuple[Event, ...]
     size_bytes: int
     encoded: EventDataBatch = field(repr=False, compare=False)
+    had: Counts | None = None
+
+    @property
+    def counts(self) -> Counts:
+        readings = sum(len(event.readings) for event in self.events)
+        return self.had or Counts(len(self.events), readings, sum(len(event.body) for event in self.events))
+
+    def without_events(self) -> Batch:
+        """Give the batch as it waits to be sent: events take several times the memory of their encoding."""
+        return replace(self, events=(), had=self.counts)
 
 
 @dataclass(frozen=True, slots=True)

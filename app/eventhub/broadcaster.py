@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from app.base.budget import Budget
 from app.base.errors import BatchRejected, HubBusy, HubError, HubUnreachable, MessageTooLarge
@@ -84,6 +85,8 @@ class Broadcaster:
     def put(self, hub: str, delivery: Delivery) -> None:
         """Append to a hub's lane; never blocks. A closed lane drops it."""
         lane = self._lanes[hub]
+        if delivery.batch is not None:
+            delivery = replace(delivery, batch=delivery.batch.without_events())
         lane.count(delivery, 1)
         self._loop.call_soon_threadsafe(lane.queue.put_nowait, delivery)
 

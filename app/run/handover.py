@@ -10,6 +10,7 @@ from datetime import datetime
 from app.base.errors import StateDamaged, StateError
 from app.base.log import Log
 from app.base.readings import QuarantinedReading
+from app.eventhub.batches import Counts
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
 from app.run.availability import Availability
@@ -75,24 +76,22 @@ class Handover:
         """Note that a hub acknowledged a delivery, after so many seconds."""
         self.undelivered[hub] -= 1
         self._ledger.delivered(hub, delivery, self._now())
-        events = delivery.batch.events if delivery.batch is not None else ()
-        readings = sum(len(event.readings) for event in events)
-        size = sum(len(event.body) for event in events)
+        counts = delivery.batch.counts if delivery.batch is not None else Counts(0, 0, 0)
         self._draft.delivered(
             hub,
-            events=len(events),
-            readings=readings,
+            events=counts.events,
+            readings=counts.readings,
             duplicates=delivery.duplicates,
-            maybe_twice=readings if maybe_twice else 0,
-            size=size,
+            maybe_twice=counts.readings if maybe_twice else 0,
+            size=counts.body_bytes,
         )
-        if events:
+        if delivery.batch is not None:
             self._log.debug(
                 "batch.delivered",
                 hub=hub,
                 location=delivery.location,
-                readings=readings,
-                bytes=size,
+                readings=counts.readings,
+                bytes=counts.body_bytes,
                 ms=round(took_s * 1000),
             )
 

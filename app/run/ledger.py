@@ -118,9 +118,8 @@ class Ledger:
             seals = unprovable(seals, delivery.odd, checkpoint)
         record = location.hubs.get(hub, HubRecord())
         if delivery.batch is not None:
-            events = delivery.batch.events
-            readings = sum(len(event.readings) for event in events)
-            record = record.plus(events=len(events), readings=readings).succeeded(at)
+            counts = delivery.batch.counts
+            record = record.plus(events=counts.events, readings=counts.readings).succeeded(at)
         if delivery.closes is not None:
             full = checkpoint
             checkpoint = full.done_until(delivery.closes, reach=self._limits.reach, newest=delivery.newest)

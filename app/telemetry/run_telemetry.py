@@ -230,7 +230,7 @@ class _WatchedLanes:
 
     def put(self, hub: str, delivery: Delivery) -> None:
         if delivery.batch is not None:
-            events, size = len(delivery.batch.events), delivery.batch.size_bytes
+            events, size = delivery.batch.counts.events, delivery.batch.size_bytes
             self._under_way[hub, id(delivery)] = self._spans.begin(
                 "deliver", hub=hub, location=delivery.location, events=events, bytes=size
             )

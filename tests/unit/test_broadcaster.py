@@ -64,7 +64,7 @@ class ScriptedHub(Hub):
         return LARGEST
 
     async def send(self, batch: Batch, deadline_s: float) -> bool:
-        self.tried.append(batch.events[0].message_id)
+        self.tried.append(str(batch.encoded))
         self.deadlines.append(deadline_s)
         answer = self.answers.popleft() if self.answers else 0.0
         if isinstance(answer, Exception):
@@ -112,7 +112,7 @@ class Sending:
         """Put batches of 100 bytes into a lane; `Mill 1` is of the location Mill."""
         for name in names:
             event = Event(name, name.split()[0], b"{}", {}, ())
-            batch = Batch((event,), 100, Any)  # type: ignore[arg-type]  # nobody encodes it here
+            batch = Batch((event,), 100, event.message_id)  # type: ignore[arg-type]  # nobody encodes it here
             self.lanes.put(hub, Delivery(event.location, batch, ()))
 
     def until(self, kind: type[N], *, times: int = 1) -> N:
@@ -133,7 +133,7 @@ class Sending:
                 found.append(("LaneClosed", str(news.error or "")))
             elif not isinstance(news, Opened):
                 batch = news.delivery.batch
-                found.append((type(news).__name__, batch.events[0].message_id if batch else "mark"))
+                found.append((type(news).__name__, str(batch.encoded) if batch else "mark"))
         return found
 
 

@@ -8,7 +8,7 @@ from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDa
 
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.base.readings import Event, Reading
-from app.eventhub.batches import Packed, pack, partition_key
+from app.eventhub.batches import Counts, Packed, pack, partition_key
 from app.eventhub.hub import translate
 from app.settings.schema import HubSettings
 from tests.unit.sdk_errors import sdk_error, within
@@ -34,6 +34,15 @@ def test_events_fill_batches_in_order_up_to_the_limit() -> None:
 
     assert ids(packed) == [["id0", "id1", "id2"], ["id3", "id4", "id5"], ["id6", "id7", "id8"], ["id9"]]
     assert max(batch.size_bytes for batch in packed.batches) <= 10_000
+
+
+def test_a_batch_that_let_go_of_its_events_still_says_how_much_they_were() -> None:
+    (batch,) = pack([event(0), event(1, 50)], 10_000, no_split).batches
+
+    waiting = batch.without_events().without_events()
+
+    assert (waiting.events, waiting.encoded, waiting.size_bytes) == ((), batch.encoded, batch.size_bytes)
+    assert (waiting.counts, batch.counts) == (Counts(2, 2, 150), Counts(2, 2, 150))
 
 
 def test_an_event_that_fits_no_message_is_oversize_and_the_others_keep_their_order() -> None:
