@@ -6,12 +6,14 @@ import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from app.base import redaction
-from tests.environments.azurite import AzuriteMissing, running_azurite
+from tests.environments.azurite import AzuriteMissing, Service, running_azurite
 from tests.environments.polling import poll_quickly
+from tests.environments.queues import Queues
 
 
 def pytest_sessionstart() -> None:
@@ -45,8 +47,22 @@ def _secrets_of_one_test() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    yield from _azurite(tmp_path_factory.mktemp("azurite"), "table")
+
+
+@pytest.fixture(scope="session")
+def azurite_queue_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    yield from _azurite(tmp_path_factory.mktemp("azurite"), "queue")
+
+
+@pytest.fixture
+def queues(azurite_queue_port: int) -> Queues:
+    return Queues(azurite_queue_port)
+
+
+def _azurite(folder: Path, service: Service) -> Iterator[int]:
     try:
-        with running_azurite(tmp_path_factory.mktemp("azurite")) as port:
+        with running_azurite(folder, service) as port:
             yield port
     except AzuriteMissing as missing:
         if os.environ.get("CI") == "true":

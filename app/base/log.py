@@ -13,6 +13,8 @@ closed list:
     location.recovered  run, feed, location, hub
     settings.refused  feed, problems
     timer.late      feed: the timer fired after its time
+    tick.planned    feed, tick, shards, locations, problems: the shards of a feed were put on the queue
+    message.refused  problem, message, and feed, shard, shards where they are known: what is none of a tick's
     telemetry.failed  run, feed, error: Application Insights did not take what the run tells beside its lines
     ping.failed  run, feed, error: the monitor that `ping_url` names did not hear of the run
     error.unexpected  run, feed, location, traceback: a bug; please report it
@@ -22,6 +24,7 @@ and for LOG_LEVEL=DEBUG:
     request.made    run, feed, view, location, from, to (or cluster, or login), status, ms, readings, error
     batch.delivered  run, feed, hub, location, readings, bytes, ms: acknowledged
     state.saved     run, feed, locations, ms: of how many locations
+    shard.skipped   feed, shard, shards, reason: another run works on it, or its tick is over
 
 A line that would be longer than its readers take has its lists cut, and `cut` says how long each was.
 Where nobody else adds them, a line has its time and level too: in JSON as `at` and `level`, after the event.

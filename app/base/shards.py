@@ -42,6 +42,13 @@ class Shard:
             why = f"is not a shard: {error}"
         raise ValueError(f"{text!r} {why}; write 1/N to N/N, N at most {MOST_SHARDS}: 2/8")
 
+    @classmethod
+    def of_location(cls, location: str, of: int) -> Shard:
+        """Give the one of so many shards that holds a location."""
+        # A name may hold a lone surrogate: JSON can.
+        digest = hashlib.sha256(location.encode("utf-8", "surrogatepass")).digest()
+        return cls(int.from_bytes(digest[:8], "big") % of, of)
+
     def __str__(self) -> str:
         return f"{self.index + 1}/{self.of}"
 
@@ -56,11 +63,7 @@ class Shard:
         return self.of == 1
 
     def holds(self, location: str) -> bool:
-        if self.is_whole:
-            return True
-        # A name may hold a lone surrogate: JSON can.
-        digest = hashlib.sha256(location.encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(digest[:8], "big") % self.of == self.index
+        return self.is_whole or Shard.of_location(location, self.of) == self
 
 
 WHOLE: Final = Shard(0, 1)

@@ -24,7 +24,7 @@ from app.base.errors import (
 from app.base.instants import utc_now
 from app.base.text import counted, dashed, moment
 from app.cli import COMMANDS
-from app.cli.check_host import check_disk, check_rights, check_schedule, check_versions
+from app.cli.check_host import check_disk, check_host_file, check_rights, check_schedule, check_versions
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.check_source import check_source
 from app.cli.output import Output, text
@@ -37,6 +37,7 @@ from app.network.identity import identity_name
 from app.network.probing import WAY_S, Way, walk
 from app.settings.connection_strings import insights_url, policy_of, signature_end, table_url
 from app.settings.network import shown_proxy
+from app.settings.scale_out import POISON, QUEUE
 from app.settings.schema import FeedSettings, HubSettings, Settings, StateSettings
 from app.settings.sources import differs_from_local_settings, find_sources
 from app.state.opening import open_store
@@ -72,6 +73,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     _check_settings(settings, findings)
     check_rights(settings, findings)
     check_versions(findings, now.date())
+    check_host_file(settings, findings)
     for feed in _on(settings):
         check_schedule(feed, settings, findings, now)
     opened = _opened(settings)
@@ -86,6 +88,7 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
         _check_hubs(settings, findings, now)
         _check_telemetry(settings, findings)
     _check_state(settings, opened, findings, offline=offline)
+    _check_queue(settings, findings, offline=offline)
     if not as_json:
         out.show("", text(findings.summary(), "bold" if findings.ok else "bold red"))
     return ALL_WELL if findings.ok else SOMETHING_WRONG
@@ -282,6 +285,36 @@ def _check_state(
             check_disk(Path(settings.state.directory), findings)
         for feed in _on(settings):
             _check_feed_state(feed, opened, findings)
+
+
+def _check_queue(settings: Settings, findings: CheckResults, *, offline: bool) -> None:
+    """Try the queue of shards as the Functions host would use it, by a queue of another name."""
+    scale_out = settings.scale_out
+    if scale_out is None:
+        return
+    of = f"{QUEUE}, for {scale_out.shards} shards a feed"
+    if offline:
+        findings.well("queue", f"{of}; it is not asked with --offline")
+        return
+    # The SDK of tables, of which it has the words, is slow to load.
+    from app.state.shard_queue import QueueService
+
+    queues = QueueService(scale_out)
+    signer = "the account's key" if scale_out.queue_connection_string else identity_name(scale_out.network)
+    ways = [walk(scale_out.network, queues.url, WAY_S, identity=signer)]
+    with findings.of("queue", ways):
+        with ways[0].timed("write"):
+            queues.probe()
+        waiting, killed = queues.waiting(QUEUE), queues.waiting(POISON)
+        said = f"{of}: queues can be made and written there; {counted(waiting, 'message')} in it"
+        facts = {"messages": waiting, "poison": killed}
+        findings.tell(CheckResult("queue", True, said, facts=facts, ways=ways))
+        if killed:
+            findings.warn(
+                "queue",
+                f"{counted(killed, 'message')} in {POISON}: so many instances were killed while they ran a "
+                "shard; look for what they lack if it goes on (memory, time), then empty that queue",
+            )
 
 
 def _way_to_tables(state: StateSettings) -> Way:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import shutil
@@ -12,11 +13,12 @@ from datetime import date, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any, Final
 
 from app.base.budget import GRACE
 from app.base.instants import format_time
-from app.base.program import APP_ROOT
-from app.base.text import dashed, in_shown_zone, span, zone_name
+from app.base.program import APP_ROOT, INSTALLED
+from app.base.text import dashed, in_shown_zone, shown, span, zone_name
 from app.base.version import VERSION
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.eventhub.encoding import COMPARED_WITH
@@ -32,6 +34,9 @@ _ENDS_SOON = timedelta(days=180)
 _NAMED = ("azure-functions", "azure-eventhub", "azure-data-tables")
 _PIN = re.compile(r"(?m)^([A-Za-z0-9._-]+)==([^\s;]+)")
 _TIMES_SHOWN = 5
+# An instance takes one message and no other until its run has ended; the next tick is the retry.
+_QUEUES: Final = {"batchSize": 1, "newBatchThreshold": 0, "maxDequeueCount": 1}
+_BUNDLE: Final = "Microsoft.Azure.Functions.ExtensionBundle"
 _SPACE_BYTES = 200 * 1024 * 1024
 _NETWORK = re.compile(r"nfs\d?|cifs|smb\w*|9p|afs|ceph|lustre|davfs|fuse\..*")
 _VOLATILE = ("tmpfs", "ramfs")
@@ -122,6 +127,45 @@ def check_schedule(feed: FeedSettings, settings: Settings, findings: CheckResult
             f"{span(longest.total_seconds())}; lower run.budget, or let it fire less often: runs "
             "that meet another are skipped",
         )
+
+
+def check_host_file(settings: Settings, findings: CheckResults) -> None:
+    """Tell what host.json lacks for shards that are run from a queue; it is not looked at without them.
+
+    A wheel has none: that of the app in Azure is elsewhere then.
+    """
+    path = APP_ROOT / "host.json"
+    if settings.scale_out is None or INSTALLED:
+        return
+    try:
+        problems = list(host_file_problems(json.loads(path.read_text(encoding="utf-8-sig"))))
+    except (OSError, ValueError, RecursionError):
+        problems = ["cannot be read as JSON"]
+    if problems:
+        todo = "; take the one that came with this version, or put that into it"
+        findings.failed("queue", f"{path}: {', '.join(problems)}{todo}")
+    else:
+        findings.well("queue", "by host.json an instance takes one shard at a time, and none again")
+
+
+def host_file_problems(host: Any) -> Iterator[str]:
+    """Say what host.json has otherwise than shards from a queue need it."""
+    bundle = _at(host, "extensionBundle", "id")
+    if bundle != _BUNDLE:
+        yield f"lacks extensionBundle.id {_BUNDLE}, which has queues"
+    for name, needed in _QUEUES.items():
+        found = _at(host, "extensions", "queues", name)
+        if found != needed or isinstance(found, bool):
+            seen = "lacks" if found is None else f"has {shown(found)} as"
+            yield f"{seen} extensions.queues.{name}, which is to be {needed}"
+    if (encoding := _at(host, "extensions", "queues", "messageEncoding")) not in (None, "base64"):
+        yield f"has {shown(encoding)} as extensions.queues.messageEncoding, which is to be base64"
+
+
+def _at(found: Any, *keys: str) -> Any:
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def check_rights(settings: Settings, findings: CheckResults) -> None:

@@ -70,8 +70,12 @@ def find_locations(
     feed: FeedSettings,
     horizon: datetime,
     shard: Shard = WHOLE,
+    *,
+    kept: timedelta = _DISCOVERY_KEPT,
 ) -> FoundLocations:
     """Find what a run asks for: locations that are discovered, configured, and lately listed.
+
+    A list that is younger than `kept` is not asked for again.
 
     Where discovery fails, the last known list is used and the result says so. Raises SourceError
     only where there is none. A shard goes by the newest list that any of them has. What is new, gone or
@@ -83,7 +87,7 @@ def find_locations(
     warnings: list[str] = []
     failures: list[tuple[str | None, str]] = []
     drift: Sequence[Drift] = ()
-    if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon):
+    if feed.cluster_ids and not _is_fresh(discovery, asked_with, horizon, kept):
         try:
             found = client.discover_locations(feed.cluster_ids)
         except AuthError:
@@ -171,10 +175,10 @@ def _newest_list(state: FeedState, asked_with: str) -> Discovery | None:
     return max(lists, key=lambda found: (found.of == asked_with, found.at), default=None)
 
 
-def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime) -> bool:
+def _is_fresh(discovery: Discovery | None, asked_with: str, horizon: datetime, kept: timedelta) -> bool:
     if discovery is None or discovery.of != asked_with:
         return False
-    return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT
+    return -_CLOCK_TOLERANCE <= horizon - discovery.at < kept
 
 
 def _newly_shared(known: Discovery | None, found: Found, identity: Sequence[str]) -> list[str]:

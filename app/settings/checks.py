@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING
 
 from app.base.program import CONFIG_VARIABLE
 from app.base.text import shown
-from app.settings.connection_strings import DEVELOPMENT_STORAGE, insights_connection, table_connection
+from app.settings.connection_strings import (
+    DEVELOPMENT_STORAGE,
+    insights_connection,
+    queue_account,
+    table_connection,
+)
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
-from app.settings.schema import FeedSettings, StateSettings, TelemetrySettings, WrittenState, WrittenTelemetry
+from app.settings.schema import (
+    FeedSettings,
+    ScaleOutSettings,
+    StateSettings,
+    TelemetrySettings,
+    WrittenScaleOut,
+    WrittenState,
+    WrittenTelemetry,
+)
 from app.settings.secret_files import SUFFIX
 from app.settings.sources import SET_BY_AZURE
 
@@ -22,8 +35,9 @@ if TYPE_CHECKING:
 
 INSIGHTS: Keys = ("telemetry", "connection_string")
 _STORAGE: Keys = ("state", "connection_string")
+_SCALE_OUT: Keys = ("scale_out", "by")
 # How names of ours begin, beside those of feeds (PEOPLE_COUNTER_SCHEDULE).
-_FAMILIES = ("MICROSHARE_", "EVENT_HUB", "EVENTHUB", "STATE_", "FORWARDER_")
+_FAMILIES = ("MICROSHARE_", "EVENT_HUB", "EVENTHUB", "STATE_", "SCALE_OUT", "FORWARDER_")
 # systemd sets it for a unit with StateDirectory=.
 _OF_OTHERS = ("STATE_DIRECTORY",)
 
@@ -132,6 +146,50 @@ def _in_table(written: WrittenState) -> StateSettings | None:
             "AccountName and AccountKey, or set AzureWebJobsStorage__accountName"
         )
     return replace(table, table_connection_string=connection)
+
+
+def read_scale_out(problems: Problems, state: StateSettings | None) -> ScaleOutSettings | None:
+    """Say in how many shards feeds are run, and where the queue of these is; None where a feed is run whole.
+
+    The queue is in the storage of the Functions host, as the state's tables are: both are named alike.
+    """
+    written, of_storage = (
+        problems.section(WrittenScaleOut, "scale_out"),
+        problems.section(WrittenState, "state"),
+    )
+    if written is None or written.by == "none":
+        return None
+    if written.shards is None:
+        problems.add(
+            ("scale_out", "shards"),
+            "not set, and SCALE_OUT is queue; write in how many shards a feed is run, like 8",
+        )
+        return None
+    if state is None or of_storage is None:
+        return None  # noted with the state
+    if state.store != "table":
+        problems.add(
+            _SCALE_OUT,
+            "is queue, and the state is in files, which the instances that work on a feed do not share; set "
+            "STATE_STORE=table",
+        )
+        return None
+    account = f"https://{of_storage.account_name}.queue.core.windows.net" if of_storage.account_name else None
+    if connection := state.table_connection_string:
+        try:
+            queue_account(connection)
+        except ValueError as error:
+            problems.add(_STORAGE, str(error))
+            return None
+        return ScaleOutSettings(written.shards, queue_connection_string=connection)
+    if endpoint := of_storage.queue_url or account:
+        return ScaleOutSettings(written.shards, queue_endpoint=endpoint)
+    problems.add(
+        _SCALE_OUT,
+        "is queue, and nothing says where queues are; set AzureWebJobsStorage__queueServiceUri as well as "
+        "AzureWebJobsStorage__tableServiceUri, or AzureWebJobsStorage__accountName",
+    )
+    return None
 
 
 def read_telemetry(problems: Problems, environ: Mapping[str, str]) -> TelemetrySettings | None:

@@ -11,11 +11,14 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+# The storage emulator's: documented, the same everywhere, and no secret.
+_DEVELOPMENT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 _HUB_KEYS = (
     "Endpoint",
@@ -164,6 +167,28 @@ def table_url(connection_string: str) -> str:
     suffix = parts.get("endpointsuffix", "core.windows.net")
     account = f"https://{parts.get('accountname', '')}.table.{suffix}"
     return parts.get("tableendpoint", account)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAccount:
+    """Where the queues of a storage account are, and the key that requests are signed with."""
+
+    url: str
+    name: str
+    key: str = field(repr=False)
+
+
+def queue_account(connection_string: str) -> QueueAccount:
+    """Read the queues of a connection string that `table_connection` takes. Raises ValueError."""
+    parts = _parts(connection_string, ())
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        name = "devstoreaccount1"
+        return QueueAccount(f"http://127.0.0.1:10001/{name}", name, _DEVELOPMENT_KEY)
+    name, suffix = parts.get("accountname", ""), parts.get("endpointsuffix", "core.windows.net")
+    url = parts.get("queueendpoint", f"https://{name}.queue.{suffix}")
+    if not _stays_private(url):
+        raise ValueError("has a QueueEndpoint that is not an https URL; write https:// and a host")
+    return QueueAccount(url.rstrip("/"), name, parts.get("accountkey", ""))
 
 
 def insights_url(connection_string: str) -> str:

@@ -14,6 +14,7 @@ from app.settings.schema import (
     Written,
     WrittenFile,
     WrittenHubs,
+    WrittenScaleOut,
     WrittenState,
     WrittenTelemetry,
 )
@@ -25,6 +26,7 @@ SECTIONS: Final[Mapping[str, type[Written]]] = {
     "event_hubs": WrittenHubs,
     "state": WrittenState,
     "run": RunSettings,
+    "scale_out": WrittenScaleOut,
     "telemetry": WrittenTelemetry,
 }
 ENTRIES: Final = "feeds"

@@ -42,6 +42,7 @@ def load_settings(
         log_level=top.log_level,
         log_format=top.log_format,
         telemetry=parts.telemetry,
+        scale_out=parts.scale_out,
         warnings=parts.warnings,
     )
 

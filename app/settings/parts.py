@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from app.settings.checks import INSIGHTS, find_unknown_variables, read_feeds, read_state, read_telemetry
+from app.settings.checks import (
+    INSIGHTS,
+    find_unknown_variables,
+    read_feeds,
+    read_scale_out,
+    read_state,
+    read_telemetry,
+)
 from app.settings.document import Document
 from app.settings.hubs import read_hubs
 from app.settings.network import read_network, telemetry_network
@@ -16,6 +23,7 @@ from app.settings.schema import (
     MicroshareSettings,
     NetworkSettings,
     RunSettings,
+    ScaleOutSettings,
     StateSettings,
     TelemetrySettings,
     WrittenFile,
@@ -33,6 +41,7 @@ class Parts:
     state: StateSettings | None
     run: RunSettings | None
     telemetry: TelemetrySettings | None
+    scale_out: ScaleOutSettings | None
     network: NetworkSettings
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -54,19 +63,22 @@ def read_parts(document: Document, environment: Mapping[str, str], environ: Mapp
     state = read_state(problems, environ, warnings)
     run = problems.section(RunSettings, "run")
     telemetry = read_telemetry(problems, environ)
+    scale_out = read_scale_out(problems, state)
     ca_file, client_id = top.ca_file if top else None, state.client_id if state else None
     network = read_network(environment, problems, ca_file=ca_file, client_id=client_id)
     by_identity = telemetry_network(environment, network)
+    # The storage's own identity goes before the one of all other parts.
+    of_storage = replace(network, client_id=client_id or network.client_id)
     return Parts(
         top=top,
         microshare=microshare and replace(microshare, network=network),
         feeds=feeds,
         hubs=tuple(replace(hub, network=network) for hub in hubs),
-        # The storage's own identity goes before the one of all other parts.
-        state=state and replace(state, network=replace(network, client_id=client_id or network.client_id)),
+        state=state and replace(state, network=of_storage),
         run=run,
         telemetry=telemetry
         and replace(telemetry, network=by_identity or network, by_identity=by_identity is not None),
+        scale_out=scale_out and replace(scale_out, network=of_storage),
         network=network,
         problems=tuple(problems.all()),
         warnings=tuple(warnings),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from app.base.instants import DAY, HOUR
+from app.base.shards import MOST_SHARDS
 from app.settings import rules
 from app.settings.rules import Checks, Reads, between, needed, texts, whole
 
@@ -167,6 +168,19 @@ class RunSettings(Written):
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleOutSettings:
+    """Each feed is run in so many shards, which Azure takes from a storage queue.
+
+    The queue is reached by a connection string, or else at the endpoint with managed identity.
+    """
+
+    shards: int
+    queue_connection_string: str | None = field(default=None, repr=False)
+    queue_endpoint: str | None = None
+    network: NetworkSettings = DIRECT
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetrySettings:
     """Where traces and metrics of runs go; `role` is what Application Insights calls the sender.
 
@@ -193,7 +207,8 @@ class LogSettings(Written):
 class Settings(LogSettings):
     """Everything a run needs. `warnings` are doubtful but usable settings, to be shown with each run.
 
-    Without `telemetry` a run tells of itself in its log lines only.
+    Without `telemetry` a run tells of itself in its log lines only. Without `scale_out` a timer runs its
+    feed itself, as a whole.
     """
 
     microshare: MicroshareSettings
@@ -202,6 +217,7 @@ class Settings(LogSettings):
     state: StateSettings
     run: RunSettings
     telemetry: TelemetrySettings | None = None
+    scale_out: ScaleOutSettings | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -244,7 +260,16 @@ class WrittenState(Written):
     connection_string: Text = field(default="", repr=False)
     account_name: Annotated[str, Reads(rules.account_name)] = ""
     table_url: Annotated[str, Reads(rules.url_or_nothing)] = ""
+    queue_url: Annotated[str, Reads(rules.url_or_nothing)] = ""
     client_id: Word = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenScaleOut(Written):
+    """`scale_out:` of config.yaml."""
+
+    by: Annotated[Literal["none", "queue"], Reads(rules.lower)] = "none"
+    shards: Annotated[int | None, whole(2, MOST_SHARDS)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,5 +289,6 @@ class WrittenFile(LogSettings):
     event_hubs: dict[str, Any] = field(default_factory=dict, repr=False)
     state: dict[str, Any] = field(default_factory=dict, repr=False)
     run: dict[str, Any] = field(default_factory=dict)
+    scale_out: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict, repr=False)
     ca_file: Annotated[str | None, Reads(rules.authorities)] = None

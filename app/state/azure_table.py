@@ -35,7 +35,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, TableEntity
 
-from app.base.checkpoints import FeedState, LocationState, Takeover
+from app.base.checkpoints import Discovery, FeedState, LocationState, Takeover
 from app.base.errors import StateConflict, StateError, StateTooLarge
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
@@ -57,6 +57,7 @@ _READ_S: Final = 20
 _OPERATION_S: Final = 30
 _LONGEST_WAIT_S: Final = 10.0
 _REPEATS: Final = 2
+_TRIES: Final = 5
 
 # Rows are saved side by side, since each waits for the service; more would meet its limits for a table.
 _WRITERS: Final = 8
@@ -224,6 +225,35 @@ class AzureTableStore:
             row = {"PartitionKey": table_rows.FEED, "RowKey": table_rows.shard_key(other, table_rows.FEED)}
             with suppress(AzureError):
                 delete_row(self._tables.client(name), row, records.pop(other))
+
+    def keep_discovery(self, name: str, discovery: Discovery) -> None:
+        feed = {"PartitionKey": table_rows.FEED, "RowKey": table_rows.FEED}
+        with self._tables.explained(name):
+            for left in reversed(range(_TRIES)):
+                found, _ = self._tables.found(name, feed)
+                try:
+                    self._tables.put_if(
+                        name, self._with_discovery(name, found, discovery), etag_of(found) if found else None
+                    )
+                except AzureError as error:
+                    # A run wrote the row meanwhile, or did not: its own half must not be undone by ours.
+                    if not left or not (lost_race(error) or is_ambiguous(error)):
+                        raise
+                else:
+                    return
+
+    def _with_discovery(self, name: str, found: TableEntity | None, discovery: Discovery) -> dict[str, Any]:
+        if found is None:
+            earlier, _ = self._tables.found(
+                name, dict(zip(("PartitionKey", "RowKey"), _EARLIER, strict=True))
+            )
+            return table_rows.feed_row(
+                FeedState(discovery=discovery, takeover=self._takeover_from(name, earlier))
+            )
+        with self._tables.refused(name, found):
+            document = documents.decode(table_rows.joined(found, "doc"))
+            documents.check_version(document)
+        return table_rows.with_document(found, documents.with_discovery(document, discovery))
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Sequence[str]

@@ -126,6 +126,11 @@ def feed_document(state: FeedState) -> dict[str, Any]:
     }
 
 
+def with_discovery(document: Mapping[str, Any], discovery: Discovery) -> dict[str, Any]:
+    """Give what `feed_document` wrote with what discovery found now, and nothing else changed."""
+    return {**document, "discovery": _FEED.document(FeedState(discovery=discovery))["discovery"]}
+
+
 def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState]) -> FeedState:
     """Read what `feed_document` wrote. Raises ValueError, saying which part cannot be read."""
     check_version(document)

@@ -21,6 +21,7 @@ import json
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 
 import filelock
 
-from app.base.checkpoints import FeedState
+from app.base.checkpoints import Discovery, FeedState
 from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.base.files import FILES, STATE_ADVICE, Files, explained
 from app.base.instants import format_time, parse_time, utc_now
@@ -106,6 +107,9 @@ class JsonFileStore:
             self._files.flush_folder(target.parent)
             if target.parent != self._directory:
                 self._files.flush_folder(self._directory)
+
+    def keep_discovery(self, name: str, discovery: Discovery) -> None:
+        self.save(name, replace(self.load(name), discovery=discovery), ())
 
     @contextmanager
     def lock(self, name: str, owner: str, shard: Shard = WHOLE) -> Iterator[RunLock]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from app.base.checkpoints import FeedState
+from app.base.checkpoints import Discovery, FeedState
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
 from app.state.store import MendableStore, RunLock
@@ -25,6 +25,9 @@ class ReadOnlyStore:
         return "nowhere: a dry run writes nothing"
 
     def keep_report(self, name: str, report: JsonObject) -> None:
+        """Keep nothing."""
+
+    def keep_discovery(self, name: str, discovery: Discovery) -> None:
         """Keep nothing."""
 
     def set_aside(self, name: str) -> list[str]:  # noqa: ARG002

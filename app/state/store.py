@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from app.base.checkpoints import FeedState
+from app.base.checkpoints import Discovery, FeedState
 from app.base.errors import StateDamaged
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
@@ -89,6 +89,12 @@ class MendableStore(StateStore, Protocol):
 
     `feed` is the feed's name, `people_counter`. Change things only while the feed's lock is held.
     """
+
+    def keep_discovery(self, name: str, discovery: Discovery) -> None:
+        """Make what discovery found durable, whoever runs meanwhile; what else is said of the feed stays.
+
+        It is for whoever plans the runs of a feed's shards, and holds no lock.
+        """
 
     def set_aside(self, name: str) -> Sequence[str]:
         """Move what is stored of the state, whole or damaged, aside; give the places where it is now.

@@ -170,8 +170,11 @@ def is_ambiguous(error: AzureError) -> bool:
     return isinstance(error, ServiceRequestError | ServiceResponseError) or (status or 0) >= 500
 
 
-def explanation(error: AzureError, by: str = "") -> str:
-    """Say what the service, or the way to it, refuses, and what to do; `by` names what stands on that way."""
+def explanation(error: AzureError, by: str = "", *, of: str = "Table") -> str:
+    """Say what the service, or the way to it, refuses, and what to do; `by` names what stands on that way.
+
+    `of` is what the service is called in Azure, `Table` or `Queue`.
+    """
     status = status_of(error)
     code = getattr(error, "error_code", None)
     said = f"{status} {getattr(code, 'value', code) or getattr(error, 'reason', None) or ''}".strip()
@@ -179,7 +182,7 @@ def explanation(error: AzureError, by: str = "") -> str:
     if status in (401, 403):
         return (
             f"access refused ({said}); check the account's key in AzureWebJobsStorage, or give the managed "
-            "identity the role Storage Table Data Contributor, and look at the account's firewall"
+            f"identity the role Storage {of} Data Contributor, and look at the account's firewall"
         )
     if isinstance(error, ClientAuthenticationError):
         return (
@@ -191,7 +194,9 @@ def explanation(error: AzureError, by: str = "") -> str:
     if status is not None and (status >= 500 or status == 429):
         return f"throttled or unavailable ({said}); the next run tries again"
     if status is not None:
-        return f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has tables"
+        return (
+            f"refused ({said}: {first_line}); check that the account of AzureWebJobsStorage has {of.lower()}s"
+        )
     unknown = why_unknown(error)
     if unknown is not None:
         what = "HTTPS_PROXY and HTTP_PROXY" if by else "the name of the account in AzureWebJobsStorage"

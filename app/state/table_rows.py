@@ -206,6 +206,12 @@ def cut(name: str, content: bytes) -> dict[str, bytes]:
     return {f"{name}{number}": content[at : at + _PROPERTY_BYTES] for number, at in enumerate(starts)}
 
 
+def with_document(row: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a row with another document in place of its own; all its other columns stay."""
+    others = {name: value for name, value in row.items() if not re.fullmatch("doc[0-9]+", name)}
+    return others | cut("doc", encode(document))
+
+
 def joined(row: Mapping[str, Any], name: str) -> bytes:
     content = bytearray()
     for number in itertools.count():

@@ -58,6 +58,14 @@ var rules = [
     window: 'PT2H'
     dimensions: ['feed']
   }
+  {
+    name: 'poison'
+    severity: 2
+    description: 'With SCALE_OUT=queue: more than three instances were killed in an hour while they ran a shard.'
+    query: loadTextContent('queries/poison.kql')
+    window: 'PT1H'
+    dimensions: ['queue']
+  }
 ]
 
 resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
@@ -44,9 +44,8 @@ def location(hours: int = 0, *, count: int = 0) -> LocationState:
 
 
 def connected(port: int, **options: str) -> AzureTableStore:
-    return AzureTableStore.connect(
-        StateSettings("table", "", table_connection_string=connection_string(port, **options))
-    )
+    connection = connection_string(port, **options)  # type: ignore[arg-type]  # the port of queues is none of them
+    return AzureTableStore.connect(StateSettings("table", "", table_connection_string=connection))
 
 
 @pytest.fixture
@@ -680,3 +679,52 @@ def test_a_name_too_long_for_a_key_ends_in_its_hash() -> None:
     key = row_key("é" * 300)
 
     assert (len(key), key.startswith("_C3_A9_C3"), key == row_key("é" * 301)) == (266, True, False)
+
+
+# --- what discovery found ---------------------------------------------------------------------------
+
+FOUND = Discovery(NOON, (Place("A", "com.example.NORTH", 3),), "asked with")
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.CUT, Fault.BUSY])
+@pytest.mark.parametrize("method", ["POST", "PUT"], ids=["a new row", "a row that is there"])
+def test_discovery_is_kept_whatever_becomes_of_an_answer(
+    relay: Relay, name: str, method: str, fault: Fault
+) -> None:
+    state = FeedState(last_run={"run": "r1", "started": "2026-03-02T12:00:00.000Z"})
+    if method == "PUT":
+        connected(relay.port).save(name, state, [])
+    relay.order(fault, method, name, times=4)
+
+    connected(relay.port).keep_discovery(name, FOUND)
+
+    assert set(relay.fired) == {fault}
+    expected = FeedState() if method == "POST" else state
+    assert connected(relay.port).load(name) == replace(expected, discovery=FOUND)
+
+
+def test_what_a_run_says_of_the_feed_meanwhile_is_not_undone(azurite_port: int, name: str) -> None:
+    """A run writes the feed's row between the reading of it and the writing."""
+    at = connected(azurite_port)
+    at.save(name, FeedState(last_run={"run": "r1"}), [])
+    planner = AzureTableStore(partial(_WritesFirst, azurite_port, name))
+
+    planner.keep_discovery(name, FOUND)
+
+    assert at.load(name) == FeedState(last_run={"run": "r2"}, discovery=FOUND)
+
+
+class _WritesFirst(TableClient):
+    """A table that another run has just written when a row of it is written for the first time."""
+
+    def __init__(self, port: int, name: str, table: str) -> None:
+        made = TableClient.from_connection_string(connection_string(port), table)
+        self.__dict__.update(made.__dict__)
+        self._before: Callable[[], None] = partial(
+            connected(port).save, name, FeedState(last_run={"run": "r2"}), []
+        )
+
+    def update_entity(self, *args: Any, **options: Any) -> Any:
+        before, self._before = self._before, lambda: None
+        before()
+        return super().update_entity(*args, **options)

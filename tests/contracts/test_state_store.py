@@ -678,3 +678,34 @@ def test_a_refused_login_is_remembered_beside_the_states_until_one_is_accepted(
 
     RefusedLogins(place.open(), lambda: NOON).require_due(SETTINGS)
     assert place.open().load(name) == before
+
+
+# --- what discovery found, kept by who plans shards ---------------------------------------------------
+
+FOUND = Discovery(NOON + HOUR, (Place("Mill & Lane", "com.example.NORTH", 3),), "asked with")
+
+
+def test_discovery_is_kept_and_nothing_else_of_the_feed_is_changed(place: StatePlace, name: str) -> None:
+    place.open().save(name, RICH, list(RICH.locations))
+
+    place.open().keep_discovery(name, FOUND)
+
+    assert place.open().load(name) == replace(RICH, discovery=FOUND)
+
+
+def test_discovery_is_kept_where_nothing_else_is(place: StatePlace, name: str) -> None:
+    place.open().keep_discovery(name, FOUND)
+
+    assert place.open().load(name) == FeedState(discovery=FOUND)
+
+
+def test_a_position_of_the_earlier_forwarder_stays_when_discovery_is_kept(
+    place: StatePlace, name: str
+) -> None:
+    place.put_earlier_state(name, {"last_fetch_timestamp": "2026-03-01T00:00:00Z", "total_events_sent": 7})
+    before = place.open().load(name).takeover
+
+    place.open().keep_discovery(name, FOUND)
+
+    assert before is not None
+    assert place.open().load(name).takeover == before

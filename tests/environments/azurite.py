@@ -18,6 +18,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,28 +26,31 @@ ROOT = Path(__file__).parents[2]
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
+Service = Literal["table", "queue"]
+
 
 class AzuriteMissing(Exception):
     """Azurite cannot be started here; the text says what to do."""
 
 
-def connection_string(port: int, *, key: str = ACCOUNT_KEY) -> str:
+def connection_string(port: int, *, key: str = ACCOUNT_KEY, queue_port: int | None = None) -> str:
+    queues = f"QueueEndpoint=http://127.0.0.1:{queue_port}/{ACCOUNT};" if queue_port else ""
     return (
         f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};"
-        f"TableEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+        f"TableEndpoint=http://127.0.0.1:{port}/{ACCOUNT};{queues}"
     )
 
 
 @contextmanager
-def running_azurite(folder: Path) -> Iterator[int]:
-    """Run Azurite's table service with its files in `folder`; give its port.
+def running_azurite(folder: Path, service: Service = "table") -> Iterator[int]:
+    """Run Azurite's table service, or that of queues, with its files in `folder`; give its port.
 
     The program is the one that the environment names as AZURITE, or else the one of `npm install`.
     """
     port = free_port()
-    options = ["--tableHost", "127.0.0.1", "--tablePort", str(port), "--location", str(folder)]
+    options = [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port), "--location", str(folder)]
     process = subprocess.Popen(
-        [*_program(), *options, "--silent", "--skipApiVersionCheck", "--disableTelemetry"],
+        [*_program(service), *options, "--silent", "--skipApiVersionCheck", "--disableTelemetry"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -57,7 +61,7 @@ def running_azurite(folder: Path) -> Iterator[int]:
         said = []
         for line in process.stdout:
             said.append(line)
-            if "successfully started" in line:
+            if "successfully" in line:
                 break
         else:
             raise AzuriteMissing(f"azurite ended at once: {''.join(said)[-500:]}")
@@ -74,10 +78,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _program() -> list[str]:
+def _program(service: Service) -> list[str]:
     node = shutil.which("node")
     named = os.environ.get("AZURITE")
     program = Path(named) if named else ROOT / "node_modules" / ".bin" / "azurite-table"
+    program = program.with_name(program.name.replace("table", service))
     if node is None:
         raise AzuriteMissing("azurite needs node, which is not on the PATH")
     if not program.exists():

@@ -42,6 +42,7 @@ FUNCTION = '''
 @app.timer_trigger(
     arg_name="timer", schedule=schedule("example_desks"), run_on_startup=False, use_monitor=True
 )
+@_in_shards("example_desks")
 def example_desks_forwarder(timer: func.TimerRequest, context: func.Context = None) -> None:
     """Forward who sits where."""
     _run("example_desks", timer, context)

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from app.base.instants import parse_time
+from app.settings.scale_out import POISON
 from emulators.estate import Building, Estate
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.commands import Ended
+from tests.environments.azurite import ACCOUNT_KEY, connection_string
+from tests.environments.queues import Queues
 from tests.environments.terminal import Terminal
 
 PEOPLE_VIEW = "view of people-counter"
@@ -300,3 +304,65 @@ def test_a_cluster_that_is_set_is_not_asked_for_where_its_discovery_failed(termi
 
     [todo] = {one["do"] for one in found if one["check"] == "view of people-counter"}
     assert todo == "see what discovery gives, and put that right, or set MICROSHARE_LOCATIONS"
+
+
+# --- shards from a queue ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_queue(terminal: Terminal, azurite_port: int, azurite_queue_port: int) -> Terminal:
+    storage = connection_string(azurite_port, queue_port=azurite_queue_port)
+    terminal.environ |= {"AzureWebJobsStorage": storage, "SCALE_OUT": "queue", "SCALE_OUT_SHARDS": "8"}
+    return terminal
+
+
+def of_queue(ended: Ended) -> list[tuple[bool, bool, str]]:
+    """Give what was found of the queue: whether it is well, whether doubtful, and in which words."""
+    return [
+        (found["ok"], found["warning"], " ".join(filter(None, (found["said"], found["do"]))))
+        for found in ended.objects
+        if found["check"] == "queue"
+    ]
+
+
+def test_the_queue_of_shards_is_tried_and_nothing_of_that_stays(by_queue: Terminal, queues: Queues) -> None:
+    ended = by_queue.call("check", "--json")
+
+    (_, (ok, doubtful, said)) = of_queue(ended)
+    assert (ended.status, ok, doubtful) == (0, True, False)
+    assert "queues can be made and written there; 0 messages in it" in said
+    assert not [name for name in queues.names() if name.startswith("forwarder-check")]
+
+
+def test_messages_of_killed_instances_are_doubtful(by_queue: Terminal, queues: Queues) -> None:
+    queues.make(POISON)
+    queues.put(POISON, "{}")
+    try:
+        found = of_queue(by_queue.call("check", "--json"))
+    finally:
+        queues.remove(POISON)
+
+    assert [(ok, doubtful) for ok, doubtful, _ in found] == [(True, False), (True, False), (True, True)]
+    assert f"1 message in {POISON}" in found[-1][2]
+
+
+@pytest.mark.parametrize(
+    ("key", "port", "said"),
+    [
+        ("YWJj", None, "access refused (403 AuthenticationFailed) | Storage Queue Data Contributor"),
+        (ACCOUNT_KEY, 1, "not reached"),
+    ],
+    ids=["another key", "no service"],
+)
+def test_a_queue_service_that_cannot_be_used_is_named_with_what_to_do(
+    by_queue: Terminal, azurite_port: int, azurite_queue_port: int, key: str, port: int | None, said: str
+) -> None:
+    by_queue.environ["AzureWebJobsStorage"] = connection_string(
+        azurite_port, key=key, queue_port=port or azurite_queue_port
+    )
+
+    ended = by_queue.call("check", "--json")
+
+    ok, _, words = of_queue(ended)[-1]
+    assert (ended.status, ok) == (1, False)
+    assert all(part in words for part in said.split(" | "))

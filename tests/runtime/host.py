@@ -37,13 +37,14 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """How one invocation ended, and the lines that carry its id."""
+    """How one invocation ended, what it gave to its output bindings, and the lines that carry its id."""
 
     id: str
     ok: bool
     error: str | None
     stack: str | None
     returned: object
+    outputs: Mapping[str, Any]
     log: tuple[LogLine, ...]
 
     def events(self) -> list[str]:
@@ -114,16 +115,17 @@ class FunctionsHost:
 
         `traceparent` is what the host calls the invocation in its own telemetry.
         """
+        return self._invoked(
+            [{"function": each, "past_due": past_due, "traceparent": traceparent} for each in functions]
+        )
+
+    def deliver(self, *messages: str, to: str) -> list[Invocation]:
+        """Hand messages of a queue to that function, each to an invocation of its own, at once."""
+        return self._invoked([{"function": to, "message": each, "traceparent": ""} for each in messages])
+
+    def _invoked(self, asked: list[dict[str, Any]]) -> list[Invocation]:
         assert self._process.stdin is not None
-        asked = [
-            {
-                "function": function,
-                "id": str(uuid.uuid4()),
-                "past_due": past_due,
-                "traceparent": traceparent,
-            }
-            for function in functions
-        ]
+        asked = [{"id": str(uuid.uuid4()), **each} for each in asked]
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         before = len(self.log)
@@ -157,6 +159,18 @@ class FunctionsHost:
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
         self._errors.extend(self._process.stderr)
+
+
+def queue_bindings(schedule: str, queue: str) -> list[dict[str, object]]:
+    """Give what a timer function must be indexed with that puts messages on a queue."""
+    to_queue = {"direction": "OUT", "type": "queue", "name": "shards", "queueName": queue}
+    return [{**to_queue, "connection": "AzureWebJobsStorage"}, *timer_bindings(schedule)]
+
+
+def shard_bindings(queue: str) -> list[dict[str, object]]:
+    """Give what the function must be indexed with that takes messages from a queue."""
+    of_queue = {"direction": "IN", "type": "queueTrigger", "name": "message", "queueName": queue}
+    return [{**of_queue, "connection": "AzureWebJobsStorage"}]
 
 
 def timer_bindings(schedule: str) -> list[dict[str, object]]:

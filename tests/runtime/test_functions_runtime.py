@@ -18,6 +18,7 @@ from app.base.errors import SettingsError
 from app.base.instants import HOUR, floor_to, utc_now
 from app.base.program import APP_ROOT
 from app.settings.loading import load_settings
+from app.settings.scale_out import QUEUE
 from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.deployment import publish
@@ -25,8 +26,9 @@ from tests.environments.ingestion import Ingestion
 from tests.environments.installation import Clock, Installation, arrivals, small_estate
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
+from tests.flows.test_stores import table_environment
 from tests.promise import breaches
-from tests.runtime.host import FunctionsHost, timer_bindings
+from tests.runtime.host import FunctionsHost, queue_bindings, shard_bindings, timer_bindings
 from tools.runtime_venv import VERSION, find_python, runtime_python
 
 # A line for each of the two hubs.
@@ -234,6 +236,86 @@ def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(
     assert off.events() == ["run.skipped"]
     assert "off" in off.said("run.skipped")["reason"]
     assert installation.source.requests == []
+
+
+@pytest.fixture
+def by_queue(installation: Installation, azurite_port: int) -> dict[str, str]:
+    """Give an environment in queue mode, with three shards."""
+    of_queue = {"SCALE_OUT": "queue", "SCALE_OUT_SHARDS": "3"}
+    return {**installation.environ, **table_environment(azurite_port), **of_queue}
+
+
+def test_in_queue_mode_timers_have_a_queue_to_put_shards_on_and_a_function_takes_them(
+    start: StartHost, by_queue: Mapping[str, str]
+) -> None:
+    with start(by_queue) as host:
+        assert host.indexing_error is None
+        assert host.functions == {
+            PEOPLE: queue_bindings("0 */15 * * * *", QUEUE),
+            SNAPSHOT: queue_bindings("0 0 * * * *", QUEUE),
+            "forward_shard": shard_bindings(QUEUE),
+        }
+
+
+def test_what_a_timer_puts_on_the_queue_delivers_all_when_it_is_taken(
+    start: StartHost, installation: Installation, by_queue: Mapping[str, str]
+) -> None:
+    with start(by_queue) as host:
+        (planned,) = host.fire(PEOPLE)
+        messages = planned.outputs["shards"]
+        # One instance takes one at a time, and there are several.
+        taken = host.deliver(*messages, to="forward_shard")
+        again = host.deliver(*messages, to="forward_shard")
+
+    assert planned.ok, planned.error
+    assert planned.events() == ["tick.planned"]
+    assert [type(message) for message in messages] == [str] * 3
+    assert [(each.ok, each.error) for each in (*taken, *again)] == [(True, None)] * 6
+    assert {each.said("run.finished")["ok"] for each in (*taken, *again)} == {True}
+    assert {each.said("run.finished")["shard"] for each in taken} == {1, 2, 3}
+    for hub in (installation.a, installation.b):
+        assert installation.breaches(hub, BEGIN) == []
+    assert secrets_in(host.transcript, installation) == []
+
+
+def test_a_shard_that_fails_and_a_message_of_nobody_are_reported_and_are_no_poison(
+    start: StartHost, installation: Installation, by_queue: Mapping[str, str]
+) -> None:
+    installation.b.refuse_attach()
+    with start(by_queue) as host:
+        (planned,) = host.fire(PEOPLE)
+        taken = host.deliver(*planned.outputs["shards"], "{}", to="forward_shard")
+
+    assert [(each.ok, each.error) for each in taken] == [(True, None)] * 4
+    failed = [each for each in taken if "run.finished" in each.events()]
+    assert {each.said("run.finished")["ok"] for each in failed if each.said("run.finished")["locations"]} == {
+        False
+    }
+    assert taken[-1].events() == ["message.refused"]
+
+
+def test_in_queue_mode_a_feed_that_is_off_puts_nothing_on_the_queue(
+    start: StartHost, by_queue: dict[str, str]
+) -> None:
+    with start(by_queue | {"MICROSHARE_SNAPSHOT_DASHBOARD_VIEW_ID": ""}) as host:
+        (off,) = host.fire(SNAPSHOT)
+
+    assert (off.ok, off.outputs, off.events()) == (True, {}, ["run.skipped"])
+
+
+def test_settings_that_are_refused_fail_the_timer_and_not_the_messages(
+    start: StartHost, by_queue: dict[str, str]
+) -> None:
+    with start(by_queue) as host:
+        (planned,) = host.fire(PEOPLE)
+    with start(by_queue | {"STATE_STORE": "json"}) as host:
+        (refused,) = host.fire(PEOPLE)
+        (taken,) = host.deliver(planned.outputs["shards"][0], to="forward_shard")
+
+    assert (refused.ok, refused.outputs) == (False, {})
+    assert taken.ok
+    assert refused.events() == taken.events() == ["settings.refused"]
+    assert "STATE_STORE=table" in taken.said("settings.refused")["problems"][0]
 
 
 def test_a_run_that_is_watched_is_found_under_its_invocation(

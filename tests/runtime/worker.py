@@ -51,19 +51,21 @@ class BindingInfo(Message):
     undefined = 0
 
 
-class TimerFired(Message):
-    """A parameter that holds the timer's JSON: ParameterBinding and TypedData in one."""
+class Parameter(Message):
+    """A parameter, or what it holds, a JSON or a text: ParameterBinding and TypedData in one."""
 
     def WhichOneof(self, group: str) -> str:  # noqa: N802 - the name that protobuf gives it
-        return {"rpc_data": "data", "data": "json"}[group]
+        return {"rpc_data": "data", "data": "json" if hasattr(self, "json") else "string"}[group]
 
 
 _MESSAGES = (
     "FunctionLoadResponse",
     "FunctionMetadataResponse",
     "InvocationResponse",
+    "ParameterBinding",
     "RpcException",
     "RpcFunctionMetadata",
+    "TypedData",
     "WorkerInitResponse",
     "WorkerMetadata",
 )
@@ -130,6 +132,9 @@ async def invoke(invocations: Sequence[dict[str, Any]], function_ids: dict[str, 
             **_ending(answer.result),
             "id": answer.invocation_id,
             "returned": getattr(answer, "return_value", None),
+            "outputs": {
+                output.name: json.loads(output.data.json) for output in getattr(answer, "output_data", ())
+            },
         }
         for answer in answers
     ]
@@ -140,22 +145,30 @@ def _request(*, properties: dict[str, Any] | None = None, **content: Message) ->
 
 
 def _invocation(invocation: dict[str, Any], function_id: str) -> Message:
+    request = Message(
+        invocation_id=invocation["id"],
+        function_id=function_id,
+        input_data=[_message(invocation) if "message" in invocation else _timer(invocation)],
+        trigger_metadata={},
+        trace_context=Message(trace_parent=invocation["traceparent"], trace_state="", attributes={}),
+        retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
+    )
+    return _request(invocation_request=request)
+
+
+def _message(invocation: dict[str, Any]) -> Parameter:
+    """Give a queue's message as the host does: its text, which it has decoded."""
+    return Parameter(name="message", data=Parameter(string=invocation["message"]))
+
+
+def _timer(invocation: dict[str, Any]) -> Parameter:
     status = {"Last": "2026-03-02T11:45:00+00:00", "Next": "2026-03-02T12:00:00+00:00"}
     timer = {
         "Schedule": {"AdjustForDST": True},
         "ScheduleStatus": status,
         "IsPastDue": invocation["past_due"],
     }
-    fired = TimerFired(json=json.dumps(timer))
-    request = Message(
-        invocation_id=invocation["id"],
-        function_id=function_id,
-        input_data=[TimerFired(name="timer", data=fired)],
-        trigger_metadata={},
-        trace_context=Message(trace_parent=invocation["traceparent"], trace_state="", attributes={}),
-        retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
-    )
-    return _request(invocation_request=request)
+    return Parameter(name="timer", data=Parameter(json=json.dumps(timer)))
 
 
 def _ending(result: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from app.base.checkpoints import FeedState, LocationState
+from app.base.checkpoints import Discovery, FeedState, LocationState
 from app.base.errors import LockHeld, StateConflict, StateError, StateTooLarge
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
@@ -203,6 +203,9 @@ class SimulatedStore:
 
     def probe(self) -> None:
         """Nothing to try."""
+
+    def keep_discovery(self, name: str, discovery: Discovery) -> None:
+        raise NotImplementedError("no run plans")
 
     def set_aside(self, name: str) -> list[str]:
         raise NotImplementedError("no run mends")

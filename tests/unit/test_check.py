@@ -17,7 +17,14 @@ from app.base.instants import parse_time
 from app.base.program import APP_ROOT
 from app.base.text import dashed
 from app.base.version import VERSION
-from app.cli.check_host import disk_findings, encoding_finding, mount_type, packages_finding, python_finding
+from app.cli.check_host import (
+    disk_findings,
+    encoding_finding,
+    host_file_problems,
+    mount_type,
+    packages_finding,
+    python_finding,
+)
 from app.cli.check_results import CheckResult, CheckResults, doubt, fault
 from app.cli.output import Output
 from app.eventhub.encoding import COMPARED_WITH
@@ -370,3 +377,54 @@ def test_the_end_of_a_signature_is_read_from_its_connection_string() -> None:
         parse_time("2026-03-02T12:00:00Z")
     )
     assert signature_end("Endpoint=sb://example.test/;SharedAccessKeyName=a;SharedAccessKey=b") is None
+
+
+# --- shards from a queue ----------------------------------------------------------------------------
+
+AS_DELIVERED = json.loads((APP_ROOT / "host.json").read_text())
+
+
+def with_queues(**changes: object) -> dict[str, object]:
+    """Give the host.json that is delivered with other settings of queues; None takes one out."""
+    queues = {**AS_DELIVERED["extensions"]["queues"], **changes}
+    return {
+        **AS_DELIVERED,
+        "extensions": {"queues": {name: value for name, value in queues.items() if value is not None}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (AS_DELIVERED, []),
+        (with_queues(messageEncoding="base64"), []),
+        (with_queues(batchSize=16), ["16 as extensions.queues.batchSize, which is to be 1"]),
+        (with_queues(batchSize=True), ["True as extensions.queues.batchSize, which is to be 1"]),
+        (
+            with_queues(newBatchThreshold=None),
+            ["lacks extensions.queues.newBatchThreshold, which is to be 0"],
+        ),
+        (with_queues(maxDequeueCount=5), ["5 as extensions.queues.maxDequeueCount, which is to be 1"]),
+        (with_queues(messageEncoding="none"), ["messageEncoding, which is to be base64"]),
+        ({**AS_DELIVERED, "extensionBundle": {}}, ["lacks extensionBundle.id"]),
+        ({"version": "2.0"}, ["extensionBundle.id", "batchSize", "newBatchThreshold", "maxDequeueCount"]),
+        ([], ["extensionBundle.id", "batchSize", "newBatchThreshold", "maxDequeueCount"]),
+    ],
+)
+def test_host_json_is_to_let_an_instance_take_one_shard_at_a_time(host: object, said: list[str]) -> None:
+    problems = list(host_file_problems(host))
+
+    assert len(problems) == len(said)
+    assert all(words in problem for words, problem in zip(said, problems, strict=True))
+
+
+def test_offline_a_queue_of_shards_is_told_and_not_asked(call: Call) -> None:
+    table = "DefaultEndpointsProtocol=https;AccountName=examplestate;AccountKey=YWJj"
+    ended = call(
+        "check", "--offline", "--json", AzureWebJobsStorage=table, SCALE_OUT="queue", SCALE_OUT_SHARDS="8"
+    )
+
+    assert [(found["ok"], found["said"]) for found in ended.objects if found["check"] == "queue"] == [
+        (True, "by host.json an instance takes one shard at a time, and none again"),
+        (True, "forwarder-shards, for 8 shards a feed; it is not asked with --offline"),
+    ]

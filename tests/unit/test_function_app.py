@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from app.settings.scale_out import QUEUE
 from app.settings.schedules import schedule
 from tests.commands import FEEDS
 from tests.environments.deployment import publish
 from tests.environments.indexing import indexed
-from tests.runtime.host import timer_bindings
+from tests.runtime.host import queue_bindings, shard_bindings, timer_bindings
 from tools.runtime_venv import ROOT
 
 
@@ -53,6 +55,35 @@ def test_every_feed_of_the_config_file_has_its_timer_function_and_no_other_is_th
     found = indexed_with(tmp_path, {})
 
     assert found == {f"{feed}_forwarder": timer_bindings(schedule(feed, {})) for feed in FEEDS}
+
+
+@pytest.mark.parametrize("number", ["8", "", "9999"], ids=["a number", "no number", "too large a number"])
+def test_in_queue_mode_timers_put_messages_on_a_queue_and_a_function_takes_them(
+    tmp_path: Path, number: str
+) -> None:
+    found = indexed_with(tmp_path, {"SCALE_OUT": "queue", "SCALE_OUT_SHARDS": number})
+
+    timers = {f"{feed}_forwarder": queue_bindings(schedule(feed, {}), QUEUE) for feed in FEEDS}
+    assert found == timers | {"forward_shard": shard_bindings(QUEUE)}
+
+
+@pytest.mark.parametrize("written", ["none", "", "queues", "${SCALE_OUT"])
+def test_without_queue_mode_no_function_has_a_queue(tmp_path: Path, written: str) -> None:
+    found = indexed_with(tmp_path, {"SCALE_OUT": written, "SCALE_OUT_SHARDS": "8"})
+
+    assert found == {f"{feed}_forwarder": timer_bindings(schedule(feed, {})) for feed in FEEDS}
+
+
+def test_queue_mode_in_the_env_file_counts(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SCALE_OUT=queue\n")
+
+    assert "forward_shard" in indexed_with(tmp_path, {})
+
+
+def test_an_instance_takes_one_shard_at_a_time_and_none_again() -> None:
+    queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
+
+    assert queues == {"batchSize": 1, "newBatchThreshold": 0, "maxDequeueCount": 1}
 
 
 def test_a_schedule_in_the_env_file_counts(tmp_path: Path) -> None:

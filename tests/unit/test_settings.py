@@ -27,6 +27,7 @@ from app.settings.schema import (
     HubSettings,
     MicroshareSettings,
     RunSettings,
+    ScaleOutSettings,
     Settings,
     StateSettings,
 )
@@ -95,7 +96,10 @@ DOCUMENTED = [
     "AzureWebJobsStorage",
     "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__tableServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
     "AzureWebJobsStorage__clientId",
+    "SCALE_OUT",
+    "SCALE_OUT_SHARDS",
 ]
 
 SHIPPED = yaml.safe_load((APP_ROOT / "config.yaml").read_text())
@@ -295,6 +299,23 @@ EFFECTS: dict[str, tuple[str, Callable[[Settings], object], object]] = {
         lambda s: s.state.table_endpoint,
         "https://examplestate.table.core.windows.net",
     ),
+    "AzureWebJobsStorage__queueServiceUri": (
+        "https://examplestate.queue.core.windows.net/",
+        lambda s: s.scale_out and s.scale_out.queue_endpoint,
+        "https://examplestate.queue.core.windows.net",
+    ),
+    "SCALE_OUT": ("None", lambda s: s.scale_out, None),
+    "SCALE_OUT_SHARDS": ("16", lambda s: s.scale_out and s.scale_out.shards, 16),
+}
+# What others of them need beside themselves.
+NEEDED = {
+    "AzureWebJobsStorage__queueServiceUri": {
+        "SCALE_OUT": "queue",
+        "SCALE_OUT_SHARDS": "8",
+        "AzureWebJobsStorage__tableServiceUri": "https://examplestate.table.core.windows.net",
+    },
+    "SCALE_OUT": {"SCALE_OUT_SHARDS": "8", "AzureWebJobsStorage": STORAGE},
+    "SCALE_OUT_SHARDS": {"SCALE_OUT": "queue", "AzureWebJobsStorage": STORAGE},
 }
 
 
@@ -306,7 +327,7 @@ def test_a_documented_variable_has_its_effect(load: Load, variable: str) -> None
         "MICROSHARE_SNAPSHOT_DATA_CONTEXT": "own",
         "TELEMETRY": "azure-monitor",
         "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS,
-    }
+    } | NEEDED.get(variable, {})
     if variable == "MICROSHARE_DATA_CONTEXT":
         del needed["MICROSHARE_SNAPSHOT_DATA_CONTEXT"]
 
@@ -654,6 +675,96 @@ def test_the_state_store_follows_the_storage(
     settings = load(environ)
 
     assert (replace(settings.state, network=state.network), settings.warnings) == (state, ())
+
+
+QUEUE = {"SCALE_OUT": "queue", "SCALE_OUT_SHARDS": "8"}
+
+
+def test_feeds_are_run_as_a_whole_unless_shards_are_asked_for(load: Load) -> None:
+    assert load({"AzureWebJobsStorage": STORAGE}).scale_out is None
+
+
+@pytest.mark.parametrize(
+    ("storage", "scale_out"),
+    [
+        ({"AzureWebJobsStorage": STORAGE}, ScaleOutSettings(8, STORAGE)),
+        (
+            {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "STATE_STORE": "table"},
+            ScaleOutSettings(8, "UseDevelopmentStorage=true"),
+        ),
+        (
+            {"AzureWebJobsStorage__accountName": "examplestate"},
+            ScaleOutSettings(8, None, "https://examplestate.queue.core.windows.net"),
+        ),
+        (
+            {
+                "AzureWebJobsStorage__accountName": "examplestate",
+                "AzureWebJobsStorage__queueServiceUri": "https://queues.example.test/",
+            },
+            ScaleOutSettings(8, None, "https://queues.example.test"),
+        ),
+    ],
+    ids=["account and key", "development storage", "identity by account name", "identity by queue service"],
+)
+def test_the_queue_of_shards_is_in_the_storage_that_has_the_state(
+    load: Load, storage: dict[str, str], scale_out: ScaleOutSettings
+) -> None:
+    found = load(QUEUE | storage).scale_out
+
+    assert found is not None
+    assert replace(found, network=scale_out.network) == scale_out
+
+
+def test_the_identity_of_the_storage_signs_in_at_the_queue(load: Load) -> None:
+    found = load(
+        QUEUE
+        | {"AzureWebJobsStorage__accountName": "examplestate", "AzureWebJobsStorage__clientId": "client-1"}
+    ).scale_out
+
+    assert found is not None
+    assert found.network.client_id == "client-1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        (QUEUE, "SCALE_OUT: is queue, and the state is in files | STATE_STORE=table"),
+        (QUEUE | {"STATE_STORE": "json", "AzureWebJobsStorage": STORAGE}, "SCALE_OUT: is queue | files"),
+        ({"SCALE_OUT": "queue", "AzureWebJobsStorage": STORAGE}, "SCALE_OUT_SHARDS: not set | like 8"),
+        ({"SCALE_OUT": "queue"}, "SCALE_OUT_SHARDS: not set"),
+        (QUEUE | {"SCALE_OUT_SHARDS": "1"}, "SCALE_OUT_SHARDS: '1' is out of range; write 2 to 256"),
+        (QUEUE | {"SCALE_OUT_SHARDS": "257"}, "SCALE_OUT_SHARDS: '257' is out of range; write 2 to 256"),
+        (QUEUE | {"SCALE_OUT_SHARDS": "many"}, "SCALE_OUT_SHARDS: 'many' is not a whole number | 2 to 256"),
+        ({"SCALE_OUT": "shards"}, "SCALE_OUT: 'shards' is not known; write none or queue"),
+        (
+            QUEUE | {"AzureWebJobsStorage__tableServiceUri": "https://examplestate.table.core.windows.net"},
+            "SCALE_OUT: is queue, and nothing says where queues are | AzureWebJobsStorage__queueServiceUri",
+        ),
+        (
+            QUEUE | {"AzureWebJobsStorage": f"{STORAGE};QueueEndpoint=http://queues.example.test"},
+            "AzureWebJobsStorage: has a QueueEndpoint that is not an https URL",
+        ),
+    ],
+    ids=[
+        "no storage",
+        "state in files",
+        "no number",
+        "no number, and no storage",
+        "one shard",
+        "too many shards",
+        "no number at all",
+        "another way",
+        "tables alone",
+        "unencrypted queues",
+    ],
+)
+def test_shards_that_cannot_be_run_from_a_queue_are_refused(
+    problems: Problems, environ: dict[str, str], words: str
+) -> None:
+    found = problems(environ)
+
+    assert len(found) == 1, found
+    assert all(word in found[0] for word in words.split(" | "))
 
 
 def test_state_in_files_is_a_warning_in_azure_unless_it_was_asked_for(load: Load) -> None:
