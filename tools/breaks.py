@@ -874,7 +874,7 @@ _IN_WHAT_IS_NOTICED = (
     PlantedBreak(
         "discovery is asked for in every run",
         "app/run/locations.py",
-        "return -_CLOCK_TOLERANCE <= horizon - discovery.at < _DISCOVERY_KEPT",
+        "return -_CLOCK_TOLERANCE <= horizon - discovery.at < kept",
         "return horizon == discovery.at",
         _noticed_by("tests/unit/test_locations.py", "test_discovery_is_asked_for_once_an_hour"),
     ),
@@ -1417,8 +1417,8 @@ _IN_SHARDS = (
     PlantedBreak(
         "a shard is found by a hash of this process",
         "app/base/shards.py",
-        'int.from_bytes(digest[:8], "big") % self.of',
-        "hash(digest) % self.of",
+        'int.from_bytes(digest[:8], "big") % of',
+        "hash(digest) % of",
         _noticed_by("tests/unit/test_shards.py", "test_a_location_is_in_the_same_shard_in_every_version"),
     ),
     PlantedBreak(
@@ -1746,6 +1746,152 @@ _IN_ONE_FEED = (
     ),
 )
 
+_BY_A_QUEUE = (
+    PlantedBreak(
+        "a message is run however old it is",
+        "app/timer.py",
+        "if message.is_over(now, settings.feeds[message.feed].schedule):",
+        "if message.is_over(message.tick, settings.feeds[message.feed].schedule):",
+        _noticed_by("tests/flows/test_queue.py", "test_a_message_that_came_too_late_ends_in_silence"),
+    ),
+    PlantedBreak(
+        "a message of another number of shards is run",
+        "app/timer.py",
+        "if message.shard.of != shards:",
+        "if message.shard.of < shards:",
+        _noticed_by("tests/flows/test_queue.py", "test_a_message_that_came_too_late_ends_in_silence"),
+    ),
+    PlantedBreak(
+        "a shard that fails is poison",
+        "app/timer.py",
+        "        return  # told by the run itself\n",
+        "        raise\n",
+        _noticed_by("tests/flows/test_queue.py", "test_a_run_that_fails_is_reported_and_raises_nothing"),
+    ),
+    PlantedBreak(
+        "settings that are refused are poison",
+        "app/timer.py",
+        '        log.error("settings.refused", problems=list(error.problems))\n    except RunFailed:',
+        "        raise\n    except RunFailed:",
+        _noticed_by(
+            "tests/flows/test_queue.py", "test_settings_that_are_refused_are_reported_and_raise_nothing"
+        ),
+    ),
+    PlantedBreak(
+        "a shard that is held is told of by each tick",
+        "app/timer.py",
+        '        log.debug("shard.skipped", reason=str(error))',
+        '        log.warning("shard.skipped", reason=str(error))',
+        _noticed_by("tests/flows/test_queue.py", "test_a_shard_that_another_run_works_on_is_left_alone"),
+    ),
+    PlantedBreak(
+        "a message of nobody is run",
+        "app/timer.py",
+        "if message.feed not in settings.feeds:",
+        "if not settings.feeds:",
+        _noticed_by(
+            "tests/flows/test_queue.py", "test_what_is_no_message_of_a_timer_is_reported_and_nothing_is_run"
+        ),
+    ),
+    PlantedBreak(
+        "the longest period of a schedule counts",
+        "app/run/shard_message.py",
+        "period = min((later - at for at, later in pairwise(times)), default=timedelta.max)",
+        "period = max((later - at for at, later in pairwise(times)), default=timedelta.max)",
+        _noticed_by(
+            "tests/unit/test_shard_message.py",
+            "test_a_message_is_over_when_it_is_older_than_the_period_of_its_timer",
+        ),
+    ),
+    PlantedBreak(
+        "messages count shards from 0",
+        "app/run/shard_message.py",
+        '"shard": self.shard.number,',
+        '"shard": self.shard.index,',
+        _noticed_by(
+            "tests/unit/test_shard_message.py",
+            "test_a_message_says_which_shard_of_which_feed_and_tick_it_is_about",
+        ),
+    ),
+    PlantedBreak(
+        "shards are asked for in their order",
+        "app/run/tick.py",
+        "return sorted(shards, key=lambda shard: (least.get(shard, _LATEST), shard))",
+        "return shards",
+        _noticed_by(
+            "tests/unit/test_shard_message.py",
+            "test_each_shard_is_asked_for_once_and_what_is_longest_behind_first",
+        ),
+    ),
+    PlantedBreak(
+        "a tick without discovery has no messages",
+        "app/run/tick.py",
+        "        problems.append(str(error))\n",
+        "        raise\n",
+        _noticed_by(
+            "tests/flows/test_queue.py", "test_a_source_that_fails_is_told_and_keeps_no_shard_from_its_run"
+        ),
+    ),
+    PlantedBreak(
+        "a tick goes by an old list",
+        "app/run/tick.py",
+        "horizon, kept=timedelta(0))",
+        "horizon)",
+        _noticed_by("tests/flows/test_queue.py", "test_locations_are_discovered_once_a_tick_whoever_runs"),
+    ),
+    PlantedBreak(
+        "who plans shards undoes what a run says",
+        "app/state/azure_table.py",
+        "self._tables.put_if(name, known, etag_of(found) if found else None)",
+        "self._tables.put(name, known)",
+        _noticed_by(
+            "tests/contracts/test_azure_table.py", "test_what_a_run_says_of_the_feed_meanwhile_is_not_undone"
+        ),
+    ),
+    PlantedBreak(
+        "who plans shards forgets the earlier forwarder",
+        "app/state/azure_table.py",
+        "FeedState(discovery=discovery, takeover=self._takeover_from(name, earlier))",
+        "FeedState(discovery=discovery)",
+        _noticed_by(
+            "tests/contracts/test_state_store.py",
+            "test_a_position_of_the_earlier_forwarder_stays_when_discovery_is_kept",
+        ),
+    ),
+    PlantedBreak(
+        "each app has a function of the queue",
+        "function_app.py",
+        "if _BY_QUEUE:\n",
+        "if app:\n",
+        _noticed_by("tests/unit/test_function_app.py", "test_without_queue_mode_no_function_has_a_queue"),
+    ),
+    PlantedBreak(
+        "an instance takes many shards at once",
+        "host.json",
+        '"batchSize": 1',
+        '"batchSize": 16',
+        _noticed_by(
+            "tests/unit/test_function_app.py", "test_an_instance_takes_one_shard_at_a_time_and_none_again"
+        ),
+    ),
+    PlantedBreak(
+        "shards of a queue share files",
+        "app/settings/checks.py",
+        '    if state.store != "table":\n',
+        '    if state.store == "none":\n',
+        _noticed_by("tests/unit/test_settings.py", "test_shards_that_cannot_be_run_from_a_queue_are_refused"),
+    ),
+    PlantedBreak(
+        "a request to a queue has no signature of what it asks",
+        "app/state/shard_queue.py",
+        '            *(f"{name}:{value}" for name, value in asked),\n',
+        "",
+        _noticed_by(
+            "tests/flows/test_check_flow.py", "test_the_queue_of_shards_is_tried_and_nothing_of_that_stays"
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -1755,6 +1901,7 @@ BREAKS = (
     *_IN_REDACTION,
     *_IN_WHAT_IS_KEPT,
     *_IN_SHARDS,
+    *_BY_A_QUEUE,
     *_IN_ONE_FEED,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,

@@ -231,10 +231,9 @@ class AzureTableStore:
         with self._tables.explained(name):
             for left in reversed(range(_TRIES)):
                 found, _ = self._tables.found(name, feed)
+                known = self._with_discovery(name, found, discovery)
                 try:
-                    self._tables.put_if(
-                        name, self._with_discovery(name, found, discovery), etag_of(found) if found else None
-                    )
+                    self._tables.put_if(name, known, etag_of(found) if found else None)
                 except AzureError as error:
                     # A run wrote the row meanwhile, or did not: its own half must not be undone by ours.
                     if not left or not (lost_race(error) or is_ambiguous(error)):

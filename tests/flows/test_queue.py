@@ -24,7 +24,7 @@ from tests.environments.installation import Clock, Installation, small_estate
 from tests.flows.test_stores import table_environment
 
 # Messages are run by the clock of the host.
-NOW = floor_to(utc_now(), HOUR)
+NOW = floor_to(utc_now(), HOUR) - HOUR
 BEGIN = NOW - timedelta(hours=24)
 FEED = "people_counter"
 STATE = "peoplecounterstate"
@@ -108,7 +108,7 @@ def test_a_shard_that_was_not_run_is_put_first_by_the_next_tick(installation: In
     assert next(message.shard for message in planned(installation)) == left_out
 
 
-def test_locations_are_discovered_once_a_tick_whoever_runs(installation: Installation) -> None:
+def test_locations_are_discovered_once_a_tick_whoever_runs(installation: Installation, clock: Clock) -> None:
     def discoveries() -> int:
         # A run asks for the first cluster alone to know what time it is.
         return sum(CLUSTER in request.path for request in installation.source.requests)
@@ -118,17 +118,19 @@ def test_locations_are_discovered_once_a_tick_whoever_runs(installation: Install
     for message in messages:
         run_message(message.text())
     by_shards = discoveries() - once
+    clock.move(minutes=15)
     planned(installation)
 
     assert (once, by_shards, discoveries()) == (1, 0, 2)
 
 
 def test_a_building_that_is_new_is_forwarded_from_the_next_tick_on(
-    installation: Installation, estate: Estate
+    installation: Installation, estate: Estate, clock: Clock
 ) -> None:
     for message in planned(installation):
         run_message(message.text())
     estate.add(Building("Example Annex"))
+    clock.move(minutes=15)
     for message in planned(installation):
         run_message(message.text())
 

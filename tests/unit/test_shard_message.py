@@ -63,7 +63,7 @@ def test_whatever_else_is_on_a_queue_is_refused_by_name(text: str, problem: str)
         ("0 0 * * * *", 59, False),
         ("0 0 * * * *", 61, True),
         # By day every hour, and then not until the morning: the shortest period counts.
-        ("0 0 8-18 * * *", 61, True),
+        ("0 0 10-14 * * *", 61, True),
         ("0 0 0 1 1 *", 61, False),
     ],
 )
