@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -53,6 +54,23 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
         yield Runs(FakeMicroshare(mock), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def refused_three_times(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Made once: what is kept of a login takes long to make, so that it takes long to guess from."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        runs = Runs(FakeMicroshare(mock), tmp_path_factory.mktemp("refused"))
+        assert [runs.log_in(REFUSED) for _ in range(3)] == ["asked"] * 3
+    return runs
+
+
+@pytest.fixture
+def refused(runs: Runs, refused_three_times: Runs) -> Runs:
+    """Give runs of which three were refused."""
+    shutil.copytree(refused_three_times.folder, runs.folder, dirs_exist_ok=True)
+    runs.at = refused_three_times.at
+    return runs
+
+
 def test_a_login_refused_in_three_runs_in_a_row_is_tried_hourly(runs: Runs) -> None:
     tried = [runs.log_in(REFUSED) == "asked" for _ in range(11)]
 
@@ -60,11 +78,8 @@ def test_a_login_refused_in_three_runs_in_a_row_is_tried_hourly(runs: Runs) -> N
     assert tried == [True, True, True, False, False, False, True, False, False, False, True]
 
 
-def test_a_run_that_does_not_try_says_since_when_and_what_to_do(runs: Runs) -> None:
-    for _ in range(3):
-        runs.log_in(REFUSED)
-
-    assert runs.log_in(REFUSED) == (
+def test_a_run_that_does_not_try_says_since_when_and_what_to_do(refused: Runs) -> None:
+    assert refused.log_in(REFUSED) == (
         "microshare: login refused for user svc-forwarder 3 times in a row, last at 2025-11-12 10:30:00 UTC; "
         "check MICROSHARE_USERNAME and MICROSHARE_PASSWORD: the login is tried hourly now, so that the "
         "account is not locked; what is changed there, and `python -m app check`, is tried at once"
@@ -124,13 +139,10 @@ def test_what_could_be_a_mistake_never_keeps_a_login_from_being_tried(
     assert [runs.log_in(answer, auth=auth) for _ in range(5)] == ["asked"] * 5
 
 
-def test_what_is_changed_is_tried_at_once_and_counted_anew(runs: Runs) -> None:
-    for _ in range(3):
-        runs.log_in(REFUSED)
-
-    assert [runs.log_in(REFUSED, password="another-false-one") for _ in range(3)] == ["asked"] * 3
-    assert runs.log_in(REFUSED, password="another-false-one") != "asked"
-    assert runs.log_in(REFUSED, username="svc-other") == "asked"
+def test_what_is_changed_is_tried_at_once_and_counted_anew(refused: Runs) -> None:
+    assert [refused.log_in(REFUSED, password="another-false-one") for _ in range(3)] == ["asked"] * 3
+    assert refused.log_in(REFUSED, password="another-false-one") != "asked"
+    assert refused.log_in(REFUSED, username="svc-other") == "asked"
 
 
 def test_a_check_tries_at_once_and_where_it_gets_in_runs_go_on(runs: Runs) -> None:
@@ -149,12 +161,10 @@ def test_refusals_count_in_a_row(runs: Runs) -> None:
     assert [runs.log_in(answer) for answer in answers] == ["asked"] * len(answers)
 
 
-def test_a_clock_that_was_set_back_keeps_nobody_waiting(runs: Runs) -> None:
-    for _ in range(3):
-        runs.log_in(REFUSED)
-    runs.at -= timedelta(days=1)
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(refused: Runs) -> None:
+    refused.at -= timedelta(days=1)
 
-    assert runs.log_in(REFUSED) == "asked"
+    assert refused.log_in(REFUSED) == "asked"
 
 
 def test_what_is_kept_names_no_secret_and_no_two_are_alike(runs: Runs, tmp_path: Path) -> None:
@@ -170,13 +180,13 @@ def test_what_is_kept_names_no_secret_and_no_two_are_alike(runs: Runs, tmp_path:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[", '{"version": 99}', "\x00"])
-def test_what_cannot_be_read_keeps_nobody_from_logging_in(runs: Runs, tmp_path: Path, content: str) -> None:
-    for _ in range(3):
-        runs.log_in(REFUSED)
+def test_what_cannot_be_read_keeps_nobody_from_logging_in(
+    refused: Runs, tmp_path: Path, content: str
+) -> None:
     [kept] = tmp_path.glob("*.json")
     kept.write_text(content)
 
-    assert runs.log_in(REFUSED) == "asked"
+    assert refused.log_in(REFUSED) == "asked"
 
 
 @pytest.mark.parametrize(
@@ -193,16 +203,14 @@ def test_what_cannot_be_read_keeps_nobody_from_logging_in(runs: Runs, tmp_path: 
     ],
 )
 def test_a_record_that_holds_anything_keeps_nobody_from_logging_in(
-    runs: Runs, tmp_path: Path, name: str, value: object
+    refused: Runs, tmp_path: Path, name: str, value: object
 ) -> None:
-    for _ in range(3):
-        runs.log_in(REFUSED)
     store = JsonFileStore(tmp_path)
     kept = store.load(STATE_NAME)
-    [(field, refused)] = (kept.last_run or {}).items()
-    store.save(STATE_NAME, replace(kept, last_run={field: {**refused, name: value}}), ())
+    [(field, entry)] = (kept.last_run or {}).items()
+    store.save(STATE_NAME, replace(kept, last_run={field: {**entry, name: value}}), ())
 
-    assert runs.log_in(REFUSED) == "asked"
+    assert refused.log_in(REFUSED) == "asked"
 
 
 def test_a_dry_run_waits_too_and_writes_nothing(runs: Runs, tmp_path: Path) -> None:
