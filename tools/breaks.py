@@ -1614,6 +1614,30 @@ _IN_SHARDS = (
 
 _IN_ONE_FEED = (
     PlantedBreak(
+        "a feed has stopped where one of its shards has",
+        "app/health/facts.py",
+        "return max(began, kept.last.started)",
+        "return began",
+        _noticed_by("tests/unit/test_status.py", "test_a_feed_has_not_stopped_where_one_of_its_shards_has"),
+    ),
+    PlantedBreak(
+        "what is measured of a shard is taken for the feed's",
+        "app/telemetry/run_telemetry.py",
+        'of_feed["shard"] = str(report.shard)',
+        "pass",
+        _noticed_by("tests/unit/test_telemetry.py", "test_what_is_measured_of_a_shard_says_of_which"),
+    ),
+    PlantedBreak(
+        "a shard that fails is not told where another one succeeds",
+        "deploy/azure/queries/failing.kql",
+        "by feed = tostring(line.feed), shards, shard\n",
+        "by feed = tostring(line.feed), shards\n",
+        _noticed_by(
+            "tests/unit/test_azure_queries.py",
+            "test_a_query_that_takes_the_last_run_for_the_feed_s_knows_of_shards",
+        ),
+    ),
+    PlantedBreak(
         "a tick has two runs of a shard",
         "app/health/ticks.py",
         "next((parts for parts in alike if shard not in parts), None)",

@@ -106,9 +106,7 @@ def gather_facts(
 
 
 def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> Runs:
-    run = kept.state.last_run or {}
-    # A run that was killed has said nothing of itself, but its hubs' positions tell of it.
-    began = _parsed(run.get("started")) or kept.last_success()
+    began = _began(kept)
     # What was due later may still be under way.
     done = now - longest_run
     due = list(islice(times_before(schedule, done), RUNS_FORGIVEN))
@@ -123,6 +121,15 @@ def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> R
         missed,
         due[-1] if len(due) == RUNS_FORGIVEN else None,
     )
+
+
+def _began(kept: Kept) -> datetime | None:
+    began = _parsed((kept.state.last_run or {}).get("started"))
+    if began is not None and kept.last is not None and kept.last.shards > 1:
+        # The state has when the first of all shards began: long ago, where one does not run any more.
+        return max(began, kept.last.started)
+    # A run that was killed has said nothing of itself, but its hubs' positions tell of it.
+    return began or kept.last_success()
 
 
 def _is_asked(name: str, location: LocationState, feed: FeedSettings, state: FeedState) -> bool:

@@ -27,7 +27,7 @@ _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What is kept of a run; see `app.run.report.Report`."""
+    """What is kept of a run, see `app.run.report.Report`, or of those of `shards` that are told as one."""
 
     run: str | None
     started: datetime
@@ -46,6 +46,7 @@ class PastRun:
     compared: Compared | None
     per_day: JsonObject | None
     interrupted: bool = False
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def _past_run(report: JsonObject) -> PastRun:
         "compared": compared and _read(Compared, compared),
         "per_day": per_day and _per_day(per_day),
         "interrupted": report.get("interrupted", False),
+        "shards": report.get("shards", 1),
     }
     return _read(PastRun, found)
 

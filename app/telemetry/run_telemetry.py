@@ -46,7 +46,7 @@ class Metric(NamedTuple):
     adds_up: bool
 
 
-# The closed list. All have the attribute `feed`, those of a hub `hub`, its key.
+# The closed list. All have the attribute `feed`, those of a hub `hub`, its key, those of a shard `shard`.
 METRICS: Mapping[str, Metric] = {
     "forwarder.readings": Metric("{reading}", True),  # of a hub: delivered
     "forwarder.events": Metric("{event}", True),  # of a hub: delivered
@@ -88,6 +88,8 @@ class Span:
 def measurements(report: Report) -> Sequence[Measurement]:
     """Give what a run is measured by. Paused hubs are left out: nothing is expected of them."""
     of_feed = {"feed": report.feed}
+    if not report.shard.is_whole:
+        of_feed["shard"] = str(report.shard)
     failures = Counter(failure.hub for failure in report.failures)
     values: list[tuple[str, float, Mapping[str, str]]] = [
         ("took_s", report.took_s, of_feed),
@@ -106,7 +108,7 @@ def measurements(report: Report) -> Sequence[Measurement]:
     for key, hub in report.hubs.items():
         if hub.paused:
             continue
-        of_hub = {"feed": report.feed, "hub": key}
+        of_hub = {**of_feed, "hub": key}
         values += [
             ("readings", hub.readings, of_hub),
             ("events", hub.events, of_hub),

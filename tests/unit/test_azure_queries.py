@@ -46,15 +46,17 @@ RUN: dict[str, Any] = json.loads(
         ).as_json()
     )
 )
+# What a line of a shard's run has besides.
+OF_SHARD = ("shard", "shards")
 # What each name in a query stands for.
 LOGGED: dict[str, Collection[str]] = {
-    "run": RUN.keys(),
+    "run": {*RUN, *OF_SHARD},
     "hub[1]": RUN["hubs"]["example.test/a"].keys(),
     "run.lateness": RUN["lateness"].keys(),
     "failure": RUN["failures"][0].keys(),
     "reading": RUN["quarantined"][0].keys(),
     "drift": RUN["drift"][0].keys(),
-    "line": {*RUN, "event", "feed", "hub", "location", "error", "reason", "problems"},
+    "line": {*RUN, *OF_SHARD, "event", "feed", "hub", "location", "error", "reason", "problems"},
 }
 
 
@@ -127,6 +129,15 @@ def test_lines_begin_as_the_queries_have_it(caplog: pytest.LogCaptureFixture) ->
     log.get_log(run="r1", feed="people_counter").info("run.finished", ok=True)
 
     assert caplog.records[0].getMessage().startswith('{"event": "run.finished"')
+
+
+@pytest.mark.parametrize("name", ["behind", "failing", "health", "lag"])
+def test_a_query_that_takes_the_last_run_for_the_feed_s_knows_of_shards(name: str) -> None:
+    """What is true of one shard says nothing of the others."""
+    last = QUERIES[name]
+
+    assert re.search(r"\((?:run|line)\.shard\)", last)
+    assert name == "lag" or re.search(r"max\([^)]+\) by [^|]*\bshards, shard\n", last)
 
 
 @pytest.mark.parametrize(

@@ -611,6 +611,25 @@ def test_runs_of_shards_count_as_one_and_one_that_is_missing_is_told(
     assert found["ok"]
 
 
+def test_a_feed_has_not_stopped_where_one_of_its_shards_has(
+    call: Call, store: JsonFileStore, now: datetime
+) -> None:
+    # What the state puts together began with the shard that ran last three hours ago.
+    long_ago = format_time(now - 12 * 15 * MINUTE)
+    of_shard = {"shard": {"index": 1, "of": 2}, "took_s": 4.0}
+    parts = [report(now - number * 15 * MINUTE, **of_shard) for number in range(12, -1, -1)]
+    lags = location(now - 12 * 15 * MINUTE, last_listed=now)
+    kept = state(last_run={**ran(now), "started": long_ago}, asked_at=now, Mill=location(now), Quay=lags)
+    save(store, kept, *parts)
+
+    found = call("status", "--json").objects[0]
+
+    assert (found["verdict"], found["runs_missed"]) == ("behind", 0)
+    assert [trouble["locations"] for trouble in wrong(found, "behind")] == [["Quay"]]
+    [warning] = wrong(found, "warning")
+    assert warning["said"].endswith("no run of 2/2")
+
+
 @pytest.mark.parametrize(
     ("words", "minutes_behind", "status"),
     [

@@ -15,6 +15,7 @@ from app.base.checkpoints import Gap
 from app.base.log import LOGGER_NAME, configure_logging
 from app.base.readings import Slice
 from app.base.redaction import redact, register_secret
+from app.base.shards import Shard
 from app.quality.lateness import Lateness
 from app.run.report import Failure, HubReport, Quarantined, Report
 from app.settings.schema import TelemetrySettings
@@ -91,6 +92,14 @@ def settings(ingestion: Ingestion) -> TelemetrySettings:
 def said_in(log: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """Give our own lines; pytest also catches what the exporter's loggers keep to themselves."""
     return [json.loads(record.getMessage()) for record in log.records if record.name == LOGGER_NAME]
+
+
+def test_what_is_measured_of_a_shard_says_of_which() -> None:
+    found = measurements(replace(REPORT, shard=Shard(1, 8)))
+
+    assert len(found) == len(MEASURED)
+    assert {one.attributes["shard"] for one in found} == {"2/8"}
+    assert all("shard" not in one.attributes for one in measurements(REPORT))
 
 
 def test_a_run_is_measured_by_feed_and_by_hub() -> None:
