@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cold_start, cpu, delivery, profiling
+from benchmarks import answers, calls, cold_start, cpu, delivery, memory, profiling, state, status
 from benchmarks.processes import ROOT
 from benchmarks.results import Result, table
 
@@ -19,6 +19,11 @@ BENCHMARKS: Mapping[str, Callable[[bool], Iterable[Result]]] = {
     "The processor": cpu.results,
     "Delivery": delivery.results,
     "Cold start": cold_start.results,
+    "Memory": memory.results,
+    "Calls": calls.results,
+    "State at scale": state.results,
+    "Reading an answer": answers.results,
+    "Status": status.results,
 }
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: from here on -->", "<!-- measured: up to here -->"

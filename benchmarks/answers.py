@@ -1,4 +1,4 @@
-"""How much memory an answer takes while it is read, in times its bytes; and four of the largest at once.
+"""How much memory the largest answer takes while it is read, in times its bytes; four may be read at once.
 
     python -m benchmarks.answers
 
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from app.base import exact_json
 from app.base.readings import DashboardAnswer
 from app.feeds.feed import read_answer
 from app.feeds.people_counter import FEED
 from app.microshare.discovery import READ_NAMES
-from app.settings.schema import MicroshareSettings, RunSettings
+from app.settings.schema import MicroshareSettings
+from benchmarks.processes import MEBIBYTE
+from benchmarks.results import Result
 
-MEBIBYTE = 2**20
 LARGEST = MicroshareSettings(username="svc", password="", identity=("NORTH",)).largest_answer_bytes
 READING = {
     "time": "2026-03-02T08:14:29.822Z",
@@ -57,26 +58,19 @@ def peak_of(body: bytes, kept: Collection[str] | None = None) -> int:
     return peak + len(body)
 
 
-def show(what: str, body: bytes, kept: Collection[str] | None = None, workers: int = 1) -> None:
-    peak = peak_of(body, kept)
-    times, all_of_them = peak / len(body), workers * peak / MEBIBYTE
-    print(f"{what:36} {len(body) / MEBIBYTE:5.1f} MiB  {times:5.1f} times  {all_of_them:5.0f} MiB at once")
-
-
-def main() -> None:
-    workers = RunSettings().concurrency
-    show("readings", answer(json.dumps(READING).encode()), workers=workers)
+def results(long: bool) -> Iterator[Result]:  # noqa: ARG001
+    yield result("an answer of readings", 8, answer(json.dumps(READING).encode()))
     for what, part in (("fractions", b"0.1"), ("objects", b'{"a":0}'), ("lists", b"[]")):
-        show(
-            f"{what} in a reading",
-            answer(b'{"x":[%b]}' % b",".join([part] * 1_000)),
-            None,
-            workers,
-        )
+        body = answer(b'{"x":[%b]}' % b",".join([part] * 1_000))
+        yield result(f"an answer of {what} in readings", 32, body)
     devices = json.dumps(DEVICE).encode()
     clusters = filled(b'{"objs":[{"data":{"devices":[', devices, b"]}}]}", 64 * MEBIBYTE)
-    show("discovery", clusters, READ_NAMES)
+    yield result("an answer of discovery", 6, clusters, READ_NAMES)
+
+
+def result(what: str, bound: float, body: bytes, kept: Collection[str] | None = None) -> Result:
+    return Result(what, peak_of(body, kept) / MEBIBYTE, "MiB", bound, "its bytes", len(body) / MEBIBYTE)
 
 
 if __name__ == "__main__":
-    main()
+    print(*results(long=False), sep="\n")

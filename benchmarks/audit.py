@@ -1,21 +1,15 @@
-"""Whether an audit's memory grows with what it compares: a hundred thousand readings against a million.
+"""Whether an audit's memory grows with what it compares: ten times the readings.
 
-    python -m benchmarks.audit [READINGS]
+    python -m benchmarks.audit
 
 Compares the comparison alone, without the network: readings are handed to it as a hub and a source
-would, in a process of its own each, and its peak memory is what the operating system says of it.
+would, in a process of its own each.
 """
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from app.audit.comparing import Counts, compare, slot_of, written_time
 from app.audit.comparison_file import ComparisonFile
@@ -24,8 +18,9 @@ from app.base import exact_json
 from app.base.instants import format_time
 from app.base.readings import Reading
 from app.feeds.people_counter import FEED
+from benchmarks.processes import MEBIBYTE, run
+from benchmarks.results import Result
 
-ROOT = Path(__file__).parent.parent
 START = datetime(2026, 3, 2, tzinfo=UTC)
 PLACES = [f"Building {number:02}" for number in range(20)]
 STEP = timedelta(seconds=9)
@@ -50,8 +45,7 @@ def readings(count: int) -> Iterator[tuple[str, Reading]]:
 
 
 def measure(count: int) -> None:
-    """Compare `count` readings of which nothing is wrong; print CPU seconds and peak memory in KiB."""
-    began = time.process_time()
+    """Compare `count` readings of which nothing is wrong."""
     with ComparisonFile(PLACES, [HUB]) as file:
         for number, (place, reading) in enumerate(readings(count)):
             if reading.time is None:
@@ -68,23 +62,18 @@ def measure(count: int) -> None:
         counts.close()
     if counts.headings != {"delivered": count}:
         raise AssertionError(f"found {counts.headings}")
-    took = time.process_time() - began
-    print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def main() -> None:
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    found = {}
-    for count in (most // 10, most):
-        command = [sys.executable, "-c", f"from benchmarks.audit import measure; measure({count})"]
-        said = subprocess.run(command, cwd=ROOT, env=os.environ, check=True, capture_output=True, text=True)
-        seconds, peak = said.stdout.split()
-        found[count] = float(seconds), int(peak)
-        print(f"{count:>9,} readings: {float(seconds):6.1f} s, peak {int(peak) / 1024:.0f} MiB")
-    few, many = found.values()
-    times, memory = many[0] / few[0], many[1] / few[1]
-    print(f"10 times the readings: {times:.1f} times the time, {memory:.2f} times the memory")
+def results(long: bool) -> Iterator[Result]:
+    most = 1_000_000 if long else 100_000
+    few, many = (peak_of(count) for count in (most // 10, most))
+    yield Result(f"an audit of {most:,} readings", many, "MiB", 1.1, f"{most // 10:,} readings", few)
+
+
+def peak_of(count: int) -> float:
+    took = run(["-c", f"from benchmarks.audit import measure; measure({count})"])
+    return took.peak_bytes / MEBIBYTE
 
 
 if __name__ == "__main__":
-    main()
+    print(*results(long=False), sep="\n")

@@ -13,9 +13,10 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from datetime import timedelta
+from functools import partial
 
 from app.base.checkpoints import Checkpoint, FeedState, HubRecord, LocationState, Seal, Sensor
 from app.base.instants import format_time, hour_of, utc_now
@@ -24,6 +25,7 @@ from app.cli.status import Screens, _look
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
+from benchmarks.results import Result
 
 LOCATIONS = 1_000
 HUBS = ("one", "two", "three")
@@ -104,7 +106,7 @@ def seconds(work: Callable[[], object]) -> float:
     return statistics.median(once() for _ in range(TIMES))
 
 
-def main() -> None:
+def results(long: bool) -> Iterator[Result]:  # noqa: ARG001
     configured = settings()
     feed = configured.feeds["people_counter"]
     with tempfile.TemporaryDirectory() as folder:
@@ -120,16 +122,13 @@ def main() -> None:
                 out = Output(as_json=as_json)
                 Screens(out, everything=False, briefly=False, verbose=False).tell([found])
 
-        loading = seconds(lambda: store.load(NAME))
-        parts = {
-            "looking": seconds(lambda: _look(feed, configured, store, None)),
-            "for people": seconds(lambda: shown(as_json=False)),
-            "as JSON": seconds(lambda: shown(as_json=True)),
-        }
-    print(f"{LOCATIONS:,} locations, {len(HUBS)} hubs: loading the state alone takes {loading:.2f} s")
-    for name, took in parts.items():
-        print(f"  {name:10}  {took:.2f} s, {took / loading:.2f} of it")
+        against, loading = "loading the state", seconds(lambda: store.load(NAME))
+        looking = seconds(lambda: _look(feed, configured, store, None))
+        of = f"status of {LOCATIONS:,} locations and {len(HUBS)} hubs"
+        for what, as_json in (("for people", False), ("as JSON", True)):
+            took = looking + seconds(partial(shown, as_json=as_json))
+            yield Result(f"{of}, {what}", took, "s", 4, against, loading)
 
 
 if __name__ == "__main__":
-    main()
+    print(*results(long=False), sep="\n")

@@ -1,0 +1,46 @@
+"""Peak memory: of a long catch-up against a short one, of a run of many locations, and of
+an audit's comparison.
+
+    python -m benchmarks Memory
+
+Peaks are what the operating system says of the real command's process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+from benchmarks import audit
+from benchmarks.processes import MEBIBYTE, run
+from benchmarks.results import Result
+from benchmarks.services import Services, services
+
+# A door has some 94 readings a day.
+BUILDINGS, DOORS = 20, 4
+SHORT, LONG, LONGER = "32h", "40d", "133d"
+LOCATIONS = 2_000
+
+
+def results(long: bool) -> Iterator[Result]:
+    with services(buildings=BUILDINGS, doors=DOORS, hubs=("a",)) as served:
+        few, short = forward(served, SHORT)
+        many, peak = forward(served, LONGER if long else LONG)
+    against = f"{few:,} readings"
+    yield Result(f"a catch-up of {many:,} readings", peak, "MiB", 20, against, short, of="difference")
+    yield Result(f"a catch-up of {many:,} readings, in all", peak, "MiB", 150, of="ours")
+    with services(buildings=LOCATIONS, doors=DOORS, hubs=("a",)) as served:
+        many, peak = forward(served, "1h", runs=2)
+    yield Result(f"a run of {LOCATIONS:,} locations, {many:,} readings", peak, "MiB", 256, of="ours")
+    yield from audit.results(long)
+
+
+def forward(served: Services, start: str, *, runs: int = 1) -> tuple[int, float]:
+    """Run the command line so often, first on no state; give how many readings came, and the peak in MiB."""
+    with tempfile.TemporaryDirectory() as state:
+        environment = served.environment(state, 1, START_FROM=start, RUN_BUDGET="9m")
+        command = ["-m", "app", "run", "people-counter", "--json"]
+        peaks = [run(command, environment).peak_bytes for _ in range(runs)]
+    readings = sum(served.ask("received").values())
+    served.ask("clear")
+    return readings, max(peaks) / MEBIBYTE
