@@ -13,6 +13,7 @@ from app.wiring import wire
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation, small_estate
+from tests.environments.terminal import Terminal, words
 from tests.flows.test_stores import table_environment
 
 THIRDS = tuple(Shard(index, 3) for index in range(3))
@@ -55,3 +56,31 @@ def test_a_tick_of_shards_says_what_a_run_without_shards_says(
         events = [[day["events"] for day in each["per_day"]["hubs"].values()] for each in (one, other)]
         assert events[0] == events[1]
     assert by_hub(in_shards, together[0]) == by_hub(without, alone[0])
+
+
+def test_who_reads_a_feed_that_is_run_in_shards_sees_one_run(azurite_port: int, tmp_path: Path) -> None:
+    environ = table_environment(azurite_port)
+    with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
+        terminal = Terminal(source, hubs, tmp_path)
+        # No time of the schedule comes between the runs.
+        terminal.environ |= {**environ, "PEOPLE_COUNTER_SCHEDULE": "0 0 0 1 1 *"}
+        parts = [terminal.call("run", "people-counter", "--shard", f"{n}/2", "--json") for n in (1, 2)]
+        [one] = terminal.call("runs", "people-counter", "--json").objects
+        by_shard = terminal.call("runs", "people-counter", "--json", "--shards").objects
+        shown = terminal.call("runs", "people-counter", "--shards")
+        status = terminal.call("status", "--json").objects[0]
+        metrics = terminal.call("status", "--format", "prometheus")
+        terminal.call("report", "--from", "3h", "--output", str(tmp_path / "page.html"))
+
+    assert by_shard == [part.objects[0] for part in parts]
+    assert (one["shards"], one["missing"], one["ok"]) == (2, [], True)
+    delivered = {
+        key: sum(report["hubs"][key]["readings"] for report in by_shard) for key in by_shard[0]["hubs"]
+    }
+    assert {key: hub["readings"] for key, hub in one["hubs"].items()} == delivered
+    assert "people-counter: 1 run, 0 failed" in shown.out
+    assert [line.split()[1] for line in shown.out.splitlines()[2:]] == ["1/2", "2/2"]
+    assert (status["trend"]["runs"], status["trend"]["readings"]) == (1, delivered)
+    assert (status["ok"], status["last_run"]["started"]) == (True, one["started"])
+    assert 'forwarder_feed_last_run_ok{feed="people_counter"} 1.0' in metrics.out
+    assert "1 run; a bar is" in words(tmp_path / "page.html")
