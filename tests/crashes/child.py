@@ -89,7 +89,7 @@ class Order:
     are ahead by which it doubts its lease, so that it can have been stopped for minutes.
 
     From its `fails_from`th file operation in the state's folder on it is told the error `fails_with`,
-    ENOSPC for one; that once, or with `keeps_failing` each time.
+    ENOSPC for one; that once, or with `keeps_failing` each time. `shard` is what it runs.
     """
 
     environ: Mapping[str, str]
@@ -105,6 +105,7 @@ class Order:
     fails_with: str | None = None
     fails_from: int = 1
     keeps_failing: bool = False
+    shard: str = "1/1"
 
 
 class Trace:
@@ -375,7 +376,7 @@ def run(order: Order) -> int:
     wiring = traced(settings, lambda: now, trace, _SaveClock() if order.saves_often else None, store)
     trace.watch_system()
     try:
-        report = run_forwarder(order.feed, wiring)
+        report = run_forwarder(order.feed, wiring, shard=Shard.parse(order.shard))
     except RunFailed as failed:
         return _tell(trace, failed.report)
     except LockHeld:

@@ -73,15 +73,16 @@ def test_what_comes_beside_a_run_leaves_at_once_and_names_it(
     assert (ended.status, after.violations) == (0, [])
 
 
+@pytest.mark.parametrize("shard", ["1/1", "1/2"], ids=["without shards", "of a shard"])
 def test_a_run_that_hung_past_its_lease_sends_nothing_once_another_took_over(
-    tmp_path: Path, azurite_port: int
+    tmp_path: Path, azurite_port: int, shard: str
 ) -> None:
     clock = tmp_path / "lease clock"
     clock.write_text("0")
     with KillableInstallation(tmp_path, azurite_port=azurite_port) as killable:
         assert killable.relay is not None
         killable.publish()
-        with hanging_between_batches(killable, lease_clock=str(clock)) as hung:
+        with hanging_between_batches(killable, lease_clock=str(clock), shard=shard) as hung:
             refused = command(killable, "run", "people-counter")
             killable.relay.clock_ahead = LEASE_OVER
             killable.lease_left = True
@@ -99,6 +100,26 @@ def test_a_run_that_hung_past_its_lease_sends_nothing_once_another_took_over(
     assert (ended.status, sent_after, sent_again) == (1, 0, 0)
     assert "the run lock was lost" in failures(trace)
     assert state_after.locations == state.locations
+
+
+def test_shards_that_hang_and_run_at_the_same_time_do_not_touch_one_another(
+    tmp_path: Path, azurite_port: int
+) -> None:
+    with KillableInstallation(tmp_path, azurite_port=azurite_port) as killable:
+        killable.publish()
+        with hanging_between_batches(killable, shard="1/2") as hung:
+            other = killable.run(shard="2/2")
+            # What it finds of the other location is of the run that hangs, which is judged at the end.
+            killable.judge(other)
+            held = killable.state().locations[NAMES[1]]
+            ended, _ = hung.go_on()
+            after = killable.state().locations
+        arrived = len(killable.arrivals)
+        whole = killable.judge_complete(killable.run())
+
+    assert (other.ended.status, ended.status, whole.violations) == (0, 0, [])
+    assert after[NAMES[1]] == held
+    assert len(killable.arrivals) == arrived
 
 
 def test_a_run_that_hangs_on_keeps_the_lock_of_its_file_and_loses_nothing(tmp_path: Path) -> None:

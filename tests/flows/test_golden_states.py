@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +151,26 @@ def test_runs_go_on_from_what_an_older_version_wrote(updated: Installation, gold
         assert had & set(came) == set()
         assert had | set(came) == scenario.published(updated.estate, updated.clock.now, hub)
     assert quarantined(wire(updated.settings()).store) == before
+
+
+def test_runs_without_shards_write_the_rows_that_they_always_wrote(
+    tmp_path: Path, golden: Path, azurite_port: int
+) -> None:
+    environ = {"START_FROM": "6h", **table_environment(azurite_port)}
+    clock = Clock(scenario.LAST_RUN + 15 * scenario.MINUTE)
+    with (
+        MicroshareEmulator(scenario.make_estate(), clock=clock) as source,
+        EventHubsEmulator(["a", "b"]) as hubs,
+    ):
+        installation = Installation(source, hubs, clock, tmp_path, environ)
+        put_rows(golden, installation.key("a").rpartition("/")[0], azurite_port)
+        assert installation.run().ok
+
+    tables = TableServiceClient.from_connection_string(connection_string(azurite_port))
+    found = list(tables.get_table_client("peoplecounterstate").list_entities())
+    written = json.loads((golden / "tables.json").read_text())["peoplecounterstate"]
+    assert shapes_of(found) == shapes_of(written)
+
+
+def shapes_of(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
+    return {(row["PartitionKey"], row["RowKey"]): set(row) for row in rows}
