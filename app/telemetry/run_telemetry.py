@@ -233,14 +233,15 @@ class _WatchedLanes:
     def put(self, hub: str, delivery: Delivery) -> None:
         if delivery.batch is not None:
             events, size = delivery.batch.counts.events, delivery.batch.size_bytes
-            self._under_way[hub, id(delivery)] = self._spans.begin(
+            # A lane tells of a delivery of its own making, but sends what is encoded here.
+            self._under_way[hub, id(delivery.batch.encoded)] = self._spans.begin(
                 "deliver", hub=hub, location=delivery.location, events=events, bytes=size
             )
         self._put(hub, delivery)
 
     def _end_and_tell(self, news: News) -> None:
-        if isinstance(news, Delivered | Rejected):
-            end = self._under_way.pop((news.hub, id(news.delivery)), None)
+        if isinstance(news, Delivered | Rejected) and news.delivery.batch is not None:
+            end = self._under_way.pop((news.hub, id(news.delivery.batch.encoded)), None)
             if end is not None:
                 end(str(news.error) if isinstance(news, Rejected) else None)
         self._tell(news)
