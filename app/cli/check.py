@@ -55,8 +55,8 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
     """Say of all that a run needs what is right, or what to do.
 
     Settings, versions, schedules with the next times, the login and its rights, clocks, views,
-    locations that give nothing, hubs, the state store and its lock. Nothing is sent to a hub. The
-    state store is tried by writing something of another name, which is removed again.
+    locations that give nothing, hubs, the state store and its lock, the queue of shards. Nothing is sent
+    to a hub. State store and queue are tried by writing something of another name, which is removed again.
 
     Ends with 1 where something is wrong; what is only doubtful is marked `warn`. Ends with 2 where
     the settings are refused: nothing else is looked at then.
