@@ -1203,6 +1203,29 @@ _IN_WHAT_IS_SHOWN = (
             "tests/unit/test_timer.py", "test_settings_that_cannot_be_used_are_named_before_anything_is_done"
         ),
     ),
+    PlantedBreak(
+        "throughput units are counted by bytes alone",
+        "app/health/sizing.py",
+        "max(self.events_a_second / UNIT_EVENTS, self.bytes_a_second / UNIT_BYTES)",
+        "self.bytes_a_second / UNIT_BYTES",
+        _noticed_by(
+            "tests/unit/test_sizing.py", "test_a_throughput_unit_is_a_thousand_events_or_a_megabyte_a_second"
+        ),
+    ),
+    PlantedBreak(
+        "runs that catch up measure what a steady one takes",
+        "app/health/sizing.py",
+        "if run.ok and not run.left and run.locations > 0",
+        "if run.ok and run.locations > 0",
+        _noticed_by("tests/unit/test_sizing.py", "test_runs_that_catch_up_or_fail_measure_nothing"),
+    ),
+    PlantedBreak(
+        "a list of locations that no row holds is advised",
+        "app/health/sizing.py",
+        "    if locations > most:\n",
+        "    if locations > 10 * most:\n",
+        _noticed_by("tests/unit/test_sizing.py", "test_which_switch_to_turn_at_which_size"),
+    ),
 )
 _IN_COMMANDS = (
     PlantedBreak(

@@ -50,8 +50,9 @@ _ENDS_SOON = timedelta(days=7)
 @click.command("check", short_help=COMMANDS["check"])
 @click.option("--offline", is_flag=True, help="Look at what this machine has only: settings, state folder.")
 @click.option("--all-locations", is_flag=True, help="Ask for a day of every location, not of 20 at most.")
+@click.option("--sizing", is_flag=True, help="Say what the feeds need at their size; check nothing.")
 @json_option
-def command(offline: bool, all_locations: bool, as_json: bool) -> int:
+def command(offline: bool, all_locations: bool, sizing: bool, as_json: bool) -> int:
     """Say of all that a run needs what is right, or what to do.
 
     Settings, versions, schedules with the next times, the login and its rights, clocks, views,
@@ -60,8 +61,20 @@ def command(offline: bool, all_locations: bool, as_json: bool) -> int:
 
     Ends with 1 where something is wrong; what is only doubtful is marked `warn`. Ends with 2 where
     the settings are refused: nothing else is looked at then.
+
+    With --sizing, what the feeds need at their size, and which switch to turn: API calls, questions at
+    once, throughput units, transactions, memory, money. Each figure says where it is from: settings, the
+    state, the last runs, or assumed. Only the state is asked.
     """
+    if sizing and (offline or all_locations):
+        raise click.UsageError("--sizing checks nothing; leave out --offline and --all-locations with it")
     out = Output(as_json=as_json)
+    if sizing:
+        from app.cli.check_sizing import show_sizing
+
+        settings = begin(as_json=as_json)
+        show_sizing(settings, open_store(settings.state), out)
+        return ALL_WELL
     findings = CheckResults(out)
     try:
         settings = begin(as_json=as_json)

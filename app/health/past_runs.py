@@ -47,6 +47,8 @@ class PastRun:
     per_day: JsonObject | None
     interrupted: bool = False
     shards: int = 1
+    locations: int = 0
+    api_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def _past_run(report: JsonObject) -> PastRun:
         "per_day": per_day and _per_day(per_day),
         "interrupted": report.get("interrupted", False),
         "shards": report.get("shards", 1),
+        "locations": report.get("locations", 0),
+        "api_calls": report.get("api_calls", 0),
     }
     return _read(PastRun, found)
 

@@ -18,8 +18,8 @@ _DAY_S = 86_400
 NO_STATE: Final = "no state at "
 TAKEN_OVER: Final = "the earlier forwarder's position "
 # What a throughput unit takes a second (Event Hubs quotas documentation).
-_UNIT_EVENTS = 1_000
-_UNIT_BYTES = 1_000_000
+UNIT_EVENTS: Final = 1_000
+UNIT_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def gap_json(location: str, gap: Gap) -> dict[str, Any]:
 
 def _hub_per_day(hub: HubReport, apart_s: float) -> dict[str, Any]:
     runs = _DAY_S / apart_s
-    share = max(hub.events / _UNIT_EVENTS, hub.bytes / _UNIT_BYTES) / apart_s
+    share = max(hub.events / UNIT_EVENTS, hub.bytes / UNIT_BYTES) / apart_s
     return {
         "events": round(hub.events * runs),
         "bytes": round(hub.bytes * runs),

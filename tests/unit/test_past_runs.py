@@ -54,6 +54,8 @@ def test_a_report_is_read_as_it_was_written() -> None:
         compared=REPORT.compared,
         per_day=None,
         interrupted=True,
+        locations=5,
+        api_calls=7,
     )
 
 
