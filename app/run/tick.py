@@ -23,7 +23,7 @@ _NEW, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UT
 
 
 def plan_tick(feed_name: str, wiring: Wiring) -> list[ShardMessage]:
-    """Discover locations write them down; give a message for each shard, the longest behind first.
+    """Discover locations, write them down; give a message for each shard, the longest behind first.
 
     What goes wrong on the way is logged, and keeps no shard from its run, which tells it in its report.
     Raises FeedOff, and SettingsError where feeds are not run in shards.
