@@ -231,9 +231,9 @@ class JsonFileStore:
         """Give the files of quarantine; for an id, of those that were there at the first look for one."""
         folder = self._quarantine_of(feed)
         if reading_id is None:
-            return sorted(folder.glob("*.json"))
+            return _listed(folder, "*.json")
         if folder not in self._names:
-            self._names[folder] = sorted(path.name for path in folder.glob("*.json"))
+            self._names[folder] = [path.name for path in _listed(folder, "*.json")]
         begins = documents.quarantine_key_begins(reading_id)
         paths = [folder / name for name in _beginning(begins, self._names[folder])]
         # A replay may have taken some away since.
@@ -273,7 +273,7 @@ class JsonFileStore:
         return self._directory / "history" / f"{name}-{format_time(began)[:10]}.jsonl"
 
     def _history_files(self, name: str) -> list[Path]:
-        return sorted((self._directory / "history").glob(f"{name}-????-??-??.jsonl"))
+        return _listed(self._directory / "history", f"{name}-????-??-??.jsonl")
 
     def _quarantine_of(self, feed: str) -> Path:
         return self._directory / "quarantine" / feed
@@ -413,6 +413,12 @@ def _refused(path: Path, advice: str) -> Iterator[None]:
         broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
         reason = f"empty, cut short or no JSON ({error})" if broken else str(error)
         raise StateDamaged(f"state: {path}: cannot be read as state: {reason}; {advice}") from error
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    """Give the files of a folder, by name; none where there is no folder. Raises StateError."""
+    with _explained(folder):
+        return sorted(folder.glob(pattern))
 
 
 def _explained(path: Path) -> AbstractContextManager[None]:

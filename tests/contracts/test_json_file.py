@@ -554,3 +554,22 @@ def test_a_line_that_a_death_tore_costs_the_history_that_report_only(tmp_path: P
 
     assert list(store.history(NAME, datetime(2026, 3, 1, tzinfo=UTC))) == [reports[0], reports[2]]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("reading_id", [None, READING.id], ids=["of all readings", "of one reading"])
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading_id: str | None
+) -> None:
+    store = save(tmp_path, state())
+    store.quarantine(NAME, READING)
+    (tmp_path / "history").mkdir()
+    monkeypatch.setattr(os, "scandir", unreadable)
+
+    with pytest.raises(StateError, match=r"^state: .*/quarantine/people_counter: .*; "):
+        list(store.quarantined(NAME, "people_counter", reading_id))
+    with pytest.raises(StateError, match=r"^state: .*/history: .*; "):
+        list(store.history(NAME, NOON))
+
+
+def unreadable(*_: object) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
