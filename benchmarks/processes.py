@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,21 @@ class Took:
     stdout: bytes
 
 
+@contextmanager
+def started(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Let Python run with these arguments while the context lasts, or to its end."""
+    environment = {**os.environ, **environment}
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def run(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
-    allowed: Collection[int] = (0,),
 ) -> Took:
     """Run Python with these arguments to its end, in the project's folder. Raises SystemExit if it fails."""
     began = time.perf_counter()
@@ -44,6 +56,6 @@ def run(
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in allowed:
+    if process.returncode:
         raise SystemExit(f"python {' '.join(arguments)} ended with {process.returncode}")
     return Took(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024, stdout)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import profiling
-from benchmarks.__main__ import BEGIN, BENCHMARKS, END, replaced
+from benchmarks.__main__ import BEGIN, BENCHMARKS, DOCUMENT, END, replaced
 from benchmarks.processes import run
 from benchmarks.results import Result, table
 from benchmarks.services import services
@@ -45,6 +45,12 @@ def test_results_take_the_place_of_those_before_and_nothing_else() -> None:
 
     assert once == f"# Page\n\n{BEGIN}\n\nnew\n\n{END}\n\nLast.\n"
     assert replaced(once, ["newer"]) == once.replace("new", "newer")
+
+
+def test_the_page_has_every_heading_that_is_measured() -> None:
+    headings = [line.removeprefix("### ") for line in DOCUMENT.read_text().splitlines() if line[:4] == "### "]
+
+    assert [heading for heading in headings if heading != "Profile"] == list(BENCHMARKS)
 
 
 def test_a_process_is_told_of_by_what_it_took() -> None:
