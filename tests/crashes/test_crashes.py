@@ -106,12 +106,13 @@ def test_nothing_is_lost_over_kills_at_random_moments(
 ) -> None:
     port = request.getfixturevalue("azurite_port") if store == "table" else None
     with KillableInstallation(tmp_path, azurite_port=port, message_bytes=3000) as killable:
-        score = Torture(killable, seed="7", real_every=6).go_on(18)
+        score = Torture(killable, seed="7", real_every=6).go_on(24)
 
     assert score.violations == []
     assert score.lost == 0
-    assert score.kills >= 4
-    assert score.commands == 3
+    # A moment is a share of what runs took before, so that how many meet a run depends on the machine.
+    assert score.kills >= 7
+    assert score.commands == 4
 
 
 def test_the_oracle_sees_what_is_lost(tmp_path: Path) -> None:
