@@ -12,7 +12,6 @@ from app.base.checkpoints import FeedState
 from app.base.errors import (
     AuthError,
     ClocksDiffer,
-    FeedOff,
     ForwarderError,
     Interrupted,
     LockHeld,
@@ -76,9 +75,7 @@ def run_forwarder(
     Gives the report of a run in which nothing failed; raises RunFailed, which carries the report,
     after everything else was tried. Raises FeedOff and LockHeld before anything is asked or sent.
     """
-    settings = wiring.settings.feeds.get(feed_name)
-    if settings is None or not settings.view_id:
-        raise FeedOff([f"feeds.{feed_name}: the feed is off; set its view id to run it"])
+    settings = wiring.feed(feed_name)
     feed = load_feed(feed_name)
     shard = shard if isinstance(shard, Shard) else Shard(*shard)
     budget = budget or Budget(wiring.settings.run.budget)

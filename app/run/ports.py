@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from app.base.budget import Budget
+from app.base.errors import FeedOff
 from app.base.instants import utc_now
 from app.eventhub.deliveries import Delivery, News
 from app.microshare.client import MicroshareClient
 from app.run.pings import Ask, asking
 from app.run.report import Report
-from app.settings.schema import DIRECT, HubSettings, Settings
+from app.settings.schema import DIRECT, FeedSettings, HubSettings, Settings
 from app.state.store import MendableStore
 
 Progress = Callable[[float, float], None]
@@ -70,3 +71,10 @@ class Wiring:
     make_inbox: Callable[[], Inbox] = queue.SimpleQueue
     export: Callable[[Report, float], None] | None = None
     ask_monitor: Ask = field(default_factory=partial(asking, DIRECT))
+
+    def feed(self, name: str) -> FeedSettings:
+        """Give the settings of a feed that is to be run. Raises FeedOff."""
+        feed = self.settings.feeds.get(name)
+        if feed is None or not feed.view_id:
+            raise FeedOff([f"feeds.{name}: the feed is off; set its view id to run it"])
+        return feed

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.base.budget import Budget
 from app.base.checkpoints import FeedState
-from app.base.errors import FeedOff, ForwarderError, SettingsError
+from app.base.errors import ForwarderError, SettingsError
 from app.base.instants import format_time
 from app.base.log import get_log
 from app.base.shards import Shard
@@ -28,9 +28,7 @@ def plan_tick(feed_name: str, wiring: Wiring) -> list[ShardMessage]:
     What goes wrong on the way is logged, and keeps no shard from its run, which tells it in its report.
     Raises FeedOff, and SettingsError where feeds are not run in shards.
     """
-    settings, scale_out = wiring.settings.feeds.get(feed_name), wiring.settings.scale_out
-    if settings is None or not settings.view_id:
-        raise FeedOff([f"feeds.{feed_name}: the feed is off; set its view id to run it"])
+    settings, scale_out = wiring.feed(feed_name), wiring.settings.scale_out
     if scale_out is None:
         raise SettingsError(
             ["SCALE_OUT: is not queue, so there are no shards to run; set it, and start again"]
