@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.base.collector import uncollected
 from app.base.errors import StateError
 from app.base.instants import MILLISECOND, floor_to, read_duration, utc_now
 from app.base.text import dashed, moment
@@ -163,7 +163,7 @@ def _look(
         return off(feed, now)
     name = load_feed(feed.name).state_name
     try:
-        with _not_collecting():
+        with uncollected():
             state = store.load(name)
             runs = list(past_ticks(store.history(name, now - HISTORY), feed.schedule))
     except StateError as error:
@@ -171,16 +171,6 @@ def _look(
     quarantined = _count_quarantined(store, name, feed.name)
     kept = Kept(state, runs, quarantined, counted_all=quarantined < _COUNTED_AT_MOST)
     return judge(feed, settings, kept, now, max_behind)
-
-
-@contextmanager
-def _not_collecting() -> Iterator[None]:
-    """Keep the collector from looking, again and again, through a million ids while they are read."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _count_quarantined(store: MendableStore, name: str, feed: str) -> int:

@@ -15,7 +15,6 @@ or, for the state before, under its backup's.
 from __future__ import annotations
 
 import bisect
-import gc
 import glob
 import itertools
 import json
@@ -31,6 +30,7 @@ from typing import Any
 import filelock
 
 from app.base.checkpoints import Discovery, FeedState
+from app.base.collector import uncollected
 from app.base.errors import LockHeld, LockLost, StateDamaged, StateError
 from app.base.files import FILES, STATE_ADVICE, Files, explained
 from app.base.instants import format_time, parse_time, utc_now
@@ -75,7 +75,7 @@ class JsonFileStore:
                         f"state: {path}: the file is gone, its backup is still there; {_advice(path)}"
                     )
                 return self._state_of_the_earlier_file()
-        with _refused(path, _advice(path)), _uncollected():
+        with _refused(path, _advice(path)), uncollected():
             document = documents.decode(text)
             del text
             if "version" not in document:
@@ -391,18 +391,6 @@ def _quarantined_in(path: Path, feed: str) -> tuple[str, QuarantinedReading]:
         if item.feed != feed:
             raise ValueError(f"it says that it is of the feed {item.feed}, and is among those of {feed}")
         return path.stem, item
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave garbage for later: what is loaded is kept, and to look through it as it grows takes long."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @contextmanager
