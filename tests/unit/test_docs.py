@@ -112,7 +112,7 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
 
 HEADINGS = {
     path.resolve(): re.findall(r"(?m)^#{1,4} (.+)$", re.sub(r"(?ms)^```.*?^```", "", path.read_text()))
-    for path in [*APP_ROOT.glob("*.md"), *APP_ROOT.glob("docs/*.md"), *APP_ROOT.glob("deploy/*/*.md")]
+    for path in [*APP_ROOT.glob("*.md"), *APP_ROOT.glob("docs/*.md"), *APP_ROOT.glob("deploy/**/*.md")]
 }
 
 

@@ -31,10 +31,10 @@ def test_its_module_is_there_and_fits_the_others(feed: str) -> None:
 
 @every_feed
 def test_systemd_has_a_timer_that_the_readme_there_enables(feed: str) -> None:
-    timer = DEPLOY / "systemd" / f"microshare-forwarder@{dashed(feed)}.timer"
+    timer = DEPLOY / "vm" / "units" / f"microshare-forwarder@{dashed(feed)}.timer"
 
     assert "OnCalendar=" in timer.read_text()
-    assert (DEPLOY / "systemd" / "README.md").read_text().count(timer.name) == 2
+    assert (DEPLOY / "vm" / "units" / "README.md").read_text().count(timer.name) == 2
 
 
 @every_feed
