@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
+.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
 	@echo "make demo COUNTS=F the same with people counts from a CSV file (time,in,out)"
 	@echo "make scenario      make two days of outages, late, lost and repeated readings, to try commands on"
 	@echo "make test          lint, types and tests; some in their short form"
+	@echo "make deploy-check  what is deployed, installed as the guides say, up to a first delivery on this machine alone"
 	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
@@ -46,10 +47,13 @@ scenario: $(BIN)/.run
 	@$(BIN)/python -m emulators.scenario
 
 # Else each worker, and each command that tests start, compiles all modules anew where the shell says not to keep that.
-test long: export PYTHONDONTWRITEBYTECODE :=
+test deploy-check long: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+deploy-check: $(BIN)/.dev
+	$(BIN)/pytest -m deploy -n 2
 
 long: $(BIN)/.dev azurite
 	$(BIN)/pytest -n $(WORKERS) -m long
