@@ -121,5 +121,7 @@ def test_the_alerts_are_of_documented_names() -> None:
 def test_what_a_unit_runs_is_a_command_of_ours(unit: str) -> None:
     service = (APP_ROOT / "deploy" / "vm" / "units" / f"microshare-forwarder-{unit}.service").read_text()
 
-    assert re.search(r"python -m app (status --format prometheus|report --from 7d --output)", service)
+    assert re.search(
+        r"bin/microshare-forwarder (status --format prometheus|report --from 7d --output)", service
+    )
     assert Path(APP_ROOT / "deploy" / "vm" / "units" / f"microshare-forwarder-{unit}.timer").exists()
