@@ -1220,10 +1220,10 @@ _IN_WHAT_IS_SHOWN = (
         _noticed_by("tests/unit/test_sizing.py", "test_runs_that_catch_up_or_fail_measure_nothing"),
     ),
     PlantedBreak(
-        "a list of locations that no row holds is advised",
+        "files are never too small",
         "app/health/sizing.py",
-        "    if locations > most:\n",
-        "    if locations > 10 * most:\n",
+        "if load.in_files and (locations > FILES_SERVE or need.shards > 1):",
+        "if load.in_files and need.shards > 1:",
         _noticed_by("tests/unit/test_sizing.py", "test_which_switch_to_turn_at_which_size"),
     ),
 )
@@ -1546,11 +1546,59 @@ _IN_SHARDS = (
     PlantedBreak(
         "a shard writes the whole feed's record",
         "app/state/azure_table.py",
-        "row = table_rows.feed_row(state, shard)",
-        "row = table_rows.feed_row(state)",
+        "row = table_rows.feed_row(self._lists.written(name, document, found), shard)",
+        "row = table_rows.feed_row(self._lists.written(name, document, found))",
         _noticed_by(
             "tests/contracts/test_shards.py",
             "test_a_shard_has_a_lock_and_a_record_of_its_own_and_locations_are_as_they_were",
+        ),
+    ),
+    PlantedBreak(
+        "a list of locations is in the record, however long",
+        "app/state/place_lists.py",
+        "if len(content) <= _IN_THE_RECORD:",
+        "if len(content) <= 1_000_000_000:",
+        _noticed_by(
+            "tests/contracts/test_place_lists.py",
+            "test_the_list_of_fifty_thousand_locations_is_kept_and_read",
+        ),
+    ),
+    PlantedBreak(
+        "a list of locations of which a part is missing is taken for whole",
+        "app/state/place_lists.py",
+        "if _key_of(content) == listed.key:",
+        "if content:",
+        _noticed_by(
+            "tests/contracts/test_place_lists.py", "test_a_list_that_is_not_whole_counts_as_not_known"
+        ),
+    ),
+    PlantedBreak(
+        "a list of locations goes as soon as no record names it",
+        "app/state/place_lists.py",
+        "if not is_named and now - _written_at(row) > _ON_ITS_WAY:",
+        "if not is_named:",
+        _noticed_by(
+            "tests/contracts/test_place_lists.py",
+            "test_lists_that_no_record_names_go_with_the_next_one_after_an_hour",
+        ),
+    ),
+    PlantedBreak(
+        "a list of locations goes though another shard's record names it",
+        "app/state/place_lists.py",
+        "if not is_named and now - _written_at(row) > _ON_ITS_WAY:",
+        "if now - _written_at(row) > _ON_ITS_WAY:",
+        _noticed_by(
+            "tests/contracts/test_place_lists.py",
+            "test_lists_that_no_record_names_go_with_the_next_one_after_an_hour",
+        ),
+    ),
+    PlantedBreak(
+        "an earlier version's list counts for less than rows from before it",
+        "app/state/place_lists.py",
+        'if named is None or document.get("discovery") is not None:',
+        "if named is None:",
+        _noticed_by(
+            "tests/contracts/test_place_lists.py", "test_a_list_that_an_earlier_version_wrote_since_counts"
         ),
     ),
     PlantedBreak(
@@ -1898,8 +1946,8 @@ _BY_A_QUEUE = (
     PlantedBreak(
         "who plans shards forgets the earlier forwarder",
         "app/state/azure_table.py",
-        "FeedState(discovery=discovery, takeover=self._takeover_from(name, earlier))",
-        "FeedState(discovery=discovery)",
+        "FeedState(takeover=self._takeover_from(name, earlier))",
+        "FeedState()",
         _noticed_by(
             "tests/contracts/test_state_store.py",
             "test_a_position_of_the_earlier_forwarder_stays_when_discovery_is_kept",

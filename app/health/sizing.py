@@ -39,8 +39,8 @@ LAST_RUNS: Final = 20
 _ROWS_IN_AN_ANSWER, _ROWS_AT_ONCE = 1_000, 100
 # From so many shards on, each asks for its rows one by one.
 _SHARDS_BY_KEY: Final = 8
-# Of a feed's own row in the table: a name and an owner, and a hash of 16 of its devices at most.
-_ROW_BYTES, _PLACE_BYTES, _DEVICE_BYTES, _DEVICES = 1_000_000, 95, 17, 16
+# Of the list of all locations in memory: a name and an owner, and hashes of 16 of its devices at most.
+_PLACE_BYTES, _DEVICE_BYTES, _DEVICES = 1_300, 200, 16
 # Of a location's state, as `benchmarks.state` makes it: with a day of ids of 16 bytes.
 _LOCATION_BYTES, _SENSOR_BYTES, _READING_BYTES = 3_800, 150, 16 * 25
 # Measured with states of 21 and 174 MiB: what a run takes, and for each MiB of its state.
@@ -102,7 +102,6 @@ class Need:
     calls_a_day: int
     questions_at_once: int
     shards: int
-    installations: int
     events_a_day: int
     events_a_second: float
     bytes_a_second: float
@@ -133,13 +132,14 @@ def need_of(load: Load) -> Need:
         calls_a_day=round(calls * runs),
         questions_at_once=at_once,
         shards=shards,
-        installations=1 if load.in_files else max(1, math.ceil(locations / listed_at_most(load))),
         events_a_day=round(events),
         events_a_second=a_second,
         bytes_a_second=a_second * load.bytes_an_event.value,
         transactions_a_day=0 if load.in_files else round(_transactions(load, shards, run_s) * runs),
         rows_a_second=0.0 if load.in_files else 2 * locations / load.time_s.value,
-        memory_mib=round(_MEMORY_MIB + _MEMORY_TIMES * state_mib(load) / (1 if load.in_files else shards)),
+        memory_mib=round(
+            _MEMORY_MIB + _list_mib(load) + _MEMORY_TIMES * state_mib(load) / (1 if load.in_files else shards)
+        ),
         run_s_a_day=run_s * runs,
         executions_a_day=round((1 if shards == 1 else 1 + shards) * runs),
     )
@@ -150,7 +150,7 @@ def together(needs: Sequence[Need]) -> Need:
     return Need(
         *(
             max(getattr(need, name) for need in needs)
-            if name in ("memory_mib", "installations")
+            if name == "memory_mib"
             else sum(getattr(need, name) for need in needs)
             for name in Need.__slots__
         )
@@ -165,9 +165,10 @@ def state_mib(load: Load) -> float:
     return load.locations.value * a_location / _MEBIBYTE
 
 
-def listed_at_most(load: Load) -> int:
-    """Give how many locations the table store keeps the list of, which is one row of 1 MiB."""
-    return int(_ROW_BYTES / (_PLACE_BYTES + _DEVICE_BYTES * min(_DEVICES, load.devices.value)))
+def _list_mib(load: Load) -> float:
+    """Give what the list of all locations takes in memory, of a shard too."""
+    a_place = _PLACE_BYTES + _DEVICE_BYTES * min(_DEVICES, load.devices.value)
+    return load.locations.value * a_place / _MEBIBYTE
 
 
 def _questions_at_once(load: Load) -> int:
@@ -208,13 +209,6 @@ def advice(load: Load) -> Iterator[str]:
             f"set STATE_STORE=table: each save writes the whole file, some {state_mib(load):,.0f} MiB for "
             f"{counted(locations, 'location')}, and shards share the table only"
         )
-    most = listed_at_most(load)
-    if locations > most:
-        yield (
-            f"split it in {math.ceil(locations / most)} installations, each with a MICROSHARE_IDENTITY and a "
-            "storage account of its own: the table keeps the list of locations in one row, which holds some "
-            f"{most:,}"
-        )
     at_once, shards = need.questions_at_once, int(load.shards.value)
     asked = int(load.concurrency.value) * shards
     why = f"{at_once:,} questions at once let a tick end in {load.time_s.value:,.0f} s, and {asked} are set"
@@ -246,7 +240,7 @@ def enough_for(load: Load) -> int:
     bounds = [
         answered / load.calls_a_location.value if load.calls_a_location.value else math.inf,
         A_RUN_SERVES * load.shards.value,
-        FILES_SERVE if load.in_files else listed_at_most(load),
+        FILES_SERVE if load.in_files else math.inf,
     ]
     return max(0, int(min(bounds)))
 

@@ -3,6 +3,7 @@
     location / <escaped name>   `doc0..` the location's document as JSON, `ids0..` its ids, 12 bytes each
     feed / feed                 `doc0..` what is said of the whole feed; its totals also as plain columns
     feed / 2-of-8               the same, as a shard says it; see `shard_records`
+    places / <hash>-0000        a list of locations that is too long for these; see `place_lists`
     lock / lock, lock / 2-of-8  the lease of the run that works on the feed, or on a shard of it
     forwarder / state           the earlier forwarder's position; read, never written
 
@@ -46,6 +47,7 @@ from app.settings.connection_strings import table_url
 from app.settings.schema import StateSettings
 from app.state import document as documents
 from app.state import table_rows
+from app.state.place_lists import PLACES, Listed, PlaceLists
 from app.state.shard_records import as_listed, of_shard, replaced_by, together
 from app.state.store import all_but_damaged
 from app.state.table_calls import Tables, delete_row, etag_of, is_ambiguous, lost_race
@@ -90,6 +92,7 @@ class AzureTableStore:
         by: str = "",
     ) -> None:
         self._tables = Tables(open_table, by)
+        self._lists = PlaceLists(self._tables)
         self._clocks = HostClocks(monotonic, now)
         self.place = f"tables at {self._tables.host(_PROBE_TABLE)}"
         # Says of a row whether this store wrote it, when the answer to the write was lost.
@@ -137,6 +140,7 @@ class AzureTableStore:
         locations: dict[str, LocationState] = {}
         records: dict[Shard, FeedState] = {}
         written: dict[Shard, str] = {}
+        named: dict[Shard, Listed] = {}
         earlier: TableEntity | None = None
         with self._tables.explained(name):
             for row in self._rows_for(name, shard):
@@ -151,9 +155,12 @@ class AzureTableStore:
                 elif keys[0] == table_rows.FEED:
                     said_by = table_rows.shard_in(keys[1], table_rows.FEED)
                     if said_by is not None:
-                        records[said_by], written[said_by] = self._record_in(name, row), etag_of(row)
+                        records[said_by], listed = self._record_in(name, row)
+                        written[said_by] = etag_of(row)
+                        named |= {} if listed is None else {said_by: listed}
                 elif keys == _EARLIER:
                     earlier = row
+            records = self._lists.filled(name, records, named, shard)
         self._etags[name], self._records[name] = etags, written
         if not records:
             return FeedState(locations, takeover=self._takeover_from(name, earlier))
@@ -169,7 +176,7 @@ class AzureTableStore:
         space, and asks for its rows one by one.
         """
         if shard.of < _SHARDS_BY_KEY:
-            yield from self._tables.rows(name)
+            yield from self._tables.rows(name, f"PartitionKey ne '{PLACES}'")
             return
         for partition in (table_rows.FEED, _EARLIER[0]):
             yield from self._tables.rows(name, f"PartitionKey eq '{partition}'")
@@ -179,9 +186,10 @@ class AzureTableStore:
             found = readers.map(lambda row: self._tables.found(name, row)[0], held)
             yield from (row for row in found if row is not None)
 
-    def _record_in(self, name: str, row: TableEntity) -> FeedState:
+    def _record_in(self, name: str, row: TableEntity) -> tuple[FeedState, Listed | None]:
         with self._tables.refused(name, row):
-            return documents.feed_from(documents.decode(table_rows.joined(row, "doc")), {})
+            document = documents.decode(table_rows.joined(row, "doc"))
+            return documents.feed_from(document, {}), Listed.named_in(document)
 
     def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         # Locations go first: the feed's row says that a takeover is done, which each of them must know.
@@ -191,6 +199,7 @@ class AzureTableStore:
         with self._tables.explained(name):
             self._put_feed(name, state, shard)
             self._remove_replaced_records(name, shard)
+            self._lists.remove_others(name)
         lost = [location for location, error in failures.items() if isinstance(error, StateConflict)]
         texts = [str(error) for error in failures.values() if isinstance(error, StateTooLarge)]
         if lost:
@@ -203,14 +212,16 @@ class AzureTableStore:
             raise StateTooLarge("; ".join(texts), list(failures))
 
     def _put_feed(self, name: str, state: FeedState, shard: Shard) -> None:
-        row = table_rows.feed_row(state, shard)
+        found = state.discovery
+        without_list = replace(found, places=(), collisions=()) if found else None
+        document = documents.feed_document(replace(state, discovery=without_list))
+        row = table_rows.feed_row(self._lists.written(name, document, found), shard)
         try:
             self._tables.put(name, row)
         except HttpResponseError as error:
             if "TooLarge" not in str(error):
                 raise
-            document = table_rows.joined(row, "doc")
-            raise table_rows.feed_too_large(documents.decode(document), len(document)) from error
+            raise table_rows.feed_too_large(len(table_rows.joined(row, "doc"))) from error
 
     def _remove_replaced_records(self, name: str, shard: Shard) -> None:
         """Remove what is read no more, while this store holds the lock: none of those others then can.
@@ -239,6 +250,7 @@ class AzureTableStore:
                     if not left or not (lost_race(error) or is_ambiguous(error)):
                         raise
                 else:
+                    self._lists.remove_others(name)
                     return
 
     def _with_discovery(self, name: str, found: TableEntity | None, discovery: Discovery) -> dict[str, Any]:
@@ -246,13 +258,12 @@ class AzureTableStore:
             earlier, _ = self._tables.found(
                 name, dict(zip(("PartitionKey", "RowKey"), _EARLIER, strict=True))
             )
-            return table_rows.feed_row(
-                FeedState(discovery=discovery, takeover=self._takeover_from(name, earlier))
-            )
+            state = FeedState(takeover=self._takeover_from(name, earlier))
+            return table_rows.feed_row(self._lists.written(name, documents.feed_document(state), discovery))
         with self._tables.refused(name, found):
             document = documents.decode(table_rows.joined(found, "doc"))
             documents.check_version(document)
-        return table_rows.with_document(found, documents.with_discovery(document, discovery))
+        return table_rows.with_document(found, self._lists.written(name, document, discovery))
 
     def _save_locations(
         self, name: str, locations: Mapping[str, LocationState], changed: Sequence[str]
@@ -406,7 +417,7 @@ class AzureTableStore:
     def quarantine(self, name: str, item: QuarantinedReading) -> str:
         table_name = table_rows.name_beside(name, "quarantine")
         key = documents.quarantine_key(item)
-        rows = table_rows.quarantine_rows(key, documents.quarantine_document(item))
+        rows = table_rows.part_rows(key, documents.quarantine_document(item))
         with self._tables.explained(table_name):
             # The first row names the number of parts, so it is written when they are all there.
             for row in reversed(rows):
@@ -445,6 +456,7 @@ class AzureTableStore:
                 self._tables.put(aside, row)
                 delete_row(self._tables.client(name), row, etag_of(row))
         self._etags.pop(name, None)
+        self._lists.forget(name)
         return [self._tables.place(aside)] if rows else []
 
     def remove(self, name: str) -> None:
@@ -452,6 +464,7 @@ class AzureTableStore:
             # The service goes on deleting for a minute or so, and refuses the name meanwhile.
             self._tables.client(name).delete_table()
         self._etags.pop(name, None)
+        self._lists.forget(name)
 
     def quarantined(
         self, name: str, feed: str, reading_id: str | None = None

@@ -126,9 +126,21 @@ def feed_document(state: FeedState) -> dict[str, Any]:
     }
 
 
-def with_discovery(document: Mapping[str, Any], discovery: Discovery) -> dict[str, Any]:
+def with_discovery(document: Mapping[str, Any], discovery: Discovery | None) -> dict[str, Any]:
     """Give what `feed_document` wrote with what discovery found now, and nothing else changed."""
     return {**document, "discovery": _FEED.document(FeedState(discovery=discovery))["discovery"]}
+
+
+def places_text(discovery: Discovery) -> bytes:
+    """Write which locations discovery found; the same list is the same text, whenever it was asked for."""
+    return encode(_PLACES.document(discovery))
+
+
+def places_from(text: bytes, at: datetime, of: str) -> Discovery:
+    """Read what `places_text` wrote. Raises ValueError, saying what cannot be read."""
+    with _reading("list of locations"):
+        found: Discovery = _PLACES.value(decode(text), at=at, of=of)
+    return found
 
 
 def feed_from(document: Mapping[str, Any], locations: Mapping[str, LocationState]) -> FeedState:
@@ -542,9 +554,9 @@ _LOCATION = Record(
     },
 )
 _PLACE = Record(Place, {"name": TEXT, "owner": _OWNER, "devices": NUMBER, "sketch": _SKETCH.or_absent("")})
-_DISCOVERY = Record(
-    Discovery, {"at": INSTANT, "of": TEXT, "collisions": _TEXTS, "places": several(_PLACE.field())}
-)
+_FOUND = {"collisions": _TEXTS, "places": several(_PLACE.field())}
+_PLACES = Record(Discovery, _FOUND)
+_DISCOVERY = Record(Discovery, {"at": INSTANT, "of": TEXT, **_FOUND})
 _TAKEOVER = Record(
     Takeover,
     {"position": POSITION, "source": TEXT, "events": NUMBER, "duplicates": NUMBER, "at": _INSTANT_OR_NONE},

@@ -84,9 +84,12 @@ class Tables:
         return [str(one["etag"]) for one in written]
 
     def rows(self, name: str, condition: str = "", *, keys_only: bool = False) -> Iterator[TableEntity]:
-        """Give the rows of a table in the order of their keys; none where there is no table."""
+        """Give the rows of a table in the order of their keys; none where there is no table.
+
+        With `keys_only` there is no more in them than that, and when they were written.
+        """
         table = self.client(name)
-        select = ["PartitionKey", "RowKey"] if keys_only else None
+        select = ["PartitionKey", "RowKey", "Timestamp"] if keys_only else None
         with suppress(ResourceNotFoundError):
             yield from table.query_entities(condition, select=select) if condition else table.list_entities()
 

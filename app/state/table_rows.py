@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from azure.data.tables import EdmType, EntityProperty
 
-from app.base.checkpoints import FeedState, LocationState
+from app.base.checkpoints import LocationState
 from app.base.errors import StateError, StateTooLarge
 from app.base.instants import format_time
 from app.base.packed_ids import ID_LENGTH
@@ -23,7 +23,6 @@ from app.state.document import (
     check_version,
     decode,
     encode,
-    feed_document,
     location_document,
     location_from,
     quarantined_from,
@@ -38,11 +37,6 @@ _NAME_SHOWN: Final = 100
 # Azurite counts a row by its base64, so a part of a quarantined reading stays well below the limit.
 _PROPERTIES_A_PART: Final = 11
 _PACKED_ID_BYTES: Final = ID_LENGTH * 3 // 4
-# What a feed's row may be too large for. What has a bound of its own is never the largest part.
-_ADVICE_BY_PART: Final = {
-    "discovery": "locations that discovery found; narrow MICROSHARE_IDENTITY",
-    "last_run": "what the last run said; remove hubs that are no longer used",
-}
 LOCATION: Final = "location"
 FEED: Final = "feed"
 LOCK: Final = "lock"
@@ -159,12 +153,14 @@ def location_from_row(row: Mapping[str, Any]) -> tuple[str, LocationState]:
     return location, location_from(document)
 
 
-def feed_row(state: FeedState, shard: Shard = WHOLE) -> dict[str, Any]:
-    """Write what is said of the feed, by a run of all of it or by a shard, as a row of its own."""
-    document = feed_document(state)
+def feed_row(document: Mapping[str, Any], shard: Shard = WHOLE) -> dict[str, Any]:
+    """Write what is said of the feed, by a run of all of it or by a shard, as a row of its own.
+
+    Raises StateTooLarge where the service would not take it.
+    """
     text = encode(document)
     if len(text) > _ROW_BYTES:
-        raise feed_too_large(document, len(text))
+        raise feed_too_large(len(text))
     columns = {
         name: EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
         for name, value in document.items()
@@ -174,21 +170,23 @@ def feed_row(state: FeedState, shard: Shard = WHOLE) -> dict[str, Any]:
     return {"PartitionKey": FEED, "RowKey": shard_key(shard, FEED)} | columns | cut("doc", text)
 
 
-def feed_too_large(document: Mapping[str, Any], size: int) -> StateTooLarge:
+def feed_too_large(size: int) -> StateTooLarge:
     """Make the error of a feed's own row, which names no location: nothing was saved of the feed."""
-    largest = max(_ADVICE_BY_PART, key=lambda part: len(encode(document.get(part))))
+    # What else is in it has bounds of its own.
     return StateTooLarge(
         f"state: what is kept of the feed needs {size:,} bytes, more than the 1 MiB that a table row takes, "
-        f"most of it {_ADVICE_BY_PART[largest]}, or set STATE_STORE=json where files last",
+        "most of it what the last run said; remove hubs that are no longer used, or set STATE_STORE=json "
+        "where files last",
         [],
     )
 
 
-def quarantine_rows(key: str, content: bytes) -> list[dict[str, Any]]:
+def part_rows(partition: str, content: bytes, *, key: str = "") -> list[dict[str, Any]]:
+    """Write what a row may be too small for as several of a partition, in the order of their keys."""
     size = _PROPERTIES_A_PART * _PROPERTY_BYTES
     parts = [content[at : at + size] for at in range(0, len(content), size)]
     return [
-        {"PartitionKey": key, "RowKey": f"{number:04}", "parts": len(parts)} | cut("doc", part)
+        {"PartitionKey": partition, "RowKey": f"{key}{number:04}", "parts": len(parts)} | cut("doc", part)
         for number, part in enumerate(parts)
     ]
 

@@ -518,13 +518,14 @@ def test_what_conflicts_and_what_does_not_fit_are_both_named(
     assert open_store().load(name) == FeedState({"A": location(1), "B": location()})
 
 
+@pytest.mark.parametrize("count", [2_000, 3_000], ids=["refused by the service", "refused before it is sent"])
 def test_what_is_said_of_the_feed_and_does_not_fit_names_no_location(
-    open_store: Callable[[], AzureTableStore], name: str
+    open_store: Callable[[], AzureTableStore], name: str, count: int
 ) -> None:
-    places = tuple(Place(f"{number} {'x' * 400}", "com.example.NORTH", 1) for number in range(3_000))
+    run = {"run": "r1", "hubs_failing": [f"{number} {'x' * 400}" for number in range(count)]}
 
-    with pytest.raises(StateTooLarge, match="MICROSHARE_IDENTITY") as refused:
-        open_store().save(name, FeedState(discovery=Discovery(NOON, places)), [])
+    with pytest.raises(StateTooLarge, match="remove hubs that are no longer used") as refused:
+        open_store().save(name, FeedState(last_run=run), [])
 
     assert refused.value.locations == ()
 

@@ -104,7 +104,7 @@ def test_each_library_is_imported_in_one_place(sdk: str, place: str) -> None:
 
 
 def test_the_tables_are_known_to_their_store_and_its_parts_only() -> None:
-    parts = ("azure_table", "table_calls", "table_lease", "table_rows")
+    parts = ("azure_table", "place_lists", "table_calls", "table_lease", "table_rows")
 
     assert importers_of("azure.data") == {f"app/state/{part}.py" for part in parts}
 

@@ -43,6 +43,7 @@ from app.run.planning import Limits
 from app.state.document import (
     HISTORY_KEPT,
     encode,
+    feed_document,
     history_document,
     location_document,
     location_from,
@@ -335,7 +336,7 @@ def test_a_feed_of_which_all_bounds_are_reached_fits_a_row() -> None:
     drift = gather([], [Drift("new", f"{n}", f"{n}{'é' * MIB}", NOON) for n in range(200)], [], NOON).kept
     keys = {f"{n:03}{'k' * (KEY_BYTES - 5)}": SeenKey(NOON) for n in range(KEYS_KEPT)}
 
-    row = feed_row(FeedState(drift=drift, keys=keys))
+    row = feed_row(feed_document(FeedState(drift=drift, keys=keys)))
 
     assert sum(len(value) for value in row.values() if isinstance(value, bytes)) < MIB
 
@@ -359,7 +360,7 @@ def test_what_the_last_run_said_is_named_where_it_is_what_is_too_large() -> None
     run = {"run": "r1", "hubs_failing": {f"hub{n}": "x" * 2_000 for n in range(600)}}
 
     with pytest.raises(StateTooLarge, match="most of it what the last run said; remove hubs") as refused:
-        feed_row(FeedState(last_run=run))
+        feed_row(feed_document(FeedState(last_run=run)))
 
     assert refused.value.locations == ()
 

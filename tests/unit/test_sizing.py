@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.base.checkpoints import Checkpoint, Discovery, FeedState, LocationState, Place, Sensor
-from app.base.errors import StateTooLarge
 from app.base.instants import HOUR, MINUTE
 from app.base.program import APP_ROOT
 from app.health.past_runs import PastRun, past_run
@@ -30,7 +29,6 @@ from app.health.sizing import (
     assumed,
     dollars_a_month,
     enough_for,
-    listed_at_most,
     load_of,
     need_of,
     together,
@@ -39,7 +37,6 @@ from app.health.sizing import (
 from app.run.report import HubReport, Report
 from app.settings.loading import load_settings
 from app.settings.schema import ScaleOutSettings, Settings
-from app.state.table_rows import feed_row
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SIZES = (100, 1_000, 10_000, 50_000)
@@ -117,23 +114,6 @@ def test_each_run_ends_in_time_with_so_many_questions_at_once(locations: int, an
 
     assert locations * answer_s <= need.questions_at_once * load.time_s.value
     assert locations <= need.shards * 2_000
-    assert locations <= need.installations * listed_at_most(load)
-
-
-@pytest.mark.parametrize("devices", [1, 4, 10, 50])
-def test_a_row_of_the_table_holds_the_list_of_as_many_locations_as_is_said(devices: int) -> None:
-    load = replace(assumed(1, 0.5, hourly=False), devices=Figure(devices, ASSUMED))
-
-    def row_of(locations: int) -> object:
-        sketch = frozenset(f"{number:016}" for number in range(min(devices, 16)))
-        names = (f"Example Building {number:05}" for number in range(locations))
-        places = tuple(Place(name, "com.example.NORTH", devices, sketch) for name in names)
-        return feed_row(FeedState(discovery=Discovery(NOON, places)))
-
-    most = listed_at_most(load)
-    assert row_of(int(most * 0.95))
-    with pytest.raises(StateTooLarge):
-        row_of(int(most * 1.1))
 
 
 def test_feeds_that_run_at_the_same_time_are_added_and_their_memory_is_not() -> None:
@@ -173,7 +153,7 @@ def test_money_is_units_times_prices() -> None:
         (1_900, 0.5, "table", []),
         (1_900, 1.0, "table", ["set run.concurrency to 8"]),
         (3_000, 0.2, "table", ["run it in 2 shards"]),
-        (10_000, 0.5, "table", ["split it in 3 installations", "run it in 5 shards"]),
+        (10_000, 0.5, "table", ["run it in 5 shards"]),
         (3_000, 0.2, "queue", ["set SCALE_OUT_SHARDS=2"]),
     ],
 )
@@ -322,8 +302,7 @@ NEEDS: dict[str, Row] = {
     "API calls a day": lambda _, __, both: both.calls_a_day,
     "questions at once, people counts": lambda people, _, __: people.questions_at_once,
     "questions at once at the full hour": lambda _, __, both: both.questions_at_once,
-    "shards of each feed, in all installations": lambda people, _, __: people.shards,
-    "installations, for the list of locations": lambda people, _, __: people.installations,
+    "shards of each feed": lambda people, _, __: people.shards,
     "events a day": lambda _, __, both: both.events_a_day,
     "events a second at the full hour": lambda _, __, both: both.events_a_second,
     "KB a second at the full hour": lambda _, __, both: both.bytes_a_second / 1e3,
