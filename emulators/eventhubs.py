@@ -29,7 +29,16 @@ from emulators import amqp, amqp_server
 from emulators.amqp_server import IncomingLink, OutgoingLink, Session, Transfer
 from emulators.stored_events import Partition, Record, StoredEvent, host_ms
 
-__all__ = ["FALSE_KEY", "EmulatedHub", "EventHubsEmulator", "HubSpec", "LinkKind", "Stage", "StoredEvent"]
+__all__ = [
+    "FALSE_KEY",
+    "FALSE_SECOND_KEY",
+    "EmulatedHub",
+    "EventHubsEmulator",
+    "HubSpec",
+    "LinkKind",
+    "Stage",
+    "StoredEvent",
+]
 
 Stage = Literal["connect", "cbs", "attach", "outcome"]
 LinkKind = Literal["send", "receive"]
@@ -37,6 +46,7 @@ T = TypeVar("T")
 
 MAX_PARTITION_KEY_LENGTH = 128
 FALSE_KEY = "not-a-secret-the-emulator-knows-no-better"
+FALSE_SECOND_KEY = "not-a-secret-either-it-is-the-second-one"
 
 _SERVER_BUSY = "com.microsoft:server-busy"
 _SERVER_BUSY_TEXT = "The request was terminated because the entity is being throttled. Error code: 50002."
@@ -60,10 +70,10 @@ class HubSpec:
 class EventHubsEmulator:
     """Event hubs on one port of loopback, until `stop()`. A context manager.
 
-    `key_name` and `key` are what every shared access signature is checked against; a bearer token
-    counts only where it equals `identity_token`. A connection that is silent for `idle_timeout_s` is
-    closed, as the service does. After `stop()`, `start()` brings the same events back at the same port.
-    `now_ms` is the clock by which events are enqueued; tokens end by the host's.
+    `key_name` with `key` or `second_key` is what every shared access signature is checked against; a
+    bearer token counts only where it equals `identity_token`. A connection that is silent for
+    `idle_timeout_s` is closed, as the service does. After `stop()`, `start()` brings the same events back
+    at the same port. `now_ms` is the clock by which events are enqueued; tokens end by the host's.
     """
 
     def __init__(
@@ -74,6 +84,7 @@ class EventHubsEmulator:
         port: int = 0,
         key_name: str = "emulator",
         key: str = FALSE_KEY,
+        second_key: str = FALSE_SECOND_KEY,
         identity_token: str | None = None,
         idle_timeout_s: float = 240.0,
         on_store: Callable[[StoredEvent], None] | None = None,
@@ -82,7 +93,7 @@ class EventHubsEmulator:
         specs = [spec if isinstance(spec, HubSpec) else HubSpec(spec) for spec in hubs]
         self.host = host
         self.port = port
-        self._service = _Service(key_name, key, identity_token, idle_timeout_s)
+        self._service = _Service(key_name, [key, second_key], identity_token, idle_timeout_s)
         self._hubs = {spec.name: _Hub(spec, on_store, now_ms) for spec in specs}
         self._ports: dict[str, int] = {}  # of the hubs with a port of their own
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -121,12 +132,16 @@ class EventHubsEmulator:
             thread.join(timeout=10)
 
     def connection_string(self, hub: str, *, key: str | None = None) -> str:
-        """Give what the SDK needs to reach a hub, existing or not; `key` may be a wrong one."""
+        """Give what the SDK needs to reach a hub, existing or not; the first key unless `key` is given."""
         return (
             f"Endpoint=sb://{self.host}:{self._ports.get(hub, self.port)};"
-            f"SharedAccessKeyName={self._service.key_name};SharedAccessKey={key or self._service.key};"
+            f"SharedAccessKeyName={self._service.key_name};SharedAccessKey={key or self._service.keys[0]};"
             f"UseDevelopmentEmulator=true;EntityPath={hub}"
         )
+
+    def renew_key(self, earlier: str, key: str) -> None:
+        """Put a key in the place of one of the two: the earlier one is refused from now on."""
+        self._service.keys[self._service.keys.index(earlier)] = key
 
     def hub(self, name: str) -> EmulatedHub:
         return EmulatedHub(self._hubs[name], self._on_loop)
@@ -445,9 +460,11 @@ class _Hub:
 class _Service:
     """What all connections share: the keys, and each other."""
 
-    def __init__(self, key_name: str, key: str, identity_token: str | None, idle_timeout_s: float) -> None:
+    def __init__(
+        self, key_name: str, keys: list[str], identity_token: str | None, idle_timeout_s: float
+    ) -> None:
         self.key_name = key_name
-        self.key = key
+        self.keys = keys
         self.identity_token = identity_token
         self.idle_timeout_s = idle_timeout_s
         self.connections: set[_Connection] = set()
@@ -460,9 +477,12 @@ class _Service:
         parts = {name: values[0] for name, values in parse_qs(token.partition(" ")[2]).items()}
         scope, expiry = parts.get("sr", ""), parts.get("se", "")
         signed = f"{quote_plus(scope)}\n{expiry}".encode()
-        signature = base64.b64encode(hmac.digest(self.key.encode(), signed, hashlib.sha256)).decode()
+        signatures = (
+            base64.b64encode(hmac.digest(key.encode(), signed, hashlib.sha256)) for key in self.keys
+        )
+        given = parts.get("sig", "").encode()
         right = (
-            hmac.compare_digest(signature, parts.get("sig", ""))
+            any(hmac.compare_digest(signature, given) for signature in signatures)
             and unquote_plus(parts.get("skn", "")) == self.key_name
             and f"{audience}/".startswith(f"{scope.rstrip('/')}/")
             and expiry.isdigit()
