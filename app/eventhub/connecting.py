@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.network.authorities import no_authorities, trusting
 from app.network.identity import async_credential
 from app.network.proxies import by_proxy, proxy_for
 from app.settings.connection_strings import authority, is_emulated
@@ -67,9 +68,14 @@ def _options(settings: HubSettings) -> dict[str, Any]:
     from azure.eventhub import TransportType
 
     transport = TransportType.AmqpOverWebsocket if settings.transport == "websockets" else TransportType.Amqp
-    options = {"eventhub_name": settings.entity, "transport_type": transport, "logging_enable": False}
-    if settings.network.ca_file is not None:
-        options["connection_verify"] = settings.network.ca_file
+    # Else the SDK reads the authorities for each hub and connection, an emulator's without TLS included.
+    is_plain = is_emulated(settings.connection_string or "")
+    options = {
+        "eventhub_name": settings.entity,
+        "transport_type": transport,
+        "logging_enable": False,
+        "ssl_context": no_authorities() if is_plain else trusting(settings.network.ca_file),
+    }
     if proxy := hub_proxy(settings):
         # The asyncio client gives host and port, put together, to aiohttp, which needs the scheme too.
         options["http_proxy"] = {

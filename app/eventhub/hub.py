@@ -68,9 +68,7 @@ class Hub:
 
     async def properties(self, deadline_s: float) -> dict[str, Any]:
         """Ask the hub for its name and partitions. Raises HubError."""
-        self._connect()
-        found = await self._within(deadline_s, "properties", self._client.get_eventhub_properties())
-        return dict(found)
+        return dict(await self._within(deadline_s, "properties", self._properties()))
 
     async def close(self) -> None:
         """Close the connection; give up after a few seconds."""
@@ -98,6 +96,10 @@ class Hub:
         self._connect()
         empty = await self._client.create_batch()
         return int(empty.max_size_in_bytes)
+
+    async def _properties(self) -> Any:
+        self._connect()
+        return await self._client.get_eventhub_properties()
 
     async def _within(self, deadline_s: float, doing: str, call: Any) -> Any:
         try:

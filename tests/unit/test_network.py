@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
+import ssl
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +24,7 @@ from app.base.errors import SettingsError
 from app.base.program import APP_ROOT
 from app.base.redaction import redact
 from app.network.addresses import EveryAddressLoop, connect_to_any
+from app.network.authorities import no_authorities, trusting
 from app.network.identity import async_credential, credential
 from app.network.proxies import azure_options, proxies_of, proxy_for, proxy_url
 from app.settings.loading import load_settings
@@ -235,6 +239,33 @@ def test_clients_of_azure_look_at_nothing_but_the_settings() -> None:
         "proxies": {},
     }
     assert proxies_of(BOTH, "http://127.0.0.1:10002/x") == {"http": "http://other.example.test:3128"}
+
+
+# --- authorities ------------------------------------------------------------------------------------
+
+
+def test_authorities_are_read_once_and_again_when_their_file_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    one, other = ssl.create_default_context(cafile=certifi.where()).get_ca_certs(binary_form=True)[:2]
+    file.write_text(ssl.DER_cert_to_PEM_cert(one))
+    first = trusting(str(file))
+
+    assert trusting(str(file)) is first
+    assert first.get_ca_certs(binary_form=True) == [one]
+    file.write_text(ssl.DER_cert_to_PEM_cert(other))
+    os.utime(file, (0, 0))
+    assert trusting(str(file)).get_ca_certs(binary_form=True) == [other]
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        trusting(str(file))
+
+
+@pytest.mark.parametrize("make", [partial(trusting, None), no_authorities], ids=["public", "none"])
+def test_certificates_and_hosts_are_always_verified(make: Callable[[], ssl.SSLContext]) -> None:
+    context = make()
+
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert bool(context.get_ca_certs()) == (make is not no_authorities)
 
 
 # --- identities -------------------------------------------------------------------------------------
