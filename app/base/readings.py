@@ -5,6 +5,7 @@ A position always means the exclusive end of what is done. All instants are time
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -117,12 +118,12 @@ class QuarantinedReading:
 def ids_by_hour(found: Iterable[tuple[datetime, str]]) -> Ids:
     """Gather ids, each with an instant, by the hours that these lie in."""
     # Many have one instant, where it is the hour already.
-    by_instant: dict[datetime, set[str]] = {}
+    by_instant: defaultdict[datetime, list[str]] = defaultdict(list)
     for instant, reading_id in found:
-        by_instant.setdefault(instant, set()).add(reading_id)
-    ids: dict[datetime, set[str]] = {}
+        by_instant[instant].append(reading_id)
+    ids: defaultdict[datetime, set[str]] = defaultdict(set)
     for instant, together in by_instant.items():
-        ids.setdefault(hour_of(instant), set()).update(together)
+        ids[hour_of(instant)].update(together)
     return {hour: frozenset(together) for hour, together in ids.items()}
 
 

@@ -20,7 +20,7 @@ from app.base.version import VERSION
 from app.cli.common_options import OPTIONS, accept_below, call_by_name
 
 _STOPPED_BY_CTRL_C = 130
-# New objects after which Python looks for garbage; its own 700 are for programs that hold little.
+# How many new objects Python looks through for garbage at a time.
 _GARBAGE_EVERY = 20_000
 
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
@@ -113,7 +113,7 @@ call_by_name(commands)
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Do what `args` say, sys.argv unless given, and end with the exit status."""
-    # While modules are loaded nearly nothing is garbage; to look for it so often takes a twentieth of a short run.
+    # What modules load is no garbage; to look for some every 700 objects takes a twentieth of a short run.
     gc.set_threshold(_GARBAGE_EVERY)
     # As it ends, Python looks through all that was loaded for garbage, which takes a tenth of a short run.
     atexit.register(gc.freeze)

@@ -248,28 +248,41 @@ def _never(name: str, begun: datetime) -> str:
 def body_keys(readings: Iterable[Reading]) -> set[str]:
     """Give the keys of the readings' entries as dotted paths, to a depth of four, so many as are kept."""
     keys: set[str] = set()
-    # Nearly all readings have the same keys: those of an object that was met at the same place are known.
-    met: set[tuple[str, tuple[str, ...]]] = set()
+    entry = _Part("", _KEY_DEPTH)
     for reading in readings:
-        _add_keys(reading.entry, "", keys, met, _KEY_DEPTH)
+        if type(reading.entry) is dict:
+            _add_keys(reading.entry, entry, keys)
     return keys
 
 
-def _add_keys(
-    found: Any, path: str, keys: set[str], met: set[tuple[str, tuple[str, ...]]], depth: int
-) -> None:
-    if type(found) is not dict or not depth:
-        return
-    shape = path, tuple(found)
-    if shape not in met:
-        met.add(shape)
+class _Part:
+    """A place in entries that holds objects: its path, the sets of keys met there, and the places below."""
+
+    __slots__ = ("below", "depth", "path", "shapes")
+
+    def __init__(self, path: str, depth: int) -> None:
+        self.path, self.depth = path, depth
+        self.shapes: set[tuple[str, ...]] = set()
+        self.below: dict[str, _Part] = {}
+
+
+def _add_keys(found: dict[str, Any], part: _Part, keys: set[str]) -> None:
+    # Nearly all readings have the same keys.
+    shape = tuple(found)
+    if shape not in part.shapes:
+        part.shapes.add(shape)
         for key in found:
             if len(keys) >= KEYS_KEPT:
                 return
-            keys.add(_written(path, key))
+            keys.add(_written(part.path, key))
+    if part.depth == 1:
+        return
     for key, value in found.items():
         if type(value) is dict:
-            _add_keys(value, f"{_written(path, key)}.", keys, met, depth - 1)
+            below = part.below.get(key)
+            if below is None:
+                below = part.below[key] = _Part(f"{_written(part.path, key)}.", part.depth - 1)
+            _add_keys(value, below, keys)
 
 
 def _written(path: str, key: str) -> str:
