@@ -15,6 +15,14 @@ from app.cli import COMMANDS, commands
 from app.telemetry.run_telemetry import METRICS
 
 DOCS = {path.name: path.read_text() for path in (APP_ROOT / "docs").glob("*.md")}
+# Those of packages and of folders that tests make are not ours.
+PAGES = sorted(
+    path.relative_to(APP_ROOT).as_posix()
+    for path in [
+        *APP_ROOT.glob("*.md"),
+        *(found for top in ("docs", "deploy", "tests") for found in (APP_ROOT / top).rglob("*.md")),
+    ]
+)
 README = (APP_ROOT / "README.md").read_text()
 CONFIG = (APP_ROOT / "config.yaml").read_text()
 VARIABLES = sorted(set(re.findall(r"\$\{(\w+)", re.sub(r"(?m)^#.*", "", CONFIG))))
@@ -102,7 +110,7 @@ def test_every_command_below_has_a_row_with_its_words_and_no_others(
         assert documented == options_of(command)
 
 
-@pytest.mark.parametrize("document", ["README.md", "SECURITY.md", *(f"docs/{name}" for name in DOCS)])
+@pytest.mark.parametrize("document", PAGES)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     folder = (APP_ROOT / document).parent
     links = re.findall(r"\]\(([^)#:]+)[^):]*\)", (APP_ROOT / document).read_text())
@@ -146,6 +154,61 @@ def test_the_index_leads_to_every_page() -> None:
     assert [name for name in DOCS if name != "README.md" and f"({name}" not in DOCS["README.md"]] == [
         "operating.md"
     ]
+
+
+# A command as it is called from the tree or installed; not what has the name as an option's value.
+_CALLED = re.compile(
+    r"(?<!-[a-z] )(?:python3? -m app|(?:(?<=bin/)|(?<![\w@/-]))microshare-forwarder)"
+    r"(?: (?![|&;=])([^\n`|;&<>)]*))"
+)
+
+
+def calls_in(page: str) -> list[str]:
+    """Give what a page calls the forwarder's command with, in blocks and in a line."""
+    code = "\n".join(
+        (*re.findall(r"(?ms)^ *```\w*\n(.*?)^ *```", page), *re.findall(r"(?s)(?<!`)`([^`]+)`(?!`)", page))
+    ).replace("\\\n", " ")
+    return [found[1].split(" #")[0].strip() for found in _CALLED.finditer(code)]
+
+
+def unknown_words(call: str) -> list[str]:
+    """Give the commands and options of a call that do not exist; what they take may be anything."""
+    taken = {option: parameter for parameter in commands.params for option in parameter.opts}
+    command: click.Command = commands
+    words = iter(call.replace("'", "").split())
+    unknown = []
+    for word in words:
+        if word.startswith("-") and word != "-":
+            option = word.split("=")[0]
+            if option not in taken and option not in ("--help", "-h"):
+                unknown.append(word)
+            elif "=" not in word and option in taken and takes_a_value(taken[option]):
+                next(words, None)
+        elif isinstance(command, click.Group) and word not in ("...", "COMMAND"):
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                return [*unknown, word]
+            command = found
+            taken |= {option: parameter for parameter in command.params for option in parameter.opts}
+    return unknown
+
+
+def takes_a_value(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.count
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_a_page_calls_exists_with_its_options(page: str) -> None:
+    calls = calls_in((APP_ROOT / page).read_text())
+
+    assert {call: unknown for call in calls if (unknown := unknown_words(call))} == {}
+
+
+def test_a_mistyped_command_of_a_page_is_found() -> None:
+    block = "```sh\nsudo -u microshare-forwarder microshare-forwarder --tz UTC run all --dry\n```\n"
+    page = f"`python -m app runn all`\n{block}"
+
+    assert [unknown_words(call) for call in calls_in(page)] == [["--dry"], ["runn"]]
 
 
 def test_every_command_has_a_section() -> None:
