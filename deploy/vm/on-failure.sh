@@ -20,7 +20,8 @@ hours=${AGAIN_AFTER_HOURS:-24}
 case $hours in '' | *[!0-9]*) hours=24 ;; esac
 
 said_of_the_last_start() {
-  id=$(systemctl show --property=InvocationID --value "$unit")
+  # systemd tells it to an OnFailure= unit since 251.
+  id=${MONITOR_INVOCATION_ID:-$(systemctl show --property=InvocationID --value "$unit")}
   journalctl --no-pager --quiet --output=cat --lines=100 "_SYSTEMD_INVOCATION_ID=${id:-none}"
 }
 
