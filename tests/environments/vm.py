@@ -1,0 +1,132 @@
+"""A VM in a folder: install.sh works below it, with stand-ins for what would touch this machine's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+from app.base.program import APP_ROOT
+from tests.commands import Ended
+
+NAME = "microshare-forwarder"
+INSTALL = APP_ROOT / "deploy" / "vm" / "install.sh"
+
+
+class Vm:
+    """A root with stand-ins for `systemctl` and `useradd`, which note how they are called."""
+
+    def __init__(
+        self, root: Path, os_release: str = 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n'
+    ) -> None:
+        self.root = root
+        self.base = root / "opt" / NAME
+        self.settings = root / "etc" / NAME / "env"
+        self.state = root / "var" / "lib" / NAME
+        self.units = root / "etc" / "systemd" / "system"
+        (root / "etc").mkdir(parents=True)
+        (root / "etc" / "os-release").write_text(os_release)
+        # In front of all that this machine has; what a test puts here is what install.sh finds.
+        self.bin = root / "fakes"
+        self.bin.mkdir()
+        made = f"{NAME}:x:{os.getuid()}:{os.getgid()}::/var/lib/{NAME}:/usr/sbin/nologin"
+        self.put("useradd", f'echo "useradd $*" >>{root}/calls; echo "{made}" >>{root}/etc/passwd')
+        self.put("systemctl", f'echo "systemctl $*" >>{root}/calls')
+
+    def put(self, command: str, script: str) -> Path:
+        """Give a name on the PATH another meaning."""
+        path = self.bin / command
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def install(self, *words: str | Path, script: Path = INSTALL) -> Ended:
+        """Call install.sh; nobody is there to answer it."""
+        environ = {
+            **os.environ,
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "SYSTEMCTL": str(self.bin / "systemctl"),
+        }
+        return _ended([script, "--root", self.root, *words], environ)
+
+    def call(self, *words: str) -> Ended:
+        """Call the command that is in use, with the settings and the state of this VM."""
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.state), "STATE_DIR": str(self.state)}
+        environ["XDG_CONFIG_HOME"] = str(self.root / "etc")
+        return _ended([self.base / "current" / "bin" / NAME, *words], environ)
+
+    @property
+    def in_use(self) -> str:
+        """The release that `current` leads to."""
+        return (self.base / "current").readlink().name
+
+    @property
+    def releases(self) -> set[str]:
+        return {path.name for path in (self.base / "releases").iterdir()}
+
+    @property
+    def calls(self) -> list[str]:
+        calls = self.root / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
+
+    def snapshot(self) -> dict[str, tuple[int, bytes]]:
+        """Give all that lies below the root, so that two of them can be compared."""
+        return {
+            str(path.relative_to(self.root)): (
+                path.lstat().st_mode,
+                bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b"",
+            )
+            for path in self.root.rglob("*")
+        }
+
+
+def small_wheel(folder: Path, version: str, *, refuses: str = "", runs: bool = True) -> Path:
+    """Make a wheel of the forwarder's name that needs nothing: it tells its version and checks its settings.
+
+    It refuses settings that hold the text `refuses`, and where it does not run, fails as a damaged one does.
+    """
+    program = (
+        _PROGRAM.format(version=version, refuses=refuses) if runs else "import a_module_that_is_missing\n"
+    )
+    info = f"microshare_forwarder-{version}.dist-info"
+    files = {
+        "microshare_forwarder/__init__.py": program,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{NAME} = microshare_forwarder:main\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"microshare_forwarder-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    return path
+
+
+_PROGRAM = """\
+import os, pathlib, sys
+def main():
+    if sys.argv[1] == "--version":
+        print("microshare-forwarder {version}")
+        sys.exit(0)
+    settings = pathlib.Path(os.environ["XDG_CONFIG_HOME"], "microshare-forwarder", "env").read_text()
+    refused = "{refuses}" != "" and "{refuses}" in settings
+    print("MICROSHARE_IDENTITY: not accepted" if refused else "nothing is wrong")
+    sys.exit(2 if refused else 0)
+"""
+
+
+def _ended(command: list[str | Path], environ: dict[str, str]) -> Ended:
+    done = subprocess.run(
+        command,
+        cwd="/",
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
