@@ -119,15 +119,21 @@ class FunctionsHost:
             [{"function": each, "past_due": past_due, "traceparent": traceparent} for each in functions]
         )
 
+    def begin(self, function: str) -> None:
+        """Let a timer fire, and wait for nothing."""
+        self._ask([{"function": function, "past_due": False, "traceparent": ""}])
+
+    def end(self, number: int) -> None:
+        """End the worker by a signal, whatever it is doing."""
+        self._process.send_signal(number)
+        self._process.wait(timeout=10)
+
     def deliver(self, *messages: str, to: str) -> list[Invocation]:
         """Hand messages of a queue to that function, each to an invocation of its own, at once."""
         return self._invoked([{"function": to, "message": each, "traceparent": ""} for each in messages])
 
     def _invoked(self, asked: list[dict[str, Any]]) -> list[Invocation]:
-        assert self._process.stdin is not None
-        asked = [{"id": str(uuid.uuid4()), **each} for each in asked]
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+        self._ask(asked)
         before = len(self.log)
         results = self._answer()["results"]
         lines = self.log[before:]
@@ -135,6 +141,12 @@ class FunctionsHost:
             Invocation(**result, log=tuple(line for line in lines if line.invocation == result["id"]))
             for result in results
         ]
+
+    def _ask(self, asked: list[dict[str, Any]]) -> None:
+        assert self._process.stdin is not None
+        asked = [{"id": str(uuid.uuid4()), **each} for each in asked]
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         try:

@@ -6,6 +6,8 @@ What runs is what a deployment takes along, in an environment with requirements.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -236,6 +238,34 @@ def test_a_feed_without_a_view_succeeds_and_says_that_it_is_off(
     assert off.events() == ["run.skipped"]
     assert "off" in off.said("run.skipped")["reason"]
     assert installation.source.requests == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
+def test_a_copy_of_app_onto_a_host_that_reloads_by_itself_loses_nothing(
+    runtime: Path, installation: Installation, tmp_path: Path, number: int
+) -> None:
+    folder = publish(APP_ROOT, tmp_path / "wwwroot")
+    begun = threading.Event()
+    installation.a.on_store(lambda _: begun.set())
+    # A second for each batch: it is not done before the worker ends.
+    installation.a.delay(1.0)
+    with FunctionsHost(runtime, folder, installation.environ) as host:
+        host.begin(PEOPLE)
+        assert begun.wait(60)
+        publish(APP_ROOT, folder)
+        host.end(number)
+    installation.a.clear_faults()
+    came = {hub: len(hub.received()) for hub in (installation.a, installation.b)}
+    unfinished = installation.breaches(installation.a, BEGIN)
+
+    with FunctionsHost(runtime, folder, installation.environ) as host:
+        (ended,) = host.fire(PEOPLE, past_due=True)
+
+    assert unfinished != []
+    assert ended.ok, ended.error
+    for hub, sent in came.items():
+        # What comes again comes under its id.
+        assert installation.breaches(hub, BEGIN, repeats=sent) == []
 
 
 @pytest.fixture
