@@ -100,6 +100,8 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
       ]
     }
     autoMitigate: true
+    // A resource that was made a moment ago has no table to ask yet.
+    skipQueryValidation: true
     actions: {
       actionGroups: actionGroupIds
     }

@@ -46,6 +46,9 @@ WRITTEN = [
     ".demo/state/snapshotstate.json",
     ".scenario/.env",
     "__azurite_db_table__.json",
+    ".azure/forwarder/.env",
+    ".azure/forwarder/config.json",
+    "microshare_env/lib/x.py",
     "node_modules/x/index.js",
     ".venv/lib/x.py",
 ]
@@ -57,6 +60,8 @@ COMMITTED = [
     "local.settings.json.example",
     "app/page/templates/page.html",
     "deploy/azure/workbook.json",
+    "infra/main.parameters.json",
+    "tools/azure_models.json",
     "tests/golden/1.0.0/files/history/snapshotstate-2026-03-02.jsonl",
     "tests/golden/1.0.0/files/.env",
 ]
