@@ -1290,6 +1290,61 @@ _IN_COMMANDS = (
         ),
     ),
     PlantedBreak(
+        "a time that came while a feed was run is made up for",
+        "app/cli/serve.py",
+        "        schedule = run()\n        due = None\n        seen = now()\n",
+        "        seen = now()\n        schedule = run()\n        due = None\n",
+        _noticed_by("tests/unit/test_serve.py", "test_a_time_that_comes_while_the_feed_runs_is_left_out"),
+    ),
+    PlantedBreak(
+        "a feed that is served is not run at once",
+        "app/cli/serve.py",
+        "    while not wait(0):\n",
+        "    while not wait(_LONGEST_WAIT_S):\n",
+        _noticed_by(
+            "tests/unit/test_serve.py", "test_a_feed_is_run_at_once_and_then_at_each_time_of_its_schedule"
+        ),
+    ),
+    PlantedBreak(
+        "what is served goes by the clock as it was before it was set",
+        "app/cli/serve.py",
+        "            due = next(times_after(schedule, seen), None)\n",
+        "            due = due or next(times_after(schedule, seen), None)\n",
+        _noticed_by(
+            "tests/unit/test_serve.py",
+            "test_where_the_clock_is_set_back_the_next_time_is_by_the_new_clock",
+        ),
+    ),
+    PlantedBreak(
+        "a wait of a served feed is as long as it seemed when it began",
+        "app/cli/serve.py",
+        "if wait(min(max(left, 0), _LONGEST_WAIT_S)):",
+        "if wait(max(left, 0)):",
+        _noticed_by("tests/unit/test_serve.py", "test_times_that_a_host_slept_over_make_one_run"),
+    ),
+    PlantedBreak(
+        "a bug in a run ends what is served",
+        "app/cli/serve.py",
+        "        except Exception:  # noqa: BLE001 - a bug, too, must keep neither",
+        "        except KeyError:  # noqa: BLE001 - a bug, too, must keep neither",
+        _noticed_by("tests/unit/test_serve.py", "test_a_bug_in_a_run_is_logged_and_the_next_run_comes"),
+    ),
+    PlantedBreak(
+        "what is served keeps the settings that it began with",
+        "app/cli/serve.py",
+        "            settings = with_rights_told(check_feeds(load_settings()))\n",
+        "            settings = self._settings = getattr(self, '_settings', None) or with_rights_told(\n"
+        "                check_feeds(load_settings())\n            )\n",
+        _noticed_by("tests/flows/test_serve.py", "test_settings_files_are_read_again_for_each_run"),
+    ),
+    PlantedBreak(
+        "a signal stops one feed of several",
+        "app/cli/stop.py",
+        "        self._budgets[threading.get_ident()] = budget\n",
+        "        self._budgets[0] = budget\n",
+        _noticed_by("tests/unit/test_serve.py", "test_a_signal_ends_the_newest_run_of_each_thread"),
+    ),
+    PlantedBreak(
         "a lock that is held ends a command with 1",
         "app/cli/session.py",
         "        return Explained(str(error), LOCKED)\n",

@@ -11,6 +11,7 @@ closed list:
     hub.recovered   run, feed, hub
     location.failing    run, feed, location, error, and hub where that hub takes nothing of the location
     location.recovered  run, feed, location, hub
+    serve.started   feeds: `serve` runs these, each on its schedule
     settings.refused  feed, problems
     timer.late      feed: the timer fired after its time
     tick.planned    feed, tick, shards, locations, problems: the shards of a feed were put on the queue

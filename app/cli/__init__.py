@@ -30,6 +30,7 @@ COMMANDS = {
     "config": "Show the settings that count and where they come from, or the schema of config.yaml.",
     "locations": "List the locations that discovery finds now.",
     "run": "Run a feed once, exactly as its timer would.",
+    "serve": "Run all feeds on their schedules until told to stop, as a container does.",
     "status": "Say of each feed whether it is healthy, what is behind or fails, and what to do.",
     "runs": "List the last runs: how each ended, and what every hub got.",
     "backfill": "Ask the source for a past window again, and send it to the hubs.",

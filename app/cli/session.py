@@ -55,27 +55,28 @@ class Explained:
     status: int
 
 
-def begin(*, as_json: bool = False) -> Settings:
+def begin(*, as_json: bool = False, only_logs: bool = False) -> Settings:
     """Read the settings and set the logs up. Raises SettingsError before anything is asked or sent.
 
-    With `as_json` a program reads what is written: its times are in UTC, whatever zone was chosen.
+    With `as_json` a program reads what is written: its times are in UTC, whatever zone was chosen; so they
+    are with `only_logs`, where nothing else is written, not on a terminal either.
     """
     from app.base.log import configure_logging
     from app.run.feed_checks import check_feeds
     from app.settings.loading import journal_stream, load_settings
 
-    if as_json:
+    if as_json or only_logs:
         write_times_in_utc()
     settings = check_feeds(load_settings())
     level = "DEBUG" if chosen().verbose else settings.log_level
     # What people read on a terminal says all that the log lines say.
-    told_twice = not as_json and sys.stderr.isatty() and level != "DEBUG"
+    told_twice = not as_json and not only_logs and sys.stderr.isatty() and level != "DEBUG"
     if chosen().quiet and level in ("DEBUG", "INFO"):
         level = "WARNING"
     configure_logging(
         "CRITICAL" if told_twice else level,
         to_stderr=True,
-        as_text=_log_format(settings) == "text",
+        as_text=_log_format(settings, only_logs=only_logs) == "text",
         journal_stream=journal_stream(),
     )
     return settings
@@ -110,9 +111,9 @@ class Session:
         return ", ".join(known.get(key, key) for key in keys)
 
 
-def _log_format(settings: Settings) -> str:
+def _log_format(settings: Settings, *, only_logs: bool) -> str:
     """Give what --log-format says, else text on the terminal of who asks for more, else the settings."""
-    for_a_person = chosen().verbose and sys.stderr.isatty()
+    for_a_person = (chosen().verbose or only_logs) and sys.stderr.isatty()
     return chosen().log_format or ("text" if for_a_person else settings.log_format)
 
 

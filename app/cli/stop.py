@@ -1,4 +1,4 @@
-"""Being told to stop: what Ctrl-C and SIGTERM do to a run."""
+"""Being told to stop: what Ctrl-C and SIGTERM do to runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,30 @@ from app.base.budget import Budget
 
 
 class Stop:
-    """What Ctrl-C and SIGTERM do: the first ends the run in order, the second at once."""
+    """What Ctrl-C and SIGTERM do: the first ends runs in order, the second at once. Thread-safe."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._budget: Budget | None = None
+        self._told = threading.Event()
+        self._budgets: dict[int, Budget] = {}
 
     def watch(self, budget: Budget) -> Budget:
-        """Give the budget back, which the next signal is going to stop."""
-        self._budget = budget
+        """Give the budget back, which the next signal is going to stop: that of this thread's newest run."""
+        self._budgets[threading.get_ident()] = budget
         if self.asked:
             budget.stop()
         return budget
+
+    def now(self) -> None:
+        """End runs in order, as the first signal does."""
+        self.asked = True
+        self._told.set()
+        for budget in list(self._budgets.values()):
+            budget.stop()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long, or until it is asked to stop; say whether it is."""
+        return self._told.wait(seconds)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -42,5 +54,4 @@ class Stop:
         # A handler interrupts code that may hold the lock of the stream or of the budget: it writes
         # past the first, and leaves the second to a thread.
         os.write(2, b"stopping: what is under way is finished and saved; once more ends at once\n")
-        if self._budget is not None:
-            threading.Thread(target=self._budget.stop, daemon=True).start()
+        threading.Thread(target=self.now, daemon=True).start()

@@ -92,8 +92,16 @@ def finish(process: subprocess.Popen[str]) -> Ended:
 
 def wait_for(said: str, process: subprocess.Popen[str]) -> None:
     """Read standard error until a line says so."""
+    assert said in read_until(said, process)
+
+
+def read_until(said: str, process: subprocess.Popen[str], times: int = 1) -> str:
+    """Read standard error until so many lines said so; give what was read."""
     assert process.stderr is not None
-    assert any(said in line for line in process.stderr)
+    read = ""
+    while read.count(said) < times and (line := process.stderr.readline()):
+        read += line
+    return read
 
 
 def words(page: Path) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
+from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.environments.installation import START, Clock, Installation, small_estate
 from tests.environments.terminal import Terminal
 
@@ -34,3 +35,19 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """Somebody at a command line, with a small estate and two hubs, nothing forwarded yet."""
     with MicroshareEmulator(small_estate()) as source, EventHubsEmulator(["a", "b"]) as hubs:
         yield Terminal(source, hubs, tmp_path)
+
+
+@pytest.fixture
+def held_queries(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Queries that wait: an event that says that one came, and one that lets them go on."""
+    came, go_on = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> Response | None:
+        if request.kind == "query":
+            came.set()
+            go_on.wait(30)
+        return None
+
+    terminal.source.intercept = hold
+    yield came, go_on
+    go_on.set()

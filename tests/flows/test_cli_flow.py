@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,28 +24,11 @@ from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
 from app.settings.loading import load_settings
 from app.state.json_file import JsonFileStore
-from emulators.microshare import Request, Response
 from tests.commands import Ended
 from tests.environments.azurite import connection_string
 from tests.environments.terminal import Terminal, finish, wait_for
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
-
-
-@pytest.fixture
-def held_queries(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Queries that wait: an event that says that one came, and one that lets them go on."""
-    came, go_on = threading.Event(), threading.Event()
-
-    def hold(request: Request) -> Response | None:
-        if request.kind == "query":
-            came.set()
-            go_on.wait(30)
-        return None
-
-    terminal.source.intercept = hold
-    yield came, go_on
-    go_on.set()
 
 
 # --- what every command takes ------------------------------------------------------------------------
