@@ -144,7 +144,8 @@ def test_it_makes_account_folders_units_and_a_command(vm: Vm, tmp_path: Path) ->
     assert vm.state.stat().st_mode & 0o777 == 0o700
     assert vm.settings.parent.stat().st_mode & 0o777 == 0o750
     assert vm.settings.stat().st_mode & 0o777 == 0o600
-    of_the_tree = {path.name for path in (APP_ROOT / "deploy/vm/units").iterdir() if path.suffix != ".md"}
+    folder = APP_ROOT / "deploy/vm/units"
+    of_the_tree = {path.name for path in folder.iterdir() if path.suffix in {".service", ".timer"}}
     assert {path.name for path in vm.units.iterdir()} == of_the_tree
 
 

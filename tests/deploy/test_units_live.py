@@ -25,7 +25,7 @@ from tests.environments.live_systemd import LiveSystemd, LiveSystemdMissing, run
 pytestmark = pytest.mark.deploy
 
 VM = APP_ROOT / "deploy" / "vm"
-UNITS = [path for path in (VM / "units").iterdir() if path.suffix in {".service", ".timer"}]
+UNITS = [path for path in VM.glob("*/*") if path.suffix in {".service", ".timer"}]
 ETC = "/etc/microshare-forwarder"
 STATE = "/var/lib/microshare-forwarder"
 RUN = "microshare-forwarder@people-counter.service"
@@ -110,9 +110,9 @@ def systemd(tmp_path: Path, wheel: Path) -> Iterator[LiveSystemd]:
             found.write(f"{site}/lab.pth", f"{PACKAGES}\n{WHEEL}\n")
             found.write(f"{RELEASE}/bin/microshare-forwarder", OF_RELEASE, mode="0755")
             found.call("ln", "-s", "releases/lab", "/opt/microshare-forwarder/current")
-            found.write(
-                "/opt/microshare-forwarder/on-failure", (VM / "on-failure.sh").read_text(), mode="0755"
-            )
+            # As a release has it.
+            script = (VM / "units" / "on-failure.sh").read_text()
+            found.write(f"{RELEASE}/units/on-failure.sh", script, mode="0755")
             yield found
     except LiveSystemdMissing as missing:
         pytest.skip(str(missing))
@@ -127,6 +127,14 @@ def host(systemd: LiveSystemd, tmp_path: Path) -> Iterator[Host]:
         host = Host(systemd, installation, {"STATE_DIR": "", "REQUESTS_CA_BUNDLE": ""})
         host.write_env()
         yield host
+
+
+def pipe(systemd: LiveSystemd, name: str) -> Path:
+    """Make what anybody inside can write to as /srv/lab/NAME, and whose reader waits for that."""
+    path = systemd.folder / name
+    os.mkfifo(path)
+    path.chmod(0o666)
+    return path
 
 
 def test_a_run_delivers_all_and_keeps_its_state_for_its_account_alone(host: Host) -> None:
@@ -198,9 +206,7 @@ def test_a_secret_may_be_encrypted(host: Host) -> None:
 
 
 def test_a_status_check_that_fails_is_told_of_by_mail_once_and_when_it_succeeds(host: Host) -> None:
-    mails = host.systemd.folder / "mails"
-    os.mkfifo(mails, 0o666)
-    mails.chmod(0o666)
+    mails = pipe(host.systemd, "mails")
     host.systemd.write("/usr/local/sbin/sendmail", "#!/bin/sh\ncat >/srv/lab/mails\n", mode="0755")
 
     host.installation.b.refuse_attach()
@@ -261,3 +267,47 @@ def test_timers_run_within_a_minute_of_their_schedule(host: Host) -> None:
         due = host.systemd.show(timer, "NextElapseUSecRealtime")
         when = host.systemd.call("date", "-u", "-d", due, "+%s")
         assert 0 <= int(when) - utc_now().timestamp() <= seconds + 60
+
+
+def stand_in(systemd: LiveSystemd, program: str, version: str) -> Path:
+    """Install a program that says where and how it was called, in the pipe that is given, and stays."""
+    said = pipe(systemd, program)
+    script = f"""#!/bin/sh
+[ $1 = --version ] && {{ echo {version}; exit; }}
+echo "$PWD $*, $AzureWebJobsStorage $MICROSHARE_USERNAME" >/srv/lab/{program}
+exec sleep 60
+"""
+    systemd.write(f"/usr/local/bin/{program}", script, mode="0755")
+    return said
+
+
+def test_the_functions_host_listens_for_this_host_alone_and_has_the_settings(host: Host) -> None:
+    said = stand_in(host.systemd, "func", "4.13.0")
+    folder, account = "/opt/microshare-forwarder-func", host.installation.environ["MICROSHARE_USERNAME"]
+    host.systemd.call("mkdir", folder)
+
+    host.start("microshare-forwarder-func.service")
+
+    storage = "UseDevelopmentStorage=true"
+    assert said.read_text() == f"{folder} start --address 127.0.0.1 --port 7071, {storage} {account}\n"
+
+
+@pytest.mark.parametrize("version", ["4.0.5455", "4.12.0", ""], ids=["years old", "the last", "none"])
+def test_a_functions_host_that_would_listen_for_everybody_is_not_started(host: Host, version: str) -> None:
+    if version:
+        stand_in(host.systemd, "func", version)
+    host.systemd.call("mkdir", "/opt/microshare-forwarder-func")
+
+    host.start("microshare-forwarder-func.service", fails=True)
+
+    journal = host.systemd.journal("-u", "microshare-forwarder-func", "-p", "err", "-o", "cat")
+    assert f"func is {version or 'missing'}, and 4.13.0 is needed: sudo npm install" in journal
+
+
+def test_azurite_answers_this_host_alone(systemd: LiveSystemd) -> None:
+    said = stand_in(systemd, "azurite-blob", "")
+
+    systemd.call("systemctl", "start", "microshare-forwarder-azurite.service")
+
+    folder = "/var/lib/microshare-forwarder-azurite"
+    assert said.read_text().startswith(f"{folder} --blobHost 127.0.0.1 --blobPort 10000 --location {folder} ")

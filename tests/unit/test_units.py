@@ -5,6 +5,7 @@ That they do their work under these rights is in deploy/test_units_live.py.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -50,7 +51,7 @@ def etc(tmp_path: Path) -> Path:
     folder = tmp_path / "system"
     folder.mkdir()
     for unit in UNITS:
-        called = re.sub(r"/(?:opt|usr)/[\w./-]*(?=[ '])", "/bin/true", unit.read_text())
+        called = re.sub(r"(?m)^(Exec\w+=-?)\S+", r"\1/bin/true", unit.read_text())
         (folder / unit.name).write_text(called)
     return folder
 
@@ -151,6 +152,20 @@ def test_the_metrics_may_be_written_where_the_unit_writes_them() -> None:
     assert f"\nReadWritePaths=-{Path(file).parent}\n" in text
 
 
+def test_the_hosts_settings_for_a_vm_download_nothing_and_are_those_of_azure_otherwise() -> None:
+    of_azure = json.loads((APP_ROOT / "host.json").read_text())
+
+    assert of_azure.pop("extensionBundle")
+    assert json.loads((VM / "func" / "host.json").read_text()) == of_azure
+
+
+def test_what_listens_on_a_port_does_so_for_this_host_alone() -> None:
+    listening = {path.name: path.read_text() for path in (VM / "func").glob("*.service")}
+
+    assert len(listening) == 2
+    assert [name for name, text in listening.items() if "127.0.0.1" not in text or "0.0.0.0" in text] == []
+
+
 def test_a_shell_script_has_no_faults_that_shellcheck_knows() -> None:
     scripts = sorted(VM.glob("**/*.sh"))
     done = subprocess.run(
@@ -178,7 +193,7 @@ class Told:
         runtime = self.folder / "run"
         runtime.mkdir(exist_ok=True)
         done = subprocess.run(
-            ["/bin/sh", VM / "on-failure.sh", what, "x-status"],
+            ["/bin/sh", VM / "units" / "on-failure.sh", what, "x-status"],
             env={"PATH": str(self.programs), "RUNTIME_DIRECTORY": str(runtime), **settings},
             capture_output=True,
             text=True,
