@@ -4,7 +4,7 @@
 // the event hubs. The app, its plan and the host's storage can be removed and deployed again, and go on from there.
 targetScope = 'resourceGroup'
 
-@description('What all names begin with. The host tells apps apart by the first 32 characters of their names: these.')
+@description('What all names begin with, a letter first. The host tells apps apart by the first 32 characters of their names: these.')
 @minLength(3)
 @maxLength(18)
 param name string = 'forwarder'
@@ -30,7 +30,7 @@ param instanceMemoryMB int = 2048
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Settings by their names in docs/settings.md, each a text, or a list where the page has a JSON array. A deployment replaces all settings of the app by what is given here: one that was set by hand is gone.')
+@description('Settings by their names in docs/settings.md, each a text; a JSON array may be written as a list. A deployment replaces all settings of the app by what is given here: one that was set by hand is gone.')
 param appSettings object
 
 @secure()
@@ -151,7 +151,7 @@ var hubSettings = concat(
 
 var vaultUri = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
 var ofVault = toObject(
-  makeVault ? items(vaultSettings) : [],
+  items(makeVault ? vaultSettings : {}),
   item => item.key,
   item => format('@Microsoft.KeyVault(SecretUri={0}/secrets/{1})', vaultUri, item.value)
 )
@@ -169,9 +169,9 @@ var ofInstallation = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
   STATE_STORE: 'table'
-  EVENT_HUB_CONNECTION_STRINGS: hubSettings
+  EVENT_HUB_CONNECTION_STRINGS: string(hubSettings)
 }
-var settings = union(ofInstallation, ofScaleOut, ofVault, appSettings, secureAppSettings)
+var given = toObject(items(appSettings), item => item.key, item => string(item.value))
 
 // --- the network -----------------------------------------------------------------------------------
 
@@ -352,9 +352,20 @@ module app 'modules/app.bicep' = {
     packageUrl: 'https://${hostAccount}.blob.${storageSuffix}/${packageContainer}'
     subnetId: privateNetwork ? appSubnet : ''
     publicNetworkAccess: closedApp ? 'Disabled' : 'Enabled'
-    settings: settings
   }
   dependsOn: [hostStorage, stateRoles, eventHubRoles, vault, monitoring, privateEndpoints]
+}
+
+resource site 'Microsoft.Web/sites@2024-04-01' existing = {
+  name: appName
+}
+
+// Here and not in the app's module: a text in brackets, as lists are, that a module is given is taken for an expression.
+resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
+  parent: site
+  name: 'appsettings'
+  properties: union(ofInstallation, ofScaleOut, ofVault, given, secureAppSettings)
+  dependsOn: [app]
 }
 
 module appEndpoint 'modules/private-endpoint.bicep' = if (closedApp) {

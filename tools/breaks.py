@@ -1764,6 +1764,48 @@ _IN_ONE_FEED = (
         ),
     ),
     PlantedBreak(
+        "the app in Azure does not wait for its right to send",
+        "infra/main.bicep",
+        "dependsOn: [hostStorage, stateRoles, eventHubRoles, ",
+        "dependsOn: [hostStorage, stateRoles, ",
+        _noticed_by(
+            "tests/unit/test_bicep.py",
+            "test_the_app_waits_for_its_roles_its_package_s_container_and_its_ways_out",
+        ),
+    ),
+    PlantedBreak(
+        "the state in Azure is in the storage of the host, which is made again with the app",
+        "infra/main.bicep",
+        "'https://${stateAccount}.table.${storageSuffix}'",
+        "'https://${hostAccount}.table.${storageSuffix}'",
+        _noticed_by("tests/unit/test_infrastructure.py", "test_the_app_reads_what_it_is_given"),
+    ),
+    PlantedBreak(
+        "the state in Azure is reached by a shared key",
+        "infra/modules/state.bicep",
+        "allowSharedKeyAccess: false",
+        "allowSharedKeyAccess: true",
+        _noticed_by("tests/unit/test_infrastructure.py", "test_nothing_is_entered_by_a_shared_key"),
+    ),
+    PlantedBreak(
+        "the app in Azure may read the hubs",
+        "infra/modules/event-hub-roles.bicep",
+        "var eventHubsDataSender = '2b629674-e913-4c01-ae53-ef4638d8f975'",
+        "var eventHubsDataSender = 'a638d3c7-ab3a-418d-83e6-5f17a39d4fde'",
+        _noticed_by(
+            "tests/unit/test_infrastructure.py", "test_the_app_has_the_roles_that_it_needs_and_no_others"
+        ),
+    ),
+    PlantedBreak(
+        "lists among the settings go through a module in Azure, which takes them for expressions",
+        "infra/main.bicep",
+        "    subnetId: privateNetwork ? appSubnet : ''\n",
+        "    subnetId: string(given)\n",
+        _noticed_by(
+            "tests/unit/test_infrastructure.py", "test_settings_reach_the_app_without_a_module_between"
+        ),
+    ),
+    PlantedBreak(
         "a tick has two runs of a shard",
         "app/health/ticks.py",
         "next((parts for parts in alike if shard not in parts), None)",

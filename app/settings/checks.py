@@ -18,6 +18,7 @@ from app.settings.connection_strings import (
 )
 from app.settings.document import Document, Keys
 from app.settings.rules import plain_text
+from app.settings.scale_out import CONNECTION
 from app.settings.schema import (
     FeedSettings,
     ScaleOutSettings,
@@ -112,6 +113,11 @@ def read_state(problems: Problems, environ: Mapping[str, str], warnings: list[st
         warnings.append(
             f"STATE_DIR: {shown(written.directory)} depends on the folder a run starts in; "
             "write the whole path"
+        )
+    if environ.get(CONNECTION) == "" and (written.account_name or written.table_url):
+        warnings.append(
+            f"{CONNECTION}: is empty, and the Functions host takes it for a connection string; remove it, so "
+            "that the names with __ after it count"
         )
     in_files = StateSettings("json", written.directory)
     if written.store == "json":

@@ -31,13 +31,6 @@ param subnetId string
 @description('Whether a deployment of the package reaches the app from public networks. Nothing else asks it anything.')
 param publicNetworkAccess string
 
-@secure()
-@description('All settings of the app, texts or lists: what is not among them is removed.')
-param settings object
-
-// A list becomes its JSON here and not before: a text in brackets that is handed to a module is taken for an expression.
-var texts = toObject(items(settings), item => item.key, item => string(item.value))
-
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   name: name
   location: location
@@ -95,12 +88,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       }
     }
   }
-}
-
-resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
-  parent: app
-  name: 'appsettings'
-  properties: texts
 }
 
 resource passwordLogins 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [for way in ['ftp', 'scm']: {

@@ -16,7 +16,7 @@ from app.settings.network import VARIABLES as NETWORK
 from app.settings.scale_out import CONNECTION, POISON, QUEUE
 from app.settings.schema import Settings
 from app.settings.sources import read_document
-from tools.bicep import ROLES, body_of, parse
+from tools.bicep import ROLES, body_of, names_in, parse
 
 INFRA = APP_ROOT / "infra"
 MAIN = parse(INFRA / "main.bicep")
@@ -46,7 +46,7 @@ COME_TO = {
     "identity.outputs.clientId": "00000000-0000-0000-0000-00000000000a",
     "monitoring.outputs.connectionString": "InstrumentationKey=00000000-0000-0000-0000-00000000000b;"
     "IngestionEndpoint=https://example.test/",
-    "hubSettings": '[{"namespace": "example.servicebus.windows.net", "event_hub": "counts"}]',
+    "string(hubSettings)": '[{"namespace": "example.servicebus.windows.net", "event_hub": "counts"}]',
     "string(scaleOutShards)": "8",
 }
 
@@ -65,7 +65,7 @@ def settings_of(variable: str) -> dict[str, str]:
 
 
 def texts(settings: dict[str, Any]) -> dict[str, str]:
-    """Give settings as modules/app.bicep makes them: lists as JSON."""
+    """Give settings as main.bicep makes them: lists as JSON."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
 
 
@@ -167,12 +167,19 @@ def test_nothing_is_set_that_the_plan_refuses() -> None:
     assert [name for name in (*app, *app["siteConfig"]) if REFUSED_PROPERTIES.fullmatch(name)] == []
 
 
-def test_a_list_becomes_text_in_the_module_that_needs_it() -> None:
-    """A text in brackets that a module is given is taken for an expression, and fails the deployment."""
-    assert "item => string(item.value)" in MODULES["app"].text
-    assert "string(hubSettings)" not in MAIN.text
-    for parameters in PARAMETERS.values():
-        assert not re.search(r'"\[', json.dumps(parameters))
+def test_settings_reach_the_app_without_a_module_between() -> None:
+    """A text in brackets, as lists are, that a module is given is taken for an expression, and fails."""
+    settings = MAIN.of("resources")["settings"]
+    lists = {"hubSettings", "appSettings", "given", "ofInstallation", "secureAppSettings"}
+
+    assert (settings["type"], body_of(settings)["name"]) == ("Microsoft.Web/sites/config", "appsettings")
+    assert "properties: union(ofInstallation, ofScaleOut, ofVault, given, secureAppSettings)" in MAIN.text
+    assert "EVENT_HUB_CONNECTION_STRINGS: string(hubSettings)" in MAIN.text
+    assert (
+        "var given = toObject(items(appSettings), item => item.key, item => string(item.value))" in MAIN.text
+    )
+    for module in MAIN.of("modules").values():
+        assert names_in(body_of(module)["params"]) & lists == set()
 
 
 # --- parameters ------------------------------------------------------------------------------------

@@ -677,6 +677,16 @@ def test_the_state_store_follows_the_storage(
     assert (replace(settings.state, network=state.network), settings.warnings) == (state, ())
 
 
+@pytest.mark.parametrize("state_store", ["auto", "json"])
+def test_an_empty_storage_beside_an_identity_s_is_warned_of(load: Load, state_store: str) -> None:
+    by_identity = {"AzureWebJobsStorage__accountName": "examplestate", "STATE_STORE": state_store}
+
+    [warning] = load(by_identity | {"AzureWebJobsStorage": ""}).warnings
+
+    assert warning.startswith("AzureWebJobsStorage: is empty, and the Functions host")
+    assert load({"AzureWebJobsStorage": ""}).warnings == ()
+
+
 QUEUE = {"SCALE_OUT": "queue", "SCALE_OUT_SHARDS": "8"}
 
 
