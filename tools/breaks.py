@@ -2041,6 +2041,15 @@ _BY_A_QUEUE = (
         ),
     ),
     PlantedBreak(
+        "a message is believed whatever year its tick is in",
+        "app/run/shard_message.py",
+        "return in_reach(parse_time(text))",
+        "return parse_time(text)",
+        _noticed_by(
+            "tests/unit/test_shard_message.py", "test_whatever_else_is_on_a_queue_is_refused_by_name"
+        ),
+    ),
+    PlantedBreak(
         "who plans shards forgets the earlier forwarder",
         "app/state/azure_table.py",
         "FeedState(takeover=self._takeover_from(name, earlier))",

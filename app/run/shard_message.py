@@ -12,6 +12,7 @@ from app.base.instants import format_time, parse_time
 from app.base.shards import Shard
 from app.base.text import shown
 from app.settings.ncrontab import times_after
+from app.state.records import in_reach
 
 # Of a schedule that is not even: the shortest of its next periods counts.
 _PERIODS = 5
@@ -47,7 +48,7 @@ class ShardMessage:
         number, of = _whole(said, "shard"), _whole(said, "of")
         if of < 2:
             raise ValueError(f"has {of} as 'of', which is not a number of shards")
-        return cls(_text(said, "feed"), Shard(number - 1, of), parse_time(_text(said, "tick")))
+        return cls(_text(said, "feed"), Shard(number - 1, of), _tick(said))
 
     def is_over(self, now: datetime, schedule: str) -> bool:
         """Whether it is older than the schedule's period: the next tick has seen to that shard by then."""
@@ -61,6 +62,14 @@ def _text(said: dict[str, Any], name: str) -> str:
     if not isinstance(found, str) or not found:
         raise ValueError(f"has {shown(found)} as {name!r}, which is not a text")
     return found
+
+
+def _tick(said: dict[str, Any]) -> datetime:
+    text = _text(said, "tick")
+    try:
+        return in_reach(parse_time(text))
+    except ValueError as error:
+        raise ValueError(f"has {shown(text)} as 'tick', which is not a time of a timer: {error}") from None
 
 
 def _whole(said: dict[str, Any], name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz import (
     targets_base,
     targets_hubs,
+    targets_queue,
     targets_settings,
     targets_source,
     targets_state,
@@ -17,6 +18,7 @@ TARGETS = (
     *targets_source.TARGETS,
     *targets_hubs.TARGETS,
     *targets_state.TARGETS,
+    *targets_queue.TARGETS,
     *targets_settings.TARGETS,
     *targets_base.TARGETS,
 )

@@ -46,6 +46,7 @@ def test_a_message_says_which_shard_of_which_feed_and_tick_it_is_about() -> None
         (written(of=257), "257 shards"),
         (written(tick="noon"), "noon"),
         (written(tick=1772452800), "'tick'"),
+        (written(tick="9999-12-31T23:59:59.999Z"), "'tick', which is not a time of a timer"),
     ],
 )
 def test_whatever_else_is_on_a_queue_is_refused_by_name(text: str, problem: str) -> None:
