@@ -2050,6 +2050,16 @@ _BY_A_QUEUE = (
         ),
     ),
     PlantedBreak(
+        "who plans shards holds all ids of all locations",
+        "app/state/azure_table.py",
+        "return self._load(name, WHOLE, LocationState.outline)",
+        "return self.load(name)",
+        _noticed_by(
+            "tests/contracts/test_state_store.py",
+            "test_an_outline_has_all_but_the_ids_seals_and_sensors_of_locations",
+        ),
+    ),
+    PlantedBreak(
         "who plans shards forgets the earlier forwarder",
         "app/state/azure_table.py",
         "FeedState(takeover=self._takeover_from(name, earlier))",

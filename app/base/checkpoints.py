@@ -157,6 +157,11 @@ class LocationState:
     compared: datetime | None = None
     sensors: Mapping[tuple[str, ...], Sensor] = field(default_factory=dict, repr=False)
 
+    def outline(self) -> LocationState:
+        """Give it without what takes nearly all of the space: ids, seals and sensors."""
+        checkpoints = {hub: replace(known, ids={}) for hub, known in self.checkpoints.items()}
+        return replace(self, checkpoints=checkpoints, seals={}, sensors={})
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

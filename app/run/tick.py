@@ -38,7 +38,8 @@ def plan_tick(feed_name: str, wiring: Wiring) -> list[ShardMessage]:
     state_name = load_feed(feed_name).state_name
     state, names, problems = FeedState(), tuple[str, ...](), list[str]()
     try:
-        state = wiring.store.load(state_name)
+        # An instance that plans has as little memory as one that runs a shard.
+        state = wiring.store.outline(state_name)
         found = _discover(wiring, settings, state)
         names, problems = found.names, [*found.warnings, *(text for _, text in found.failures)]
         if found.is_new and found.discovery is not None:

@@ -136,6 +136,13 @@ class AzureTableStore:
     # --- the document -----------------------------------------------------------------------------
 
     def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
+        return self._load(name, shard, lambda found: found)
+
+    def outline(self, name: str) -> FeedState:
+        return self._load(name, WHOLE, LocationState.outline)
+
+    def _load(self, name: str, shard: Shard, kept: Callable[[LocationState], LocationState]) -> FeedState:
+        """Give the state with what is `kept` of each location, so that no more is ever held."""
         etags: dict[str, str] = {}
         locations: dict[str, LocationState] = {}
         records: dict[Shard, FeedState] = {}
@@ -151,7 +158,7 @@ class AzureTableStore:
                     with self._tables.refused(name, row):
                         location, state = table_rows.location_from_row(row)
                     if shard.holds(location):
-                        etags[location], locations[location] = etag_of(row), state
+                        etags[location], locations[location] = etag_of(row), kept(state)
                 elif keys[0] == table_rows.FEED:
                     said_by = table_rows.shard_in(keys[1], table_rows.FEED)
                     if said_by is not None:

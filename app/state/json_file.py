@@ -82,6 +82,11 @@ class JsonFileStore:
                 return FeedState(takeover=documents.takeover_from(document, str(path)))
             return documents.whole_from(document)
 
+    def outline(self, name: str) -> FeedState:
+        state = self.load(name)
+        outlines = {location: found.outline() for location, found in state.locations.items()}
+        return replace(state, locations=outlines)
+
     def save(
         self,
         name: str,

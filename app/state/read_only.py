@@ -16,7 +16,7 @@ class ReadOnlyStore:
 
     def __init__(self, store: MendableStore) -> None:
         self.place, self.load, self.lock, self.probe = store.place, store.load, store.lock, store.probe
-        self.history, self.quarantined = store.history, store.quarantined
+        self.outline, self.history, self.quarantined = store.outline, store.history, store.quarantined
 
     def save(self, name: str, state: FeedState, changed: Collection[str], shard: Shard = WHOLE) -> None:
         """Save nothing."""

@@ -90,6 +90,12 @@ class MendableStore(StateStore, Protocol):
     `feed` is the feed's name, `people_counter`. Change things only while the feed's lock is held.
     """
 
+    def outline(self, name: str) -> FeedState:
+        """Give what `load` gives of the whole feed, each location as its outline, for who plans all of them.
+
+        It is not to be saved.
+        """
+
     def keep_discovery(self, name: str, discovery: Discovery) -> None:
         """Make what discovery found durable, whoever runs meanwhile; what else is said of the feed stays.
 

@@ -693,6 +693,21 @@ def test_discovery_is_kept_and_nothing_else_of_the_feed_is_changed(place: StateP
     assert place.open().load(name) == replace(RICH, discovery=FOUND)
 
 
+def test_an_outline_has_all_but_the_ids_seals_and_sensors_of_locations(place: StatePlace, name: str) -> None:
+    place.open().save(name, RICH, list(RICH.locations))
+
+    found = place.open().outline(name)
+
+    kept = RICH.locations["Beacon House"].checkpoints
+    assert any(checkpoint.ids for checkpoint in kept.values())
+    assert found.locations["Beacon House"].checkpoints == {
+        hub: replace(checkpoint, ids={}) for hub, checkpoint in kept.items()
+    }
+    assert found == replace(
+        RICH, locations={key: location.outline() for key, location in RICH.locations.items()}
+    )
+
+
 def test_discovery_is_kept_where_nothing_else_is(place: StatePlace, name: str) -> None:
     place.open().keep_discovery(name, FOUND)
 

@@ -231,7 +231,7 @@ class _TracedStore:
         self.place = store.place
         self.set_aside, self.remove, self.release = store.set_aside, store.remove, store.release
         self.history, self.quarantined = store.history, store.quarantined
-        self.keep_discovery = store.keep_discovery
+        self.keep_discovery, self.outline = store.keep_discovery, store.outline
 
     def load(self, name: str, shard: Shard = WHOLE) -> FeedState:
         self._trace.reached("state asked for")

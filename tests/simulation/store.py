@@ -204,6 +204,9 @@ class SimulatedStore:
     def probe(self) -> None:
         """Nothing to try."""
 
+    def outline(self, name: str) -> FeedState:
+        raise NotImplementedError("no run plans")
+
     def keep_discovery(self, name: str, discovery: Discovery) -> None:
         raise NotImplementedError("no run plans")
 
