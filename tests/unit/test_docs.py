@@ -175,7 +175,7 @@ def unknown_words(call: str) -> list[str]:
     """Give the commands and options of a call that do not exist; what they take may be anything."""
     taken = {option: parameter for parameter in commands.params for option in parameter.opts}
     command: click.Command = commands
-    words = iter(call.replace("'", "").split())
+    words = iter(re.sub("['\"]", "", call).split())
     unknown = []
     for word in words:
         if word.startswith("-") and word != "-":
