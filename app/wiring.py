@@ -47,8 +47,11 @@ def wire(settings: Settings, *, dry_run: bool = False, traceparent: str = "") ->
 
 def _observed(wiring: Wiring, telemetry: TelemetrySettings, traceparent: str) -> Wiring:
     """Give the same parts, of which a run tells what it did and what took it long."""
+    from app.telemetry.packages import lacking_for_telemetry, telling_instead
     from app.telemetry.run_telemetry import Spans, WatchedClient, exporter, watching
 
+    if lacks := lacking_for_telemetry():
+        return replace(wiring, export=telling_instead(lacks))
     spans = Spans()
     microshare = wiring.settings.microshare
     return replace(

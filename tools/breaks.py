@@ -1185,6 +1185,16 @@ _IN_WHAT_IS_SHOWN = (
         ),
     ),
     PlantedBreak(
+        "a run without the exporter of telemetry says nothing of it",
+        "app/wiring.py",
+        "        return replace(wiring, export=telling_instead(lacks))",
+        "        return wiring",
+        _noticed_by(
+            "tests/flows/test_telemetry_flow.py",
+            "test_without_the_exporter_a_run_delivers_and_says_once_what_to_install",
+        ),
+    ),
+    PlantedBreak(
         "a timer fails where another run works on its feed",
         "app/timer.py",
         '    except LockHeld as error:\n        log.warning("run.skipped", reason=str(error))\n',

@@ -1,4 +1,4 @@
-"""The licences and the known vulnerabilities of what is deployed: requirements.txt, in a venv of its own.
+"""The licences and the known vulnerabilities of what is deployed, telemetry included, in a venv of its own.
 
 python -m tools.dependencies licences           writes docs/licences.md
 python -m tools.dependencies vulnerabilities    asks PyPI's advisories; 1 where it has any, 2 where it
@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ROOT / "docs" / "licences.md"
-REQUIREMENTS = ROOT / "requirements.txt"
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-telemetry.txt")
 
 _VENV = ROOT / ".venvs" / "dependencies"
 # The tools are not among what they look at.
@@ -51,7 +51,7 @@ def verdict(document: Mapping[str, Any] | None, said: str = "") -> Verdict:
     ]
     skipped = [package for package in packages if "skip_reason" in package]
     if found:
-        return Verdict(_FOUND, [*found, f"{len(found)} found; raise the versions in requirements.txt"])
+        return Verdict(_FOUND, [*found, f"{len(found)} found; raise the versions in requirements*.txt"])
     if skipped:
         first = skipped[0]["skip_reason"]
         return Verdict(
@@ -94,7 +94,8 @@ def make() -> None:
     if _STAMP.is_file() and _STAMP.read_text(encoding="ascii") == _fingerprint():
         return
     shutil.rmtree(_VENV, ignore_errors=True)
-    for folder, wanted in ((_VENV, _TOOLS), (_DEPLOYED, ("-r", str(REQUIREMENTS)))):
+    deployed = [word for file in REQUIREMENTS for word in ("-r", str(file))]
+    for folder, wanted in ((_VENV, _TOOLS), (_DEPLOYED, deployed)):
         venv.create(folder, with_pip=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--disable-pip-version-check", *wanted], check=True)
@@ -102,7 +103,8 @@ def make() -> None:
 
 
 def _fingerprint() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes() + "\n".join(_TOOLS).encode()).hexdigest()
+    made_from = [*(file.read_bytes() for file in REQUIREMENTS), "\n".join(_TOOLS).encode()]
+    return hashlib.sha256(b"".join(made_from)).hexdigest()
 
 
 def main() -> int:

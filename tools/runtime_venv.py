@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venvs" / "runtime"
 VERSION = "3.13"
 
-_REQUIREMENTS = ROOT / "requirements.txt"
+_REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-telemetry.txt")
 _PINS = ("azure-functions-runtime==1.3.0", "azurefunctions-extensions-base==1.2.0")
 _STAMP = VENV / ".made-from"
 # What an interpreter must be able to do: a shim of pyenv may refuse, and Debian packs ensurepip apart.
@@ -46,7 +46,7 @@ def main() -> int:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*pip, "-r", _REQUIREMENTS, *_PINS], check=True)
+        subprocess.run([*pip, *(f"--requirement={file}" for file in _REQUIREMENTS), *_PINS], check=True)
     except subprocess.CalledProcessError as error:
         print(f"{VENV.relative_to(ROOT)}: could not be made, see above", file=sys.stderr)
         return error.returncode
@@ -89,7 +89,7 @@ def _interpreter() -> Path:
 
 
 def _fingerprint() -> str:
-    made_from = _REQUIREMENTS.read_bytes() + "\n".join(_PINS).encode()
+    made_from = b"".join(file.read_bytes() for file in _REQUIREMENTS) + "\n".join(_PINS).encode()
     return hashlib.sha256(made_from).hexdigest()
 
 

@@ -16,7 +16,7 @@ closed list:
     timer.late      feed: the timer fired after its time
     tick.planned    feed, tick, shards, locations, problems: the shards of a feed were put on the queue
     message.refused  problem, message, and feed, shard, shards where they are known: what is none of a tick's
-    telemetry.failed  run, feed, error: Application Insights did not take what the run tells beside its lines
+    telemetry.failed  run, feed, error: what the run tells beside its lines was not taken, or not sent
     ping.failed  run, feed, error: the monitor that `ping_url` names did not hear of the run
     error.unexpected  run, feed, location, traceback: a bug; please report it
 

@@ -42,6 +42,7 @@ from app.settings.schema import FeedSettings, HubSettings, Settings, StateSettin
 from app.settings.sources import differs_from_local_settings, find_sources
 from app.state.opening import open_store
 from app.state.store import MendableStore, StateStore
+from app.telemetry.packages import lacking_for_telemetry
 
 _ALL_RIGHTS = "RootManageSharedAccessKey"
 _ENDS_SOON = timedelta(days=7)
@@ -99,7 +100,7 @@ def command(offline: bool, all_locations: bool, sizing: bool, as_json: bool) -> 
             store=None if isinstance(opened, StateError) else opened,
         )
         _check_hubs(settings, findings, now)
-        _check_telemetry(settings, findings)
+    _check_telemetry(settings, findings, offline=offline)
     _check_state(settings, opened, findings, offline=offline)
     _check_queue(settings, findings, offline=offline)
     if not as_json:
@@ -207,8 +208,13 @@ def _proxy_findings(hub: HubSettings) -> Iterator[CheckResult]:
         )
 
 
-def _check_telemetry(settings: Settings, findings: CheckResults) -> None:
+def _check_telemetry(settings: Settings, findings: CheckResults, *, offline: bool) -> None:
     if settings.telemetry is None:
+        return
+    if lacks := lacking_for_telemetry():
+        findings.warn("telemetry", lacks)
+        return
+    if offline:
         return
     way = walk(settings.telemetry.network, insights_url(settings.telemetry.connection_string), WAY_S)
     if way.stopped:

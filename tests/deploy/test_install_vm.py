@@ -53,7 +53,8 @@ def of_version(version: str, folder: Path) -> Path:
     kept = shutil.ignore_patterns("__pycache__")
     for name in ("app", "deploy/wheel"):
         shutil.copytree(APP_ROOT / name, folder / "tree" / name, ignore=kept)
-    for name in ("config.yaml", "requirements.txt", "README.md", "docs/config.schema.json"):
+    listed = ("requirements.txt", "requirements-telemetry.txt")
+    for name in ("config.yaml", *listed, "README.md", "docs/config.schema.json"):
         (folder / "tree" / name).parent.mkdir(exist_ok=True)
         shutil.copy(APP_ROOT / name, folder / "tree" / name)
     for name in ("pyproject.toml", "app/base/version.py"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,63 @@ def test_a_run_ends_as_ever_where_nobody_takes_its_telemetry(
     assert (ended.status, ended.objects[0]["ok"]) == (0, True)
     assert sum("telemetry.failed" in line for line in ended.err.splitlines()) == 1
     assert FALSE_KEY not in ended.err
+
+
+# Python reads a file of this name before it does anything else.
+_SITE = """\
+import sys
+from importlib.abc import MetaPathFinder
+
+class Lacking(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.startswith("azure.monitor"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+"""
+WHAT_TO_DO = f"{sys.executable} -m pip install -r {APP_ROOT / 'requirements-telemetry.txt'}"
+
+
+def without_the_exporter(terminal: Terminal, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a command, telemetry on, where the exporter is not installed."""
+    (terminal.folder / "site").mkdir(exist_ok=True)
+    (terminal.folder / "site" / "sitecustomize.py").write_text(_SITE)
+    lacking = {"TELEMETRY": "azure-monitor", "PYTHONPATH": str(terminal.folder / "site")}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *words],
+        cwd=APP_ROOT,
+        env=terminal.environ | lacking,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_without_the_exporter_a_run_delivers_and_says_once_what_to_install(
+    terminal: Terminal, ingestion: Ingestion
+) -> None:
+    ended = without_the_exporter(terminal, "run", "people-counter", "--json")
+
+    report = json.loads(ended.stdout)
+    assert (ended.returncode, report["ok"], report["failures"]) == (0, True, [])
+    assert all(hub["events"] for hub in report["hubs"].values())
+    [line] = [line for line in map(json.loads, ended.stderr.splitlines()) if "telemetry" in line["event"]]
+    assert (line["event"], line["run"]) == ("telemetry.failed", report["run"])
+    assert "azure.monitor.opentelemetry.exporter is not installed" in line["error"]
+    assert WHAT_TO_DO in line["error"]
+    assert ingestion.paths == []
+
+
+@pytest.mark.parametrize("words", [("check",), ("check", "--offline")], ids=" ".join)
+def test_without_the_exporter_check_warns_and_says_what_to_install(
+    terminal: Terminal, words: tuple[str, ...]
+) -> None:
+    ended = without_the_exporter(terminal, *words, "--json")
+
+    [told] = [told for told in map(json.loads, ended.stdout.splitlines()) if told["check"] == "telemetry"]
+    assert (ended.returncode, told["ok"]) == (0, True)
+    assert WHAT_TO_DO in str(told)
 
 
 def test_without_the_switch_nothing_is_sent_and_nothing_of_it_is_loaded(

@@ -1,6 +1,6 @@
 """The function app under Microsoft's own runtime: indexed, invoked and logged as in Azure.
 
-What runs is what a deployment takes along, in an environment with requirements.txt alone.
+What runs is what a deployment takes along, in an environment with what it and telemetry need alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Plays the Functions host to Microsoft's own runtime, in one process and without gRPC.
 
-Runs under Python 3.13 with requirements.txt and azure-functions-runtime, nothing else:
+Runs under Python 3.13 with requirements.txt, telemetry's packages and azure-functions-runtime, nothing else:
 
     python -P worker.py FOLDER
 

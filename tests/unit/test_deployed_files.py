@@ -76,6 +76,7 @@ def tree(tmp_path: Path) -> Path:
         "function_app.py",
         "host.json",
         "requirements.txt",
+        "requirements-telemetry.txt",
         "config.yaml",
         ".funcignore",
         ".gitignore",
@@ -90,7 +91,7 @@ def tree(tmp_path: Path) -> Path:
 
 def what_runs() -> list[str]:
     files = [path for path in (APP_ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    parts = ["config.yaml", "function_app.py", "host.json", "requirements.txt"]
+    parts = ["config.yaml", "function_app.py", "host.json", "requirements.txt", "requirements-telemetry.txt"]
     return sorted([*parts, *(str(path.relative_to(APP_ROOT)) for path in files)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from app.base.checkpoints import Gap
 from app.base.log import LOGGER_NAME, configure_logging
+from app.base.program import APP_ROOT
 from app.base.readings import Slice
 from app.base.redaction import redact, register_secret
 from app.base.shards import Shard
@@ -20,6 +22,7 @@ from app.quality.lateness import Lateness
 from app.run.report import Failure, HubReport, Quarantined, Report
 from app.settings.schema import TelemetrySettings
 from app.telemetry.azure_monitor import send
+from app.telemetry.packages import lacking_for_telemetry
 from app.telemetry.run_telemetry import METRICS, Span, Spans, exporter, measurements, span_of
 from tests.canaries import PASSWORD, forms, shown_in
 from tests.environments.ingestion import FALSE_KEY, Ingestion
@@ -247,3 +250,19 @@ def test_the_span_of_a_run_that_ended_well_has_no_error() -> None:
 
     assert span_of(well).error is None
     assert redact(str(span_of(well).attributes["ok"])) == "True"
+
+
+@pytest.mark.parametrize(
+    ("environ", "do"),
+    [
+        ({}, f"{sys.executable} -m pip install -r {APP_ROOT / 'requirements-telemetry.txt'}"),
+        ({"WEBSITE_SITE_NAME": "example-app"}, "`-r requirements-telemetry.txt` into requirements.txt"),
+    ],
+    ids=["here", "in Azure"],
+)
+def test_a_package_that_telemetry_lacks_is_named_with_what_to_do(environ: dict[str, str], do: str) -> None:
+    said = lacking_for_telemetry(["json", "nowhere.exporter"], environ)
+
+    assert "the package nowhere.exporter is not installed" in str(said)
+    assert do in str(said)
+    assert lacking_for_telemetry(["json"], environ) is None

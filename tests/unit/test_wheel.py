@@ -109,17 +109,25 @@ def test_it_holds_what_a_functions_app_is_published_of_but_for_the_function(whee
         if path.is_file() and path.suffix in (".py", ".html", ".css", ".js")
     }
 
-    beside = {"__init__.py", "__main__.py", "config.yaml", "docs/config.schema.json", "requirements.txt"}
-    assert packed == in_tree | beside
+    beside = {"__init__.py", "__main__.py", "config.yaml", "docs/config.schema.json"}
+    listed = {"requirements.txt", "requirements-telemetry.txt"}
+    assert packed == in_tree | beside | listed
 
 
-def test_it_needs_what_requirements_txt_lists(site_packages: Path) -> None:
+def listed_in(file: str) -> set[str]:
+    """Give what such a file asks for, in the form of a wheel's own list."""
+    lines = re.findall(r"(?m)^([A-Za-z][^#\n]*)$", (APP_ROOT / file).read_text())
+    return {str(Requirement(line)).lower() for line in lines}
+
+
+def test_it_needs_what_requirements_txt_lists_and_for_telemetry_what_is_beside(site_packages: Path) -> None:
     [metadata] = site_packages.glob("*.dist-info/METADATA")
-    listed = re.findall(r"(?m)^([A-Za-z][^#\n]*)$", (APP_ROOT / "requirements.txt").read_text())
-    needed = re.findall(r"(?m)^Requires-Dist: (.*)$", metadata.read_text())
+    lines = re.findall(r"(?m)^Requires-Dist: (.*)$", metadata.read_text())
+    needed = {str(Requirement(line)).lower() for line in lines}
 
-    assert {str(Requirement(line)).lower() for line in needed} == {
-        str(Requirement(line)).lower() for line in listed
+    for_telemetry = {f"{line}; extra == 'telemetry'" for line in listed_in("requirements-telemetry.txt")}
+    assert {line.replace('"', "'") for line in needed} == {
+        line.replace('"', "'") for line in listed_in("requirements.txt") | for_telemetry
     }
 
 
