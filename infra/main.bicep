@@ -5,7 +5,7 @@
 targetScope = 'resourceGroup'
 
 @description('What all names begin with, a letter first. The host tells apps apart by the first 32 characters of their names: these.')
-@minLength(3)
+@minLength(4)
 @maxLength(18)
 param name string = 'forwarder'
 
@@ -126,7 +126,6 @@ var storageSuffix = environment().suffixes.storage
 
 // Nobody is granted anything where this is empty.
 var granted = assignRoles ? identity.outputs.principalId : ''
-var operators = assignRoles ? operatorGroupId : ''
 
 // --- event hubs, as settings and as what roles are granted on --------------------------------------
 
@@ -272,25 +271,25 @@ module identity 'modules/identity.bicep' = {
   }
 }
 
-module stateRoles 'modules/state-roles.bicep' = {
+module stateRoles 'modules/state-roles.bicep' = if (assignRoles) {
   name: '${name}-state-roles'
   scope: resourceGroup(split(stateId, '/')[2], split(stateId, '/')[4])
   params: {
     accountName: stateAccount
-    principalId: granted
-    operatorGroupId: operators
+    principalId: identity.outputs.principalId
+    operatorGroupId: operatorGroupId
   }
   dependsOn: [state]
 }
 
-module eventHubRoles 'modules/event-hub-roles.bicep' = [for hub in hubsById: {
+module eventHubRoles 'modules/event-hub-roles.bicep' = [for hub in (assignRoles ? hubsById : []): {
   name: '${name}-${uniqueString(hub.id)}'
   scope: resourceGroup(split(hub.id, '/')[2], split(hub.id, '/')[4])
   params: {
     namespaceName: split(hub.id, '/')[8]
     eventHubName: split(hub.id, '/')[10]
-    principalId: granted
-    operatorGroupId: operators
+    principalId: identity.outputs.principalId
+    operatorGroupId: operatorGroupId
   }
   dependsOn: [madeEventHubs]
 }]
@@ -353,7 +352,7 @@ module app 'modules/app.bicep' = {
     subnetId: privateNetwork ? appSubnet : ''
     publicNetworkAccess: closedApp ? 'Disabled' : 'Enabled'
   }
-  dependsOn: [hostStorage, stateRoles, eventHubRoles, vault, monitoring, privateEndpoints]
+  dependsOn: [identity, hostStorage, state, stateRoles, eventHubRoles, vault, monitoring, network, privateEndpoints]
 }
 
 resource site 'Microsoft.Web/sites@2024-04-01' existing = {

@@ -91,6 +91,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, Shape]] = {}
+        # Of each model what must be written.
+        self.required: dict[str, list[str]] = {}
 
     def read(self, module: ModuleType, cls: type) -> str:
         """Give the name of a model, when it and all that it can hold are read."""
@@ -108,7 +110,10 @@ class _Reader:
             for attribute, field in vars(base).items():
                 if type(field).__name__ == "_RestField" and field._visibility != ["read"]:
                     annotation = base.__annotations__.get(attribute, "any")
-                    fields[field._rest_name_input or attribute] = self._shape(module, annotation)
+                    name = field._rest_name_input or attribute
+                    fields[name] = self._shape(module, annotation)
+                    if type(None) not in typing.get_args(annotation):
+                        self.required.setdefault(key, []).append(name)
         return key
 
     def _read_older(self, module: ModuleType, cls: Any, key: str) -> None:
@@ -121,6 +126,8 @@ class _Reader:
                 into[part] = f"{key}.{part}"
                 into = self.models.setdefault(f"{key}.{part}", {})
             into[last] = self._named(module, spec["type"], _described(cls, attribute))
+            if cls._validation.get(attribute, {}).get("required"):
+                self.required.setdefault(".".join((key, *path)), []).append(last)
 
     def _shape(self, module: ModuleType, annotation: Any) -> Shape:
         if isinstance(annotation, typing.ForwardRef):
@@ -174,7 +181,8 @@ def read() -> int:
         module_name, _, name = path.rpartition(".")
         module = importlib.import_module(f"azure.mgmt.{module_name}.models")
         roots[kind] = reader.read(module, getattr(module, name))
-    print(json.dumps({"types": roots, "models": reader.models}, indent=1, sort_keys=True))
+    document = {"types": roots, "models": reader.models, "required": reader.required}
+    print(json.dumps(document, indent=1, sort_keys=True))
     return 0
 
 

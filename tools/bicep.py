@@ -3,9 +3,10 @@
 python -m tools.bicep FILE...    prints a line for each problem; 1 where there is any
 
 Each file is parsed, and compared with the models of Azure's SDKs (`azure_models.py`): types and their
-versions, properties, the kind of what is written for them, and values of enumerations. Names are declared,
-and used; modules are given the parameters that they have, and asked for the outputs that they have. What an
-expression comes to, and what a type allows beyond its kind, only the compiler knows.
+versions, properties and which of them must be there, the kind of what is written for them, and values of
+enumerations. Names are declared, and used; modules are given the parameters that they have, and asked for
+the outputs that they have. What an expression comes to, and what a type allows beyond its kind, only the
+compiler knows.
 """
 
 from __future__ import annotations
@@ -150,6 +151,9 @@ def _of_value(where: str, value: Any, shape: Any) -> Iterator[str]:
         yield f"{where}: is not an object"
     else:
         fields = _azure()["models"].get(shape, {})
+        for missing in _azure()["required"].get(shape, []):
+            if missing not in {key.strip("'") for key in value}:
+                yield f"{where}: the property {missing} is not given"
         for key, one in value.items():
             name = key.strip("'")
             if shape.startswith("{}"):

@@ -1776,11 +1776,11 @@ _IN_ONE_FEED = (
     PlantedBreak(
         "the app in Azure does not wait for its right to send",
         "infra/main.bicep",
-        "dependsOn: [hostStorage, stateRoles, eventHubRoles, ",
-        "dependsOn: [hostStorage, stateRoles, ",
+        "stateRoles, eventHubRoles, vault",
+        "stateRoles, vault",
         _noticed_by(
             "tests/unit/test_bicep.py",
-            "test_the_app_waits_for_its_roles_its_package_s_container_and_its_ways_out",
+            "test_the_app_waits_for_its_identity_and_roles_its_package_s_container_and_its_ways_out",
         ),
     ),
     PlantedBreak(

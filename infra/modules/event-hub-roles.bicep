@@ -6,7 +6,7 @@ param namespaceName string
 @description('Name of the event hub.')
 param eventHubName string
 
-@description('The principal of the app\'s identity; empty: its role is granted by hand.')
+@description('The principal of the app\'s identity.')
 param principalId string
 
 @description('The group of operators; empty: none.')
@@ -24,7 +24,7 @@ resource eventHub 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' existing 
   name: eventHubName
 }
 
-resource ofApp 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(principalId)) {
+resource ofApp 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(eventHub.id, principalId, eventHubsDataSender)
   scope: eventHub
   properties: {

@@ -3,7 +3,7 @@
 @description('Name of the storage account, in the resource group that this is deployed to.')
 param accountName string
 
-@description('The principal of the app\'s identity; empty: its roles are granted by hand.')
+@description('The principal of the app\'s identity.')
 param principalId string
 
 @description('The group of operators; empty: none.')
@@ -16,7 +16,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
   name: accountName
 }
 
-resource ofApp 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(principalId)) {
+resource ofApp 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, principalId, tableDataContributor)
   scope: account
   properties: {

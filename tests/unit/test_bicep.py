@@ -38,6 +38,13 @@ def test_nothing_is_wrong_with_it(path: Path) -> None:
             id="the case of one that is deep",
         ),
         pytest.param(
+            f"{MODULES}/vault.bicep",
+            "    tenantId: subscription().tenantId\n",
+            "",
+            "vault.properties: the property tenantId is not given",
+            id="one that must be there",
+        ),
+        pytest.param(
             "deploy/azure/alerts.bicep",
             "minFailingPeriodsToAlert: 1",
             "minFailingPeriods: 1",
@@ -186,7 +193,13 @@ def test_what_is_wrong_is_found(path: str, right: str, wrong: str, said: str) ->
 def not_waited_for(text: str) -> list[str]:
     """Give what the app needs at its first start and is made beside it, or after it, of a main.bicep."""
     main = parse(APP_ROOT / MAIN, text)
-    needed = ("Microsoft.Authorization/roleAssignments@", "blobServices/containers@", "privateEndpoints@")
+    needed = (
+        "Microsoft.Authorization/roleAssignments@",
+        "Microsoft.ManagedIdentity/userAssignedIdentities@",
+        "Microsoft.Network/privateEndpoints@",
+        "Microsoft.Network/virtualNetworks@",
+        "Microsoft.Storage/storageAccounts/blobServices/containers@",
+    )
     modules = {
         name
         for name in main.of("modules")
@@ -196,13 +209,15 @@ def not_waited_for(text: str) -> list[str]:
     return sorted(modules - waited_for(main, "app") - {"appEndpoint"})
 
 
-def test_the_app_waits_for_its_roles_its_package_s_container_and_its_ways_out() -> None:
+def test_the_app_waits_for_its_identity_and_roles_its_package_s_container_and_its_ways_out() -> None:
     assert not_waited_for((APP_ROOT / MAIN).read_text()) == []
 
 
-@pytest.mark.parametrize("name", ["hostStorage", "stateRoles", "eventHubRoles", "vault", "privateEndpoints"])
+@pytest.mark.parametrize(
+    "name", ["hostStorage", "stateRoles", "eventHubRoles", "vault", "network", "privateEndpoints"]
+)
 def test_an_app_that_does_not_wait_is_found(name: str) -> None:
     text = (APP_ROOT / MAIN).read_text()
-    waiting = next(line for line in text.splitlines() if "dependsOn: [hostStorage, stateRoles" in line)
+    waiting = next(line for line in text.splitlines() if "dependsOn: [identity, hostStorage" in line)
 
     assert name in not_waited_for(text.replace(waiting, waiting.replace(name, "identity")))

@@ -292,16 +292,22 @@ def test_the_queue_s_role_and_queues_are_there_with_shards_only() -> None:
 
 
 def test_roles_are_granted_to_nobody_where_those_who_deploy_may_not() -> None:
-    given = {
-        name: body_of(module)["params"][name]
-        for module in MAIN.of("modules").values()
-        for name in ("principalId", "operatorGroupId")
-        if name in body_of(module).get("params", {})
+    """Where other groups are asked for nothing, no right is needed to deploy there."""
+    to = {
+        name: body_of(module)["params"]["principalId"]
+        for name, module in MAIN.of("modules").items()
+        if "principalId" in body_of(module)["params"]
     }
 
-    assert given == {"principalId": "granted", "operatorGroupId": "operators"}
+    assert {name for name, value in to.items() if value == "granted"} == {
+        "hostStorage",
+        "vault",
+        "monitoring",
+    }
+    assert to.keys() - {"hostStorage", "vault", "monitoring"} == {"stateRoles", "eventHubRoles"}
     assert "var granted = assignRoles ? identity.outputs.principalId : ''" in MAIN.text
-    assert "var operators = assignRoles ? operatorGroupId : ''" in MAIN.text
+    assert "module stateRoles 'modules/state-roles.bicep' = if (assignRoles) {" in MAIN.text
+    assert "= [for hub in (assignRoles ? hubsById : []): {" in MAIN.text
 
 
 def properties_of(kind: str) -> list[tuple[str, dict[str, Any]]]:
