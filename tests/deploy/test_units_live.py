@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +33,15 @@ STATUS = "microshare-forwarder-status.service"
 STATUS_TIMER = "microshare-forwarder-status.timer"
 RELEASE = "/opt/microshare-forwarder/releases/lab"
 # Where this Python and its packages lie inside: not in a home, which units cannot see.
-PYTHON, PACKAGES, WHEEL = "/opt/python", "/opt/packages", "/opt/wheel"
+PYTHON, PACKAGES, WHEEL, WHEELHOUSE, TREE = (
+    "/opt/python",
+    "/opt/packages",
+    "/opt/wheel",
+    "/opt/wheels",
+    "/opt/tree",
+)
+INTERPRETER = f"{PYTHON}/bin/python3.{sys.version_info[1]}"
+ACCOUNT = "microshare-forwarder"
 OF_RELEASE = f"""#!{RELEASE}/bin/python
 from microshare_forwarder import main
 main()
@@ -55,11 +63,10 @@ class Host:
 
     systemd: LiveSystemd
     installation: Installation
-    variables: dict[str, str] = field(default_factory=dict)
 
     def write_env(self, **changed: str) -> None:
         """Write `env` as the install script does, with some variables changed; an empty one is left out."""
-        given = self.installation.environ | self.variables | changed
+        given = self.installation.environ | {"STATE_DIR": "", "REQUESTS_CA_BUNDLE": ""} | changed
         values = {name: value for name, value in given.items() if value}
         text = "".join(f"{name}={quoted(value)}\n" for name, value in values.items())
         self.systemd.write(f"{ETC}/env", text, mode="0640", group="microshare-forwarder")
@@ -77,56 +84,61 @@ class Host:
 
 
 @pytest.fixture
-def systemd(tmp_path: Path, wheel: Path) -> Iterator[LiveSystemd]:
-    """A systemd with the units, and the program where they expect it; no settings."""
-    packed = tmp_path / "wheel"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--target", packed, wheel], check=True)
+def machine(tmp_path: Path, packed: Path, wheelhouse: Path) -> Iterator[LiveSystemd]:
+    """A systemd with the units, and this Python; no account, no program."""
     binds = {
         Path(sys.base_prefix): PYTHON,
         Path(sysconfig.get_path("purelib")): PACKAGES,
         packed: WHEEL,
+        wheelhouse: WHEELHOUSE,
+        APP_ROOT: TREE,
     }
-    python = f"{PYTHON}/bin/python3.{sys.version_info[1]}"
     try:
         with running_systemd(tmp_path / "lab", UNITS, binds) as found:
-            found.call(
-                "useradd",
-                "--system",
-                "--home-dir",
-                STATE,
-                "--shell",
-                "/usr/sbin/nologin",
-                "microshare-forwarder",
-            )
-            found.write(
-                "/etc/systemd/system/service.d/lab.conf",
-                f"[Service]\nEnvironment=LD_LIBRARY_PATH={PYTHON}/lib\n",
-            )
-            found.call("systemctl", "daemon-reload")
-            library = f"LD_LIBRARY_PATH={PYTHON}/lib"
-            found.call("env", library, python, "-m", "venv", "--without-pip", RELEASE)
-            site = f"{RELEASE}/lib/python3.{sys.version_info[1]}/site-packages"
-            found.write(f"{site}/lab.pth", f"{PACKAGES}\n{WHEEL}\n")
-            found.write(f"{RELEASE}/bin/microshare-forwarder", OF_RELEASE, mode="0755")
-            found.call("ln", "-s", "releases/lab", "/opt/microshare-forwarder/current")
-            # As a release has it.
-            script = (VM / "units" / "on-failure.sh").read_text()
-            found.write(f"{RELEASE}/units/on-failure.sh", script, mode="0755")
+            found.write("/etc/ld.so.conf.d/lab.conf", f"{PYTHON}/lib\n")
+            found.call("ldconfig")
             yield found
     except LiveSystemdMissing as missing:
         pytest.skip(str(missing))
 
 
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """Give a folder with what the wheel installs, and nothing that it needs."""
+    # Made by pip, so that every account can read it.
+    folder = tmp_path_factory.mktemp("packed") / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", folder, wheel], check=True)
+    return folder
+
+
 @pytest.fixture
-def host(systemd: LiveSystemd, tmp_path: Path) -> Iterator[Host]:
+def systemd(machine: LiveSystemd) -> LiveSystemd:
+    """The same with the program where the units expect it, sooner than it can be installed; no settings."""
+    machine.call("useradd", "--system", "--home-dir", STATE, "--shell", "/usr/sbin/nologin", ACCOUNT)
+    machine.call(INTERPRETER, "-m", "venv", "--without-pip", RELEASE)
+    site = f"{RELEASE}/lib/python3.{sys.version_info[1]}/site-packages"
+    machine.write(f"{site}/lab.pth", f"{PACKAGES}\n{WHEEL}\n")
+    machine.write(f"{RELEASE}/bin/microshare-forwarder", OF_RELEASE, mode="0755")
+    machine.call("ln", "-s", "releases/lab", "/opt/microshare-forwarder/current")
+    script = (VM / "units" / "on-failure.sh").read_text()
+    machine.write(f"{RELEASE}/units/on-failure.sh", script, mode="0755")
+    return machine
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
     clock = Clock(NOW)
     source = MicroshareEmulator(small_estate(), clock=clock, password=PASSWORD)
     with source, EventHubsEmulator(["a", "b"]) as hubs:
-        installation = Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
-        host = Host(systemd, installation, {"STATE_DIR": "", "REQUESTS_CA_BUNDLE": ""})
-        host.write_env()
-        yield host
+        yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+
+
+@pytest.fixture
+def host(systemd: LiveSystemd, installation: Installation) -> Host:
+    host = Host(systemd, installation)
+    host.write_env()
+    return host
 
 
 def pipe(systemd: LiveSystemd, name: str) -> Path:
@@ -311,3 +323,25 @@ def test_azurite_answers_this_host_alone(systemd: LiveSystemd) -> None:
 
     folder = "/var/lib/microshare-forwarder-azurite"
     assert said.read_text().startswith(f"{folder} --blobHost 127.0.0.1 --blobPort 10000 --location {folder} ")
+
+
+def test_what_the_install_script_makes_is_what_the_units_need(
+    machine: LiveSystemd, installation: Installation
+) -> None:
+    packages = ["--python", INTERPRETER, "--wheelhouse", WHEELHOUSE]
+    machine.call(f"{TREE}/deploy/vm/install.sh", *packages, "--yes")
+    host = Host(machine, installation)
+    host.write_env()
+
+    # The timers are turned on if `check` finds nothing wrong, and so no clock that stands still.
+    installation.clock.now = floor_to(utc_now(), timedelta(minutes=1))
+    machine.call(f"{TREE}/deploy/vm/install.sh", *packages, "--yes", "--enable")
+    host.start(RUN)
+
+    assert host.breaches() == []
+    timers = machine.call("systemctl", "list-timers", "--no-legend", "--no-pager")
+    assert RUN.replace(".service", ".timer") in timers
+    assert STATUS_TIMER in timers
+    assert host.failed() == ""
+    by_hand = ["runuser", "-u", ACCOUNT, "--", "/usr/local/bin/microshare-forwarder"]
+    assert "people-counter: healthy" in machine.call(*by_hand, "status")
