@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,23 +36,30 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("headings", nargs="*", metavar="HEADING", help=f"of: {', '.join(BENCHMARKS)}")
     options.add_argument("--long", action="store_true", help="a million readings, too")
-    options.add_argument("--write", action="store_true", help="write the result into docs/performance.md")
+    options.add_argument("--write", action="store_true", help="write the results into docs/performance.md")
     chosen = options.parse_args()
     unknown = [heading for heading in chosen.headings if heading not in BENCHMARKS]
     if unknown:
         options.error(f"{unknown[0]!r} is not measured; write one of: {', '.join(BENCHMARKS)}")
     began = time.monotonic()
-    parts, found = [], []
+    tables: dict[str, Sequence[str]] = {}
+    found = []
     for heading in chosen.headings or BENCHMARKS:
         results = list(BENCHMARKS[heading](chosen.long))
         found += results
-        parts += [f"### {heading}", "", *table(results), ""]
-        print("\n".join(parts[-len(results) - 5 :]), flush=True)
+        tables[heading] = list(table(results))
+        print(f"### {heading}", "", *tables[heading], "", sep="\n", flush=True)
     if chosen.write:
-        profile = list(_profile())
-        minutes = f"It took {(time.monotonic() - began) / 60:.0f} minutes."
-        lines = [f"{machine()} {minutes}", "", *parts, *profile]
-        DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
+        page = DOCUMENT.read_text(encoding="utf-8")
+        if chosen.headings:
+            for heading, lines in tables.items():
+                page = with_table(page, heading, lines)
+        else:
+            profile = list(_profile())
+            minutes = f"It took {(time.monotonic() - began) / 60:.0f} minutes."
+            parts = [line for heading in tables for line in (f"### {heading}", "", *tables[heading], "")]
+            page = replaced(page, [f"{machine()} {minutes}", "", *parts, *profile])
+        DOCUMENT.write_text(page, encoding="utf-8")
     return 0 if all(result.is_met for result in found) else 1
 
 
@@ -81,6 +89,15 @@ def replaced(page: str, lines: Iterable[str]) -> str:
     """Give the page with these lines between its marks."""
     before, _, rest = page.partition(BEGIN)
     return "\n".join([before + BEGIN, "", *lines, "", END + rest.partition(END)[2]])
+
+
+def with_table(page: str, heading: str, lines: Iterable[str]) -> str:
+    """Give the page with these lines under a heading, in place of those that are there."""
+    before, mark, rest = page.partition(f"\n### {heading}\n")
+    end = re.search(rf"\n(?=### |{re.escape(END)})", rest)
+    if end is None:
+        raise ValueError(f"the page has no heading {heading!r} before {END}")
+    return "\n".join([before + mark, *lines, rest[end.start() :]])
 
 
 if __name__ == "__main__":

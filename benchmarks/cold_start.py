@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,19 @@ PLAIN = {
     "PYTHONDONTWRITEBYTECODE": "",
     **dict.fromkeys(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), ""),
 }
+SECONDS: Mapping[str, Callable[[Took], float]] = {
+    "processor": lambda one: one.cpu_s,
+    "clock": lambda one: one.wall_s,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A program that ours is compared with, and how many times its seconds ours may take."""
+
+    what: str
+    run: Callable[[], Took]
+    bound: float
 
 
 def results(long: bool) -> Iterator[Result]:
@@ -33,10 +47,8 @@ def results(long: bool) -> Iterator[Result]:
     sdks = "import azure.functions, azure.eventhub, requests"
     yield from compared(
         "`import function_app`",
-        0.7,
         lambda: run(["-c", "import function_app"], PLAIN),
-        "the imports of the SDKs",
-        lambda: run(["-c", sdks], PLAIN),
+        [Baseline("the imports of the SDKs", lambda: run(["-c", sdks], PLAIN), 0.7)],
         pairs,
     )
     with services(buildings=1, hubs=("a",)) as served:
@@ -44,35 +56,40 @@ def results(long: bool) -> Iterator[Result]:
         questions = served.ask("questions")
         yield from compared(
             "a run of one location and one hub",
-            1.15,
             partial(forward, served),
-            "the least program with the same calls",
-            partial(least, served, questions),
+            [
+                Baseline(
+                    "the least program with the same calls",
+                    partial(least, served, "forward", questions),
+                    1.15,
+                ),
+                Baseline(
+                    "the same with the libraries of a command line",
+                    partial(least, served, "forward_with_libraries", questions),
+                    1.15,
+                ),
+            ],
             pairs,
         )
     yield from compared(
         "`python -m app --help`",
-        1.5,
         lambda: run(["-m", "app", "--help"], PLAIN),
-        "`import click`",
-        lambda: run(["-c", "import click"], PLAIN),
+        [Baseline("`import click`", lambda: run(["-c", "import click"], PLAIN), 1.5)],
         pairs,
     )
 
 
 def compared(
-    what: str, bound: float, ours: Callable[[], Took], against: str, baseline: Callable[[], Took], pairs: int
+    what: str, ours: Callable[[], Took], baselines: Sequence[Baseline], pairs: int
 ) -> Iterator[Result]:
-    """Measure both in turn, after a first time that does not count."""
-    took = [(ours(), baseline()) for _ in range(pairs + 1)][1:]
-    of_ours, of_baseline = zip(*took, strict=True)
-
-    def result(unit: str, seconds: Callable[[Took], float]) -> Result:
-        measured, least = (statistics.median(map(seconds, each)) for each in (of_ours, of_baseline))
-        return Result(f"{what}: {unit}", measured, "s", bound, against, least)
-
-    yield result("processor", lambda one: one.cpu_s)
-    yield result("clock", lambda one: one.wall_s)
+    """Measure ours and each baseline in turn, after a first time that does not count."""
+    programs = [ours, *(baseline.run for baseline in baselines)]
+    took = [[program() for program in programs] for _ in range(pairs + 1)][1:]
+    of_ours, *others = zip(*took, strict=True)
+    for baseline, of_baseline in zip(baselines, others, strict=True):
+        for unit, seconds in SECONDS.items():
+            measured, least = (statistics.median(map(seconds, each)) for each in (of_ours, of_baseline))
+            yield Result(f"{what}: {unit}", measured, "s", baseline.bound, baseline.what, least)
 
 
 def forward(served: Services) -> Took:
@@ -82,8 +99,8 @@ def forward(served: Services) -> Took:
         return run(["-m", "app", "run", "people-counter", "--json"], {**environment, **PLAIN})
 
 
-def least(served: Services, questions: list[str]) -> Took:
-    """Make the same calls by a program that does nothing else."""
+def least(served: Services, program: str, questions: list[str]) -> Took:
+    """Make the same calls by a program of `benchmarks.least`, which does nothing else."""
     form = {
         "csrfToken": "forwarder",
         "username": served.variables["MICROSHARE_USERNAME"],
@@ -92,7 +109,7 @@ def least(served: Services, questions: list[str]) -> Took:
     login = f"{served.variables['MICROSHARE_APP_URL']}/login"
     with tempfile.TemporaryDirectory() as folder:
         said = [str(Path(folder) / "state"), served.connection_strings[0], login, json.dumps(form)]
-        return run(["-m", "benchmarks.least", "forward", *said, *questions], PLAIN)
+        return run(["-m", "benchmarks.least", program, *said, *questions], PLAIN)
 
 
 if __name__ == "__main__":

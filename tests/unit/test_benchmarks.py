@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiling
-from benchmarks.__main__ import BEGIN, BENCHMARKS, DOCUMENT, END, replaced
+from benchmarks import cold_start, profiling
+from benchmarks.__main__ import BEGIN, BENCHMARKS, DOCUMENT, END, replaced, with_table
 from benchmarks.processes import run
 from benchmarks.results import Result, table
 from benchmarks.services import services
@@ -47,6 +47,15 @@ def test_results_take_the_place_of_those_before_and_nothing_else() -> None:
     assert replaced(once, ["newer"]) == once.replace("new", "newer")
 
 
+def test_the_table_of_a_heading_takes_the_place_of_the_one_before() -> None:
+    page = replaced(f"{BEGIN}\n{END}\n", ["### One", "", "| 1 |", "", "### Two", "", "| 2 |"])
+
+    assert with_table(page, "One", ["| 3 |"]) == page.replace("| 1 |", "| 3 |")
+    assert with_table(page, "Two", ["| 3 |"]) == page.replace("| 2 |", "| 3 |")
+    with pytest.raises(ValueError, match="no heading 'Three'"):
+        with_table(page, "Three", [])
+
+
 def test_the_page_has_every_heading_that_is_measured() -> None:
     headings = [line.removeprefix("### ") for line in DOCUMENT.read_text().splitlines() if line[:4] == "### "]
 
@@ -78,6 +87,21 @@ def test_the_least_program_sends_what_ours_sent(tmp_path: Path) -> None:
 
     assert count > 0
     assert received == {"a": count, "b": count}
+
+
+@pytest.mark.parametrize("program", ["forward", "forward_with_libraries"])
+def test_the_least_programs_of_a_cold_run_make_the_same_calls_and_send_the_same(
+    program: str, tmp_path: Path
+) -> None:
+    with services(buildings=1, hubs=("a",)) as served:
+        cold_start.forward(served)
+        sent, questions = served.ask("received"), served.ask("questions")
+        served.ask("clear")
+        cold_start.least(served, program, questions)
+        received, asked = served.ask("received"), served.ask("questions")
+
+    assert sent["a"] > 0
+    assert (received, asked) == (sent, questions * 2)
 
 
 def test_a_profile_tells_samples_by_part_and_by_function() -> None:
