@@ -66,7 +66,7 @@ def results(long: bool) -> Iterator[Result]:
                 Baseline(
                     "the same with the libraries of a command line",
                     partial(least, served, "forward_with_libraries", questions),
-                    1.15,
+                    1.3,
                 ),
             ],
             pairs,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from app.base.text import printable, said_and_advised
@@ -20,16 +19,9 @@ _LOOKED_AT: Final = 2_000
 _UNKNOWN: Final = "an unknown error"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    r"""How a text begins, once its place is taken away, and what it is called; `\1` is the first group."""
-
-    begins: re.Pattern[str]
-    cause: str
-
-
-def _rules(*rules: tuple[str, str]) -> Sequence[_Rule]:
-    return tuple(_Rule(re.compile(begins), cause) for begins, cause in rules)
+# How texts begin, once their place is taken away, and what that is called; `\1` is the first group. Most runs
+# need none of them, so none is compiled before.
+_Rules = Sequence[tuple[str, str]]
 
 
 # The names of a hub and of a view are anybody's; what follows a question is told by its end.
@@ -62,7 +54,7 @@ _HOST_UNKNOWN: Final = (
     r"|getaddrinfo failed|there is no (?:such )?host)"
 )
 _NO_SUCH_HOST = re.compile(rf"no connection(?! through the proxy).*{_HOST_UNKNOWN}")
-_OF_HUBS = _rules(
+_OF_HUBS: _Rules = (
     (_NO_SUCH_HOST.pattern, "its host does not exist"),
     (rf"no connection.*{_HOST_UNKNOWN}", "its proxy's host does not exist"),
     (r"no connection", "no connection"),
@@ -86,7 +78,7 @@ _OF_SEVERAL: Final = {
     "delivers": "deliver",
     "its": "their",
 }
-_OF_THE_API = _rules(
+_OF_THE_API: _Rules = (
     (r"429\b", "the API asks for a pause too often"),
     (r"(?:403\b|no cluster of |[\d,]+ objects? (?:is|are) counted)", "the account may not read this"),
     (r"404\b", "the view or cluster does not exist"),
@@ -112,7 +104,7 @@ _OF_THE_API = _rules(
     (r"(?:its answer|the answer of .*) is over", "the API's answer is too large"),
     (r"location .* rename it", "its name cannot be asked for"),
 )
-_OF_THE_STATE = _rules(
+_OF_THE_STATE: _Rules = (
     (r".*No space left on device", "the disk of the state is full"),
     (r".*Disk quota exceeded", "the quota of the state's disk is used up"),
     (r".*Read-only file system", "the disk of the state is read-only"),
@@ -131,7 +123,7 @@ _OF_THE_STATE = _rules(
     (r".*: (?:refused \(|still being removed)", "the table store refuses"),
     (r"", "could not be saved"),
 )
-_OF_OTHERS = _rules(
+_OF_OTHERS: _Rules = (
     (r"(?:during the run, |in mid-run, )?clocks: ", "this host's clock and the API's differ"),
     (r"(?:.*: |.*)unexpected [A-Za-z]+(?:: |$)", "an unexpected error"),
     (r"the run lock was lost", "the run lock was lost"),
@@ -155,10 +147,10 @@ def short_cause(error: str) -> str:
     rest, rules = _of_its_place(text)
     if rules is None and (within := _WITHIN.match(text)) is not None:
         rest, rules = _of_its_place(text[within.end() :])
-    for rule in (*(rules or ()), *_OF_OTHERS):
-        found = rule.begins.match(rest)
+    for begins, cause in (*(rules or ()), *_OF_OTHERS):
+        found = re.match(begins, rest)
         if found is not None:
-            return found.expand(rule.cause)
+            return found.expand(cause)
     return _own_beginning(rest)
 
 
@@ -204,7 +196,7 @@ def said_and_advised_briefly(warning: str) -> tuple[str, str | None]:
     return said_and_advised(without_quotes(warning))
 
 
-def _of_its_place(text: str) -> tuple[str, Sequence[_Rule] | None]:
+def _of_its_place(text: str) -> tuple[str, _Rules | None]:
     """Give what a text says behind its place, and the rules for that; all of it where it begins with none."""
     for place, rules in _BY_PLACE:
         found = place.match(text)
