@@ -92,6 +92,11 @@ class FileSystem:
         """Give what was made just now to another account."""
         os.chown(made, owner, group)
 
+    def let_read(self, path: Path, group: int) -> None:
+        """Let a group read a file of this account."""
+        os.chown(path, -1, group)
+        path.chmod(0o640)
+
     def account(self) -> int:
         """Give the number of the account that this runs as; root's is 0, and -1 where there are none."""
         return os.geteuid() if hasattr(os, "geteuid") else -1
@@ -126,10 +131,16 @@ class Files:
             self.followed(root)
             self.make_folder(root)
 
-    def write(self, path: Path, content: bytes) -> None:
-        """Write an ordinary file, whole and durable, in the place of the one that is there; no link."""
+    def write(self, path: Path, content: bytes, *, for_its_group: bool = False) -> None:
+        """Write an ordinary file, whole and durable, in the place of the one that is there; no link.
+
+        Where that one's group may read it and `for_its_group` says so, it may read this one, too.
+        """
         self._require_plain(path)
+        group = _group_that_reads(path) if for_its_group else None
         with self.beside(path, content) as beside:
+            if group is not None:
+                self._system.let_read(beside, group)
             self._system.rename(beside, path)
         self._system.flush_folder(path.parent)
 
@@ -208,8 +219,11 @@ class Files:
 
     # --- what a user names --------------------------------------------------------------------------
 
-    def output(self, path: Path, content: bytes, *, over: bool) -> None:
-        """Write where a user said: `-`, a device, a pipe, or a file, which may be there only if `over`."""
+    def output(self, path: Path, content: bytes, *, over: bool, for_its_group: bool = False) -> None:
+        """Write where a user said: `-`, a device, a pipe, or a file, which may be there only if `over`.
+
+        Over a file that its group may read see `write`.
+        """
         descriptor = own_descriptor(path)
         if descriptor is not None:
             self._system.write(descriptor, content)
@@ -220,7 +234,7 @@ class Files:
             return
         self.make_folder(target.parent)
         if over:
-            self.write(target, content)
+            self.write(target, content, for_its_group=for_its_group)
         else:
             self.write_new(target, content)
 
@@ -385,6 +399,15 @@ def owner_name(owner: int) -> str:
 
         return pwd.getpwuid(owner).pw_name
     return f"uid {owner}"
+
+
+def _group_that_reads(path: Path) -> int | None:
+    """Give the group that may read a file; None where there is no file, or it may not, or everybody may."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_gid if found.st_mode & (stat.S_IRGRP | stat.S_IROTH) == stat.S_IRGRP else None
 
 
 def _is_special(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import stat
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -57,9 +58,9 @@ def command(offline: bool, env_file: Path | None, appsettings: Path | None) -> i
     removed. What is wrong is said at once, and can be corrected or kept. Passwords, keys and
     connection strings are not shown while they are typed.
 
-    The file has mode 0600, and keeps its other lines and comments. A value that it has already is
-    replaced only where that is agreed to. Ctrl-C leaves; what was answered then is kept, but for what
-    would replace a value, and `init` offers it when it is called again.
+    The file has mode 0600, or keeps 0640, and keeps its other lines and comments. A value that it has
+    already is replaced only where that is agreed to. Ctrl-C leaves; what was answered then is kept, but
+    for what would replace a value, and `init` offers it when it is called again.
     """
     out = Output()
     require_terminal(
@@ -116,7 +117,13 @@ def _write(answers: Answers, out: Output) -> None:
         out.show(f"{answers.env_file}: nothing was changed")
         return
     _save(answers, values)
-    out.show(f"{answers.env_file}: {counted(len(values), 'value')} written, mode 0600: {', '.join(values)}")
+    count, mode = counted(len(values), "value"), _mode(answers.env_file)
+    out.show(f"{answers.env_file}: {count} written{mode}: {', '.join(values)}")
+
+
+def _mode(path: Path) -> str:
+    """Give a file's mode for a message; nothing of what is no file, as a pipe."""
+    return f", mode {stat.S_IMODE(path.stat().st_mode):04o}" if path.is_file() else ""
 
 
 def _keep(answers: Answers, out: Output) -> None:
@@ -137,7 +144,7 @@ def _keep(answers: Answers, out: Output) -> None:
 
 def _save(answers: Answers, values: Mapping[str, str]) -> None:
     with _explained(answers.env_file):
-        FILES.output(answers.env_file, answers.text_with(values).encode(), over=True)
+        FILES.output(answers.env_file, answers.text_with(values).encode(), over=True, for_its_group=True)
 
 
 def _shown(answers: Answers, name: str, value: str, secret: str) -> str:

@@ -39,8 +39,8 @@ Releases are in /opt/microshare-forwarder, settings in /etc/microshare-forwarder
 USAGE
 }
 
-say() { printf '%s\n' "$*"; }
-die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+say() { printf '%s\n' "$@"; }
+die() { printf 'install.sh: %s\n' "$1" >&2; exit 1; }
 refuse() { printf 'install.sh: %s; --help lists the options\n' "$*" >&2; exit 2; }
 
 # step WHAT COMMAND...: say what is done, and do it unless this is a dry run.
@@ -186,23 +186,32 @@ still() { if [ -n "$1" ]; then say "$1 stays in use"; else say "nothing is in us
 
 # --- steps of an installation ---------------------------------------------------------------------------
 
-# Give a path to the account; in a root of one's own there may be nobody to give it to.
+# State is the account's. Settings it may only read: systemd reads some of them as root, so that who could
+# replace one by a link could read any file.
 give() { if [ "$(id -u)" = 0 ]; then chown -Rh "$(account)" "$1"; fi; }
+let_read() { if [ "$(id -u)" = 0 ]; then chown -h "0:$(account | cut -d : -f 2)" "$1"; fi; }
 
-make_folder() { install -d -m "$2" "$1" && give "$1"; }
+make_settings_folder() { install -d -m 750 "$ETC" && let_read "$ETC"; }
+make_state_folder() { install -d -m 700 "$STATE" && give "$STATE"; }
+
+# Write standard input to the file of settings.
+write_env() {
+  install -m 640 /dev/null "$ETC/.env.new"
+  cat >"$ETC/.env.new"
+  let_read "$ETC/.env.new"
+  mv -T "$ETC/.env.new" "$ETC/env"
+}
 
 write_empty_env() {
-  install -m 600 /dev/null "$ETC/env"
-  say "# Settings of $NAME: \`sudo -u $NAME $NAME init\` writes them; a line is NAME='value'." >"$ETC/env"
-  give "$ETC/env"
+  write_env <<<"# Settings of $NAME: \`sudo $NAME init\` writes them; a line is NAME='value'."
 }
 
 prepare() {
   local owner
   [ -n "$(account)" ] || step "account $NAME: make it, without a login" \
     useradd ${ROOT:+--prefix "$ROOT"} --system --user-group --home-dir "/var/lib/$NAME" --no-create-home --shell /usr/sbin/nologin "$NAME"
-  [ -d "$ETC" ] || step "$ETC: make it, for the account" make_folder "$ETC" 750
-  [ -d "$STATE" ] || step "$STATE: make it, for the account alone" make_folder "$STATE" 700
+  [ -d "$ETC" ] || step "$ETC: make it, for the account to read" make_settings_folder
+  [ -d "$STATE" ] || step "$STATE: make it, for the account alone" make_state_folder
   if [ -d "$STATE" ] && [ -n "$(account)" ]; then
     owner=$(stat -c %u "$STATE")
     if [ "$owner" != "$(account | cut -d : -f 1)" ] && [ "$(id -u)" = 0 ]; then
@@ -303,13 +312,15 @@ switch_to() {
   [ "$(current)" = "$release" ] || step "$BASE/current: let it lead to releases/$release" point_current "$release"
   if [ "$(readlink "$LINK" || true)" != "$target" ]; then
     [ ! -e "$LINK" ] || [ -L "$LINK" ] || die "$LINK: it is there and not ours; move it away, and call this again"
-    step "$LINK: let it lead to $target" link_command "$target"
+    step "$LINK: let it lead to $target" make_link "$target" "$LINK"
   fi
+  # What the units call where one of them failed.
+  [ -L "$BASE/on-failure" ] || step "$BASE/on-failure: let it lead to current/units/on-failure.sh" make_link current/units/on-failure.sh "$BASE/on-failure"
   install_units "$units"
   [ -z "$reload" ] || step "systemd: read the units again" ctl daemon-reload
 }
 
-link_command() { mkdir -p "${LINK%/*}" && ln -sfn "$1" "$LINK"; }
+make_link() { mkdir -p "${2%/*}" && ln -sfn "$1" "$2"; }
 
 remove_old_releases() {
   local release kept=0 used
@@ -354,11 +365,7 @@ state_is_free() {
 }
 
 take_settings() {
-  local new=$ETC/.env.new
-  install -m 600 /dev/null "$new"
-  sed -E 's/^[[:space:]]*(export[[:space:]]+)?STATE_DIR=/# taken over, and kept in '"${STATE//\//\\/}"' since: &/' "$take_over/.env" >"$new"
-  give "$new"
-  mv -T "$new" "$ETC/env"
+  sed -E "s,^[[:space:]]*(export[[:space:]]+)?STATE_DIR=,# the state is in $STATE now; it was: &," "$take_over/.env" | write_env
 }
 
 take_state() {
@@ -435,11 +442,10 @@ timers() { unit_files "$HERE/units" | grep -E '@.+\.timer$|-status\.timer$'; }
 timers_on() { compgen -G "$UNITS/timers.target.wants/$NAME@*.timer" >/dev/null; }
 
 tell_next() {
-  local command="sudo -u $NAME $NAME" enable
-  enable="sudo systemctl enable --now $(timers | tr '\n' ' ')"
+  local command="sudo -u $NAME $NAME"
   say "" "$RELEASE is in use. Next:"
   if ! has_settings "$ETC/env"; then
-    say "  $command init             # asks for the settings, tries each, and writes $ETC/env"
+    say "  sudo $NAME init           # asks for the settings, tries each, and writes $ETC/env"
   fi
   if timers_on; then
     say "  $command status           # the timers are on: the next run is one of this release"
@@ -447,7 +453,7 @@ tell_next() {
   fi
   say "  $command check            # says of each thing that it is right, or what to do"
   say "  $command run all          # a first run, by hand"
-  say "  $enable"
+  say "  sudo systemctl enable --now $(timers | tr '\n' ' ')"
 }
 
 enable_timers() {
@@ -501,7 +507,7 @@ uninstall() {
   for unit in $(installed_units); do remove_unit "$unit"; done
   [ -z "$reload" ] || step "systemd: read the units again" ctl daemon-reload
   [ "$(readlink "$LINK" || true)" != "/opt/$NAME/current/bin/$NAME" ] || step "$LINK: remove it" rm -f "$LINK"
-  [ ! -d "$RELEASES" ] || step "$RELEASES: remove all releases" rm -rf "$RELEASES" "$BASE/current" "$BASE/units"
+  [ ! -d "$RELEASES" ] || step "$RELEASES: remove all releases" rm -rf "$RELEASES" "$BASE/current" "$BASE/units" "$BASE/on-failure"
   if [ -z "$dry_run" ]; then rm -f "$BASE/.lock" && { rmdir "$BASE" 2>/dev/null || true; }; fi
   if [ -n "$purge" ]; then
     step "$ETC: remove it" rm -rf "$ETC"

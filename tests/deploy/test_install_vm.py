@@ -144,7 +144,8 @@ def test_it_makes_account_folders_units_and_a_command(vm: Vm, tmp_path: Path) ->
     assert (vm.base / "current").readlink() == Path("releases/2.0")
     assert vm.state.stat().st_mode & 0o777 == 0o700
     assert vm.settings.parent.stat().st_mode & 0o777 == 0o750
-    assert vm.settings.stat().st_mode & 0o777 == 0o600
+    assert vm.settings.stat().st_mode & 0o777 == 0o640
+    assert (vm.base / "on-failure").resolve() == vm.base / "releases/2.0/units/on-failure.sh"
     folder = APP_ROOT / "deploy/vm/units"
     of_the_tree = {path.name for path in folder.iterdir() if path.suffix in {".service", ".timer"}}
     assert {path.name for path in vm.units.iterdir()} == of_the_tree
@@ -303,7 +304,7 @@ def test_a_takeover_leaves_the_folder_of_the_state_out_of_the_settings(
     first, second = vm.settings.read_text().splitlines()
     assert first == "MICROSHARE_IDENTITY='com.example.NORTH'"
     assert second.startswith("#")
-    assert vm.settings.stat().st_mode & 0o777 == 0o600
+    assert vm.settings.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in vm.state.glob("*.json")] == ["peoplecounterstate.json"]
 
 

@@ -267,6 +267,22 @@ def test_a_folder_is_named_as_one_and_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("mode", "then"), [(0o600, 0o600), (0o640, 0o640), (0o660, 0o640), (0o644, 0o600)])
+def test_a_group_that_may_read_a_file_may_read_what_replaces_it_where_that_is_wanted(
+    tmp_path: Path, mode: int, then: int
+) -> None:
+    path = tmp_path / "env"
+    path.touch()
+    path.chmod(mode)
+    group = path.stat().st_gid
+
+    Files().output(path, b"new", over=True, for_its_group=True)
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (then, group)
+
+    Files().output(path, b"newer", over=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_new_file_is_never_put_in_the_place_of_one_that_is_there(tmp_path: Path) -> None:
     there = tmp_path / "export.json"
     there.write_bytes(b"kept")
