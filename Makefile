@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
+.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -15,6 +15,7 @@ help:
 	@echo "make test          lint, types and tests; some in their short form"
 	@echo "make deploy-check  what is deployed, installed as the guides say, up to a first delivery on this machine alone"
 	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
+	@echo "make lock          write requirements*.lock for requirements*.txt; UPGRADE=1 with the newest versions that these allow"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
@@ -29,14 +30,14 @@ help:
 	@echo "make outputs       write what commands print into the docs again, from the scenario"
 	@echo "make clean         remove what these made"
 
-$(BIN)/.run: requirements.txt
+$(BIN)/.run: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.run requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(BIN)/.dev: $(BIN)/.run requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 demo: $(BIN)/.run
@@ -74,6 +75,10 @@ azurite: package.json
 # Microsoft's own runtime of Python functions, which needs Python 3.13.
 runtime: $(BIN)/.dev
 	@$(BIN)/python -m tools.runtime_venv
+
+# After a change to requirements*.txt; a test says where it was forgotten.
+lock: $(BIN)/.dev
+	$(BIN)/python -m tools.locks $(if $(UPGRADE),--upgrade)
 
 # What is deployed, in an environment of its own; `python -m app audit` is about readings, not packages.
 licences vulnerabilities: $(BIN)/.dev

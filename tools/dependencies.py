@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.locks import TELEMETRY
+
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ROOT / "docs" / "licences.md"
-REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-telemetry.txt")
+LOCK = ROOT / TELEMETRY
 
 _VENV = ROOT / ".venvs" / "dependencies"
 # The tools are not among what they look at.
@@ -51,7 +53,9 @@ def verdict(document: Mapping[str, Any] | None, said: str = "") -> Verdict:
     ]
     skipped = [package for package in packages if "skip_reason" in package]
     if found:
-        return Verdict(_FOUND, [*found, f"{len(found)} found; raise the versions in requirements*.txt"])
+        return Verdict(
+            _FOUND, [*found, f"{len(found)} found; raise the versions in requirements*.txt, and `make lock`"]
+        )
     if skipped:
         first = skipped[0]["skip_reason"]
         return Verdict(
@@ -94,7 +98,7 @@ def make() -> None:
     if _STAMP.is_file() and _STAMP.read_text(encoding="ascii") == _fingerprint():
         return
     shutil.rmtree(_VENV, ignore_errors=True)
-    deployed = [word for file in REQUIREMENTS for word in ("-r", str(file))]
+    deployed = ("--require-hashes", "-r", str(LOCK))
     for folder, wanted in ((_VENV, _TOOLS), (_DEPLOYED, deployed)):
         venv.create(folder, with_pip=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
@@ -103,8 +107,7 @@ def make() -> None:
 
 
 def _fingerprint() -> str:
-    made_from = [*(file.read_bytes() for file in REQUIREMENTS), "\n".join(_TOOLS).encode()]
-    return hashlib.sha256(b"".join(made_from)).hexdigest()
+    return hashlib.sha256(LOCK.read_bytes() + "\n".join(_TOOLS).encode()).hexdigest()
 
 
 def main() -> int:

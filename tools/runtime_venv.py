@@ -15,11 +15,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.locks import TELEMETRY
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venvs" / "runtime"
 VERSION = "3.13"
 
-_REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-telemetry.txt")
+_LOCK = ROOT / TELEMETRY
 _PINS = ("azure-functions-runtime==1.3.0", "azurefunctions-extensions-base==1.2.0")
 _STAMP = VENV / ".made-from"
 # What an interpreter must be able to do: a shim of pyenv may refuse, and Debian packs ensurepip apart.
@@ -46,7 +48,8 @@ def main() -> int:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*pip, *(f"--requirement={file}" for file in _REQUIREMENTS), *_PINS], check=True)
+        subprocess.run([*pip, "--require-hashes", "-r", _LOCK], check=True)
+        subprocess.run([*pip, *_PINS], check=True)
     except subprocess.CalledProcessError as error:
         print(f"{VENV.relative_to(ROOT)}: could not be made, see above", file=sys.stderr)
         return error.returncode
@@ -89,8 +92,7 @@ def _interpreter() -> Path:
 
 
 def _fingerprint() -> str:
-    made_from = b"".join(file.read_bytes() for file in _REQUIREMENTS) + "\n".join(_PINS).encode()
-    return hashlib.sha256(made_from).hexdigest()
+    return hashlib.sha256(_LOCK.read_bytes() + "\n".join(_PINS).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from tools.dependencies import LICENCES, REQUIREMENTS, verdict
+from tools.dependencies import LICENCES, LOCK, verdict
+from tools.locks import read_lock
 
 CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
 SKIPPED = {"name": "rich", "skip_reason": "Dependency not found on PyPI"}
@@ -26,7 +27,7 @@ FLAWED = {"name": "requests", "version": "2.34.2", "vulns": [FLAW, FLAW | {"id":
             [
                 "requests 2.34.2: PYSEC-2026-1, repaired in 2.34.3",
                 "requests 2.34.2: X, repaired in no version yet",
-                "2 found; raise the versions in requirements*.txt",
+                "2 found; raise the versions in requirements*.txt, and `make lock`",
             ],
             id="some found",
         ),
@@ -58,14 +59,12 @@ def test_an_advisory_service_that_is_not_reached_is_told_apart_from_a_finding() 
 
 def test_the_licences_are_of_the_versions_that_are_deployed() -> None:
     rows = re.findall(r"(?m)^\| ([\w.-]+) +\| ([\w.]+) +\| (.+?) +\|$", LICENCES.read_text())
-    listed = {name.lower().replace("_", "-"): version for name, version, _ in rows}
-    written = [line for file in REQUIREMENTS for line in file.read_text().splitlines()]
-    lines = [line for line in written if line and not line.startswith("#")]
-    # What is pinned twice differs by the version of Python; the list is made with one of them.
-    pins: dict[str, set[str]] = {}
-    for one in map(Requirement, lines):
-        pins.setdefault(one.name.lower(), set()).add(str(one.specifier).removeprefix("=="))
+    listed = {str(canonicalize_name(name)): version for name, version, _ in rows}
+    # What is locked twice differs by the version of Python; the list is made with one of them.
+    locked: dict[str, set[str]] = {}
+    for one in read_lock(LOCK.read_text()):
+        locked.setdefault(one.name, set()).add(one.version)
 
-    stale = [name for name, versions in pins.items() if listed.get(name) not in versions]
+    stale = [name for name, versions in locked.items() if listed.get(name) not in versions]
     assert stale == [], "docs/licences.md is stale; run make licences"
     assert all(licence and licence != "UNKNOWN" for *_, licence in rows)
