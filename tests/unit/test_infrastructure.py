@@ -201,6 +201,26 @@ def test_azd_is_given_settings_by_their_own_names() -> None:
     assert given.keys() <= set(re.findall(r"azd env set (\w+)", GUIDE))
 
 
+def test_what_azd_is_not_given_is_empty_and_a_feed_without_a_view_is_off(tmp_path: Path) -> None:
+    given = PARAMETERS["main.parameters.json"]["appSettings"]["value"]
+    environ = (
+        settings_of("ofInstallation")
+        | dict.fromkeys(given, "")
+        | {
+            "MICROSHARE_USERNAME": "forwarder@example.test",
+            "MICROSHARE_PASSWORD": "obviously-false-password",
+            "MICROSHARE_IDENTITY": "=com.example.NORTH",
+            "MICROSHARE_PC_DEVICE_CLUSTER_ID": "ffffffffffffffffffffff01",
+            "MICROSHARE_PC_DASHBOARD_VIEW_ID": "ffffffffffffffffffffff02",
+        }
+    )
+
+    settings = load_settings(environ, dotenv=tmp_path / "none")
+
+    assert {name for name, feed in settings.feeds.items() if feed.view_id} == {"people_counter"}
+    assert settings.warnings == ()
+
+
 def test_the_parts_of_an_event_hub_s_id_are_where_they_are_looked_for() -> None:
     [live, partner] = PARAMETERS["example.parameters.json"]["eventHubs"]["value"]
     parts = live["id"].split("/")
