@@ -29,6 +29,7 @@ _PACKAGES = (
     "azure-mgmt-appcontainers==5.1.0",
     "azure-mgmt-applicationinsights==4.1.0",
     "azure-mgmt-authorization==4.0.0",
+    "azure-mgmt-containerregistry==15.0.0",
     "azure-mgmt-eventhub==12.0.0",
     "azure-mgmt-keyvault==14.1.0",
     "azure-mgmt-loganalytics==14.0.0",
@@ -46,6 +47,7 @@ _ROOTS = {
     "Microsoft.Authorization/roleAssignments@2022-04-01": (
         "authorization.v2022_04_01.RoleAssignmentCreateParameters"
     ),
+    "Microsoft.ContainerRegistry/registries@2023-07-01": "containerregistry.Registry",
     "Microsoft.EventHub/namespaces@2024-01-01": "eventhub.EHNamespace",
     "Microsoft.EventHub/namespaces/eventhubs@2024-01-01": "eventhub.Eventhub",
     "Microsoft.Insights/components@2020-02-02": (

@@ -1,4 +1,4 @@
-"""What is published of the tree: all that `.funcignore` lets in, as the Core Tools read it."""
+"""What leaves the tree: what `.funcignore` publishes, and what `.dockerignore` lets into an image."""
 
 from __future__ import annotations
 
@@ -28,6 +28,33 @@ def published(root: Path) -> list[str]:
         for path in _files(root)
         if any(rule.match(path) for rule in let_in) or not any(rule.match(path) for rule in left_out)
     )
+
+
+def in_context(root: Path) -> list[str]:
+    """Give the paths of the files that `docker build` sends to the builder, sorted.
+
+    The last line of `.dockerignore` that fits a file, or a folder that it lies in, wins, whatever was said of
+    that folder before. Source: patternmatcher.go of moby.
+    """
+    lines = [line.strip() for line in (root / ".dockerignore").read_text().splitlines()]
+    rules = [
+        (line.startswith("!"), _of_docker(line.removeprefix("!")))
+        for line in lines
+        if line and not line.startswith("#")
+    ]
+
+    def is_in(path: str) -> bool:
+        above = [str(each) for each in (Path(path), *Path(path).parents)]
+        fitting = [lets_in for lets_in, rule in rules if any(rule.fullmatch(each) for each in above)]
+        return fitting[-1] if fitting else True
+
+    return sorted(filter(is_in, _files(root)))
+
+
+def _of_docker(rule: str) -> re.Pattern[str]:
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    words = re.split(r"(\*\*/|\*\*|\*|\?)", rule.strip("/"))
+    return re.compile("".join(parts.get(word, re.escape(word)) for word in words))
 
 
 def publish(root: Path, to: Path) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from app.base.program import APP_ROOT
-from tests.environments.deployment import published
+from tests.environments.deployment import in_context, published
 
 # What commands and people leave in the tree, at its root and inside what is published.
 SECRETS = [
@@ -79,6 +80,7 @@ def tree(tmp_path: Path) -> Path:
         "requirements-telemetry.txt",
         "config.yaml",
         ".funcignore",
+        ".dockerignore",
         ".gitignore",
     ):
         shutil.copy(APP_ROOT / name, tmp_path / name)
@@ -116,6 +118,17 @@ def test_what_runs_is_published_and_nothing_secret(tree: Path) -> None:
 
 def test_by_gits_rules_what_runs_is_published_and_nothing_else(tree: Path) -> None:
     assert unignored(tree, ".funcignore") == what_runs()
+
+
+def test_an_image_is_built_of_what_the_wheel_is_made_of_and_nothing_else(tree: Path) -> None:
+    tables = tomllib.loads((APP_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    beside = [name for name in tables["wheel"]["force-include"] if name not in ("app", "config.yaml")]
+    for name in ("pyproject.toml", *beside):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(APP_ROOT / name, tree / name)
+
+    of_image = {"pyproject.toml", "README.md", *beside, *what_runs()} - {"function_app.py", "host.json"}
+    assert in_context(tree) == sorted(of_image)
 
 
 def test_nothing_that_is_secret_or_written_by_a_command_is_committed(tree: Path) -> None:
