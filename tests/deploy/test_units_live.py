@@ -19,6 +19,7 @@ from app.base.program import APP_ROOT
 from app.settings.env_file import quoted
 from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from tests.deploy.test_guides import blocks_of
 from tests.environments.installation import Clock, Installation, small_estate
 from tests.environments.live_systemd import LiveSystemd, LiveSystemdMissing, running_systemd
 
@@ -314,6 +315,34 @@ def test_a_functions_host_that_would_listen_for_everybody_is_not_started(host: H
 
     journal = host.systemd.journal("-u", "microshare-forwarder-func", "-p", "err", "-o", "cat")
     assert f"func is {version or 'missing'}, and 4.13.0 is needed: sudo npm install" in journal
+
+
+def test_the_page_of_the_functions_host_leads_to_units_that_run(host: Host) -> None:
+    """With stand-ins for what is asked of other machines: apt-get, npm and what that installs."""
+    said = stand_in(host.systemd, "func", "4.13.0"), stand_in(host.systemd, "azurite-blob", "")
+    for name, body in {
+        "sudo": 'exec "$@"',
+        "apt-get": "",
+        "npm": "",
+        "python3": f'exec {INTERPRETER} "$@"',
+    }.items():
+        host.systemd.write(f"/usr/local/bin/{name}", f"#!/bin/sh\n{body}\n", mode="0755")
+    install, upgrade = blocks_of("docs/func-start.md", "Install it", "Upgrade it")
+    path = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    typed = ["env", path, "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={WHEELHOUSE}", "bash", "-euc"]
+
+    host.systemd.call(*typed, f"cd {TREE}\n{install.text}")
+    started = [pipe.read_text() for pipe in said]
+    host.systemd.call(*typed, f"cd {TREE}\n{upgrade.text}")
+    started.append(said[0].read_text())
+
+    assert [call.split()[1] for call in started] == ["start", "--blobHost", "start"]
+    folder = "/opt/microshare-forwarder-func"
+    listed = "from function_app import app; print(*[one.get_function_name() for one in app.get_functions()])"
+    inside = f"cd {folder}; .venv/bin/python -c '{listed}'; grep -c extensionBundle host.json || true"
+    functions, bundles = host.systemd.call("bash", "-euc", inside).split("\n")[:2]
+    assert functions == "people_counter_forwarder hourly_snapshot_forwarder"
+    assert bundles == "0"
 
 
 def test_azurite_answers_this_host_alone(systemd: LiveSystemd) -> None:
