@@ -312,15 +312,13 @@ switch_to() {
   [ "$(current)" = "$release" ] || step "$BASE/current: let it lead to releases/$release" point_current "$release"
   if [ "$(readlink "$LINK" || true)" != "$target" ]; then
     [ ! -e "$LINK" ] || [ -L "$LINK" ] || die "$LINK: it is there and not ours; move it away, and call this again"
-    step "$LINK: let it lead to $target" make_link "$target" "$LINK"
+    step "$LINK: let it lead to $target" link_command "$target"
   fi
-  # What the units call where one of them failed.
-  [ -L "$BASE/on-failure" ] || step "$BASE/on-failure: let it lead to current/units/on-failure.sh" make_link current/units/on-failure.sh "$BASE/on-failure"
   install_units "$units"
   [ -z "$reload" ] || step "systemd: read the units again" ctl daemon-reload
 }
 
-make_link() { mkdir -p "${2%/*}" && ln -sfn "$1" "$2"; }
+link_command() { mkdir -p "${LINK%/*}" && ln -sfn "$1" "$LINK"; }
 
 remove_old_releases() {
   local release kept=0 used
@@ -507,7 +505,7 @@ uninstall() {
   for unit in $(installed_units); do remove_unit "$unit"; done
   [ -z "$reload" ] || step "systemd: read the units again" ctl daemon-reload
   [ "$(readlink "$LINK" || true)" != "/opt/$NAME/current/bin/$NAME" ] || step "$LINK: remove it" rm -f "$LINK"
-  [ ! -d "$RELEASES" ] || step "$RELEASES: remove all releases" rm -rf "$RELEASES" "$BASE/current" "$BASE/units" "$BASE/on-failure"
+  [ ! -d "$RELEASES" ] || step "$RELEASES: remove all releases" rm -rf "$RELEASES" "$BASE/current" "$BASE/units"
   if [ -z "$dry_run" ]; then rm -f "$BASE/.lock" && { rmdir "$BASE" 2>/dev/null || true; }; fi
   if [ -n "$purge" ]; then
     step "$ETC: remove it" rm -rf "$ETC"

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.deploy
 # Of each guide the sections that tests below follow; none named: all of it.
 FOLLOWED = {
     "README.md": ("A first session", "Run it by itself, on a VM"),
+    "docs/install-vm.md": (),
     "docs/network.md": (),
     "docs/key-rotation.md": (),
     "docs/migrate.md": (
@@ -131,10 +132,8 @@ case "$1" in
     case " $* " in *" --rollback "* | *" --uninstall "*) ;; *) set -- --wheelhouse {wheelhouse} "$@" ;; esac
     SYSTEMCTL={vm.bin}/systemctl exec "$script" --root {vm.root} "$@" ;;
 esac
-if [ -n "$account" ]; then
-  export {as_account}
-  if [ "$1 $2" = "microshare-forwarder init" ]; then exec cp {vm.root}/answers {vm.settings}; fi
-fi
+if [ "$1 $2" = "microshare-forwarder init" ]; then exec cp {vm.root}/answers {vm.settings}; fi
+if [ -n "$account" ]; then export {as_account}; fi
 exec "$@"
 """
 
@@ -210,6 +209,13 @@ def test_the_block_of_the_readme_ends_with_readings_in_the_hubs_and_timers_on(fo
     [enabled] = [call for call in follower.vm.calls if "enable" in call]
     for timer in enabled.split()[3:]:
         assert (follower.vm.units / timer).is_file()
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_guide_for_a_vm_ends_with_readings_in_the_hubs(follower: Follower) -> None:
+    follow(follower, "docs/install-vm.md")
+
+    assert "are at both hubs" in audited(follower)
 
 
 @pytest.mark.usefixtures("settings")

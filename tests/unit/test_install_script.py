@@ -121,6 +121,13 @@ def test_an_option_that_is_wrong_ends_with_2(vm: Vm, words: list[str]) -> None:
     assert vm.snapshot() == before
 
 
+def test_the_guide_shows_the_options_as_the_help_does() -> None:
+    told = subprocess.run([INSTALL, "--help"], capture_output=True, text=True, check=True).stdout
+    options = "".join(f"{line}\n" for line in told.splitlines() if line.startswith("  --"))
+
+    assert f"```\n{options}```\n" in (APP_ROOT / "docs" / "install-vm.md").read_text()
+
+
 def test_its_help_names_every_option() -> None:
     text = INSTALL.read_text().split("while [ $# -gt 0 ]")[1].split("esac")[0]
     options = {
