@@ -200,7 +200,8 @@ def _runs(found: FeedHealth) -> str:
     said = "no run has ended yet"
     if runs.ended is not None:
         ago = f"{span(found.at - runs.ended)} ago"
-        is_ok = (found.last_run or {}).get("ok", True)
+        failed = any(trouble.kind is Kind.RUN for trouble in found.troubles)
+        is_ok = (found.last_run or {}).get("ok", True) and not failed
         said = f"last run {ago}{'' if is_ok else ', with failures'}"
         if found.interrupted:
             said = f"last run interrupted {ago}, the next goes on"

@@ -40,6 +40,12 @@ class Kept:
     def last(self) -> PastRun | None:
         return self.runs[-1] if self.runs else None
 
+    def not_begun(self, now: datetime) -> PastRun | None:
+        """Give the newest run, where it failed before it changed the state: at the login, most likely."""
+        ended, last = self.state.last_run_ended(), self.last
+        is_newer = last is not None and last.started <= now and (ended is None or last.started > ended)
+        return last if last is not None and is_newer and not last.ok else None
+
     def record(self, location: str, hub: str) -> HubRecord:
         return self.state.locations[location].hubs.get(hub, HubRecord())
 
@@ -106,7 +112,10 @@ def gather_facts(
 
 
 def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> Runs:
-    began = _began(kept)
+    began, ended = _began(kept), kept.state.last_run_ended()
+    if (failed := kept.not_begun(now)) is not None:
+        # It is over at once, and what it says of that itself may be anything.
+        began = ended = failed.started
     # What was due later may still be under way.
     done = now - longest_run
     due = list(islice(times_before(schedule, done), RUNS_FORGIVEN))
@@ -116,7 +125,7 @@ def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> R
         missed = sum(1 for _ in islice(since, _MISSED_AT_MOST))
     return Runs(
         began,
-        kept.state.last_run_ended(),
+        ended,
         next(times_after(schedule, now), None),
         missed,
         due[-1] if len(due) == RUNS_FORGIVEN else None,

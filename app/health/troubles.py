@@ -92,6 +92,8 @@ def _failures(facts: Facts) -> Iterator[Trouble]:
 
 def _reported(facts: Facts) -> Sequence[Failure]:
     """Give the failures of the last run as its report has them; none where that was not kept."""
+    if (failed := facts.kept.not_begun(facts.now)) is not None:
+        return failed.failures
     run, last = facts.kept.state.last_run or {}, facts.kept.last
     return last.failures if last is not None and last.run == run.get("run") else ()
 

@@ -38,6 +38,9 @@ def test_a_refused_password_is_not_tried_in_every_run_and_a_check_that_gets_in_e
     assert "4 times" not in (said := terminal.call("run", "people-counter").err)
     assert "3 times in a row" in said
     assert "`python -m app check`, is tried at once" in said
+    told = terminal.call("status")
+    assert told.status == 1
+    assert "the API refuses the login" in told.out
 
     terminal.source.password = right
     assert tries("run", "people-counter") == 0

@@ -206,6 +206,34 @@ def test_a_feed_that_stopped_is_told_from_runs_that_are_ended_from_outside(setti
     assert "functionTimeout" in wrong(killed, "stopped")[0]["do"]
 
 
+def test_runs_that_fail_before_they_begin_are_told_and_are_no_timer_that_does_not_fire(
+    settings: Settings,
+) -> None:
+    refused = "microshare: login refused for user svc@example.test (401); check MICROSHARE_PASSWORD"
+    failures = [{"location": None, "hub": None, "error": refused}]
+    began = [NOON - 30 * MINUTE, NOON - 15 * MINUTE, NOON]
+    found = judged(
+        settings,
+        state(last_run=ran(NOON - 45 * MINUTE), Mill=location(NOON - 45 * MINUTE)),
+        [report(at, run="refused", ok=False, failures=failures) for at in began],
+    )
+
+    assert (found["verdict"], found["runs_missed"], wrong(found, "stopped")) == ("failing", 0, [])
+    [trouble] = wrong(found, "run")
+    assert (trouble["do"], trouble["since"]) == ("check MICROSHARE_PASSWORD", "2026-03-02T11:30:00.000Z")
+
+
+def test_a_run_that_failed_before_the_last_good_one_is_over(settings: Settings) -> None:
+    failures = [{"location": None, "hub": None, "error": "microshare: login refused"}]
+    found = judged(
+        settings,
+        state(Mill=location()),
+        [report(NOON - 15 * MINUTE, run="refused", ok=False, failures=failures)],
+    )
+
+    assert (found["verdict"], found["wrong"]) == ("healthy", [])
+
+
 def test_a_feed_that_runs_once_a_day_is_healthy_between_its_runs(settings: Settings) -> None:
     daily = replace(settings.feeds["people_counter"], schedule="0 0 2 * * *")
     kept = Kept(
