@@ -27,7 +27,7 @@ from app.base.checkpoints import (
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.program import APP_ROOT
 from app.base.readings import JsonObject, QuarantinedReading, Slice
-from app.health.facts import Kept
+from app.health.facts import RUNS_FORGIVEN, Kept
 from app.health.feed_health import judge
 from app.health.past_runs import past_run
 from app.settings.loading import load_settings
@@ -652,7 +652,8 @@ def test_a_feed_has_not_stopped_where_one_of_its_shards_has(
 
     found = call("status", "--json").objects[0]
 
-    assert (found["verdict"], found["runs_missed"]) == ("behind", 0)
+    # A quarter may begin between that instant and now.
+    assert (found["verdict"], found["runs_missed"] < RUNS_FORGIVEN) == ("behind", True)
     assert [trouble["locations"] for trouble in wrong(found, "behind")] == [["Quay"]]
     [warning] = wrong(found, "warning")
     assert warning["said"].endswith("no run of 2/2")
