@@ -15,6 +15,7 @@ class Stage:
 
     name: str
     steps: list[tuple[str, str]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -23,13 +24,17 @@ class Dockerfile:
 
     stages: list[Stage] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     entry: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
     user: str = ""
     volume: str = ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Give what the image sets: what an earlier stage does is gone."""
+        return self.stages[-1].variables
 
     @classmethod
     def read(cls, path: Path) -> Dockerfile:
@@ -45,13 +50,11 @@ class Dockerfile:
             case "ARG":
                 name, _, self.arguments[name] = rest.partition("=")
             case "FROM":
-                # What an earlier stage sets does not reach the image.
-                self.variables = {}
                 self.stages.append(Stage(rest.rpartition(" AS ")[2]))
             case "RUN" | "COPY" | "WORKDIR":
                 self.stages[-1].steps.append((word, rest))
             case "ENV":
-                self.variables |= _pairs(rest)
+                self.stages[-1].variables |= _pairs(rest)
             case "LABEL":
                 self.labels |= _pairs(rest)
             case "ENTRYPOINT":
