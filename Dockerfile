@@ -6,11 +6,11 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
 WORKDIR /src
 RUN python -m venv /opt/microshare-forwarder
-# With --build-arg TELEMETRY=azure-monitor the packages that this needs are in the image, too.
-ARG TELEMETRY=
-# The packages by themselves, so that they are fetched again only where their lists change.
-COPY requirements.txt requirements-telemetry.txt ./
-RUN /opt/microshare-forwarder/bin/pip install -r requirements.txt ${TELEMETRY:+-r requirements-telemetry.txt}
+# For TELEMETRY=azure-monitor: --build-arg LOCK=requirements-telemetry.lock.
+ARG LOCK=requirements.lock
+# The packages by themselves, so that they are fetched again only where their list changes.
+COPY ${LOCK} .
+RUN /opt/microshare-forwarder/bin/pip install --require-hashes -r ${LOCK}
 COPY . .
 RUN /opt/microshare-forwarder/bin/pip install --no-deps . \
     && /opt/microshare-forwarder/bin/pip uninstall -y pip

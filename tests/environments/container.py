@@ -7,6 +7,7 @@ runs the tests. All else is what the Dockerfile puts there. Needs root, and leav
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -129,7 +130,7 @@ def _carry_out(
             inside = rest
             (root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)
         elif word == "COPY":
-            *sources, to = shlex.split(rest)
+            *sources, to = shlex.split(_filled(rest, dockerfile))
             taken = context
             if sources[0].startswith("--from="):
                 taken = roots[sources.pop(0).removeprefix("--from=")]
@@ -142,7 +143,7 @@ def _carry_out(
                     shutil.copy(found, target)
         else:
             variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheelhouse", **stage.variables}
-            command = ["sh", "-ec", f"cd {inside}; {rest}"]
+            command = ["sh", "-ec", f"cd {inside}; {_filled(rest, dockerfile)}"]
             done = subprocess.run(
                 _in_root(root, "build", dockerfile, wheelhouse, variables, command),
                 capture_output=True,
@@ -150,6 +151,10 @@ def _carry_out(
                 check=False,
             )
             assert done.returncode == 0, f"{rest}\n{done.stdout}\n{done.stderr}"
+
+
+def _filled(rest: str, dockerfile: Dockerfile) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda found: dockerfile.arguments[found[1]], rest)
 
 
 def _in_root(

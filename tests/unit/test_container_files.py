@@ -89,7 +89,7 @@ def test_the_image_is_of_this_version(dockerfile: Dockerfile) -> None:
 
 
 def test_no_secret_can_be_given_to_the_build(dockerfile: Dockerfile) -> None:
-    assert dockerfile.arguments.keys() == {"PYTHON_IMAGE", "TELEMETRY"}
+    assert dockerfile.arguments.keys() == {"PYTHON_IMAGE", "LOCK"}
     assert not dockerfile.variables.keys() & SETTINGS.secret_variables
 
 

@@ -123,6 +123,7 @@ def test_by_gits_rules_what_runs_is_published_and_nothing_else(tree: Path) -> No
 def test_an_image_is_built_of_what_the_wheel_is_made_of_and_nothing_else(tree: Path) -> None:
     tables = tomllib.loads((APP_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     beside = [name for name in tables["wheel"]["force-include"] if name not in ("app", "config.yaml")]
+    beside += ["requirements.lock", "requirements-telemetry.lock"]
     for name in ("pyproject.toml", *beside):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(APP_ROOT / name, tree / name)
