@@ -192,6 +192,10 @@ def test_a_parameter_file_gives_what_is_needed_and_nothing_else(name: str) -> No
     assert given.keys() <= MAIN.of("parameters").keys()
     assert given.keys() >= MAIN.required
     assert given["appSettings"]["value"].keys() <= VARIABLES
+    # azd takes a variable for a list.
+    kinds = {"string": str, "array": (list, str) if "main" in name else list, "object": dict, "bool": bool}
+    for parameter, one in given.items():
+        assert isinstance(one["value"], kinds[MAIN.of("parameters")[parameter]["type"]]), parameter
 
 
 def test_azd_is_given_settings_by_their_own_names() -> None:
