@@ -38,7 +38,7 @@ def results(long: bool) -> Iterator[Result]:
 def forward(served: Services, start: str, *, runs: int = 1) -> tuple[int, float]:
     """Run the command line so often, first on no state; give how many readings came, and the peak in MiB."""
     with tempfile.TemporaryDirectory() as state:
-        environment = served.environment(state, 1, START_FROM=start, RUN_BUDGET="9m")
+        environment = served.environment(state, 1, START_FROM=start, RUN_BUDGET="50m")
         command = ["-m", "app", "run", "people-counter", "--json"]
         peaks = [run(command, environment).peak_bytes for _ in range(runs)]
     readings = sum(served.ask("received").values())
