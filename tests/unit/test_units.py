@@ -139,6 +139,14 @@ def test_a_feeds_timer_makes_up_for_a_run_that_was_missed(unit: Path) -> None:
     assert "\nPersistent=yes\n" in unit.read_text()
 
 
+@named(SERVICES)
+def test_what_a_unit_logs_is_in_the_journal(unit: Path) -> None:
+    """Where standard output goes elsewhere, standard error goes with it unless it is told not to."""
+    text = unit.read_text()
+
+    assert ("\nStandardOutput=" in text) is ("\nStandardError=journal\n" in text)
+
+
 def test_what_is_behind_is_told_and_a_single_run_that_failed_is_not() -> None:
     telling = [path.name for path in SERVICES if "\nOnFailure=" in path.read_text()]
 
