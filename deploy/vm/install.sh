@@ -75,7 +75,8 @@ how_to_get_python() {
   case "$(in_os_release ID) $(in_os_release VERSION_ID)" in
     "ubuntu 22.04")
       say "Python 3.10 of Ubuntu 22.04 is too old, 3.11 is in universe: sudo add-apt-repository universe && sudo apt-get update && sudo apt-get install python3.11 python3.11-venv" ;;
-    debian* | ubuntu*) say "sudo apt-get update && sudo apt-get install python3 python3-venv" ;;
+    ubuntu*) say "sudo add-apt-repository universe && sudo apt-get update && sudo apt-get install python3 python3-venv" ;;
+    debian*) say "sudo apt-get update && sudo apt-get install python3 python3-venv" ;;
     *) say "install Python 3.11, 3.12 or 3.13 with its module venv" ;;
   esac
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import signal
@@ -215,6 +216,35 @@ def test_what_an_installation_that_was_killed_left_is_removed_by_the_next(vm: Vm
     assert vm.install("--wheel", small_wheel(tmp_path, "2.0")).status == 0
 
     assert vm.releases == {"2.0"}
+
+
+def test_timers_are_turned_on_where_that_is_asked_and_check_succeeds(vm: Vm, tmp_path: Path) -> None:
+    words = ("--wheel", small_wheel(tmp_path, "2.0", refuses="SOUTH"), "--enable")
+    vm.settings.parent.mkdir(parents=True)
+    vm.settings.write_text("MICROSHARE_IDENTITY='com.example.SOUTH'\n")
+
+    refused = vm.install(*words)
+    assert (refused.status, vm.in_use) == (1, "2.0")
+    assert "the timers were not turned on" in refused.out
+    assert [call for call in vm.calls if "enable" in call] == []
+
+    vm.settings.write_text("MICROSHARE_IDENTITY='com.example.NORTH'\n")
+    assert vm.install(*words).status == 0
+    [enabled] = [call for call in vm.calls if "enable --now" in call]
+    assert f"{NAME}@people-counter.timer" in enabled
+    assert f"{NAME}-status.timer" in enabled
+
+
+def test_two_installations_at_once_are_one(vm: Vm, tmp_path: Path) -> None:
+    vm.base.mkdir(parents=True)
+    with (vm.base / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        refused = vm.install("--wheel", small_wheel(tmp_path, "2.0"))
+
+    assert refused.status == 1
+    assert "another install.sh is at work" in refused.err
+    assert not (vm.base / "current").exists()
 
 
 def test_a_unit_that_was_edited_is_kept_next_to_the_new_one(vm: Vm, tmp_path: Path) -> None:
