@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import answers, calls, cold_start, cpu, delivery, memory, profiling, state, status
+from benchmarks import (
+    answers,
+    calls,
+    cold_start,
+    cpu,
+    delivery,
+    memory,
+    profiling,
+    scaling,
+    shards,
+    state,
+    status,
+)
 from benchmarks.processes import ROOT
 from benchmarks.results import Result, table
 
@@ -25,7 +37,11 @@ BENCHMARKS: Mapping[str, Callable[[bool], Iterable[Result]]] = {
     "State at scale": state.results,
     "Reading an answer": answers.results,
     "Status": status.results,
+    "Scaling": scaling.results,
+    "Shards": shards.results,
 }
+# What is written of a heading in other places.
+WRITTEN_BESIDES: Mapping[str, Callable[[], None]] = {"Scaling": scaling.write}
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: from here on -->", "<!-- measured: up to here -->"
 NAMED = ("azure-eventhub", "requests", "msgspec", "simplejson")
@@ -49,6 +65,8 @@ def main() -> int:
         found += results
         tables[heading] = list(table(results))
         print(f"### {heading}", "", *tables[heading], "", sep="\n", flush=True)
+        if chosen.write and heading in WRITTEN_BESIDES:
+            WRITTEN_BESIDES[heading]()
     if chosen.write:
         page = DOCUMENT.read_text(encoding="utf-8")
         if chosen.headings:

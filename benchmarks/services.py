@@ -82,6 +82,7 @@ def main() -> None:
             "save": lambda path: save(hubs, names[0], Path(path)),
             "last": lambda _: {name: last(hubs, name) for name in names},
             "trouble": lambda kind: trouble(hubs, names[-1], kind),
+            "slow": lambda seconds: slow(source, float(seconds or 0)),
             "requests": lambda _: len(source.requests),
             "questions": lambda _: [
                 f"{source.url}{request.path}?{urlencode(request.query, doseq=True)}"
@@ -113,6 +114,13 @@ def trouble(hubs: EventHubsEmulator, name: str, kind: str) -> None:
             "throttle": lambda: hub.throttle(None),
             "stall": lambda: hub.stall("outcome"),
         }[kind]()
+
+
+def slow(source: MicroshareEmulator, seconds: float) -> None:
+    """Let each query take so long."""
+    source.faults.clear()
+    if seconds:
+        source.faults.slow(seconds, on="query")
 
 
 def save(hubs: EventHubsEmulator, name: str, path: Path) -> int:

@@ -15,9 +15,9 @@ import sys
 import tempfile
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -38,6 +38,7 @@ from app.base.packed_ids import packed
 from app.run.ledger import Ledger
 from app.run.planning import Limits, plan_slice
 from app.state.json_file import JsonFileStore
+from app.state.store import StateStore
 from benchmarks.processes import MEBIBYTE, run
 from benchmarks.results import Result
 
@@ -82,18 +83,23 @@ def taken(what: str, folder: str) -> Taken:
     return Taken(cpu_s, wall_s, took.peak_bytes / MEBIBYTE)
 
 
-def forward(folder: Path) -> None:
+def forward(store: StateStore) -> None:
     """Do what a run does with the state before and after it asks anybody."""
-    store = JsonFileStore(folder)
+    state = planned(store)
+    store.save(NAME, state, state.locations)
+
+
+def planned(store: StateStore) -> FeedState:
+    """Load a state and plan its slices; give what is to be saved of it then, as it was listed anew."""
     state = store.load(NAME)
     limits = Limits(HOUR, DAY, 999)
     ledger = Ledger(state, limits)
     now = utc_now()
-    for name in state.locations:
-        for group in ledger.groups(name, HUBS):
+    for name, found in state.locations.items():
+        for group in ledger.groups(name, list(found.checkpoints)):
             plan_slice(group, now, limits)
         ledger.listed(name, now)
-    store.save(NAME, ledger.state(), ledger.changed)
+    return ledger.state()
 
 
 def copy(folder: Path) -> None:
@@ -108,31 +114,41 @@ def copy(folder: Path) -> None:
 def make(folder: Path) -> None:
     random = Random(1)
     now = floor_to(utc_now(), MILLISECOND)
-    hours = [hour_of(now) - HOUR * back for back in range(25)]
-    ids = {hour: packed(_ids(random, SENSORS * READINGS_AN_HOUR)) for hour in hours}
-    seals = {
-        hours[-1] - HOUR * back: Seal(SENSORS * READINGS_AN_HOUR, random.getrandbits(48), back)
-        for back in range(1, 24)
-    }
-
-    def location(name: str) -> LocationState:
-        checkpoint = Checkpoint(now, hours[-1], ids, now)
-        last = [now - timedelta(milliseconds=random.randrange(900_000)) for _ in range(SENSORS)]
-        return LocationState(
-            last_listed=now,
-            newest=now,
-            checkpoints=dict.fromkeys(HUBS, checkpoint),
-            hubs=dict.fromkeys(HUBS, HubRecord(4_000, 4_000, 4_000, now, start=now - DAY)),
-            begun=now - DAY,
-            compared=now,
-            seals=dict.fromkeys(HUBS, seals),
-            sensors={(name, "1", f"Door {at}"): Sensor(last[at], HOUR / 4) for at in range(SENSORS)},
-        )
-
     names = [f"Building {number:04}" for number in range(LOCATIONS)]
-    places = tuple(Place(name, "com.example.NORTH", SENSORS, frozenset(_ids(random, 16))) for name in names)
-    state = FeedState({name: location(name) for name in names}, Discovery(now, places))
+    state = FeedState(
+        {name: location(name, HUBS, SENSORS, SENSORS * READINGS_AN_HOUR, now, random) for name in names},
+        Discovery(now, places(names, 16, random)),
+    )
     JsonFileStore(folder).save(NAME, state, names)
+
+
+def location(
+    name: str, hubs: Sequence[str], sensors: int, readings_an_hour: int, now: datetime, random: Random
+) -> LocationState:
+    """Make a location as it is after a day: all hubs have all of its readings."""
+    hours = [hour_of(now) - HOUR * back for back in range(25)]
+    ids = {hour: packed(_ids(random, readings_an_hour)) for hour in hours if readings_an_hour}
+    seals = {
+        hours[-1] - HOUR * back: Seal(readings_an_hour, random.getrandbits(48), back) for back in range(1, 24)
+    }
+    last = [now - timedelta(milliseconds=random.randrange(900_000)) for _ in range(sensors)]
+    return LocationState(
+        last_listed=now,
+        newest=now,
+        checkpoints=dict.fromkeys(hubs, Checkpoint(now, hours[-1], ids, now)),
+        hubs=dict.fromkeys(hubs, HubRecord(4_000, 4_000, 4_000, now, start=now - DAY)),
+        begun=now - DAY,
+        compared=now,
+        seals=dict.fromkeys(hubs, seals),
+        sensors={(name, "1", f"Door {at}"): Sensor(last[at], HOUR / 4) for at in range(sensors)},
+    )
+
+
+def places(names: Iterable[str], devices: int, random: Random) -> tuple[Place, ...]:
+    """Make the list in which discovery found these."""
+    return tuple(
+        Place(name, "com.example.NORTH", devices, frozenset(_ids(random, devices))) for name in names
+    )
 
 
 def _ids(random: Random, count: int) -> list[str]:
@@ -145,7 +161,7 @@ def main() -> None:
             make(Path(folder))
         case [("forward" | "copy") as what, folder]:
             cpu, wall = time.process_time(), time.perf_counter()
-            (forward if what == "forward" else copy)(Path(folder))
+            forward(JsonFileStore(Path(folder))) if what == "forward" else copy(Path(folder))
             print(json.dumps([time.process_time() - cpu, time.perf_counter() - wall]))
         case _:
             print(*results(long=False), sep="\n")

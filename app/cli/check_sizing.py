@@ -42,6 +42,7 @@ _FIGURES: Final = {
     "readings_an_hour": "readings a location and hour",
     "hubs": "hubs that are on",
     "runs_a_day": "runs a day",
+    "look_back_h": "hours of look-back",
     "time_s": "seconds that a run has",
     "concurrency": "run.concurrency",
     "shards": "shards",
@@ -60,6 +61,7 @@ _NEEDS: Final[Mapping[str, Callable[[Need], float]]] = {
     "throughput units": lambda need: need.units,
     "table transactions a day": lambda need: need.transactions_a_day,
     "MiB of memory a run": lambda need: need.memory_mib,
+    "seconds of the processor a day": lambda need: need.cpu_s_a_day,
     "US dollars a month": dollars_a_month,
 }
 

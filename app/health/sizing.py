@@ -13,9 +13,10 @@ from itertools import islice, pairwise
 from typing import Final
 
 from app.base.checkpoints import FeedState, LocationState
-from app.base.instants import DAY
+from app.base.instants import DAY, HOUR
 from app.base.shards import MOST_SHARDS
 from app.base.text import counted
+from app.health.measured import MEASURED, Measured
 from app.health.past_runs import PastRun
 from app.health.trend import per_day_of
 from app.run.report import UNIT_BYTES, UNIT_EVENTS
@@ -35,16 +36,12 @@ _CALLS_A_RUN: Final = 2
 _QUESTIONS_THAT_MEASURE: Final = 20
 LAST_RUNS: Final = 20
 
-# Rows of a table in an answer, and in a transaction.
-_ROWS_IN_AN_ANSWER, _ROWS_AT_ONCE = 1_000, 100
+# Rows of a table in an answer.
+_ROWS_IN_AN_ANSWER: Final = 1_000
 # From so many shards on, each asks for its rows one by one.
 _SHARDS_BY_KEY: Final = 8
-# Of the list of all locations in memory: a name and an owner, and hashes of 16 of its devices at most.
-_PLACE_BYTES, _DEVICE_BYTES, _DEVICES = 1_300, 200, 16
-# Of a location's state, as `benchmarks.state` makes it: with a day of ids of 16 bytes.
-_LOCATION_BYTES, _SENSOR_BYTES, _READING_BYTES = 3_800, 150, 16 * 25
-# Measured with states of 21 and 174 MiB: what a run takes, and for each MiB of its state.
-_MEMORY_MIB, _MEMORY_TIMES = 60.0, 2.3
+# Of so many of its devices a location has hashes in the list.
+_DEVICES: Final = 16
 _MEBIBYTE: Final = 2**20
 # Up to where files were found to serve well, and what was measured of one run.
 FILES_SERVE, A_RUN_SERVES = 500, 2_000
@@ -80,6 +77,7 @@ class Load:
     readings_an_hour: Figure
     hubs: Figure
     runs_a_day: Figure
+    look_back_h: Figure
     time_s: Figure
     concurrency: Figure
     shards: Figure
@@ -108,6 +106,7 @@ class Need:
     transactions_a_day: int
     rows_a_second: float
     memory_mib: int
+    cpu_s_a_day: float
     run_s_a_day: float
     executions_a_day: int
 
@@ -118,7 +117,7 @@ class Need:
         return max(1, math.ceil(taken - 1e-9))
 
 
-def need_of(load: Load) -> Need:
+def need_of(load: Load, measured: Measured = MEASURED) -> Need:
     """Reckon what a feed needs so that each of its runs ends in time."""
     locations, runs = load.locations.value, load.runs_a_day.value
     at_once = _questions_at_once(load)
@@ -135,11 +134,10 @@ def need_of(load: Load) -> Need:
         events_a_day=round(events),
         events_a_second=a_second,
         bytes_a_second=a_second * load.bytes_an_event.value,
-        transactions_a_day=0 if load.in_files else round(_transactions(load, shards, run_s) * runs),
+        transactions_a_day=0 if load.in_files else round(_transactions(load, shards, run_s, measured) * runs),
         rows_a_second=0.0 if load.in_files else 2 * locations / load.time_s.value,
-        memory_mib=round(
-            _MEMORY_MIB + _list_mib(load) + _MEMORY_TIMES * state_mib(load) / (1 if load.in_files else shards)
-        ),
+        memory_mib=round(_memory_mib(load, 1 if load.in_files else shards, measured)),
+        cpu_s_a_day=_cpu_s_a_day(load, shards, measured),
         run_s_a_day=run_s * runs,
         executions_a_day=round((1 if shards == 1 else 1 + shards) * runs),
     )
@@ -157,18 +155,35 @@ def together(needs: Sequence[Need]) -> Need:
     )
 
 
-def state_mib(load: Load) -> float:
+def state_mib(load: Load, measured: Measured = MEASURED) -> float:
     """Give how large the state is, as files have it."""
     a_location = (
-        _LOCATION_BYTES + _SENSOR_BYTES * load.sensors.value + _READING_BYTES * load.readings_an_hour.value
+        measured.bytes_a_location
+        + measured.bytes_a_sensor * load.sensors.value
+        + measured.bytes_a_reading_an_hour * load.readings_an_hour.value
     )
     return load.locations.value * a_location / _MEBIBYTE
 
 
-def _list_mib(load: Load) -> float:
-    """Give what the list of all locations takes in memory, of a shard too."""
-    a_place = _PLACE_BYTES + _DEVICE_BYTES * min(_DEVICES, load.devices.value)
-    return load.locations.value * a_place / _MEBIBYTE
+def _memory_mib(load: Load, shards: int, measured: Measured) -> float:
+    """Give what a run takes: of the state its part, of the list of locations all, of a shard too."""
+    a_place = measured.memory_bytes_a_place + measured.memory_bytes_a_device * min(
+        _DEVICES, load.devices.value
+    )
+    of_list = load.locations.value * a_place / _MEBIBYTE
+    return (
+        measured.memory_mib_a_run + of_list + measured.memory_times_state * state_mib(load, measured) / shards
+    )
+
+
+def _cpu_s_a_day(load: Load, shards: int, measured: Measured) -> float:
+    """Give the seconds of the processor that were measured of one; each reading is sent once, to one hub."""
+    runs, an_hour = load.runs_a_day.value, load.readings_an_hour.value
+    window_h = load.look_back_h.value + 24 / runs
+    a_location_ms = runs * measured.cpu_ms_a_location + an_hour * (
+        runs * window_h * measured.cpu_ms_a_reading_read + 24 * measured.cpu_ms_a_reading_sent
+    )
+    return runs * shards * measured.cpu_s_a_run + load.locations.value * a_location_ms / 1_000
 
 
 def _questions_at_once(load: Load) -> int:
@@ -182,20 +197,17 @@ def _asked_by_a_run(load: Load, at_once: int) -> int:
     return concurrency if at_once <= concurrency else max(concurrency, CONCURRENCY_FIRST)
 
 
-def _transactions(load: Load, shards: int, run_s: float) -> float:
-    """Count what a tick asks of the tables at most, a transaction of many rows as one.
+def _transactions(load: Load, shards: int, run_s: float, measured: Measured) -> float:
+    """Give what a tick asks of the tables, a transaction of many rows as one.
 
-    `run_s` are the seconds that its shards take, added up. Each saves a second apart at most: some
-    locations, and what is said of the feed.
+    `run_s` are the seconds that its shards take, added up: each saves a second apart at most. Each reads the
+    pages of all locations' rows, or of their keys, and so does who plans them.
     """
-    locations = load.locations.value
-    pages = 1 + math.ceil(locations / _ROWS_IN_AN_ANSWER)
-    loads = shards * pages if shards < _SHARDS_BY_KEY else shards * (pages + 2) + locations
-    saves = 2 * (math.ceil(run_s) + 2 * shards) + math.ceil(locations / _ROWS_AT_ONCE)
-    locks = 3 * shards + run_s / 20
-    history = 2 * shards
-    planner = 0 if shards == 1 else pages + 2
-    return loads + saves + locks + history + planner
+    locations, pages = load.locations.value, math.ceil(load.locations.value / _ROWS_IN_AN_ANSWER)
+    by_key = shards >= _SHARDS_BY_KEY
+    a_location = measured.transactions_a_location_by_key if by_key else measured.transactions_a_location
+    of_runs = shards * (measured.transactions_a_run + pages) + run_s * measured.transactions_a_second
+    return of_runs + locations * a_location + (0 if shards == 1 else pages + 2)
 
 
 # --- which switch to turn ---------------------------------------------------------------------------
@@ -302,6 +314,7 @@ def assumed(locations: int, answer_s: float, *, hourly: bool) -> Load:
         readings_an_hour=figure(SENSORS if hourly else readings),
         hubs=figure(1),
         runs_a_day=figure(24 if hourly else 96),
+        look_back_h=figure(6 if hourly else 1),
         time_s=figure(240.0),
         concurrency=figure(4),
         shards=figure(1),
@@ -335,6 +348,7 @@ def load_of(
         locations=Figure(len(located), STATE),
         hubs=Figure(sum(hub.enabled for hub in settings.hubs), SETTINGS),
         runs_a_day=Figure(_runs_a_day(feed.schedule, now), SETTINGS),
+        look_back_h=Figure(feed.look_back / HOUR, SETTINGS),
         time_s=Figure(min(settings.run.budget.total_seconds(), period_s), SETTINGS),
         concurrency=Figure(settings.run.concurrency, SETTINGS),
         shards=_shards(settings, runs),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from app.base.checkpoints import Checkpoint, Discovery, FeedState, LocationState, Place, Sensor
 from app.base.instants import HOUR, MINUTE
 from app.base.program import APP_ROOT
+from app.health.measured import MEASURED, Measured
 from app.health.past_runs import PastRun, past_run
 from app.health.sizing import (
     ASSUMED,
@@ -23,7 +24,6 @@ from app.health.sizing import (
     Figure,
     Load,
     Need,
-    Price,
     advice,
     advice_for_all,
     assumed,
@@ -37,10 +37,9 @@ from app.health.sizing import (
 from app.run.report import HubReport, Report
 from app.settings.loading import load_settings
 from app.settings.schema import ScaleOutSettings, Settings
+from benchmarks.scaling_page import with_tables
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-SIZES = (100, 1_000, 10_000, 50_000)
-ANSWERS = (0.2, 0.5)
 HUB = "example.servicebus.windows.net/counts"
 SCALING = (APP_ROOT / "docs" / "scaling.md").read_text()
 
@@ -291,58 +290,18 @@ def test_a_period_shorter_than_the_budget_is_what_a_run_has(settings: Settings) 
 # --- the tables of docs/scaling.md -------------------------------------------------------------------
 
 
-def needs(locations: int, answer_s: float) -> tuple[Need, Need, Need]:
-    people, snapshots = (need_of(assumed(locations, answer_s, hourly=hourly)) for hourly in (False, True))
-    return people, snapshots, together([people, snapshots])
+def test_the_docs_have_the_figures_that_were_measured_and_what_comes_of_them() -> None:
+    """Where they differ, `make bench WRITE=1 ONLY=Scaling` measures again and writes both."""
+    assert with_tables(SCALING, MEASURED) == SCALING
+    assert with_tables(SCALING, replace(MEASURED, memory_mib_a_run=999.0)) != SCALING
 
 
-Row = Callable[[Need, Need, Need], float]
-NEEDS: dict[str, Row] = {
-    "API calls of a tick of people counts": lambda people, _, __: people.calls_a_tick,
-    "API calls a day": lambda _, __, both: both.calls_a_day,
-    "questions at once, people counts": lambda people, _, __: people.questions_at_once,
-    "questions at once at the full hour": lambda _, __, both: both.questions_at_once,
-    "shards of each feed": lambda people, _, __: people.shards,
-    "events a day": lambda _, __, both: both.events_a_day,
-    "events a second at the full hour": lambda _, __, both: both.events_a_second,
-    "KB a second at the full hour": lambda _, __, both: both.bytes_a_second / 1e3,
-    "throughput units": lambda _, __, both: both.units,
-    "table transactions a day, at most": lambda _, __, both: both.transactions_a_day,
-    "rows a second, read and written": lambda people, _, __: people.rows_a_second,
-    "MiB of memory a run": lambda people, _, __: people.memory_mib,
-    "dollars a month, at the prices below": lambda _, __, both: dollars_a_month(both),
-}
+@pytest.mark.parametrize("figure", [each.name for each in fields(Measured)])
+def test_each_figure_that_was_measured_counts_in_what_is_needed(figure: str) -> None:
+    loads = [assumed(locations, 0.5, hourly=False) for locations in (1_000, 50_000)]
+    more = replace(MEASURED, **{figure: 2 * getattr(MEASURED, figure) + 1})
 
-
-def rendered_needs() -> Iterator[str]:
-    yield f"| locations | {' | '.join(f'{size:,}' for size in SIZES)} |"
-    yield "|---|" + "---|" * len(SIZES)
-    for name, of in NEEDS.items():
-        cells = []
-        for size in SIZES:
-            values = [written(of(*needs(size, answer_s))) for answer_s in ANSWERS]
-            cells.append(" / ".join(dict.fromkeys(values)))
-        yield f"| {name} | {' | '.join(cells)} |"
-
-
-def rendered_money() -> Iterator[str]:
-    yield f"| price | unit | dollars | {' | '.join(f'{size:,}' for size in SIZES)} |"
-    yield "|---|---|---|" + "---|" * len(SIZES)
-    columns = [units_a_month(needs(size, 0.5)[2]) for size in SIZES]
-    price: Price
-    for price in columns[0]:
-        units = " | ".join(written(column[price]) for column in columns)
-        yield f"| {price.name} | {price.unit} | {price.shown} | {units} |"
-
-
-def written(value: float) -> str:
-    return f"{value:,.2f}" if value < 1 else f"{value:,.0f}"
-
-
-@pytest.mark.parametrize("made", [rendered_needs, rendered_money])
-def test_the_docs_have_the_same_figures(made: Callable[[], Iterator[str]]) -> None:
-    """Where they differ, put what this gives in the place of the table."""
-    assert "\n".join(made()) in SCALING
+    assert [need_of(load, more) for load in loads] != [need_of(load) for load in loads]
 
 
 def test_the_docs_say_whose_prices_these_are() -> None:
