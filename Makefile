@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs clean
+.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -26,6 +26,7 @@ help:
 	@echo "make breaks        break the code on purpose, a copy of it, in each way that is listed: a test must notice"
 	@echo "make bench         measure all that has a bound against its baseline, ONLY=heading; LONG=1 a million readings"
 	@echo "make wheel         build the command line as a package for pip, pipx and uv, in dist/"
+	@echo "make package       build packages for Azure Functions with all that they need, in dist/; PYTHON_OF=3.12 one, TELEMETRY=1"
 	@echo "make pictures      make the README's pictures anew, from the scenario; a browser is needed"
 	@echo "make outputs       write what commands print into the docs again, from the scenario"
 	@echo "make clean         remove what these made"
@@ -113,6 +114,10 @@ bench: $(BIN)/.dev azurite
 # Whoever installs it has no need of this tree; the same of `pip install .`, which builds it by itself.
 wheel: $(BIN)/.dev
 	$(BIN)/python -m hatchling build -t wheel
+
+# For each Python that Azure is to run it with; nothing is built there then.
+package: $(BIN)/.dev
+	$(BIN)/python -m tools.package $(PYTHON_OF) $(if $(TELEMETRY),--telemetry)
 
 pictures: $(BIN)/.dev
 	$(BIN)/python -m tools.pictures

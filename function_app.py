@@ -6,10 +6,13 @@ With SCALE_OUT=queue a timer puts the shards of its feed on a storage queue, and
 from collections.abc import Callable
 from typing import Any, List  # noqa: UP035 - of lists the Functions worker knows this one alone
 
-import azure.functions as func
+from app.base.interpreter import needing_packages
 
-from app.settings.scale_out import CONNECTION, QUEUE, is_by_queue
-from app.settings.schedules import schedule
+with needing_packages():
+    import azure.functions as func
+
+    from app.settings.scale_out import CONNECTION, QUEUE, is_by_queue
+    from app.settings.schedules import schedule
 
 app = func.FunctionApp()
 _BY_QUEUE = is_by_queue()
@@ -24,8 +27,9 @@ def _in_shards(feed: str) -> Callable[[Callable[..., None]], Any]:
             shards: func.Out[List[str]],  # noqa: UP006 - see above
             context: func.Context = None,  # type: ignore[assignment]
         ) -> None:
-            from app.run.tick import plan_tick
-            from app.timer import wired_for_timer
+            with needing_packages():
+                from app.run.tick import plan_tick
+                from app.timer import wired_for_timer
 
             with wired_for_timer(feed, timer, context) as wiring:
                 shards.set([message.text() for message in plan_tick(feed, wiring)])
@@ -61,15 +65,17 @@ if _BY_QUEUE:
     @app.queue_trigger(arg_name="message", queue_name=QUEUE, connection=CONNECTION)
     def forward_shard(message: func.QueueMessage, context: func.Context = None) -> None:  # type: ignore[assignment]
         """Forward one shard of a feed."""
-        from app.timer import run_message
+        with needing_packages():
+            from app.timer import run_message
 
         run_message(message.get_body().decode("utf-8", "replace"), context)
 
 
 def _run(feed: str, timer: func.TimerRequest, context: func.Context | None) -> None:
     # The host imports this file to list the functions, and needs nothing of a run for that.
-    from app.run.forwarder import run_forwarder
-    from app.timer import wired_for_timer
+    with needing_packages():
+        from app.run.forwarder import run_forwarder
+        from app.timer import wired_for_timer
 
     with wired_for_timer(feed, timer, context) as wiring:
         run_forwarder(feed, wiring)

@@ -22,7 +22,7 @@ VENV = ROOT / ".venvs" / "runtime"
 VERSION = "3.13"
 
 _LOCK = ROOT / TELEMETRY
-_PINS = ("azure-functions-runtime==1.3.0", "azurefunctions-extensions-base==1.2.0")
+PINS = ("azure-functions-runtime==1.3.0", "azurefunctions-extensions-base==1.2.0")
 _STAMP = VENV / ".made-from"
 # What an interpreter must be able to do: a shim of pyenv may refuse, and Debian packs ensurepip apart.
 _PROBE = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
@@ -49,7 +49,7 @@ def main() -> int:
             "--disable-pip-version-check",
         ]
         subprocess.run([*pip, "--require-hashes", "-r", _LOCK], check=True)
-        subprocess.run([*pip, *_PINS], check=True)
+        subprocess.run([*pip, *PINS], check=True)
     except subprocess.CalledProcessError as error:
         print(f"{VENV.relative_to(ROOT)}: could not be made, see above", file=sys.stderr)
         return error.returncode
@@ -65,26 +65,26 @@ def runtime_python() -> Path | None:
     return _interpreter() if _interpreter().exists() else None
 
 
-def find_python() -> Path | None:
-    """Give a Python of the version that the runtime needs and that really runs; None where there is none."""
-    return next((python for python in _candidates() if _runs(python)), None)
+def find_python(version: str = VERSION) -> Path | None:
+    """Give a Python of that version, the runtime's unless told, that really runs; or None."""
+    return next((python for python in _candidates(version) if _runs(python, version)), None)
 
 
-def _candidates() -> Iterator[Path]:
+def _candidates(version: str) -> Iterator[Path]:
     yield Path(sys.executable)
-    on_path = shutil.which(f"python{VERSION}")
+    on_path = shutil.which(f"python{version}")
     if on_path:
         yield Path(on_path)
     for root in dict.fromkeys((os.environ.get("PYENV_ROOT") or "~/.pyenv", "~/.pyenv")):
-        yield from sorted(Path(root).expanduser().glob(f"versions/{VERSION}*/bin/python"), reverse=True)
+        yield from sorted(Path(root).expanduser().glob(f"versions/{version}*/bin/python"), reverse=True)
 
 
-def _runs(python: Path) -> bool:
+def _runs(python: Path, version: str) -> bool:
     try:
         told = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return told.stdout.strip() == VERSION
+    return told.stdout.strip() == version
 
 
 def _interpreter() -> Path:
@@ -92,7 +92,7 @@ def _interpreter() -> Path:
 
 
 def _fingerprint() -> str:
-    return hashlib.sha256(_LOCK.read_bytes() + "\n".join(_PINS).encode()).hexdigest()
+    return hashlib.sha256(_LOCK.read_bytes() + "\n".join(PINS).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -18,10 +18,12 @@ sys.stdout.write(json.dumps({
 """
 
 
-def indexed(tree: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, object]]]:
+def indexed(
+    tree: Path, environ: Mapping[str, str], python: Path = Path(sys.executable)
+) -> dict[str, list[dict[str, object]]]:
     """Import function_app in a process that has `environ` alone; give the bindings of each function."""
     told = subprocess.run(
-        [sys.executable, "-c", _TELL_BINDINGS],
+        [python, "-c", _TELL_BINDINGS],
         cwd=tree,
         env=dict(environ),
         stdout=subprocess.PIPE,

@@ -11,6 +11,7 @@ import pytest
 
 from app.base.program import APP_ROOT
 from tests.environments.deployment import in_context, published
+from tools.package import let_in
 
 # What commands and people leave in the tree, at its root and inside what is published.
 SECRETS = [
@@ -130,6 +131,14 @@ def test_an_image_is_built_of_what_the_wheel_is_made_of_and_nothing_else(tree: P
 
     of_image = {"pyproject.toml", "README.md", *beside, *what_runs()} - {"function_app.py", "host.json"}
     assert in_context(tree) == sorted(of_image)
+
+
+def test_a_package_holds_what_runs_and_nothing_else(tree: Path) -> None:
+    (tree / "app" / ".cache").mkdir()
+    (tree / "app" / ".cache" / "x.py").touch()
+    (tree / "app" / "linked.py").symlink_to(tree / ".env")
+
+    assert let_in(tree) == what_runs()
 
 
 def test_nothing_that_is_secret_or_written_by_a_command_is_committed(tree: Path) -> None:
