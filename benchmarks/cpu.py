@@ -47,7 +47,7 @@ def results(long: bool) -> Iterator[Result]:
 
 def forward(served: Services, start: str, hubs: int, *, keep: bool = False) -> float:
     with tempfile.TemporaryDirectory() as state:
-        environment = served.environment(state, hubs, START_FROM=start, RUN_BUDGET="9m")
+        environment = served.environment(state, hubs, START_FROM=start)
         took = run(["-m", "app", "run", "people-counter", "--json"], environment)
     if not keep:
         served.ask("clear")

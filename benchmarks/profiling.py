@@ -90,7 +90,7 @@ def profile() -> Profile | None:
         services(buildings=BUILDINGS, hubs=("a",)) as served,
         tempfile.TemporaryDirectory() as folder,
     ):
-        environment = served.environment(folder, START_FROM=f"{DAYS}d", RUN_BUDGET="9m")
+        environment = served.environment(folder, START_FROM=f"{DAYS}d")
         raw = Path(folder) / "stacks"
         options = ["--gil", "--format", "raw", "--rate", f"{SAMPLES_A_SECOND}", "--output", str(raw)]
         run = [sys.executable, "-m", "app", "run", "people-counter", "--json"]
