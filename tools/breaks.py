@@ -2113,6 +2113,42 @@ _BY_A_QUEUE = (
     ),
 )
 
+_ON_A_VM = (
+    PlantedBreak(
+        "a run's log goes where its report goes",
+        "deploy/vm/units/microshare-forwarder@.service",
+        "StandardError=journal\n",
+        "",
+        _noticed_by("tests/unit/test_units.py", "test_what_a_unit_logs_is_in_the_journal"),
+    ),
+    PlantedBreak(
+        "a credential that is not there keeps a unit from starting",
+        "deploy/vm/units/microshare-forwarder@.service",
+        "SetCredential=MICROSHARE_API_KEY:\\n\n",
+        "",
+        _noticed_by("tests/unit/test_units.py", "test_each_secret_may_be_a_credential_and_need_not_be_there"),
+    ),
+    PlantedBreak(
+        "of a unit that keeps failing each failure is told",
+        "deploy/vm/units/on-failure.sh",
+        'then touch "$told"; else',
+        "then :; else",
+        _noticed_by(
+            "tests/unit/test_units.py", "test_one_that_keeps_failing_is_told_of_once_and_again_after_a_day"
+        ),
+    ),
+    PlantedBreak(
+        "the Functions host on a VM downloads its extensions",
+        "deploy/vm/func/host.json",
+        '  "version": "2.0",\n',
+        '  "version": "2.0",\n  "extensionBundle": {"id": "Microsoft.Azure.Functions.ExtensionBundle"},\n',
+        _noticed_by(
+            "tests/unit/test_units.py",
+            "test_the_hosts_settings_for_a_vm_download_nothing_and_are_those_of_azure_otherwise",
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -2123,6 +2159,7 @@ BREAKS = (
     *_IN_WHAT_IS_KEPT,
     *_IN_SHARDS,
     *_BY_A_QUEUE,
+    *_ON_A_VM,
     *_IN_ONE_FEED,
     *_IN_WHAT_IS_SHOWN,
     *_IN_COMMANDS,
