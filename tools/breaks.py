@@ -1230,6 +1230,15 @@ _IN_WHAT_IS_SHOWN = (
         _noticed_by("tests/unit/test_sizing.py", "test_runs_that_catch_up_or_fail_measure_nothing"),
     ),
     PlantedBreak(
+        "the list of locations takes no memory",
+        "app/health/sizing.py",
+        "measured.memory_mib_a_run + of_list +",
+        "measured.memory_mib_a_run +",
+        _noticed_by(
+            "tests/unit/test_sizing.py", "test_each_figure_that_was_measured_counts_in_what_is_needed"
+        ),
+    ),
+    PlantedBreak(
         "files are never too small",
         "app/health/sizing.py",
         "if load.in_files and (locations > FILES_SERVE or need.shards > 1):",
