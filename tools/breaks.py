@@ -1364,6 +1364,43 @@ _IN_COMMANDS = (
         _noticed_by("tests/unit/test_serve.py", "test_a_signal_ends_the_newest_run_of_each_thread"),
     ),
     PlantedBreak(
+        "what lies in the application's folder goes into the image",
+        ".dockerignore",
+        "!app/**/*.py\n",
+        "!app\n",
+        _noticed_by(
+            "tests/unit/test_deployed_files.py",
+            "test_an_image_is_built_of_what_the_wheel_is_made_of_and_nothing_else",
+        ),
+    ),
+    PlantedBreak(
+        "the image runs as root",
+        "Dockerfile",
+        "USER 65532:65532\n",
+        "USER 0:0\n",
+        _noticed_by(
+            "tests/unit/test_container_files.py",
+            "test_the_image_serves_as_an_account_without_rights_and_says_whether_it_is_well",
+        ),
+    ),
+    PlantedBreak(
+        "a container is killed before its run has ended",
+        "deploy/container/compose.yaml",
+        "    stop_grace_period: 45s\n",
+        "    stop_grace_period: 10s\n",
+        _noticed_by("tests/unit/test_container_files.py", "test_a_run_that_is_stopped_has_the_time_to_end"),
+    ),
+    PlantedBreak(
+        "two pods wait for one volume",
+        "deploy/container/kubernetes/cronjob.yaml",
+        "  concurrencyPolicy: Forbid\n",
+        "  concurrencyPolicy: Allow\n",
+        _noticed_by(
+            "tests/unit/test_container_files.py",
+            "test_the_cron_job_runs_each_feed_by_its_shortest_schedule_one_at_a_time",
+        ),
+    ),
+    PlantedBreak(
         "a lock that is held ends a command with 1",
         "app/cli/session.py",
         "        return Explained(str(error), LOCKED)\n",
