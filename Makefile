@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test deploy-check long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
+.PHONY: bench help demo scenario test deploy-check deploy-systems long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -14,6 +14,7 @@ help:
 	@echo "make scenario      make two days of outages, late, lost and repeated readings, to try commands on"
 	@echo "make test          lint, types and tests; some in their short form"
 	@echo "make deploy-check  what is deployed, installed as the guides say, up to a first delivery on this machine alone"
+	@echo "make deploy-systems  installs on Debian 12, Ubuntu 24.04 and 22.04, as root, with debootstrap; ten minutes"
 	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
 	@echo "make lock          write requirements*.lock for requirements*.txt; UPGRADE=1 with the newest versions that these allow"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
@@ -49,13 +50,17 @@ scenario: $(BIN)/.run
 	@$(BIN)/python -m emulators.scenario
 
 # Else each worker, and each command that tests start, compiles all modules anew where the shell says not to keep that.
-test deploy-check long: export PYTHONDONTWRITEBYTECODE :=
+test deploy-check deploy-systems long: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 deploy-check: $(BIN)/.dev
 	$(BIN)/pytest -m deploy -n 2
+
+# Each system is fetched from its own archive, into a folder that is removed.
+deploy-systems: $(BIN)/.dev
+	$(BIN)/pytest -m systems $(if $(ONLY),-k "$(ONLY)")
 
 long: $(BIN)/.dev azurite
 	$(BIN)/pytest -n $(WORKERS) -m long

@@ -24,7 +24,7 @@ from dotenv import dotenv_values
 
 from app.base.program import APP_ROOT
 from tests.environments.azurite import AzuriteMissing, connection_string, running_azurite
-from tests.environments.vm import NAME, Vm
+from tests.environments.vm import NAME, Vm, copy_tree
 
 pytestmark = pytest.mark.deploy
 
@@ -45,10 +45,6 @@ FOLLOWED: Mapping[str, Sequence[str]] = {
 }
 
 _BLOCK = re.compile(r"(?ms)^(?: *<!-- not run: ([^\n]+?) -->\n)?( *)```sh\n(.*?)^ *```$")
-# What is no part of a tree that somebody has fetched, or is large and not needed.
-_NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".venvs", "node_modules", "dist", ".env", "__pycache__", ".*_cache", ".demo", ".scenario"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ class Follower:
     def __init__(self, folder: Path, wheelhouse: Path) -> None:
         self.vm = Vm(folder / "root")
         self.tree = folder / "tree"
-        shutil.copytree(APP_ROOT, self.tree, ignore=_NOT_COPIED)
+        copy_tree(self.tree)
         (self.tree / ".venv").symlink_to(sys.prefix)
         self.meant: dict[str, str] = {}
         self._places = self.vm.root / "tmp", self.vm.root / "var/backups"

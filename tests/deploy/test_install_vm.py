@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 from app.base.program import APP_ROOT
 from app.base.version import VERSION
-from tests.environments.vm import NAME, Vm, small_wheel
+from tests.environments.vm import NAME, Vm, copy_tree, small_wheel
 
 pytestmark = pytest.mark.deploy
 
@@ -51,13 +50,7 @@ def sent(vm: Vm) -> dict[str, int]:
 
 def of_version(version: str, folder: Path) -> Path:
     """Build the wheel of this tree as if it had another version."""
-    kept = shutil.ignore_patterns("__pycache__")
-    for name in ("app", "deploy/wheel"):
-        shutil.copytree(APP_ROOT / name, folder / "tree" / name, ignore=kept)
-    listed = ("requirements.txt", "requirements-telemetry.txt")
-    for name in ("config.yaml", *listed, "README.md", "docs/config.schema.json"):
-        (folder / "tree" / name).parent.mkdir(exist_ok=True)
-        shutil.copy(APP_ROOT / name, folder / "tree" / name)
+    copy_tree(folder / "tree")
     for name in ("pyproject.toml", "app/base/version.py"):
         text = (APP_ROOT / name).read_text()
         assert VERSION in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -12,6 +13,17 @@ from tests.commands import Ended
 
 NAME = "microshare-forwarder"
 INSTALL = APP_ROOT / "deploy" / "vm" / "install.sh"
+
+
+# What is no part of a tree that somebody has fetched, or is large and not needed.
+_NOT_FETCHED = shutil.ignore_patterns(
+    ".git", ".venv", ".venvs", "node_modules", "dist", ".env", "__pycache__", ".*_cache", ".demo", ".scenario"
+)
+
+
+def copy_tree(to: Path) -> None:
+    """Copy this tree as somebody fetches it."""
+    shutil.copytree(APP_ROOT, to, ignore=_NOT_FETCHED)
 
 
 class Vm:
