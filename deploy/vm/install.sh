@@ -135,10 +135,10 @@ fingerprint() {
   local -a parts=("$SOURCE")
   if [ -d "$SOURCE" ]; then
     mapfile -t parts < <(sed -n 's/^"\(.*\)" = "microshare_forwarder.*/\1/p' "$SOURCE/pyproject.toml")
-    parts=("$SOURCE/pyproject.toml" "${parts[@]/#/$SOURCE/}")
+    parts=("$SOURCE/pyproject.toml" "$SOURCE"/*.lock "${parts[@]/#/$SOURCE/}")
   fi
   {
-    say "$PYTHON $PYTHON_VERSION"
+    say "$PYTHON $PYTHON_VERSION $extra"
     find "${parts[@]}" "$HERE/units" "$HERE/install.sh" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | cut -c -64
   } | sha256sum | cut -c -64
 }
@@ -222,6 +222,12 @@ prepare() {
   fi
 }
 
+# Packages for TELEMETRY=azure-monitor, where that is set, or the release in use has them.
+wants_telemetry() {
+  grep -qsE "^[[:space:]]*(export[[:space:]]+)?TELEMETRY=['\"]?azure-monitor" "$ETC/env" \
+    || compgen -G "$BASE/current/lib/python*/site-packages/azure/monitor" >/dev/null
+}
+
 build() {
   local to=$1
   local -a packages=(--no-cache-dir)
@@ -230,7 +236,12 @@ build() {
   rm -rf "$to"
   mkdir -p "$to"
   "$PYTHON" -m venv "$to" || die "$to: no virtual environment could be made with $PYTHON; $(still "$(current)")"
-  "$to/bin/python" -m pip install --quiet "${packages[@]}" "$SOURCE" \
+  # The same files everywhere, as the tree's lock has them; a folder of wheels may have built some itself.
+  if [ -z "$wheelhouse" ] && [ -f "$SOURCE/requirements$extra.lock" ]; then
+    "$to/bin/python" -m pip install --quiet "${packages[@]}" --require-hashes -r "$SOURCE/requirements$extra.lock" \
+      || die "$SOURCE/requirements$extra.lock: pip could not install what it lists, see above; where no registry is reached, name a folder of wheels with --wheelhouse; $(still "$(current)")"
+  fi
+  "$to/bin/python" -m pip install --quiet "${packages[@]}" "$SOURCE${extra:+[telemetry]}" \
     || die "$SOURCE: pip could not install it, see above; where no registry is reached, name a folder of wheels with --wheelhouse; $(still "$(current)")"
   cp -R "$HERE/units" "$HERE/install.sh" "$to/"
   say "$print" >"$to/.fingerprint"
@@ -240,6 +251,7 @@ build() {
 # Set RELEASE to the one that holds what is to be installed, and build it where there is none.
 provide_release() {
   local number=1 at
+  if wants_telemetry; then extra=-telemetry; fi
   print=$(fingerprint)
   RELEASE=$VERSION
   while at=$RELEASES/$RELEASE && [ -f "$at/.fingerprint" ]; do
@@ -251,7 +263,7 @@ provide_release() {
     number=$((number + 1))
     RELEASE=$VERSION.$number
   done
-  step "$at: install $VERSION from $SOURCE${wheelhouse:+, packages from $wheelhouse}, with $PYTHON" build "$at"
+  step "$at: install $VERSION${extra:+ with packages for telemetry} from $SOURCE${wheelhouse:+, packages from $wheelhouse}, with $PYTHON" build "$at"
 }
 
 unit_files() { find "$1" -maxdepth 1 -type f \( -name '*.service' -o -name '*.timer' \) -printf '%f\n' 2>/dev/null | sort; }
@@ -534,7 +546,7 @@ main() {
   HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
   ROOT='' RELEASE='' EARLIER_STATE='' SOURCE='' VERSION='' PYTHON='' PYTHON_VERSION=''
   dry_run='' python='' wheel='' wheelhouse='' enable='' take_over='' earlier_state='' rollback_to='' purge='' yes=''
-  building='' changed='' reload='' print='' take_env='' take_files=''
+  building='' changed='' reload='' print='' extra='' take_env='' take_files=''
   while [ $# -gt 0 ]; do
     case "$1" in
       --help | -h) usage; exit ;;

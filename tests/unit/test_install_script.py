@@ -55,6 +55,18 @@ def test_a_dry_run_from_the_tree_says_which_version_it_is(vm: Vm) -> None:
     assert f"microshare-forwarder {VERSION} from {APP_ROOT}" in vm.install("--dry-run").out
 
 
+@pytest.mark.parametrize(
+    "line", ["TELEMETRY=azure-monitor", "export TELEMETRY='azure-monitor'", "# TELEMETRY=azure-monitor"]
+)
+def test_packages_for_telemetry_are_installed_where_the_settings_want_them(vm: Vm, line: str) -> None:
+    vm.settings.parent.mkdir()
+    vm.settings.write_text(f"{line}\n")
+
+    said = vm.install("--dry-run").out
+
+    assert ("with packages for telemetry" in said) == (not line.startswith("#"))
+
+
 def test_a_python_that_is_too_old_is_named_with_the_way_to_another(tmp_path: Path) -> None:
     vm = Vm(tmp_path / "root", UBUNTU_22)
     for name in PYTHONS:
