@@ -55,7 +55,7 @@ test deploy-check deploy-systems long: export PYTHONDONTWRITEBYTECODE :=
 test: lint types azurite runtime
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-deploy-check: $(BIN)/.dev
+deploy-check: $(BIN)/.dev azurite runtime
 	$(BIN)/pytest -m deploy -n 2
 
 # Each system is fetched from its own archive, into a folder that is removed.
