@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="microshare-forwarder" \
       org.opencontainers.image.version="1.0.1"
 # The image of Python comes without its library compiled: each command would do so again, for half a second.
 RUN python -m compileall -q -j 0 -x '/(idlelib|lib2to3|pip|pydoc_data|tkinter|turtledemo)/' \
-        --invalidation-mode unchecked-hash /usr/local/lib/python3.12 \
+        --invalidation-mode unchecked-hash /usr/local/lib/python3.* \
     && install -d -o 65532 -g 65532 -m 0700 /var/lib/microshare-forwarder
 COPY --from=build /opt/microshare-forwarder /opt/microshare-forwarder
 # A secret is a file in /run/secrets that is called as its variable, for Docker's and Compose's secrets alike.
