@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test deploy-check deploy-systems long lint types azurite runtime lock licences vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
+.PHONY: bench help demo scenario test deploy-check deploy-systems long lint types azurite runtime lock licences sbom vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -18,6 +18,7 @@ help:
 	@echo "make long          the tests that make test leaves out, for their size: all faults, an audit of 100,000"
 	@echo "make lock          write requirements*.lock for requirements*.txt; UPGRADE=1 with the newest versions that these allow"
 	@echo "make licences      list the licences of what is deployed in docs/licences.md"
+	@echo "make sbom          list what is in each package of make package, in dist/*.cdx.json, in the form of CycloneDX"
 	@echo "make vulnerabilities  ask PyPI's advisories of what is deployed; 1 where it has any, 2 where it cannot be asked"
 	@echo "make torture       kill real runs at random moments, N=1000 of each store, and count what is lost"
 	@echo "make crashes       kill a run at each of its boundaries in turn; fail each call of its store in turn"
@@ -87,7 +88,7 @@ lock: $(BIN)/.dev
 	$(BIN)/python -m tools.locks $(if $(UPGRADE),--upgrade)
 
 # What is deployed, in an environment of its own; `python -m app audit` is about readings, not packages.
-licences vulnerabilities: $(BIN)/.dev
+licences sbom vulnerabilities: $(BIN)/.dev
 	$(BIN)/python -m tools.dependencies $@
 
 # STORE=json or table, SEED=... to do one again; WRITE=1 puts the result into docs/faults.md.

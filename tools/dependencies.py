@@ -1,6 +1,7 @@
-"""The licences and the known vulnerabilities of what is deployed, telemetry included, in a venv of its own.
+"""The licences, the lists (SBOM) and the known vulnerabilities of what is deployed.
 
 python -m tools.dependencies licences           writes docs/licences.md
+python -m tools.dependencies sbom               writes dist/*.cdx.json: what is in each package
 python -m tools.dependencies vulnerabilities    asks PyPI's advisories; 1 where it has any, 2 where it
                                                 cannot be asked, so that no answer is no all-clear
 """
@@ -12,22 +13,25 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.locks import TELEMETRY
+from tools.locks import RUN, TELEMETRY
+from tools.package import PYTHONS, fetch, package_name, unpacked
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ROOT / "docs" / "licences.md"
+DIST = ROOT / "dist"
 LOCK = ROOT / TELEMETRY
 
 _VENV = ROOT / ".venvs" / "dependencies"
 # The tools are not among what they look at.
 _DEPLOYED = _VENV / "deployed"
-_TOOLS = ("pip-audit==2.10.1", "pip-licenses==5.5.5")
+_TOOLS = ("pip-audit==2.10.1", "pip-licenses==5.5.5", "cyclonedx-bom==7.5.0")
 _STAMP = _VENV / ".made-from"
 _NONE_KNOWN, _FOUND, _NOT_KNOWN = 0, 1, 2
 
@@ -93,16 +97,55 @@ def licences() -> int:
     ).returncode
 
 
+def sbom(to: Path = DIST) -> int:
+    """Write what is in each package of `make package`; give the exit status, not 0 if a list is not valid.
+
+    The same lock gives the same bytes.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    form = ["--output-format=JSON", "--spec-version=1.6", "--output-reproducible", "--validate"]
+    for python in PYTHONS:
+        with tempfile.TemporaryDirectory() as folder:
+            installed = Path(folder) / "python"
+            _unpack(fetch(RUN, python, Path(folder)), Path(folder) / "packages")
+            # What is asked of an environment's Python is where its packages are.
+            installed.write_text(f"#!/bin/sh\necho '[\"{folder}/packages\"]'\n", encoding="utf-8")
+            installed.chmod(0o700)
+            ours = [
+                f"--pyproject={ROOT / 'pyproject.toml'}",
+                f"--output-file={to / package_name(python)}.cdx.json",
+            ]
+            command: list[str | Path] = [
+                _VENV / "bin" / "cyclonedx-py",
+                "environment",
+                *form,
+                *ours,
+                installed,
+            ]
+            ended = subprocess.run(command, check=False)
+        if ended.returncode:
+            return ended.returncode
+    return 0
+
+
+def _unpack(wheels: Iterable[Path], to: Path) -> None:
+    for wheel in wheels:
+        for name, content in unpacked(wheel):
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            (to / name).write_bytes(content)
+
+
 def make() -> None:
     """Make the environments where they are missing or of other versions. Raises CalledProcessError."""
     if _STAMP.is_file() and _STAMP.read_text(encoding="ascii") == _fingerprint():
         return
     shutil.rmtree(_VENV, ignore_errors=True)
-    deployed = ("--require-hashes", "-r", str(LOCK))
-    for folder, wanted in ((_VENV, _TOOLS), (_DEPLOYED, deployed)):
-        venv.create(folder, with_pip=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--disable-pip-version-check", *wanted], check=True)
+    venv.create(_VENV, with_pip=True)
+    venv.create(_DEPLOYED, with_pip=False)
+    pip = [str(_VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    into = [f"--python={_DEPLOYED / 'bin' / 'python'}", "install", "--quiet", "--require-hashes"]
+    subprocess.run([*pip, "install", "--quiet", *_TOOLS], check=True)
+    subprocess.run([*pip, *into, f"--requirement={LOCK}"], check=True)
     _STAMP.write_text(_fingerprint(), encoding="ascii")
 
 
@@ -111,7 +154,7 @@ def _fingerprint() -> str:
 
 
 def main() -> int:
-    commands = {"licences": licences, "vulnerabilities": vulnerabilities}
+    commands = {"licences": licences, "sbom": sbom, "vulnerabilities": vulnerabilities}
     if sys.argv[1:] not in [[name] for name in commands]:
         print(__doc__, file=sys.stderr)
         return 2

@@ -109,14 +109,18 @@ def fetch(lock: str, python: str, to: Path) -> list[Path]:
     return sorted(to.glob("*.whl"))
 
 
+def package_name(python: str, *, telemetry: bool = False) -> str:
+    with_it = "-telemetry" if telemetry else ""
+    return f"microshare-forwarder-{VERSION}-functions{with_it}-python{python}"
+
+
 def make(python: str, to: Path, *, telemetry: bool = False) -> Path:
     """Make a package and its checksum; give the package. Raises CalledProcessError, ValueError."""
     tree = {path: (ROOT / path).read_bytes() for path in let_in()}
     with tempfile.TemporaryDirectory() as folder:
         files = gathered(tree, fetch(TELEMETRY if telemetry else RUN, python, Path(folder)))
     to.mkdir(parents=True, exist_ok=True)
-    with_it = "-telemetry" if telemetry else ""
-    package = to / f"microshare-forwarder-{VERSION}-functions{with_it}-python{python}.zip"
+    package = to / f"{package_name(python, telemetry=telemetry)}.zip"
     write_zip(files, package)
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     package.with_name(f"{package.name}.sha256").write_text(f"{digest}  {package.name}\n", encoding="ascii")

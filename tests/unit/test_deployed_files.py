@@ -28,6 +28,9 @@ SECRETS = [
         "authorities.pem",
         "client.key",
         "client.pfx",
+        "client.p12",
+        "id_ed25519",
+        "forwarder.PublishSettings",
     )
 ]
 WRITTEN = [
@@ -48,6 +51,8 @@ WRITTEN = [
     ".demo/state/snapshotstate.json",
     ".scenario/.env",
     "__azurite_db_table__.json",
+    "exports/people.json.bak",
+    "dist/microshare-forwarder-functions-python3.12.zip",
     ".azure/forwarder/.env",
     ".azure/forwarder/config.json",
     "microshare_env/lib/x.py",
