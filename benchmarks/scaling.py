@@ -27,10 +27,9 @@ from app.health.sizing import READINGS_A_SENSOR, SENSORS, assumed, need_of
 from app.settings.schema import StateSettings
 from app.state.azure_table import AzureTableStore
 from app.state.document import encode, location_document
-from benchmarks import state
+from benchmarks import costs_page, scaling_page, state
 from benchmarks.processes import MEBIBYTE, ROOT, run
 from benchmarks.results import Result
-from benchmarks.scaling_page import with_tables
 from benchmarks.services import Services, services
 from tests.environments.azurite import Relay, connection_string, running_azurite
 
@@ -41,7 +40,7 @@ OTHER, ROWS = 120, 100
 HUB = ("one.example.test/counts",)
 READINGS = int(SENSORS * READINGS_A_SENSOR)
 FIGURES = ROOT / "app" / "health" / "measured.py"
-PAGE = ROOT / "docs" / "scaling.md"
+PAGES = {ROOT / "docs" / "scaling.md": scaling_page, ROOT / "docs" / "costs.md": costs_page}
 BEGIN, END = "# written: from here on\n", "# written: up to here\n"
 
 
@@ -225,14 +224,15 @@ def results(long: bool) -> Iterator[Result]:  # noqa: ARG001
 
 
 def write() -> None:
-    """Write the figures where `check --sizing` takes them from, and the tables of docs/scaling.md."""
+    """Write the figures where `check --sizing` takes them from, and the tables of the pages."""
     given = "".join(
         f"    {each.name}={_shown(getattr(measured(), each.name))},\n" for each in fields(Measured)
     )
     before, _, rest = FIGURES.read_text(encoding="utf-8").partition(BEGIN)
     written = f"{before}{BEGIN}MEASURED: Final = Measured(\n{given})\n{END}{rest.partition(END)[2]}"
     FIGURES.write_text(written, encoding="utf-8")
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), measured()), encoding="utf-8")
+    for page, of in PAGES.items():
+        page.write_text(of.with_tables(page.read_text(encoding="utf-8"), measured()), encoding="utf-8")
 
 
 def _shown(value: float) -> str:

@@ -1,5 +1,5 @@
 // Alert rules on the forwarder's log lines. Each is stateful: it fires once, and resolves by itself.
-// The queries are those of docs/operating.md; each gives a row for what is wrong.
+// The queries are those of docs/logs.md; each gives a row for what is wrong. Each rule has its section in docs/runbook.md.
 
 @description('Name of the Application Insights resource that the app logs to, in this resource group.')
 param applicationInsightsName string
@@ -74,7 +74,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
   kind: 'LogAlert'
   properties: {
     displayName: '${prefix}: ${rule.name}'
-    description: rule.description
+    description: '${rule.description} What to do: docs/runbook.md#${rule.name}'
     severity: rule.severity
     enabled: true
     scopes: [insights.id]

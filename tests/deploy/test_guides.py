@@ -28,12 +28,14 @@ from tests.environments.vm import NAME, Vm, copy_tree
 
 pytestmark = pytest.mark.deploy
 
-# Of each guide the sections that tests below follow; none named: all of it. Of the last two nothing can be.
+# Of each guide the sections that tests below follow; none named: all of it. Of the last three nothing can be.
 FOLLOWED: Mapping[str, Sequence[str]] = {
     "README.md": ("A first session", "Run it by itself, on a VM"),
     "docs/install-vm.md": (),
     "docs/network.md": (),
     "docs/key-rotation.md": (),
+    "docs/runbook.md": (),
+    "docs/costs.md": (),
     "docs/migrate.md": (
         "From the earlier forwarder",
         "Compare before the switch",
@@ -42,6 +44,7 @@ FOLLOWED: Mapping[str, Sequence[str]] = {
     ),
     "docs/install-container.md": ("",),
     "docs/install-azure.md": ("",),
+    "docs/security.md": ("",),
 }
 
 _BLOCK = re.compile(r"(?ms)^(?: *<!-- not run: ([^\n]+?) -->\n)?( *)```sh\n(.*?)^ *```$")
@@ -214,7 +217,9 @@ def test_the_block_of_the_readme_ends_with_readings_in_the_hubs_and_timers_on(fo
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("page", ["docs/network.md", "docs/key-rotation.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/network.md", "docs/key-rotation.md", "docs/runbook.md", "docs/costs.md"]
+)
 def test_a_page_for_an_installation_can_be_followed(follower: Follower, page: str) -> None:
     installed(follower)
 
