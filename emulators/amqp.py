@@ -1,11 +1,13 @@
 """The AMQP 1.0 wire format, on the codec that the Event Hubs SDK brings.
 
 The only module that touches `azure.eventhub._pyamqp`. That package is private to the SDK; 5.12 to
-5.15 have it in this form. Its decoder gives bytes for text, symbols and binaries alike.
+5.15 have it in this form. Its decoder gives bytes for text, symbols and binaries alike, and reads
+frames as the SDK's peer writes them; other clients write the same ones otherwise, which is put right here.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +107,8 @@ _PERFORMATIVES: dict[int, Any] = {
 # Bytes that follow a constructor, by its upper four bits; the others carry their size in 1 or 4 bytes.
 _FIXED_WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
 _SHORT_SIZES = {0xA, 0xC, 0xE}
+_EMPTY_LIST, _EMPTY_LIST8 = 0x45, b"\xc0\x01\x00"
+_UNDECODABLE = (IndexError, KeyError, TypeError, ValueError, RecursionError, struct.error)
 
 TypedValue = dict[str, Any]
 
@@ -157,16 +161,37 @@ class FrameBuffer:
 
 def _decode(whole: bytes) -> Frame:
     channel = int.from_bytes(whole[6:8], "big")
-    if len(whole) == 8:
+    body = memoryview(whole)[whole[4] * 4 :]
+    if not body:
         return Frame(channel, None)
     try:
-        code, fields = decode_frame(memoryview(whole)[whole[4] * 4 :])
+        code, fields = decode_frame(_in_the_form_of_the_sdk(body))
         performative = _PERFORMATIVES[code]
-    except (IndexError, KeyError, TypeError, ValueError) as cause:
+        payload = [fields.pop()] if performative is TransferFrame else []
+        missing = len(performative._fields) - len(fields) - len(payload)
+        decoded = performative(*fields, *[None] * missing, *payload)
+    except _UNDECODABLE as cause:
         raise Malformed(f"a frame that cannot be decoded: {cause!r}") from cause
-    payload = [fields.pop()] if performative is TransferFrame else []
-    missing = len(performative._fields) - len(fields) - len(payload)
-    return Frame(channel, performative(*fields, *[None] * missing, *payload))
+    for field, value in zip(performative._definition, decoded, strict=True):  # noqa: SLF001 - what is mandatory
+        if value is None and field is not None and field.mandatory:
+            raise Malformed(f"a frame of type {performative.__name__} without its {field.name}")
+    return Frame(channel, decoded)
+
+
+def _in_the_form_of_the_sdk(body: memoryview) -> memoryview:
+    """Write a performative anew where its descriptor is a long one, or its list the one for no fields.
+
+    The SDK's decoder looks at neither: in an `end` or a `close` without an error, as others write it, it
+    reads beyond the end.
+    """
+    code, start = _descriptor(body)
+    if body[start] == _EMPTY_LIST:
+        return memoryview(_described(code, _EMPTY_LIST8) + body[start + 1 :])
+    return body if start == 3 else memoryview(_described(code, body[start:]))
+
+
+def _described(code: int, value: bytes | memoryview) -> bytes:
+    return b"\x00\x53" + bytes([code]) + value
 
 
 def encode(channel: int, performative: Any, *, sasl: bool = False) -> bytes:
@@ -227,7 +252,9 @@ def array_value(values: Iterable[TypedValue]) -> TypedValue:
     return {TYPE: AMQPTypes.array, VALUE: list(values)}
 
 
-def encode_response(request_id: object, properties: Mapping[str, str | int], value: object) -> bytes:
+def encode_response(
+    request_id: object, properties: Mapping[str, str | int], value: Mapping[str, object] | None
+) -> bytes:
     """Encode the answer to a request: the request's id as correlation id, and what was found."""
     encoded = bytearray()
     encode_payload(
@@ -235,17 +262,18 @@ def encode_response(request_id: object, properties: Mapping[str, str | int], val
         WireMessage(
             properties=fill(Properties, correlation_id=request_id),
             application_properties=dict(properties.items()),
-            value=value,
         ),
     )
-    return bytes(encoded)
+    pairs = [_encode_pair(string_value(name), each) for name, each in (value or {}).items()]
+    return bytes(encoded) + b"\x00\x53\x77" + _encode_map(pairs)
 
 
 def decode_message(encoded: bytes) -> Message:
     """Decode a message. Raises Malformed where it is none, or has what the SDK's codec does not know."""
+    sections = _sections(memoryview(encoded))
     try:
-        message = decode_payload(memoryview(encoded))
-    except (IndexError, TypeError, ValueError, RecursionError) as cause:
+        message = decode_payload(memoryview(b"".join(_described(code, value) for code, _, value in sections)))
+    except _UNDECODABLE as cause:
         raise Malformed(f"a message that cannot be decoded: {cause!r}") from cause
     properties = message.properties
     pieces: Any = message.data or ()  # a list, in what the decoder gives
@@ -312,28 +340,43 @@ def with_annotations(encoded: bytes, added: Mapping[str, TypedValue]) -> bytes:
         else:
             rest += whole
     for name, typed in added.items():
-        annotations[name.encode()] = _encode_pair(name, typed)
-    body = b"".join(annotations.values())
-    size, count = len(body) + 4, 2 * len(annotations)
-    splice = b"\x00\x53\x72\xd1" + size.to_bytes(4, "big") + count.to_bytes(4, "big") + body
-    return bytes(header + splice + rest)
+        annotations[name.encode()] = _encode_pair({TYPE: AMQPTypes.symbol, VALUE: name}, typed)
+    return bytes(header) + b"\x00\x53\x72" + _encode_map(annotations.values()) + bytes(rest)
 
 
-def _encode_pair(name: str, typed: TypedValue) -> bytes:
+def _encode_pair(name: TypedValue, value: object) -> bytes:
     pair = bytearray()
-    encode_value(pair, {TYPE: AMQPTypes.symbol, VALUE: name})
-    encode_value(pair, typed)
+    encode_value(pair, name)
+    if isinstance(value, bool):
+        # As the service writes it. The SDK's form has a byte of its own, which some clients give as a number.
+        pair += b"\x41" if value else b"\x42"
+    else:
+        encode_value(pair, value)
     return bytes(pair)
+
+
+def _encode_map(pairs: Iterable[bytes]) -> bytes:
+    encoded = list(pairs)
+    body = b"".join(encoded)
+    return b"\xd1" + (len(body) + 4).to_bytes(4, "big") + (2 * len(encoded)).to_bytes(4, "big") + body
 
 
 def _sections(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
     """Yield the descriptor, the whole and the value of each section of an encoded message."""
     while message:
-        if bytes(message[:2]) != b"\x00\x53":
-            raise Malformed("a section without its descriptor")
-        end = _end_of_value(message, 3)
-        yield message[2], message[:end], message[3:end]
+        descriptor, start = _descriptor(message)
+        end = _end_of_value(message, start)
+        yield descriptor, message[:end], message[start:end]
         message = message[end:]
+
+
+def _descriptor(described: memoryview) -> tuple[int, int]:
+    """Read the code of a described value, which has a byte or eight; gives it, and where the value begins."""
+    if bytes(described[:2]) == b"\x00\x53" and len(described) > 3:
+        return described[2], 3
+    if bytes(described[:9]) == b"\x00\x80" + bytes(7) and len(described) > 10:
+        return described[9], 10
+    raise Malformed("a section or a performative without its descriptor")
 
 
 def _end_of_value(buffer: memoryview, start: int) -> int:

@@ -2,6 +2,10 @@
 
 It knows nothing of Event Hubs: a subclass of `Connection` decides what may be attached, and
 subclasses of `IncomingLink` and `OutgoingLink` what comes and goes.
+
+Whatever a client ends (a link, a session, the connection) is answered in kind, once. What is ended here,
+or by both at once, stays until the client's own detach, end or close, which is then the answer; until
+then all else that comes for it is passed over (AMQP 1.0, part 2, 2.4.3, 2.5.3 to 2.5.5 and 2.6.6).
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ MAX_FRAME_BYTES = 65_536
 MAX_MESSAGE_BYTES = 1_048_576
 CREDIT = 1_000  # transfers a client may send ahead on one link
 WINDOW = 5_000  # frames a client may send ahead in one session
+CHANNEL_MAX = 4_999
+HANDLE_MAX = 255
+CLOSE_PATIENCE_S = 10.0  # for a client to answer a close, or to read the last that was written
 _OPEN_MECHANISMS = [b"MSSBCBS", b"ANONYMOUS"]  # who it is comes later, with the token
 
 
@@ -39,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._sessions: dict[int, Session] = {}
         self._heard_at = self._spoke_at = time.monotonic()
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     def on_attach(self, session: Session, attach: Any) -> None:
         """Attach or refuse the link that a client asks for."""
@@ -65,10 +73,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self.is_open = False
-        for session in self._sessions.values():
-            session.end()
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        self._end_sessions()
+        for timer in (self._heartbeat, self._patience):
+            if timer is not None:
+                timer.cancel()
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -79,7 +87,8 @@ class Connection(asyncio.Protocol):
             session.pump()
 
     def send(self, channel: int, performative: Any) -> None:
-        self._write(amqp.encode(channel, performative))
+        if not self._closing:
+            self._write(amqp.encode(channel, performative))
 
     def abort(self) -> None:
         """Drop the TCP connection, without a word."""
@@ -87,9 +96,21 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def close(self, condition: str, description: str) -> None:
-        """Say why, and wait for the client to close."""
+        """Say why, as the last that is written, and wait for the client to close; not for long."""
+        self._close(amqp.error(condition, description))
+
+    def _close(self, problem: Any) -> None:
+        if self._closing:
+            return
+        self.send(0, amqp.CloseFrame(error=problem))
         self._closing = True
-        self.send(0, amqp.CloseFrame(error=amqp.error(condition, description)))
+        self._end_sessions()
+        patience_s = min(self.idle_timeout_s, CLOSE_PATIENCE_S)
+        self._patience = asyncio.get_running_loop().call_later(patience_s, self.abort)
+
+    def _end_sessions(self) -> None:
+        for session in self._sessions.values():
+            session.let_go()
 
     def close_idle(self) -> None:
         limit_ms = int(self.idle_timeout_s * 1000)
@@ -103,23 +124,22 @@ class Connection(asyncio.Protocol):
             self._on_header(frame)
             return
         performative = frame.performative
-        if self._closing:
-            if isinstance(performative, amqp.CloseFrame):
-                self._transport.close()
-        elif performative is None:
+        if isinstance(performative, amqp.CloseFrame):
+            self._close(None)  # unless it is the answer to ours
+            self._transport.close()
+            self.is_open = False
+        elif self._closing or performative is None:
             return
         elif isinstance(performative, amqp.SASLInit):
             self._on_sasl(performative)
         elif isinstance(performative, amqp.OpenFrame):
             self._on_open(performative)
-        elif isinstance(performative, amqp.CloseFrame):
-            self.send(0, amqp.CloseFrame(error=None))
-            self._transport.close()
-            self.is_open = False
         elif isinstance(performative, amqp.BeginFrame):
-            self._sessions[frame.channel] = Session(self, frame.channel, performative)
-        elif frame.channel in self._sessions:  # a frame of a session that has ended is ignored
+            self._on_begin(frame.channel, performative)
+        elif frame.channel in self._sessions:
             self._on_session_frame(self._sessions[frame.channel], performative)
+        else:
+            self.close("amqp:illegal-state", f"Channel {frame.channel} has no session.")
 
     def _on_header(self, header: bytes) -> None:
         if header == amqp.SASL_HEADER:
@@ -128,7 +148,8 @@ class Connection(asyncio.Protocol):
         elif header == amqp.AMQP_HEADER:
             self._write(header)
         else:
-            self.abort()
+            self._write(amqp.AMQP_HEADER)
+            self._transport.close()
 
     def _on_sasl(self, init: Any) -> None:
         known = init.mechanism in _OPEN_MECHANISMS
@@ -144,38 +165,47 @@ class Connection(asyncio.Protocol):
             amqp.OpenFrame,
             container_id="eventhubs-emulator",
             max_frame_size=MAX_FRAME_BYTES,
-            channel_max=4_999,
+            channel_max=CHANNEL_MAX,
             idle_timeout=int(self.idle_timeout_s * 1000),
         )
         self.send(0, answer)
         self._watch()
 
+    def _on_begin(self, channel: int, begin: Any) -> None:
+        if channel > CHANNEL_MAX:
+            self.close("amqp:connection:framing-error", f"Channel {channel} is over {CHANNEL_MAX}.")
+        elif channel in self._sessions:
+            self.close("amqp:illegal-state", f"Channel {channel} has a session.")
+        else:
+            self._sessions[channel] = Session(self, channel, begin)
+
     def _on_session_frame(self, session: Session, performative: Any) -> None:
-        if isinstance(performative, amqp.AttachFrame):
-            self.on_attach(session, performative)
+        if isinstance(performative, amqp.EndFrame):
+            del self._sessions[session.channel]
+            session.end()  # unless it is the answer to ours
+        elif session.ended:
+            return
+        elif isinstance(performative, amqp.AttachFrame):
+            session.on_attach(performative)
         elif isinstance(performative, amqp.TransferFrame):
             session.on_transfer(performative)
         elif isinstance(performative, amqp.FlowFrame):
             session.on_flow(performative)
         elif isinstance(performative, amqp.DetachFrame):
             session.on_detach(performative)
-        elif isinstance(performative, amqp.EndFrame):
-            del self._sessions[session.channel]
-            self.send(session.channel, amqp.EndFrame(error=None))
-            session.end()
 
     def _watch(self) -> None:
         """Send heartbeats where the client wants them, and close what has been silent for too long."""
         if self._heartbeat is not None:
             self._heartbeat.cancel()
+        if self._closing:
+            return
         now = time.monotonic()
         if now - self._heard_at > self.idle_timeout_s:
-            if self._closing:  # told, and still no answer
-                self.abort()
-                return
             self.close_idle()
+            return
         beat_s = min(self.idle_timeout_s, self._peer_idle_timeout_s or self.idle_timeout_s) / 3
-        if self._peer_idle_timeout_s and now - self._spoke_at >= beat_s * 0.9 and not self._closing:
+        if self._peer_idle_timeout_s and now - self._spoke_at >= beat_s * 0.9:
             self._write(amqp.HEARTBEAT)
         self._heartbeat = asyncio.get_running_loop().call_later(beat_s, self._watch)
 
@@ -193,6 +223,7 @@ class Session:
         self.channel = channel
         self.ended = False
         self.links: dict[int, Link] = {}
+        self._attaches: dict[int, Any] = {}  # by handle, from the client's attach to its detach
         self.peer_window = int(begin.incoming_window)
         self._next_incoming_id = int(begin.next_outgoing_id)
         self._next_outgoing_id = 0
@@ -204,7 +235,7 @@ class Session:
             next_outgoing_id=0,
             incoming_window=WINDOW,
             outgoing_window=WINDOW,
-            handle_max=255,
+            handle_max=HANDLE_MAX,
         )
         self.send(answer)
 
@@ -226,26 +257,57 @@ class Session:
         self.send(amqp.DetachFrame(handle=attach.handle, closed=True, error=problem))
 
     def detach(self, link: Link, condition: str, description: str) -> None:
-        self.links.pop(link.handle, None)
+        """Close a link from here, and say why; one that is closed already stays so."""
+        if self.links.pop(link.handle, None) is None:
+            return
         link.closed()
         problem = amqp.error(condition, description)
         self.send(amqp.DetachFrame(handle=link.handle, closed=True, error=problem))
 
-    def end(self) -> None:
+    def awaits(self, attach: Any) -> bool:
+        """Whether the client still waits for the answer to an attach."""
+        return not self.ended and self._attaches.get(attach.handle) is attach
+
+    def end(self, problem: Any = None) -> None:
+        self.send(amqp.EndFrame(error=problem))
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing is sent any more, and no link has anything to wait for."""
         self.ended = True
         for link in self.links.values():
             link.closed()
+        self.links.clear()
 
     def pump(self) -> None:
         for link in list(self.links.values()):
             if isinstance(link, OutgoingLink):
                 link.pump()
 
+    def on_attach(self, attach: Any) -> None:
+        if attach.handle > HANDLE_MAX:
+            text = f"Handle {attach.handle} is over {HANDLE_MAX}."
+            self.connection.close("amqp:connection:framing-error", text)
+        elif attach.handle in self._attaches:
+            self.end(amqp.error("amqp:session:handle-in-use", f"Handle {attach.handle} has a link."))
+        else:
+            self._attaches[attach.handle] = attach
+            self.connection.on_attach(self, attach)
+
+    def _link_of(self, handle: int) -> Link | None:
+        """Give the link of a handle; None where it was closed here.
+
+        One that the client never attached, or has detached, ends the session.
+        """
+        if handle not in self._attaches:
+            self.end(amqp.error("amqp:session:unattached-handle", f"Handle {handle} has no link."))
+        return self.links.get(handle)
+
     def on_transfer(self, transfer: Any) -> None:
         self._next_incoming_id += 1
         self._window -= 1
-        link = self.links.get(transfer.handle)
-        if isinstance(link, IncomingLink):  # a transfer to a link that is detached is ignored
+        link = self._link_of(transfer.handle)
+        if isinstance(link, IncomingLink):
             link.on_transfer(transfer)
         if self._window < WINDOW // 2:
             self._window = WINDOW
@@ -254,14 +316,18 @@ class Session:
     def on_flow(self, flow: Any) -> None:
         # A client that has not seen our begin yet counts from our first id, which is 0.
         self.peer_window = (flow.next_incoming_id or 0) + flow.incoming_window - self._next_outgoing_id
-        link = self.links.get(flow.handle)
-        if isinstance(link, OutgoingLink):
+        link = None if flow.handle is None else self._link_of(flow.handle)
+        if link is not None:
             link.on_flow(flow)
         self.pump()
+        if flow.echo:
+            self.flow(**(link.flow_state() if link is not None else {}))
 
     def on_detach(self, detach: Any) -> None:
-        link = self.links.pop(detach.handle, None)
+        link = self._link_of(detach.handle)
+        self._attaches.pop(detach.handle, None)
         if link is not None:
+            del self.links[detach.handle]
             link.closed()
             self.send(amqp.DetachFrame(handle=detach.handle, closed=detach.closed, error=None))
 
@@ -276,9 +342,11 @@ class Session:
         )
         self.send(frame)
 
-    def settle(self, delivery_id: int, outcome: Any) -> None:
-        """Tell the client the outcome of what it sent."""
-        ids = {"first": delivery_id, "last": delivery_id}
+    def settle(self, transfer: Transfer, outcome: Any) -> None:
+        """Tell the client the outcome of what it sent, unless it has settled that itself."""
+        if transfer.settled:
+            return
+        ids = {"first": transfer.delivery_id, "last": transfer.delivery_id}
         self.send(amqp.fill(amqp.DispositionFrame, role=True, settled=True, state=outcome, **ids))
 
     def transfer(self, handle: int, message: bytes) -> None:
@@ -321,6 +389,13 @@ class Link:
     def attached(self) -> None:
         """Begin, once the client knows the link."""
 
+    def on_flow(self, flow: Any) -> None:
+        """Take what the client says of the link's credit."""
+
+    def flow_state(self) -> dict[str, int]:
+        """Give what a flow of ours says of the link."""
+        raise NotImplementedError
+
     def closed(self) -> None:
         """Let go; the client, the session or the connection has ended the link."""
 
@@ -333,6 +408,7 @@ class Transfer:
     message_format: int
     message: bytes
     size: int
+    settled: bool
 
 
 class IncomingLink(Link):
@@ -360,7 +436,14 @@ class IncomingLink(Link):
         if frame.more and not frame.aborted:
             return
         message = b"".join(self._pieces) if self._size <= self.max_message_bytes else b""
-        transfer = Transfer(self._first.delivery_id, self._first.message_format or 0, message, self._size)
+        first = self._first
+        transfer = Transfer(
+            delivery_id=first.delivery_id,
+            message_format=first.message_format or 0,
+            message=message,
+            size=self._size,
+            settled=bool(first.settled or frame.settled),
+        )
         self._first, self._pieces, self._size = None, [], 0
         self._delivery_count += 1
         self._credit -= 1
@@ -374,7 +457,14 @@ class IncomingLink(Link):
 
     def _grant(self) -> None:
         self._credit = CREDIT
-        self.session.flow(handle=self.handle, delivery_count=self._delivery_count, link_credit=CREDIT)
+        self.session.flow(**self.flow_state())
+
+    def flow_state(self) -> dict[str, int]:
+        return {
+            "handle": self.handle,
+            "delivery_count": self._delivery_count,
+            "link_credit": self._credit,
+        }
 
 
 class OutgoingLink(Link):
@@ -384,6 +474,7 @@ class OutgoingLink(Link):
         super().__init__(session, attach)
         self._credit = 0
         self._delivery_count = 0
+        self._draining = False
 
     def next_message(self) -> bytes | None:
         """Give the encoded message that is due; None where there is none yet."""
@@ -392,16 +483,32 @@ class OutgoingLink(Link):
     def on_flow(self, flow: Any) -> None:
         if flow.link_credit is not None:
             self._credit = (flow.delivery_count or 0) + flow.link_credit - self._delivery_count
+            self._draining = bool(flow.drain)
+
+    def flow_state(self) -> dict[str, int]:
+        return {
+            "handle": self.handle,
+            "delivery_count": self._delivery_count,
+            "link_credit": self._credit,
+            "available": 0,
+            "drain": self._draining,
+        }
 
     def pump(self) -> None:
         session = self.session
         while self._credit > 0 and session.peer_window > 0 and session.connection.writable:
             message = None if session.ended else self.next_message()
             if message is None:
-                return
+                if self._draining:
+                    self._delivery_count += self._credit
+                    self._credit = 0
+                break
             self._credit -= 1
             self._delivery_count += 1
             session.transfer(self.handle, message)
+        if self._draining and self._credit <= 0:
+            session.flow(**self.flow_state())
+            self._draining = False
 
 
 def _attach_frame(attach: Any, source: Any, target: Any, max_message_bytes: int | None) -> Any:

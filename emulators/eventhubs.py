@@ -555,7 +555,7 @@ class _Connection(amqp_server.Connection):
             go_on()
 
     def _attach(self, session: Session, attach: Any, hub: _Hub, path: list[str]) -> None:
-        if session.ended:
+        if not session.awaits(attach):
             return
         refused = hub.faults.refused_links.get("receive" if attach.role else "send")
         if refused is not None:
@@ -604,8 +604,13 @@ class _RequestLink(IncomingLink):
         self.connection = connection
 
     def receive(self, transfer: Transfer) -> None:
-        request = amqp.decode_message(transfer.message)
-        self.session.settle(transfer.delivery_id, amqp.Accepted())
+        try:
+            request = amqp.decode_message(transfer.message)
+        except amqp.Malformed as problem:
+            refusal = amqp.Rejected(error=amqp.error("amqp:decode-error", str(problem)))
+            self.session.settle(transfer, refusal)
+            return
+        self.session.settle(transfer, amqp.Accepted())
         connection = self.connection
         audience = str(request.properties.get("name"))
         hub = connection.hubs.get(_split(audience)[0] if self.node == "$cbs" else audience)
@@ -647,7 +652,9 @@ class _RequestLink(IncomingLink):
         else:
             self._answer(request, 400, "The type or the partition is not one of this hub.")
 
-    def _answer(self, request: amqp.Message, code: int, description: str, value: object = None) -> None:
+    def _answer(
+        self, request: amqp.Message, code: int, description: str, value: Mapping[str, object] | None = None
+    ) -> None:
         status: dict[str, str | int] = {"status-code": code, "status-description": description}
         for link in list(self.session.links.values()):
             if isinstance(link, _ResponseLink) and link.node == self.node:
@@ -698,9 +705,9 @@ class _SendLink(IncomingLink):
         connection.unsettled -= 1
         fault = self.hub.faults.take()
         if fault is None or fault.name == "accept":
-            self.session.settle(transfer.delivery_id, self._store(transfer))
+            self.session.settle(transfer, self._store(transfer))
         elif fault.name == "release":
-            self.session.settle(transfer.delivery_id, amqp.Released())
+            self.session.settle(transfer, amqp.Released())
         elif fault.name == "detach":
             self.session.detach(self, fault.condition, fault.description)
         elif fault.name in ("drop_before_store", "drop_after_store"):
@@ -709,7 +716,7 @@ class _SendLink(IncomingLink):
             connection.abort()
         else:
             problem = amqp.error(fault.condition, fault.description)
-            self.session.settle(transfer.delivery_id, amqp.Rejected(error=problem))
+            self.session.settle(transfer, amqp.Rejected(error=problem))
 
     def _store(self, transfer: Transfer) -> Any:
         """Store a batch whole, or refuse it whole; gives the outcome."""

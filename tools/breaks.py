@@ -2195,6 +2195,86 @@ _ON_A_VM = (
     ),
 )
 
+_IN_THE_HUBS_STAND_IN = (
+    PlantedBreak(
+        "a frame without fields is read as the SDK would",
+        "emulators/amqp.py",
+        "if body[start] == _EMPTY_LIST:",
+        "if body[start] is None:",
+        _noticed_by(
+            "tests/emulators/test_ends.py", "test_an_end_and_a_close_are_read_however_they_are_written"
+        ),
+    ),
+    PlantedBreak(
+        "a link that a client detaches is closed in silence",
+        "emulators/amqp_server.py",
+        "            self.send(amqp.DetachFrame(handle=detach.handle, closed=detach.closed, error=None))\n",
+        "",
+        _noticed_by(
+            "tests/emulators/test_ends.py",
+            "test_a_detach_is_answered_once_on_its_handle_with_what_it_says",
+        ),
+    ),
+    PlantedBreak(
+        "the handle of a link that was closed here is free at once",
+        "emulators/amqp_server.py",
+        "elif attach.handle in self._attaches:",
+        "elif attach.handle in self.links:",
+        _noticed_by(
+            "tests/emulators/test_ends.py",
+            "test_a_handle_of_a_link_that_was_closed_here_is_in_use_until_the_client_detaches_it",
+        ),
+    ),
+    PlantedBreak(
+        "after an end of ours frames of its session are answered",
+        "emulators/amqp_server.py",
+        "        if not self.ended:\n            self.connection.send",
+        "        if True:\n            self.connection.send",
+        _noticed_by(
+            "tests/emulators/test_ends.py", "test_after_our_end_all_is_passed_over_until_the_clients"
+        ),
+    ),
+    PlantedBreak(
+        "a close is not the last that is written",
+        "emulators/amqp_server.py",
+        "        self.send(0, amqp.CloseFrame(error=problem))\n        self._closing = True\n",
+        "        self.send(0, amqp.CloseFrame(error=problem))\n",
+        _noticed_by(
+            "tests/emulators/test_ends.py",
+            "test_after_our_close_nothing_is_written_and_the_clients_ends_the_connection",
+        ),
+    ),
+    PlantedBreak(
+        "a client that does not answer a close is waited for without end",
+        "emulators/amqp_server.py",
+        "        self._patience = asyncio.get_running_loop().call_later(patience_s, self.abort)\n",
+        "        self._patience = asyncio.get_running_loop().call_later(patience_s * 1e6, self.abort)\n",
+        _noticed_by(
+            "tests/emulators/test_ends.py", "test_a_client_that_does_not_answer_our_close_is_dropped"
+        ),
+    ),
+    PlantedBreak(
+        "a link that a client gave up is attached when its turn comes",
+        "emulators/amqp_server.py",
+        "return not self.ended and self._attaches.get(attach.handle) is attach",
+        "return not self.ended",
+        _noticed_by(
+            "tests/emulators/test_ends.py",
+            "test_a_link_that_a_client_gave_up_before_its_answer_is_not_attached",
+        ),
+    ),
+    PlantedBreak(
+        "a drained link keeps its credit",
+        "emulators/amqp_server.py",
+        "                    self._credit = 0\n                break",
+        "                break",
+        _noticed_by(
+            "tests/emulators/test_ends.py",
+            "test_a_link_that_is_drained_sends_what_it_has_and_says_that_the_credit_is_used_up",
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -2211,4 +2291,5 @@ BREAKS = (
     *_IN_COMMANDS,
     *_MORE_OF_THE_CORE,
     *_IN_THE_FASTER_WAYS,
+    *_IN_THE_HUBS_STAND_IN,
 )
