@@ -240,3 +240,10 @@ def test_the_host_s_own_settings_are_compared_with_what_the_file_held(tmp_path: 
 
     assert same == []
     assert differs_from_local_settings(environ) == ["MICROSHARE_PASSWORD"]
+
+
+def test_the_page_on_security_says_what_each_secret_can_be_used_for() -> None:
+    section = (APP_ROOT / "docs" / "security.md").read_text().partition("\n## Secrets\n")[2]
+    rows = [line.split(" | ")[0] for line in section.partition("\n## ")[0].splitlines() if line[:1] == "|"]
+
+    assert [name for name in SECRET if not any(f"`{name}`" in row for row in rows)] == []

@@ -245,6 +245,7 @@ def test_a_unit_that_failed_is_told_of_by_mail_to_root_with_what_it_said(told: T
     assert "To: root\nSubject: x-status failed on vm.example.test\n" in head
     assert text.startswith("x-status on vm.example.test failed. It said:\n\nhub b: 2 h behind\n")
     assert "microshare-forwarder status" in text
+    assert "docs/runbook.md#x-status\n" in text
 
 
 def test_one_that_keeps_failing_is_told_of_once_and_again_after_a_day(told: Told) -> None:

@@ -35,6 +35,7 @@ message() {
   said_of_the_last_start
   echo
   echo "What it says now:  sudo -u microshare-forwarder microshare-forwarder status"
+  echo "What to do:        docs/runbook.md#$unit"
   echo "You are told again after $hours hours of it, and when it succeeds."
 }
 
