@@ -1185,6 +1185,30 @@ _IN_WHAT_IS_SHOWN = (
         ),
     ),
     PlantedBreak(
+        "packages for another Python are not told of",
+        "app/base/interpreter.py",
+        "        if made_for is None or runs == made_for:",
+        "        if True:",
+        _noticed_by(
+            "tests/unit/test_interpreter.py",
+            "test_packages_for_another_python_are_named_with_both_and_what_to_do",
+        ),
+    ),
+    PlantedBreak(
+        "a package for Azure takes what is linked into the tree",
+        "tools/package.py",
+        " and not path.is_symlink()}",
+        "}",
+        _noticed_by("tests/unit/test_deployed_files.py", "test_a_package_holds_what_runs_and_nothing_else"),
+    ),
+    PlantedBreak(
+        "a lock may lack the hash of a package",
+        "tools/locks.py",
+        '    told += [f"{package.name} has no hash" for package in locked if not package.hashes]\n',
+        "",
+        _noticed_by("tests/unit/test_locks.py", "test_what_a_lock_does_not_answer_to_is_named"),
+    ),
+    PlantedBreak(
         "a run without the exporter of telemetry says nothing of it",
         "app/wiring.py",
         "        return replace(wiring, export=telling_instead(lacks))",

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from app.base.program import APP_ROOT
-from tools.locks import RUN, TELEMETRY, read_lock
+from tools.locks import PYTHONS, RUN, TELEMETRY, read_lock
+from tools.runtime_venv import find_python
 
 pytestmark = pytest.mark.deploy
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-
+@pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.parametrize("lock", [RUN, TELEMETRY])
-def test_pip_installs_what_a_lock_names_and_nothing_else(lock: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+def test_pip_installs_what_a_lock_names_and_nothing_else(lock: str, version: str, tmp_path: Path) -> None:
+    interpreter = find_python(version)
+    if interpreter is None:
+        pytest.skip(f"needs a Python {version}")
+    subprocess.run([interpreter, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--quiet", "--require-hashes", "-r", str(APP_ROOT / lock)], check=True)
@@ -28,7 +31,9 @@ def test_pip_installs_what_a_lock_names_and_nothing_else(lock: str, tmp_path: Pa
     checked = subprocess.run([*pip, "check"], capture_output=True, text=True, check=False)
 
     named = {
-        f"{one.name}=={one.version}" for one in read_lock((APP_ROOT / lock).read_text()) if one.is_for(PYTHON)
+        f"{one.name}=={one.version}"
+        for one in read_lock((APP_ROOT / lock).read_text())
+        if one.is_for(version)
     }
     assert {re.sub(r"[-_.]+(?=.*==)", "-", line.lower()) for line in listed.splitlines()} == named
     assert (checked.returncode, checked.stdout) == (0, "No broken requirements found.\n")
