@@ -155,3 +155,11 @@ def test_nothing_that_is_secret_or_written_by_a_command_is_committed(tree: Path)
 
     assert [name for name in (*SECRETS, *WRITTEN) if name in left] == []
     assert [name for name in COMMITTED if name not in left] == []
+
+
+def test_nothing_is_committed_that_is_to_be_left_out() -> None:
+    if not (APP_ROOT / ".git").exists():
+        pytest.skip("the tree is not a clone")
+    listed = ["git", "-C", str(APP_ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+
+    assert subprocess.run(listed, check=True, capture_output=True, text=True).stdout == ""
