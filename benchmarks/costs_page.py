@@ -10,7 +10,10 @@ from app.health.measured import Measured
 from app.health.sizing import (
     A_RUN_SERVES,
     EVENTS_PRICE,
+    EXECUTIONS_PRICE,
+    INSTANCE_GB,
     TABLE_PRICE,
+    TIME_PRICE,
     UNIT_PRICE,
     Need,
     Price,
@@ -24,14 +27,12 @@ EXAMPLE, SIZES = 1_000, (100, 1_000, 10_000)
 ANSWER_S = 0.5
 # What the log of one run without trouble takes, and what each hub adds to it; the flow tests measure it.
 LOGGED_BYTES, LOGGED_BYTES_A_HUB = 1_250, 260
-# What the Functions host adds for each run, and how long a new instance takes to begin: assumed.
-HOST_BYTES, START_S = 40_000, 2.0
+# What the Functions host adds for each run: assumed.
+HOST_BYTES = 40_000
 # The rules of deploy/azure/alerts.bicep.
 ALERT_RULES = 6
 _DAYS, _HOURS = 30, 730
 
-FLEX_TIME: Final = Price("Functions Flex Consumption: execution time", "GB-second", 0.000026)
-FLEX_EXECUTIONS: Final = Price("Functions Flex Consumption: executions", "million", 0.40)
 LOGS: Final = Price("Application Insights: log data", "GB", 2.30)
 ALERTS: Final = Price("Azure Monitor: log alert, every 15 minutes", "rule", 0.50)
 VM: Final = Price("a VM with Linux, 1 core, 1 GB (B1s)", "hour", 0.0104)
@@ -39,7 +40,7 @@ DISK: Final = Price("its disk, 32 GB, standard SSD", "month", 2.40)
 NAT: Final = Price("with `privateNetwork`: NAT gateway", "hour", 0.045)
 ENDPOINTS: Final = Price("with `privateNetwork`: private endpoint", "hour", 0.01)
 PRICES = (
-    *(UNIT_PRICE, EVENTS_PRICE, TABLE_PRICE, FLEX_TIME, FLEX_EXECUTIONS, LOGS, ALERTS),
+    *(UNIT_PRICE, EVENTS_PRICE, TABLE_PRICE, TIME_PRICE, EXECUTIONS_PRICE, LOGS, ALERTS),
     *(VM, DISK, NAT, ENDPOINTS),
 )
 
@@ -62,20 +63,19 @@ def bills_of(need: Need) -> Mapping[str, Bill]:
     hub = {price: units[price] for price in (UNIT_PRICE, EVENTS_PRICE)}
     shared = hub | {TABLE_PRICE: units[TABLE_PRICE]}
     return {
-        "Functions, instances of 2 GB": {**shared, **_of_functions(need, 2.0)},
-        "Functions, instances of 512 MB": {**shared, **_of_functions(need, 0.5)},
+        "Functions, instances of 2 GB": {**shared, **_of_functions(need, units, 2.0)},
+        "Functions, instances of 512 MB": {**shared, **_of_functions(need, units, 0.5)},
         "a VM, where one host is enough": shared | {VM: float(_HOURS), DISK: 1.0},
         "of these, the event hub": hub,
     }
 
 
-def _of_functions(need: Need, instance_gb: float) -> Bill:
+def _of_functions(need: Need, units: Bill, instance_gb: float) -> Bill:
     executions = need.executions_a_day * _DAYS
-    seconds = need.run_s_a_day * _DAYS + executions * START_S
     logged = executions * (LOGGED_BYTES + LOGGED_BYTES_A_HUB + HOST_BYTES)
     return {
-        FLEX_TIME: seconds * instance_gb,
-        FLEX_EXECUTIONS: executions / 1e6,
+        TIME_PRICE: units[TIME_PRICE] / INSTANCE_GB * instance_gb,
+        EXECUTIONS_PRICE: units[EXECUTIONS_PRICE],
         LOGS: logged / 1e9,
         ALERTS: float(ALERT_RULES),
     }

@@ -48,8 +48,10 @@ FILES_SERVE, A_RUN_SERVES = 500, 2_000
 # Questions at once that one run asks before a second one is better.
 CONCURRENCY_FIRST: Final = 8
 _MOST_CONCURRENCY: Final = 32
-# What an instance of Azure Functions is billed for at least, in GB, as long as it runs.
-_INSTANCE_GB: Final = 0.5
+# Flex Consumption bills an instance's whole memory while something runs: that of infra/main.bicep.
+INSTANCE_GB: Final = 2.0
+# How long a new instance takes to begin, of which the execution is billed: assumed.
+_START_S: Final = 2.0
 _DAYS, _HOURS = 30, 730
 _DAY_S: Final = 86_400
 
@@ -277,17 +279,18 @@ PRICES_OF: Final = "assumed: US East, pay as you go, US dollars of January 2025,
 UNIT_PRICE = Price("Event Hubs Standard: throughput unit", "hour", 0.03)
 EVENTS_PRICE = Price("Event Hubs Standard: ingress events", "million", 0.028)
 TABLE_PRICE = Price("Table storage: transactions", "10,000", 0.00036)
-TIME_PRICE = Price("Functions Consumption: execution time", "GB-second", 0.000016)
-EXECUTIONS_PRICE = Price("Functions Consumption: executions", "million", 0.20)
+TIME_PRICE = Price("Functions Flex: execution time", "GB-second", 0.000026)
+EXECUTIONS_PRICE = Price("Functions Flex: executions", "million", 0.40)
 
 
 def units_a_month(need: Need) -> Mapping[Price, float]:
     """Give how many units of each price a month of 30 days takes; without what is free, and without hosts."""
+    running_s = need.run_s_a_day + need.executions_a_day * _START_S
     return {
         UNIT_PRICE: float(need.units * _HOURS),
         EVENTS_PRICE: need.events_a_day * _DAYS / 1e6,
         TABLE_PRICE: need.transactions_a_day * _DAYS / 1e4,
-        TIME_PRICE: need.run_s_a_day * _DAYS * max(_INSTANCE_GB, need.memory_mib / 1024),
+        TIME_PRICE: running_s * _DAYS * INSTANCE_GB,
         EXECUTIONS_PRICE: need.executions_a_day * _DAYS / 1e6,
     }
 

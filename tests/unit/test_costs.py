@@ -9,12 +9,11 @@ import pytest
 
 from app.base.program import APP_ROOT
 from app.health.measured import MEASURED
-from app.health.sizing import PRICES_OF, units_a_month
+from app.health.sizing import PRICES_OF, TIME_PRICE, units_a_month
 from benchmarks.costs_page import (
     ALERT_RULES,
     DISK,
     EXAMPLE,
-    FLEX_TIME,
     HOST_BYTES,
     LOGGED_BYTES,
     LOGGED_BYTES_A_HUB,
@@ -51,9 +50,11 @@ def test_the_formulas_give_the_example_from_the_words_of_check_sizing() -> None:
     sized = {price.name: units for price, units in units_a_month(need).items()}
     bill = bills_of(need)["Functions, instances of 2 GB"]
 
-    executions = need.executions_a_day * 30
-    seconds = sized["Functions Consumption: execution time"] / 0.5 + 2 * executions
-    assert bill[FLEX_TIME] == pytest.approx(seconds * 2)
+    seconds = 30 * (need.run_s_a_day + 2 * need.executions_a_day)
+    assert bill[TIME_PRICE] == pytest.approx(sized["Functions Flex: execution time"])
+    assert bill[TIME_PRICE] == pytest.approx(seconds * 2)
+    smaller = bills_of(need)["Functions, instances of 512 MB"]
+    assert smaller[TIME_PRICE] == pytest.approx(seconds / 2)
     quoted = set(re.findall(r'"([A-Z][\w ]+: [\w ]+)"', PAGE))
     assert len(quoted) == 4
     assert quoted <= sized.keys()
