@@ -73,11 +73,11 @@ lint: $(BIN)/.dev
 types: $(BIN)/.dev
 	$(BIN)/mypy
 
-# The real storage emulator; without node the table's tests say that they are skipped (never in CI).
+# The real storage emulator, and a client of Event Hubs; without node their tests say that they are skipped (never in CI).
 azurite: package.json
 	@if command -v npm >/dev/null; then \
 	  test node_modules/.installed -nt package.json || { npm install --no-package-lock --no-audit --no-fund --loglevel=error && touch node_modules/.installed; }; \
-	else echo "npm was not found: the tests of the table store will be skipped"; fi
+	else echo "npm was not found: the tests of the table store, and of a client for JavaScript, will be skipped"; fi
 
 # Microsoft's own runtime of Python functions, which needs Python 3.13.
 runtime: $(BIN)/.dev

@@ -28,6 +28,25 @@ COMMANDS = ("check", "run all", "status", "tail --count 5")
 LOOPBACK = "127.0.0.1,localhost"
 # What a shell and python-dotenv read differently between single quotes.
 UNWRITABLE = frozenset("'\\\r\n")
+HUBS = """\
+Clients of the hubs, in any language: they need the connection string of the settings.
+Tested with azure-eventhub 5.12 to 5.15 and @azure/event-hubs 6 for JavaScript.
+  protocol    AMQP 1.0 on TCP, SASL ANONYMOUS and MSSBCBS, heartbeats, idle time-outs
+  sign in     shared access signatures, put to $cbs
+  properties  of a hub and of its partitions, by $management
+  send        events and batches: by partition key, to a partition, or in turn
+  receive     from an offset, a sequence number, a time, or the latest; owner levels
+  flow        windows, credit, drain and echo
+  ends        of links, sessions and connections, by either side or both at once
+
+Left out:
+  transport   TLS, WebSockets, the Kafka and HTTP protocols
+  sign in     with an identity of Microsoft Entra
+  receive     consumer groups besides $Default, trackLastEnqueuedEventProperties
+  send        idempotent producers, transactions, a schema registry
+  links       are not resumed; all is sent settled, so nothing waits for a receiver
+  events      are never removed while it runs, and gone when it ends; no capture
+Checkpoints are a consumer's own: no storage is started for them."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -69,6 +88,7 @@ def _epilog() -> str:
             "Faults, for --fault NAME or --fault NAME:TIMES:",
             *lines,
             "",
+            *(f"\b\n{block}\n" for block in HUBS.split("\n\n")),
             "\b",
             "While it runs, GET /_control on the Microshare port lists faults, and POST switches:",
             '  curl -d \'{"fault": "throttle", "retry_after": 5, "times": 2}\' URL/_control',

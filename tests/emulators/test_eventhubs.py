@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +25,12 @@ from azure.eventhub.exceptions import (
     EventDataSendError,
     EventHubError,
 )
+from click.testing import CliRunner
 
+from emulators.__main__ import main
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator, HubSpec, Stage, StoredEvent
 
+ROOT = Path(__file__).parents[2]
 _numbers = itertools.count()
 
 
@@ -668,3 +674,14 @@ def test_each_stored_event_is_announced() -> None:
         send_once(emulator, "hub", "x", "y")
 
         assert announced == emulator.hub("hub").received()
+
+
+def test_the_help_says_which_clients_are_tested_and_what_is_left_out() -> None:
+    package = json.loads((ROOT / "package.json").read_text())
+    javascript = package["devDependencies"]["@azure/event-hubs"].partition(".")[0]
+    python = version("azure-eventhub").rpartition(".")[0]
+
+    told = CliRunner().invoke(main, ["--help"]).output
+
+    assert f"azure-eventhub 5.12 to {python} and @azure/event-hubs {javascript} for JavaScript" in told
+    assert "\n  Left out:\n" in told
