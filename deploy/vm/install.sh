@@ -16,26 +16,34 @@ KEPT=3
 
 usage() {
   cat <<'USAGE'
-Installs the Microshare forwarder on Debian 12, Ubuntu 24.04 or 22.04; the same command with a newer tree upgrades it.
+Installs the Microshare forwarder on Debian 12, Ubuntu 24.04 or 22.04. The same
+command with a newer tree upgrades it.
 
   sudo deploy/vm/install.sh [options]
 
   --dry-run          show each step; change nothing
-  --python PATH      the Python to use, 3.11 to 3.13; else the first of python3, python3.13, 3.12, 3.11 that fits
-  --wheel FILE       install this wheel; else one of --wheelhouse, else the tree that this script lies in
-  --wheelhouse DIR   take all packages from this folder, and none from a registry
+  --python PATH      the Python to use, 3.11 to 3.13; else the first that fits
+                     of python3, python3.13, python3.12, python3.11
+  --wheel FILE       install this wheel; else one of --wheelhouse, else the tree
+                     that this script lies in
+  --wheelhouse DIR   take all packages from this folder, none from a registry
   --enable           turn the timers on if `check` succeeds
-  --take-over DIR    take .env and state of the forwarder in DIR, which is only read; it shows what, and asks
-  --state DIR        with --take-over: the folder of its state, if it is not found
-  --rollback [NAME]  go back to the release before the one in use, or to the one that is named
+  --take-over DIR    take .env and state of the forwarder in DIR, which is only
+                     read; it shows what, and asks
+  --state DIR        with --take-over: the folder of its state, if not found
+  --rollback [NAME]  go back to the release before the one in use, or to the one
+                     that is named
   --uninstall        remove units and releases; settings and state stay
-  --purge            with --uninstall: remove settings, state and account, too; asks
+  --purge            with --uninstall: remove settings, state and account, too;
+                     asks
   --yes              do not ask
-  --root DIR         work below DIR, not /; for tests. systemctl is not called then, unless SYSTEMCTL names one
+  --root DIR         work below DIR, not /; for tests. systemctl is not called
+                     then, unless SYSTEMCTL names one
 
-It ends with 0; with 1 where something was not done, and says what to do; with 2 where an option is wrong.
-Releases are in /opt/microshare-forwarder, settings in /etc/microshare-forwarder, state in
-/var/lib/microshare-forwarder. The guide is docs/install-vm.md.
+It ends with 0; with 1 where something was not done, and says what to do; with 2
+where an option is wrong. Releases are in /opt/microshare-forwarder, settings in
+/etc/microshare-forwarder, state in /var/lib/microshare-forwarder. The guide is
+docs/install-vm.md.
 USAGE
 }
 
