@@ -70,6 +70,9 @@ def reading_of(location: str, rec_type: str, tags: Sequence[str], entry: Mapping
 def arrival_of(message_id: str | None, properties: Mapping[str, object], body: bytes) -> Arrival:
     """Take an event apart: one reading of people counts, or a location's snapshots of an hour."""
     told, location = json.loads(body), str(properties["location"])
+    # Whatever the form of its body.
+    told = told["data"] if "specversion" in told else told
+    told.pop("_forwarder", None)
     if "objs" in told:
         found = [(obj["data"]["_id"]["tags"], entry) for obj in told["objs"] for entry in obj["data"]["line"]]
         time = str(properties["hour"])

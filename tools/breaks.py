@@ -1571,6 +1571,96 @@ _IN_THE_FASTER_WAYS = (
     ),
 )
 
+_IN_FORMS_OF_BODIES = (
+    PlantedBreak(
+        "a property of the settings replaces one of ours",
+        "app/base/wire_forms.py",
+        "{**dict(form.properties), **ours}",
+        "{**ours, **dict(form.properties)}",
+        _noticed_by("tests/unit/test_wire_forms.py", "test_id_and_our_properties_do_not_depend_on_the_form"),
+    ),
+    PlantedBreak(
+        "forms of equal values share a batch",
+        "app/base/wire_forms.py",
+        "tuple(type(value) for _, value in self.properties)",
+        "()",
+        _noticed_by(
+            "tests/unit/test_wire_forms.py",
+            "test_values_that_are_equal_and_encoded_otherwise_are_another_form",
+        ),
+    ),
+    PlantedBreak(
+        "the ids of a snapshot are in the order of time",
+        "app/base/wire_forms.py",
+        "for reading in _as_in_the_body(event.readings)",
+        "for reading in event.readings",
+        _noticed_by(
+            "tests/unit/test_wire_forms.py",
+            "test_with_ids_a_snapshot_has_the_ids_of_its_readings_in_the_order_of_its_lines",
+        ),
+    ),
+    PlantedBreak(
+        "what a source calls by our key is lost",
+        "app/base/wire_forms.py",
+        "ours[_REPLACED] = said.pop(_FORWARDER)",
+        "said.pop(_FORWARDER)",
+        _noticed_by(
+            "tests/unit/test_wire_forms.py", "test_what_a_source_calls_by_our_key_is_kept_beside_ours"
+        ),
+    ),
+    PlantedBreak(
+        "what looks like a CloudEvent is read as one",
+        "app/base/wire_forms.py",
+        '    if (content_type or "").partition(";")[0].strip().lower() != _CLOUDEVENT:\n',
+        "    if not body:\n",
+        _noticed_by("tests/unit/test_wire_forms.py", "test_what_an_event_says_it_is_decides_how_it_is_read"),
+    ),
+    PlantedBreak(
+        "hubs are read as if all bodies were plain",
+        "app/run/hub_events.py",
+        "feed.readings_in(location, body_of(event))",
+        "feed.readings_in(location, event.body)",
+        _noticed_by(
+            "tests/flows/test_bodies.py", "test_a_hub_of_any_form_gets_the_same_events_and_is_found_well"
+        ),
+    ),
+    PlantedBreak(
+        "each form is split by itself",
+        "app/eventhub/batches.py",
+        "        return all(packer.fits(event, message_of(event, form)) for form, packer in each)\n",
+        "        return any(packer.fits(event, message_of(event, form)) for form, packer in each)\n",
+        _noticed_by(
+            "tests/unit/test_hub_batches.py", "test_all_forms_have_the_same_parts_those_of_the_largest"
+        ),
+    ),
+    PlantedBreak(
+        "a reading that one form has no room for is kept from all hubs",
+        "app/run/delivery.py",
+        "    if len(by_both) == 1 or not any(packed.oversize for packed in alike.values()):\n",
+        "    if len(set(limits.values())) == 1 or not any(packed.oversize for packed in alike.values()):\n",
+        _noticed_by(
+            "tests/unit/test_delivery.py",
+            "test_a_reading_that_is_too_large_in_one_form_is_set_aside_for_the_hubs_of_that_form_alone",
+        ),
+    ),
+    PlantedBreak(
+        "a repair sends plain bodies to every hub",
+        "app/audit/repair.py",
+        ", forms=forms",
+        "",
+        _noticed_by(
+            "tests/flows/test_bodies.py", "test_what_a_hub_lost_is_sent_again_in_the_form_it_has_now"
+        ),
+    ),
+    PlantedBreak(
+        "config.yaml wins over the entry of a hub",
+        "app/settings/hubs.py",
+        'own.body or by_name.body or "plain"',
+        'by_name.body or own.body or "plain"',
+        _noticed_by("tests/unit/test_settings.py", "test_what_the_entry_of_a_hub_says_of_its_form_wins"),
+    ),
+)
+
 _IN_SHARDS = (
     PlantedBreak(
         "a shard is found by a hash of this process",
@@ -2316,4 +2406,5 @@ BREAKS = (
     *_MORE_OF_THE_CORE,
     *_IN_THE_FASTER_WAYS,
     *_IN_THE_HUBS_STAND_IN,
+    *_IN_FORMS_OF_BODIES,
 )

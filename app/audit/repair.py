@@ -171,7 +171,8 @@ class _Repair:
             return
         known = Checkpoint(start, start).with_ids((found.time or start, found.id) for found in had)
         group, limits = Group(location, (hub,), known, start), {hub: self.largest[hub]}
-        todo = dispatch(self.compared.feed, self.compared.settings, group, fetched, end, limits)
+        forms = {found.key: found.form for found in self.compared.hubs}
+        todo = dispatch(self.compared.feed, self.compared.settings, group, fetched, end, limits, forms=forms)
         taken = {reading.id for reading in fetched.readings if wanted.pop(reading.id, None)}
         for refused in todo.refused:
             self._quarantine(location, refused)

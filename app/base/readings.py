@@ -92,7 +92,8 @@ class Reading:
 class Event:
     """What goes to a hub: a JSON body with the readings it stands for.
 
-    `properties` are the AMQP application properties; the partition key is made of `location`.
+    `properties` are the AMQP application properties; the partition key is made of `location`. `feed` is
+    the name of its feed.
     """
 
     message_id: str
@@ -100,6 +101,7 @@ class Event:
     body: bytes = field(repr=False)
     properties: Mapping[str, str | int | bool]
     readings: tuple[Reading, ...] = field(repr=False)
+    feed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ def _hub_as_json(hub: HubSettings) -> dict[str, Any]:
         "enabled": hub.enabled,
         "transport": hub.transport,
         "signs_in_with": _signs_in_with(hub),
+        "body": hub.form.body,
+        "properties": dict(hub.form.properties),
     }
 
 
@@ -204,8 +206,17 @@ def _covered(found: Covered, counts: Place | None) -> str:
 
 def _hubs(hubs: Sequence[HubSettings]) -> Any:
     columns = [Column("hub", key=True), Column("address", key=True), Column("signs in with"), Column("state")]
-    rows = [(hub.name, hub.key, _signs_in_with(hub), "on" if hub.enabled else "paused") for hub in hubs]
+    rows = [(hub.name, hub.key, _signs_in_with(hub), _state(hub)) for hub in hubs]
     return table(columns, rows)
+
+
+def _state(hub: HubSettings) -> str:
+    said = ["on" if hub.enabled else "paused"]
+    if hub.form.body != "plain":
+        said.append(f"body: {hub.form.body}")
+    if hub.form.properties:
+        said.append(f"properties: {', '.join(name for name, _ in hub.form.properties)}")
+    return "; ".join(said)
 
 
 def _signs_in_with(hub: HubSettings) -> str:

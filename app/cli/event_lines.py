@@ -12,7 +12,7 @@ from app.base.text import counted, cut_short, in_shown_zone, printable, span
 from app.eventhub.received import Received
 from app.feeds.feed import Feed
 from app.feeds.in_words import in_words
-from app.run.hub_events import is_ours, readings_of
+from app.run.hub_events import body_of, is_ours, readings_of
 
 # Names up to here stand in a column of their own; longer ones push what follows.
 _WIDEST_PLACE = 32
@@ -78,7 +78,7 @@ def _of_no_feed(event: Received, rec_type: object) -> str:
 def _number_of_test(event: Received) -> int | None:
     """Give the number that `send-test` counts its events by."""
     try:
-        body = exact_json.loads(event.body)
+        body = exact_json.loads(body_of(event))
     except exact_json.NotJson:
         return None
     number = body.get("number") if isinstance(body, dict) else None

@@ -37,6 +37,7 @@ from app.eventhub.hub import Hub
 from app.feeds.feed import Feed, load_feed
 from app.feeds.quarantine import NotForwardable, event_again
 from app.network.addresses import run_async
+from app.run.delivery import too_large
 from app.settings.schema import FeedSettings, HubSettings
 
 _HEAD_WIDTH = 10
@@ -391,9 +392,9 @@ async def _send(hub: Hub, plan: _Plan, largest: int) -> None:
     key = hub.settings.key
     if plan.event is None:
         return
-    packed = pack([plan.event], largest, plan.kept.feed.parts)
+    packed = pack([plan.event], largest, plan.kept.feed.parts, hub.settings.form)
     if packed.oversize:
-        plan.refused[key] = f"it is larger than a message of the hub ({largest:,} bytes)"
+        plan.refused[key] = too_large(largest, hub.settings.form)
         return
     try:
         for batch in packed.batches:

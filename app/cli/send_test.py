@@ -67,7 +67,7 @@ async def _send(settings: HubSettings, events: list[Event]) -> int:
     hub = Hub(settings)
     try:
         largest = await hub.open(HUB_OPEN_S)
-        batches = pack(events, largest, lambda _event, _fits: ([], [])).batches
+        batches = pack(events, largest, lambda _event, _fits: ([], []), settings.form).batches
         for batch in batches:
             await hub.send(batch, HUB_SEND_S)
         return len(batches)
@@ -79,7 +79,7 @@ def _event(number: int) -> Event:
     body = {"recType": _REC_TYPE, "time": format_time(utc_now()), "number": number}
     properties = {"recType": _REC_TYPE, "location": _LOCATION, "source": SOURCE}
     # As long as a reading's id, and of the same characters.
-    return Event(secrets.token_urlsafe(12), _LOCATION, exact_json.dumps(body), properties, ())
+    return Event(secrets.token_urlsafe(12), _LOCATION, exact_json.dumps(body), properties, (), _REC_TYPE)
 
 
 def _message_ids(events: list[Event]) -> str:

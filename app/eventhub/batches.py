@@ -8,13 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from app.base.readings import Event, Reading
+from app.base.wire_forms import PLAIN, Message, WireForm, message_of, wire_text
 from app.eventhub import encoding
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch
 
 _LONGEST_PARTITION_KEY = 128
-_CONTENT_TYPE = "application/json"
+
+
+Split = Callable[[Event, Callable[[Event], bool]], tuple[list[Event], list[Reading]]]
+"""Gives the parts of an event that fit, and the readings that never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one location, encoded once; any number of hubs may send it."""
+    """Events of one location, encoded once; any number of hubs of one form may send it."""
 
     events: tuple[Event, ...]
     size_bytes: int
@@ -65,23 +69,48 @@ def partition_key(location: str) -> str:
 def pack(
     events: Sequence[Event],
     largest_bytes: int,
-    split: Callable[[Event, Callable[[Event], bool]], tuple[list[Event], list[Reading]]],
+    split: Split,
+    form: WireForm = PLAIN,
 ) -> Packed:
     """Encode events of one location into batches of at most `largest_bytes`, keeping their order.
 
     An event that alone is larger is split by `split`; what still does not fit, a part too, is oversize.
     """
-    packer = _Packer(largest_bytes)
+    return pack_alike(events, largest_bytes, split, [form])[form]
+
+
+def pack_alike(
+    events: Sequence[Event], largest_bytes: int, split: Split, forms: Sequence[WireForm]
+) -> dict[WireForm, Packed]:
+    """Do what `pack` does for several forms, with the same events in all.
+
+    What is too large in one of them is split, or is oversize, in each.
+    """
+    each = [(form, _Packer(largest_bytes)) for form in forms]
     oversize: list[Reading] = []
+
+    def fits(event: Event) -> bool:
+        return all(packer.fits(event, message_of(event, form)) for form, packer in each)
+
+    def add(event: Event) -> bool:
+        if len(each) == 1:
+            form, packer = each[0]
+            return packer.add(event, message_of(event, form))
+        # It goes into all or none.
+        messages = [(packer, message_of(event, form)) for form, packer in each]
+        return all(packer.fits(event, message) for packer, message in messages) and all(
+            packer.add(event, message) for packer, message in messages
+        )
+
     for event in events:
-        if packer.add(event):
+        if add(event):
             continue
-        parts, too_large = split(event, packer.fits)
+        parts, too_large = split(event, fits)
         oversize += too_large
         for part in parts:
-            if not packer.add(part):
+            if not add(part):
                 oversize += part.readings
-    return Packed(packer.finish(), tuple(oversize))
+    return {form: Packed(packer.finish(), tuple(oversize)) for form, packer in each}
 
 
 class _Packer:
@@ -90,21 +119,29 @@ class _Packer:
         self._batches: list[Batch] = []
         self._open: EventDataBatch | None = None
         self._events: list[Event] = []
+        self._body_bytes = 0
 
-    def fits(self, event: Event) -> bool:
-        """Whether the event alone fits a message."""
-        return _try_add(self._empty(event), event)
+    def fits(self, event: Event, message: Message) -> bool:
+        """Whether the event alone, as this message, fits a batch."""
+        return encoding.fits(
+            self._largest,
+            partition_key(event.location),
+            message_id=message.id,
+            content_type=message.content_type,
+            body=message.body,
+            properties=message.properties,
+        )
 
-    def add(self, event: Event) -> bool:
+    def add(self, event: Event, message: Message) -> bool:
         """Add the event to the batch that is open, or to a new one. False: it is too large for any."""
-        if self._open is not None and _try_add(self._open, event):
-            self._events.append(event)
-            return True
-        fresh = self._empty(event)
-        if not _try_add(fresh, event):
-            return False
-        self._close()
-        self._open, self._events = fresh, [event]
+        if self._open is None or not _try_add(self._open, event, message):
+            fresh = self._empty(event)
+            if not _try_add(fresh, event, message):
+                return False
+            self._close()
+            self._open = fresh
+        self._events.append(event)
+        self._body_bytes += len(message.body)
         return True
 
     def finish(self) -> tuple[Batch, ...]:
@@ -118,25 +155,19 @@ class _Packer:
 
     def _close(self) -> None:
         if self._open is not None:
-            self._batches.append(Batch(tuple(self._events), self._open.size_in_bytes, self._open))
-        self._open, self._events = None, []
+            counts = Counts(
+                len(self._events), sum(len(event.readings) for event in self._events), self._body_bytes
+            )
+            self._batches.append(Batch(tuple(self._events), self._open.size_in_bytes, self._open, counts))
+        self._open, self._events, self._body_bytes = None, [], 0
 
 
-def _try_add(batch: EventDataBatch, event: Event) -> bool:
+def _try_add(batch: EventDataBatch, event: Event, message: Message) -> bool:
     return encoding.add(
         batch,
         partition_key(event.location),
-        message_id=event.message_id,
-        content_type=_CONTENT_TYPE,
-        body=event.body,
-        properties={name: _wire_value(value) for name, value in event.properties.items()},
+        message_id=message.id,
+        content_type=message.content_type,
+        body=message.body,
+        properties=message.properties,
     )
-
-
-def _wire_value(value: str | int | bool) -> str | int | bool:
-    return wire_text(value) if isinstance(value, str) else value
-
-
-def wire_text(text: str) -> str:
-    """Give a text as it is on the wire: UTF-8 has no lone surrogates, they are written as their escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()

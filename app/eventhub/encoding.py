@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from app.base.wire_forms import PropertyValue
+
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch
 
@@ -49,7 +51,7 @@ def add(
     message_id: str,
     content_type: str,
     body: bytes,
-    properties: Mapping[str, str | int | bool],
+    properties: Mapping[str, PropertyValue],
 ) -> bool:
     """Add an event to a batch of this partition key. False: it would be too large, and nothing was done."""
     if not is_compared():
@@ -58,11 +60,11 @@ def add(
         (
             _head(key),
             _own_properties(message_id, content_type),
-            _application_properties(tuple(properties.items()), tuple(map(type, properties.values()))),
+            _all_properties(properties),
             _data(body),
         )
     )
-    size = len(encoded) + (_OVERHEAD_BYTES if len(encoded) < 256 else _LARGE_OVERHEAD_BYTES)
+    size = _with_overhead(len(encoded))
     if batch._size + size > batch.max_size_in_bytes:
         return False
     batch._message.data.append(encoded)
@@ -71,12 +73,33 @@ def add(
     return True
 
 
+def fits(
+    largest_bytes: int,
+    key: str,
+    *,
+    message_id: str,
+    content_type: str,
+    body: bytes,
+    properties: Mapping[str, PropertyValue],
+) -> bool:
+    """Say whether `add` would take an event into an empty batch."""
+    if not is_compared():
+        return add_publicly(_empty(largest_bytes, key), message_id, content_type, body, properties)
+    size = (
+        len(_head(key))
+        + len(_own_properties(message_id, content_type))
+        + len(_all_properties(properties))
+        + _data_bytes(len(body))
+    )
+    return _empty_bytes(key) + _with_overhead(size) <= largest_bytes
+
+
 def add_publicly(
     batch: EventDataBatch,
     message_id: str,
     content_type: str,
     body: bytes,
-    properties: Mapping[str, str | int | bool],
+    properties: Mapping[str, PropertyValue],
 ) -> bool:
     """Do what `add` does in the way that the SDK documents."""
     from azure.eventhub import EventData
@@ -122,10 +145,14 @@ def _own_properties(message_id: str, content_type: str) -> bytes:
     return b"".join((_PROPERTIES, bytes((len(fields),)), fields))
 
 
+def _all_properties(properties: Mapping[str, PropertyValue]) -> bytes:
+    return _application_properties(tuple(properties.items()), tuple(map(type, properties.values())))
+
+
 # Types count too: 1 and True are equal, but are not encoded alike.
 @lru_cache(maxsize=256)
 def _application_properties(
-    properties: tuple[tuple[str, str | int | bool], ...],
+    properties: tuple[tuple[str, PropertyValue], ...],
     types: tuple[type, ...],  # noqa: ARG001
 ) -> bytes:
     return _by_the_sdk(application_properties=dict(properties))
@@ -135,6 +162,25 @@ def _data(body: bytes) -> bytes:
     if len(body) < 256:
         return b"".join((_DATA, _BINARY8, bytes((len(body),)), body))
     return b"".join((_DATA, _BINARY32, struct.pack(">L", len(body)), body))
+
+
+def _data_bytes(of_body: int) -> int:
+    return of_body + len(_DATA) + (2 if of_body < 256 else 5)
+
+
+def _with_overhead(size: int) -> int:
+    return size + (_OVERHEAD_BYTES if size < 256 else _LARGE_OVERHEAD_BYTES)
+
+
+@lru_cache(maxsize=64)
+def _empty_bytes(key: str) -> int:
+    return int(_empty(1_000_000, key).size_in_bytes)
+
+
+def _empty(largest_bytes: int, key: str) -> EventDataBatch:
+    from azure.eventhub import EventDataBatch
+
+    return EventDataBatch(max_size_in_bytes=largest_bytes, partition_key=key)
 
 
 def _by_the_sdk(**sections: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
 from app.base.readings import Event, Reading
+from app.base.wire_forms import without_ids
 from app.feeds.feed import SOURCE, Feed, read_body, read_objects
 from app.settings.schema import FeedSettings
 
@@ -29,25 +30,26 @@ class FlatFeed(Feed):
         fresh: Sequence[Reading],
         answer: Sequence[Reading],  # noqa: ARG002 - an event holds its own reading only
         checkpoint: Checkpoint,  # noqa: ARG002
-        settings: FeedSettings,  # noqa: ARG002
+        settings: FeedSettings,
     ) -> list[Event]:
-        return [self._event(location, reading) for reading in fresh]
+        return [self._event(location, reading, settings.name) for reading in fresh]
 
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
-        said = read_body(location, body)
+        said = without_ids(read_body(location, body))
         return self._read_without_ours(location, said.get(_TAGS), said)
 
     def held_as(self, location: str, reading: Reading) -> str:
-        if _OURS.isdisjoint(reading.entry):
+        entry = without_ids(reading.entry)
+        if entry is reading.entry and _OURS.isdisjoint(entry):
             return reading.id
-        return self._read_without_ours(location, list(reading.tags), reading.entry)[0].id
+        return self._read_without_ours(location, list(reading.tags), entry)[0].id
 
     def _read_without_ours(self, location: str, tags: Any, entry: Mapping[str, Any]) -> list[Reading]:
         line = [{name: value for name, value in entry.items() if name not in _OURS}]
         return read_objects(self.rec_type, location, [{"data": {"_id": {"tags": tags}, "line": line}}])
 
-    def _event(self, location: str, reading: Reading) -> Event:
+    def _event(self, location: str, reading: Reading, feed: str) -> Event:
         # First of all what it is, whatever the entry says under that name.
         body = {"recType": self.rec_type, **reading.entry} | {"recType": self.rec_type, _TAGS: reading.tags}
         properties = {"recType": self.rec_type, "location": location, "source": SOURCE}
-        return Event(reading.id, location, exact_json.dumps(body), properties, (reading,))
+        return Event(reading.id, location, exact_json.dumps(body), properties, (reading,), feed)

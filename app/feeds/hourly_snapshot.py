@@ -38,6 +38,7 @@ class HourlyFeed(Feed):
                 location,
                 hour,
                 whole[hour] if settings.late == "hour" else readings,
+                settings.name,
                 is_update=_has_any(checkpoint, hour, answer),
             )
             for hour, readings in _by_hour(fresh).items()
@@ -51,10 +52,10 @@ class HourlyFeed(Feed):
         return read_objects(self.rec_type, location, read_body(location, body).get("objs"))
 
     def _of_hour(
-        self, location: str, hour: datetime, readings: Sequence[Reading], *, is_update: bool
+        self, location: str, hour: datetime, readings: Sequence[Reading], feed: str, *, is_update: bool
     ) -> Event:
         said = {"recType": self.rec_type, "location": location, "source": SOURCE, "hour": format_time(hour)}
-        return _event(location, readings, said | ({"update": True} if is_update else {}))
+        return _event(location, readings, said | ({"update": True} if is_update else {}), feed)
 
 
 def _has_any(checkpoint: Checkpoint, hour: datetime, answer: Sequence[Reading]) -> bool:
@@ -76,9 +77,11 @@ def _by_hour(readings: Sequence[Reading]) -> dict[datetime, list[Reading]]:
     return dict(sorted(hours.items()))
 
 
-def _event(location: str, readings: Sequence[Reading], properties: Mapping[str, str | int | bool]) -> Event:
-    message_id = joint_id([reading.id for reading in readings])
-    return Event(message_id, location, _body(properties["recType"], readings), properties, tuple(readings))
+def _event(
+    location: str, readings: Sequence[Reading], properties: Mapping[str, str | int | bool], feed: str
+) -> Event:
+    message_id, body = joint_id([reading.id for reading in readings]), _body(properties["recType"], readings)
+    return Event(message_id, location, body, properties, tuple(readings), feed)
 
 
 def _body(rec_type: object, readings: Sequence[Reading]) -> bytes:
@@ -100,7 +103,7 @@ def _body(rec_type: object, readings: Sequence[Reading]) -> bytes:
 
 def _part(event: Event, readings: Sequence[Reading], part: int, parts: int) -> Event:
     numbered = {"part": part, "parts": parts} if parts > 1 else {}
-    return _event(event.location, readings, {**event.properties, **numbered})
+    return _event(event.location, readings, {**event.properties, **numbered}, event.feed)
 
 
 def _chunks(

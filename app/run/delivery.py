@@ -10,13 +10,16 @@ from app.base.checkpoints import Checkpoint
 from app.base.grouping import by_key
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
 from app.base.readings import Event, Ids, QuarantinedReading, Reading, Slice, ids_by_hour
-from app.eventhub.batches import Batch, Packed, pack
+from app.base.wire_forms import PLAIN, WireForm
+from app.eventhub.batches import Batch, Packed, pack, pack_alike
 from app.eventhub.deliveries import Delivery
 from app.feeds.feed import Feed
 from app.feeds.quarantine import quarantine_text
 from app.run.fetching import OVERLAP, Fetched
 from app.run.planning import Group, reach
 from app.settings.schema import FeedSettings
+
+_ALL_PLAIN: Mapping[str, WireForm] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,12 @@ def dispatch(
     done_until: datetime,
     limits: Mapping[str, int],
     newest_at_most: datetime | None = LATEST,
+    forms: Mapping[str, WireForm] = _ALL_PLAIN,
 ) -> Dispatch:
     """Turn what was fetched for a group into deliveries for its hubs.
 
-    `limits` gives the largest message of each hub that takes part, in bytes. A last delivery of
+    `limits` gives the largest message of each hub that takes part, in bytes, `forms` the form of those
+    that are not sent the plain one. A last delivery of
     each hub closes the slice at `done_until`, and says that the source has spoken up to the newest
     reading, but not beyond `newest_at_most`; None says nothing.
     """
@@ -102,12 +107,12 @@ def dispatch(
     ]
     deliveries: dict[str, Sequence[Delivery]] = {}
     duplicates = fetched.lines - len(fresh)
-    for hubs, packed in _pack_for(events, feed, limits):
+    for hubs, packed in _pack_for(events, feed, limits, forms):
         # Where an hour is sent whole with each update of it, what does not fit was set aside before.
         oversize = tuple(reading for reading in packed.oversize if not group.checkpoint.knows(reading.id))
         if oversize:
             largest = limits[hubs[0]]
-            reason = f"it is larger than a message of the hub ({largest:,} bytes)"
+            reason = too_large(largest, forms.get(hubs[0], PLAIN))
             refused.append(Refused(oversize, hubs, reason))
         queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
         queue[-1] = replace(
@@ -121,6 +126,12 @@ def dispatch(
         deliveries |= dict.fromkeys(hubs, queue)
     ids = (*_Remembered(fresh, kept).pairs(), *strays.pairs())
     return Dispatch(deliveries, refused, ids_by_hour(ids), newest)
+
+
+def too_large(largest_bytes: int, form: WireForm) -> str:
+    """Say why a hub cannot take a reading that in its form is larger than its messages."""
+    in_form = "" if form.body == "plain" else f", with `body: {form.body}`,"
+    return f"it is{in_form} larger than a message of the hub ({largest_bytes:,} bytes)"
 
 
 def _is_known(feed: Feed, group: Group, reading: Reading, known: Collection[str]) -> bool:
@@ -161,18 +172,19 @@ def _strays(
 
 
 def _pack_for(
-    events: Sequence[Event], feed: Feed, limits: Mapping[str, int]
+    events: Sequence[Event], feed: Feed, limits: Mapping[str, int], forms: Mapping[str, WireForm]
 ) -> list[tuple[tuple[str, ...], Packed]]:
-    """Encode once for all hubs; for each limit apart only where the smallest is too small for an event."""
-    smallest = min(limits.values())
-    packed = pack(events, smallest, feed.parts)
-    if not packed.oversize or set(limits.values()) == {smallest}:
-        return [(tuple(limits), packed)]
-    by_limit = by_key((limit, hub) for hub, limit in limits.items())
-    return [
-        (tuple(hubs), packed if limit == smallest else pack(events, limit, feed.parts))
-        for limit, hubs in by_limit.items()
-    ]
+    """Encode once for all hubs of a form, with the same events in all forms.
+
+    For each limit and form apart only where the smallest is too small for an event in one of the forms.
+    """
+    form_of = {hub: forms.get(hub, PLAIN) for hub in limits}
+    by_form, smallest = by_key((form, hub) for hub, form in form_of.items()), min(limits.values())
+    alike = pack_alike(events, smallest, feed.parts, list(by_form))
+    by_both = by_key(((limit, form_of[hub]), hub) for hub, limit in limits.items())
+    if len(by_both) == 1 or not any(packed.oversize for packed in alike.values()):
+        return [(tuple(hubs), alike[form]) for form, hubs in by_form.items()]
+    return [(tuple(hubs), pack(events, limit, feed.parts, form)) for (limit, form), hubs in by_both.items()]
 
 
 def _queue(

@@ -44,6 +44,7 @@ class Handover:
         self._feed = feed
         self._settings = settings
         self._store = wiring.store
+        self._forms = {hub.key: hub.form for hub in wiring.settings.hubs}
         self._now = wiring.now
         self._ledger = ledger
         self._draft = draft
@@ -63,7 +64,7 @@ class Handover:
             return
         done_until = min(fetched.window.end, horizon)
         at_most = self._ledger.newest_at_most(name, limits)
-        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits, at_most)
+        todo = dispatch(self._feed, self._settings, group, fetched, done_until, limits, at_most, self._forms)
         if not all(self._quarantine(name, refused) for refused in todo.refused):
             return
         for hub, deliveries in todo.deliveries.items():

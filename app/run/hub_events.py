@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from app.base.errors import BadResponse
 from app.base.readings import Reading
-from app.eventhub.batches import wire_text
+from app.base.wire_forms import plain_body, wire_text
 from app.eventhub.received import Received
 from app.feeds.feed import SOURCE, Feed
 
@@ -34,9 +34,14 @@ def location_of(event: Received, name_of: Mapping[str | None, str]) -> str | Non
     return name_of.get(event.properties.get("location")) if is_ours(event) else None
 
 
+def body_of(event: Received) -> bytes:
+    """Give the body of an event without what it is wrapped in."""
+    return plain_body(event.content_type, event.body)
+
+
 def readings_of(feed: Feed, location: str, event: Received) -> Sequence[Reading] | None:
     """Give the readings that an event stands for, with the ids that their content gives; None: unreadable."""
     try:
-        return feed.readings_in(location, event.body)
+        return feed.readings_in(location, body_of(event))
     except BadResponse:
         return None

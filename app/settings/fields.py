@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from app.settings.rules import UNWRITTEN
 from app.settings.schema import (
@@ -70,6 +70,12 @@ def taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...]]:
         return hint, ()
     kind, *marks = get_args(hint)
     return kind, tuple(marks)
+
+
+def words_of(kind: Any) -> tuple[str, ...]:
+    """Give the words that a type is made of, None among its alternatives or not; of any other type none."""
+    alternatives = (kind, *get_args(kind))
+    return next((get_args(one) for one in alternatives if get_origin(one) is Literal), ())
 
 
 def _default(found: Field[Any]) -> Any:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.base.text import shown
+from app.base.wire_forms import WireForm
 from app.settings.connection_strings import HubAddress, hub_address, identity_address, is_within
 from app.settings.document import Document, Keys
 from app.settings.json_texts import json_array
 from app.settings.rules import plain_text
-from app.settings.schema import HubSettings, WrittenHub, WrittenHubs
+from app.settings.schema import HubSettings, WrittenForm, WrittenHub, WrittenHubs
 
 if TYPE_CHECKING:
     from app.settings.problems import Problems
@@ -32,14 +33,20 @@ def read_hubs(document: Document, problems: Problems) -> Sequence[HubSettings]:
     """Give the hubs, named; what is wrong with them is noted."""
     section = problems.section(WrittenHubs, "event_hubs")
     entries = _entries(document, problems)
-    hubs = _each_once(entries, document, problems)
+    found = _each_once(entries, document, problems)
     if not entries:
         other = document.name(_OTHERS)
         problems.add(_PRIMARY, f"not set, and no hub in {other}; write a connection string with EntityPath")
     if section is None:
         return ()
+    hubs = [replace(hub, transport=section.transport) for hub, _ in found]
     _check_identity(hubs, section.trusted_suffixes, problems)
-    return _named([replace(hub, transport=section.transport) for hub in hubs], section.names, problems)
+    named = _named(hubs, section.names, problems)
+    by_name = _forms(named, section.bodies, problems)
+    return [
+        replace(hub, form=_form(own, by_name.get(hub.key, own)))
+        for hub, (_, own) in zip(named, found, strict=True)
+    ]
 
 
 def _entries(document: Document, problems: Problems) -> _Entries:
@@ -57,27 +64,31 @@ def _entries(document: Document, problems: Problems) -> _Entries:
     return entries + [((*_OTHERS, at), entry) for at, entry in enumerate(listed)]
 
 
-def _each_once(entries: _Entries, document: Document, problems: Problems) -> list[HubSettings]:
+def _each_once(
+    entries: _Entries, document: Document, problems: Problems
+) -> list[tuple[HubSettings, WrittenForm]]:
     """Read the entries. One of the primary that is not enabled pauses it, and is no hub of its own."""
-    found: dict[str, tuple[Keys, HubSettings]] = {}
+    found: dict[str, tuple[Keys, HubSettings, WrittenForm]] = {}
     for keys, entry in entries:
         # Entries that could not be read as a list are noted already.
         unread = keys == _OTHERS or document.is_flawed(keys)
-        hub = None if unread else _hub(keys, entry, problems)
-        if hub is None:
+        read = None if unread else _hub(keys, entry, problems)
+        if read is None:
             continue
-        earlier_keys, earlier = found.setdefault(hub.key.lower(), (keys, hub))
+        hub, form = read
+        earlier_keys, earlier, _ = found.setdefault(hub.key.lower(), (keys, hub, form))
         if earlier is hub:
             continue
         if earlier_keys == _PRIMARY and earlier.enabled and not hub.enabled:
-            found[hub.key.lower()] = _PRIMARY, replace(earlier, enabled=False, name=hub.name or earlier.name)
+            paused = replace(earlier, enabled=False, name=hub.name or earlier.name)
+            found[hub.key.lower()] = _PRIMARY, paused, form
         else:
             same = document.name(earlier_keys)
             problems.add(keys, f"is the same hub as {same} ({earlier.key}); remove one of them")
-    return [hub for _, hub in found.values()]
+    return [(hub, form) for _, hub, form in found.values()]
 
 
-def _hub(keys: Keys, entry: object, problems: Problems) -> HubSettings | None:
+def _hub(keys: Keys, entry: object, problems: Problems) -> tuple[HubSettings, WrittenForm] | None:
     """Read one entry; its name is empty where none was given. None where it is noted as a problem."""
     written = problems.check(WrittenHub, entry, keys) if isinstance(entry, dict) else WrittenHub()
     if written is None:
@@ -89,7 +100,8 @@ def _hub(keys: Keys, entry: object, problems: Problems) -> HubSettings | None:
         problems.add(keys, str(error))
         return None
     name = written.name or ("primary" if keys == _PRIMARY else "")
-    return HubSettings(address.key, name, address.host, address.entity, connection_string, written.enabled)
+    hub = HubSettings(address.key, name, address.host, address.entity, connection_string, written.enabled)
+    return hub, written
 
 
 def _address(connection_string: str | None, namespace: str | None, event_hub: str | None) -> HubAddress:
@@ -140,3 +152,28 @@ def _named(hubs: Sequence[HubSettings], names: Mapping[str, str], problems: Prob
                 ("event_hubs",), f"{count} hubs are called {shown(name)}; give each a name of its own"
             )
     return named
+
+
+def _forms(
+    hubs: Sequence[HubSettings], bodies: Mapping[str, object], problems: Problems
+) -> dict[str, WrittenForm]:
+    """Give what is written under `bodies:` by the keys of the hubs that are named there, or by their keys."""
+    found: dict[str, WrittenForm] = {}
+    for name, entry in bodies.items():
+        keys = ("event_hubs", "bodies", name)
+        form = problems.check(WrittenForm, entry, keys)
+        hub = next((hub for hub in hubs if name.lower() in (hub.key.lower(), hub.name.lower())), None)
+        if hub is None:
+            known = ", ".join(hub.name for hub in hubs)
+            problems.add(keys, f"is not one of the hubs ({known}); correct or remove it")
+        elif hub.key in found:
+            problems.add(keys, f"is the hub {hub.key}, which has another entry; remove one of them")
+        elif form is not None:
+            found[hub.key] = form
+    return found
+
+
+def _form(own: WrittenForm, by_name: WrittenForm) -> WireForm:
+    """Give a hub's form; what its own entry says wins."""
+    properties = by_name.properties if own.properties is None else own.properties
+    return WireForm(own.body or by_name.body or "plain", tuple(sorted((properties or {}).items())))

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final
 
 from app.base.files import is_file
 from app.base.instants import write_duration
+from app.base.wire_forms import OUR_PROPERTIES
 from app.settings import rules
 from app.settings.document import is_secret
-from app.settings.fields import ENTRIES, SECTIONS, WrittenField, fields_of, top_fields
+from app.settings.fields import ENTRIES, SECTIONS, WrittenField, fields_of, top_fields, words_of
 from app.settings.rules import Reads
-from app.settings.schema import Written, WrittenHub
+from app.settings.schema import Written, WrittenForm, WrittenHub
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -41,12 +42,29 @@ _FORMS: Final[Mapping[Callable[[Any], object], Form]] = {
     rules.start: {"type": "string", "pattern": r"^\s*([0-9]{1,7}[smhd]|[0-9]{4}-.*)\s*$"},
     rules.names: _NAMES,
     rules.names_in_view: _NAMES,
+    rules.static_properties: {
+        "type": "object",
+        "maxProperties": rules.MOST_PROPERTIES,
+        "propertyNames": {"minLength": 1, "maxLength": 128, "not": {"enum": list(OUR_PROPERTIES)}},
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": rules.LONGEST_PROPERTY},
+                {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+                {"type": "number", "not": {"type": "integer"}},
+                {"type": "boolean"},
+            ]
+        },
+    },
 }
 # What is read entry by entry, elsewhere: its type says nothing.
 _READ_ELSEWHERE: Final[Mapping[tuple[str, str], Form]] = {
     ("event_hubs", "primary"): {"anyOf": [_TEXT, _HUB]},
     ("event_hubs", "others"): {
         "anyOf": [_TEXT, _HUB, {"type": "array", "items": {"anyOf": [_TEXT, _HUB]}}],
+    },
+    ("event_hubs", "bodies"): {
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"$ref": "#/$defs/form"}, {"type": "null"}]},
     },
     ("telemetry", "connection_string"): _TEXT,
 }
@@ -77,7 +95,12 @@ def config_schema(commented: Path) -> dict[str, Any]:
         "properties": properties,
         "required": needed,
         "additionalProperties": False,
-        "$defs": {"feed": feed, "hub": section_schema("", WrittenHub), "variable": _variable()},
+        "$defs": {
+            "feed": feed,
+            "form": section_schema("", WrittenForm),
+            "hub": section_schema("", WrittenHub),
+            "variable": _variable(),
+        },
     }
 
 
@@ -130,8 +153,8 @@ def _form(section: str, field: WrittenField) -> Form:
     if (section, field.name) in _READ_ELSEWHERE:
         return _READ_ELSEWHERE[section, field.name]
     read = next((mark.read for mark in field.marks if isinstance(mark, Reads)), None)
-    if get_origin(field.kind) is Literal:
-        return _one_of(get_args(field.kind))
+    if words := words_of(field.kind):
+        return _one_of(words)
     if isinstance(read, partial):
         return _MEASURED[read.func](**read.keywords)
     return _FORMS[read] if read is not None else _OF_TYPES[field.kind]

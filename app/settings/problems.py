@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from app.base.text import shown
 from app.settings.document import Document, Keys, is_secret
-from app.settings.fields import WrittenField, fields_of, taken_apart
+from app.settings.fields import WrittenField, fields_of, taken_apart, words_of
 from app.settings.rules import Checks, Reads, kind_of, truth
 from app.settings.schema import Written
 
@@ -93,8 +93,9 @@ def _value(kind: Any, marks: tuple[Any, ...], written: Any, above: Mapping[str, 
         if isinstance(mark, Reads):
             written = mark.read(written)
     seen = "" if is_secret(place) else f"{shown(written)} "
-    if get_origin(kind) is Literal and written not in get_args(kind):
-        *others, last = get_args(kind)
+    words = words_of(kind)
+    if words and written not in words:
+        *others, last = words
         raise ValueError(f"{seen}is not known; write {', '.join(others)} or {last}")
     if kind is bool:
         written = truth(written)

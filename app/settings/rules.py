@@ -7,6 +7,7 @@ stands. Values of secrets are never in a message.
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from app.base.files import is_file
 from app.base.instants import format_time, parse_time, read_duration, utc_now
 from app.base.text import shown
 from app.base.view_text import unfit_for_view
+from app.base.wire_forms import OUR_PROPERTIES, PropertyValue
 from app.settings.connection_strings import authority, is_host, is_loopback
 from app.settings.json_texts import json_array
 from app.settings.ncrontab import schedule_problem
@@ -30,6 +32,9 @@ _LONGEST_START = timedelta(days=3650)
 # What YAML 1.1 takes for true and for false, and digits.
 _TRUE, _FALSE = ("true", "yes", "on", "t", "y", "1"), ("false", "no", "off", "f", "n", "0")
 TRUTH_WORDS = (*_TRUE, *_FALSE)
+# Room for them in each message, beside the body.
+MOST_PROPERTIES, LONGEST_PROPERTY = 20, 1_024
+_LONGEST_NAME = 128
 # What the query says by itself.
 _OWN_PARAMETERS = {"id", "recType", "dataContext", "loc1", "from", "to", "page", "perPage"}
 
@@ -275,6 +280,40 @@ def names_in_view(value: object) -> dict[str, str]:
         if flaw := unfit_for_view(other):
             raise ValueError(f"{shown(name)} has the value {shown(other)}, which {flaw}; write it without")
     return found
+
+
+def mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("is not a mapping; write `key: value` lines under it")
+    return value
+
+
+def static_properties(value: object) -> dict[str, PropertyValue]:
+    """Give properties that every event gets. Their values are not shown."""
+    found = mapping(value)
+    if len(found) > MOST_PROPERTIES:
+        raise ValueError(f"has {len(found)} properties; write at most {MOST_PROPERTIES}")
+    for name, content in found.items():
+        if name in OUR_PROPERTIES:
+            raise ValueError(f"{name} is written by the forwarder itself; remove it")
+        if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+            raise ValueError(f"{shown(name)} is not a name; write 1 to {_LONGEST_NAME} printable characters")
+        if not _is_property(content):
+            raise ValueError(
+                f"the value of {shown(name)} cannot be sent; write a text of at most "
+                f"{LONGEST_PROPERTY:,} printable characters, a whole number of 32 bits, "
+                "a decimal number, true or false"
+            )
+    return found
+
+
+def _is_property(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() and len(value) <= LONGEST_PROPERTY
+    # The SDK sends no whole number that is longer.
+    if isinstance(value, int):
+        return -(2**31) <= value < 2**31
+    return isinstance(value, float) and math.isfinite(value)
 
 
 # --- what one value must be beside another ----------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from app.base.instants import DAY, HOUR
 from app.base.shards import MOST_SHARDS
+from app.base.wire_forms import PLAIN, Body, PropertyValue, WireForm
 from app.settings import rules
 from app.settings.rules import Checks, Reads, between, needed, texts, whole
 
@@ -21,6 +22,8 @@ Word = Annotated[str, Reads(rules.word)]
 Url = Annotated[str, Reads(rules.base_url)]
 Names = Annotated[Mapping[str, str], Reads(rules.names)]
 Given = Annotated[str | None, Reads(rules.plain_text)]
+GivenBody = Annotated[Body | None, Reads(rules.lower)]
+GivenProperties = Annotated[Mapping[str, PropertyValue] | None, Reads(rules.static_properties)]
 Transport = Annotated[Literal["amqp", "websockets"], Reads(rules.lower)]
 
 # For a field that is checked beside others even where it is not written.
@@ -128,7 +131,7 @@ class FeedSettings(Written):
 class HubSettings:
     """One Event Hub. `key` is `host[:port]/entity`; no connection string means managed identity.
 
-    `name` is what people call it; the key where they gave none.
+    `name` is what people call it; the key where they gave none. `form` is how events go there.
     """
 
     key: str
@@ -139,6 +142,7 @@ class HubSettings:
     enabled: bool = True
     transport: Literal["amqp", "websockets"] = "amqp"
     network: NetworkSettings = DIRECT
+    form: WireForm = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,15 @@ class Settings(LogSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenHub(Written):
+class WrittenForm(Written):
+    """How events go to a hub, as far as it is written."""
+
+    body: GivenBody = None
+    properties: GivenProperties = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenHub(WrittenForm):
     """A hub that is written as an object."""
 
     name: Given = None
@@ -247,6 +259,7 @@ class WrittenHubs(Written):
     primary: Any = field(default="", repr=False)
     others: Any = field(default=(), repr=False)
     names: Names = field(default_factory=dict)
+    bodies: Annotated[Mapping[str, Any], Reads(rules.mapping)] = field(default_factory=dict)
     transport: Transport = "amqp"
     trusted_suffixes: Annotated[tuple[str, ...], texts("a suffix of host names", one=True)] = ()
 

@@ -389,6 +389,36 @@ def test_a_reading_is_replayed_to_the_hub_that_could_not_take_it(tiers: Tiers, c
     assert installation.run().hubs[installation.key("b")].events == 0
 
 
+@pytest.mark.parametrize("tiers", ["json"], indirect=True)
+def test_a_reading_is_replayed_in_the_form_of_its_hub(tiers: Tiers, call: Call) -> None:
+    installation = tiers.installation
+    second = {"connection_string": installation.hubs.connection_string("b"), "body": "cloudevents"}
+    installation.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([second])
+    installation.estate.add_people(
+        first_location(installation), None, START - HOUR, note="x" * 300_000, exact=1.5
+    )
+    [kept] = installation.run().quarantined
+    [at_a] = [event for event in installation.a.received() if event.message_id == kept.id]
+
+    too_early = call(installation, "quarantine", "replay", kept.id, "--yes")
+    tiers.enlarge()
+    ended = call(installation, "quarantine", "replay", kept.id, "--yes")
+
+    assert (too_early.status, ended.status) == (1, 0)
+    assert "it is, with `body: cloudevents`, larger than a message of the hub (262,144 bytes)" in " ".join(
+        too_early.out.split()
+    )
+    [at_b] = installation.b.received()
+    assert (at_b.message_id, at_b.partition_key, at_b.properties) == (
+        at_a.message_id,
+        at_a.partition_key,
+        at_a.properties,
+    )
+    assert at_b.content_type == "application/cloudevents+json"
+    assert json.loads(at_b.body)["data"] == json.loads(at_a.body)
+    assert installation.run().hubs[installation.key("b")].events == 0
+
+
 def test_a_replay_that_one_hub_refuses_stays_for_that_hub_alone(
     tmp_path: Path, clock: Clock, estate: Estate, call: Call
 ) -> None:

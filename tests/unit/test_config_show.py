@@ -147,10 +147,14 @@ def test_a_secret_from_a_file_is_told_with_the_files_path(call: Call, tmp_path: 
 
 
 def test_hubs_are_told_without_their_keys(call: Call) -> None:
-    others = json.dumps([{"name": "second", "namespace": "other", "event_hub": "counts", "enabled": False}])
+    form = {"body": "with_ids", "properties": {"Table": "readings"}}
+    hub = {"name": "second", "namespace": "other", "event_hub": "counts", "enabled": False}
+    others = json.dumps([hub | form])
 
     ended = call("config", "show", "--json", EVENT_HUB_CONNECTION_STRINGS=others)
+    for_people = call("config", "show", EVENT_HUB_CONNECTION_STRINGS=others).out
 
+    assert "paused; body: with_ids; properties: Table" in " ".join(for_people.split())
     assert [found for found in ended.objects if "hub" in found] == [
         {
             "hub": "primary",
@@ -158,6 +162,8 @@ def test_hubs_are_told_without_their_keys(call: Call) -> None:
             "enabled": True,
             "transport": "amqp",
             "signs_in_with": "key of policy sender",
+            "body": "plain",
+            "properties": {},
         },
         {
             "hub": "second",
@@ -165,6 +171,8 @@ def test_hubs_are_told_without_their_keys(call: Call) -> None:
             "enabled": False,
             "transport": "amqp",
             "signs_in_with": "an identity",
+            "body": "with_ids",
+            "properties": {"Table": "readings"},
         },
     ]
 

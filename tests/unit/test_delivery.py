@@ -9,6 +9,7 @@ import pytest
 from app.base.checkpoints import Checkpoint
 from app.base.instants import format_time, parse_time
 from app.base.readings import DashboardAnswer, Reading, Slice
+from app.base.wire_forms import WireForm
 from app.feeds.feed import load_feed, read_answer
 from app.run.delivery import dispatch
 from app.run.fetching import Fetched
@@ -119,3 +120,59 @@ def test_a_reading_that_a_hub_has_under_the_id_of_its_event_is_not_sent_again() 
 
     assert found.id != reading.id
     assert [delivery.batch for delivery in todo.deliveries["hub"]] == [None]
+
+
+def test_hubs_of_one_form_share_their_batches_and_all_have_the_same_events() -> None:
+    found = readings(AT_TEN, AT_ELEVEN)
+
+    todo = dispatch(
+        FEED,
+        SETTINGS,
+        Group("Example House", ("plain", "one", "other"), Checkpoint(AT_TEN, AT_TEN), AT_TEN),
+        Fetched(Slice(AT_TEN, NOON), found, 2),
+        NOON,
+        dict.fromkeys(("plain", "one", "other"), 1_000_000),
+        forms={"one": WireForm("with_ids"), "other": WireForm("with_ids")},
+    )
+
+    of = {hub: [delivery.batch for delivery in todo.deliveries[hub]] for hub in todo.deliveries}
+    assert all(one is other for one, other in zip(of["one"], of["other"], strict=True))
+    assert not any(one is plain for one, plain in zip(of["one"], of["plain"], strict=True))
+    sent = {
+        hub: [event.message_id for batch in found if batch for event in batch.events]
+        for hub, found in of.items()
+    }
+    assert len(sent["plain"]) == 2
+    assert sent["plain"] == sent["one"] == sent["other"]
+    assert {hub: found[-1].closes for hub, found in todo.deliveries.items()} == dict.fromkeys(of, NOON)
+
+
+def test_a_reading_that_is_too_large_in_one_form_is_set_aside_for_the_hubs_of_that_form_alone() -> None:
+    feed = load_feed("people_counter")
+    objs = tuple(
+        {"data": {"_id": {"tags": ["Example House"]}, "line": [{"time": format_time(time), "note": note}]}}
+        for time, note in ((AT_TEN, "x" * 9_400), (AT_ELEVEN, "short"))
+    )
+    found = read_answer(feed.rec_type, "Example House", DashboardAnswer(objs))
+
+    todo = dispatch(
+        feed,
+        SETTINGS,
+        Group("Example House", ("plain", "wrapped"), Checkpoint(AT_TEN, AT_TEN), AT_TEN),
+        Fetched(Slice(AT_TEN, NOON), found, 2),
+        NOON,
+        {"plain": 10_000, "wrapped": 10_000},
+        forms={"wrapped": WireForm("cloudevents")},
+    )
+
+    (refused,) = todo.refused
+    assert (refused.hubs, [reading.id for reading in refused.readings]) == (("wrapped",), [found[0].id])
+    assert refused.reason == (
+        "it is, with `body: cloudevents`, larger than a message of the hub (10,000 bytes)"
+    )
+    sent = {
+        hub: [event.message_id for one in deliveries if one.batch for event in one.batch.events]
+        for hub, deliveries in todo.deliveries.items()
+    }
+    assert sent == {"plain": [reading.id for reading in found], "wrapped": [found[1].id]}
+    assert {reading_id for ids in todo.ids.values() for reading_id in ids} == {one.id for one in found}

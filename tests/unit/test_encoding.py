@@ -24,7 +24,7 @@ EVENTS = st.fixed_dictionaries(
         ),
     }
 )
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "message_id": "Ab_-Cd12Ef34Gh56",
     "content_type": "application/json",
     "body": b'{"a":1}',
@@ -72,6 +72,23 @@ def test_a_batch_is_full_where_the_sdk_says_so(largest: int) -> None:
     assert written(ours) == written(theirs)
 
 
+@pytest.mark.parametrize("length", [0, 100, 255, 256, 300])
+def test_an_event_is_said_to_fit_where_an_empty_batch_takes_it(length: int) -> None:
+    event = PLAIN | {"body": b"x" * length}
+    sizes = range(100, 700)
+
+    said = [encoding.fits(largest, "Mill & Lane", **event) for largest in sizes]
+
+    taken = [
+        encoding.add(
+            EventDataBatch(max_size_in_bytes=largest, partition_key="Mill & Lane"), "Mill & Lane", **event
+        )
+        for largest in sizes
+    ]
+    assert said == taken
+    assert set(said) == {True, False}
+
+
 def test_what_is_compared_is_what_is_installed() -> None:
     assert encoding.sdk_version() == encoding.COMPARED_WITH
     assert encoding.is_compared()
@@ -82,9 +99,11 @@ def test_another_version_of_the_sdk_encodes_its_events_itself(monkeypatch: pytes
     encoding.is_compared.cache_clear()
     try:
         ours, theirs = both("Mill & Lane", [PLAIN])
+        fits = [encoding.fits(largest, "Mill & Lane", **PLAIN) for largest in (100, 10_000)]
     finally:
         encoding.is_compared.cache_clear()
 
     assert written(ours) == written(theirs)
+    assert fits == [False, True]
     # What only the documented way keeps: the events as they were given to it.
     assert [event.body_as_str() for event in ours._internal_events] == ['{"a":1}']

@@ -8,7 +8,8 @@ from azure.eventhub.exceptions import ConnectError, ConnectionLostError, EventDa
 
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from app.base.readings import Event, Reading
-from app.eventhub.batches import Counts, Packed, pack, partition_key
+from app.base.wire_forms import PLAIN, WireForm
+from app.eventhub.batches import Counts, Packed, pack, pack_alike, partition_key
 from app.eventhub.hub import translate
 from app.settings.schema import HubSettings
 from tests.unit.sdk_errors import sdk_error, within
@@ -70,6 +71,44 @@ def test_a_part_that_fits_no_message_is_oversize_and_the_other_parts_are_sent() 
 
     assert ids(packed) == [["id0", "id11", "id13"]]
     assert [reading.id for reading in packed.oversize] == ["id14", "id12"]
+
+
+def test_all_forms_have_the_same_parts_those_of_the_largest() -> None:
+    wide = WireForm("plain", (("tenant", "x" * 3_000),))
+
+    def halves(whole: Event, fits: Callable[[Event], bool]) -> tuple[list[Event], list[Reading]]:
+        assert not fits(whole)
+        return [event(11, 3_000), event(12, 3_000)], []
+
+    packed = pack_alike([event(0), event(1, 8_000), event(2)], 10_000, halves, [PLAIN, wide])
+
+    assert ids(packed[PLAIN]) == [["id0", "id11", "id12", "id2"]]
+    assert ids(packed[wide]) == [["id0", "id11"], ["id12", "id2"]]
+    assert max(batch.size_bytes for batch in packed[wide].batches) <= 10_000
+
+
+def test_what_is_too_large_in_one_form_is_oversize_in_each() -> None:
+    wide = WireForm("plain", (("tenant", "x" * 3_000),))
+
+    packed = pack_alike([event(0), event(1, 8_000), event(2)], 10_000, no_split, [PLAIN, wide])
+
+    assert {form: ids(found) for form, found in packed.items()} == {
+        PLAIN: [["id0", "id2"]],
+        wide: [["id0", "id2"]],
+    }
+    assert {reading.id for found in packed.values() for reading in found.oversize} == {"id1"}
+
+
+def test_the_bytes_of_a_batch_are_those_of_its_form() -> None:
+    body = b'{"recType":"r"}'
+    one = Event("id", "A", body, {"recType": "r"}, event(0).readings)
+
+    (plain,), (cloudevents,) = (
+        pack([one], 10_000, no_split, WireForm(form)).batches for form in ("plain", "cloudevents")
+    )
+
+    assert plain.counts.body_bytes == len(body)
+    assert cloudevents.counts.body_bytes > len(body) + len('{"specversion":"1.0","data":}')
 
 
 @pytest.mark.parametrize(

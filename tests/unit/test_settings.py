@@ -20,6 +20,7 @@ import yaml
 from app.base.errors import SettingsError
 from app.base.program import APP_ROOT
 from app.base.redaction import redact
+from app.base.wire_forms import WireForm
 from app.settings.loading import load_settings
 from app.settings.schedules import schedule
 from app.settings.schema import (
@@ -611,6 +612,121 @@ def test_config_yaml_names_a_hub_that_was_given_without_a_name(load: Load) -> No
     )
 
     assert [hub.name for hub in settings.hubs] == ["primary", "client"]
+
+
+SECOND = {"name": "second", "connection_string": HUB_B}
+FORM = {"body": "cloudevents", "properties": {"tenant": "north", "Table": "readings", "n": 1, "on": True}}
+
+
+def forms_of(settings: Settings) -> list[WireForm]:
+    return [hub.form for hub in settings.hubs]
+
+
+def test_hubs_have_the_form_that_is_written_for_their_name_or_key(load: Load) -> None:
+    bodies = {"Primary": {"body": "With_IDs"}, "B.example.test/counts": FORM}
+
+    settings = load({"EVENT_HUB_CONNECTION_STRINGS": json.dumps([SECOND])}, {"event_hubs/bodies": bodies})
+
+    properties = (("Table", "readings"), ("n", 1), ("on", True), ("tenant", "north"))
+    assert forms_of(settings) == [WireForm("with_ids"), WireForm("cloudevents", properties)]
+
+
+@pytest.mark.parametrize(
+    ("own", "form"),
+    [
+        ({"body": "plain"}, WireForm("plain", (("Table", "readings"),))),
+        ({"properties": {"tenant": "north"}}, WireForm("with_ids", (("tenant", "north"),))),
+        ({"properties": {}}, WireForm("with_ids")),
+        (FORM, WireForm("cloudevents", tuple(sorted(FORM["properties"].items())))),  # type: ignore[attr-defined]
+    ],
+    ids=["its body", "its properties", "no properties", "both"],
+)
+def test_what_the_entry_of_a_hub_says_of_its_form_wins(
+    load: Load, own: dict[str, object], form: WireForm
+) -> None:
+    settings = load(
+        {"EVENT_HUB_CONNECTION_STRINGS": json.dumps([SECOND | own])},
+        {"event_hubs/bodies": {"second": {"body": "with_ids", "properties": {"Table": "readings"}}}},
+    )
+
+    assert forms_of(settings) == [WireForm(), form]
+
+
+@pytest.mark.parametrize(
+    ("bodies", "problem"),
+    [
+        (
+            {"third": {"body": "plain"}},
+            "event_hubs.bodies.third: is not one of the hubs (primary, second); correct",
+        ),
+        (
+            {"primary": {"body": "xml"}},
+            "event_hubs.bodies.primary.body: 'xml' is not known; write plain, with_ids or",
+        ),
+        (
+            {"primary": {"boddy": "plain"}},
+            "event_hubs.bodies.primary.boddy: is not a known key; did you mean body?",
+        ),
+        ({"primary": "plain"}, "event_hubs.bodies.primary: "),
+        (
+            {"primary": {}, "a.example.test/counts": {}},
+            "event_hubs.bodies.a.example.test/counts: is the hub a.example.test/counts, which",
+        ),
+        ("plain", "event_hubs.bodies: is not a mapping; write"),
+        ({"primary": {"properties": ["Table"]}}, "event_hubs.bodies.primary.properties: is not a mapping"),
+    ],
+    ids=[
+        "unknown hub",
+        "unknown form",
+        "unknown key",
+        "no mapping",
+        "one hub twice",
+        "all no mapping",
+        "a list",
+    ],
+)
+def test_a_form_that_cannot_be_is_refused(problems: Problems, bodies: object, problem: str) -> None:
+    (found,) = problems({"EVENT_HUB_CONNECTION_STRINGS": json.dumps([SECOND])}, {"event_hubs/bodies": bodies})
+
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        *(
+            ({name: "x"}, f"{name} is written by the forwarder itself; remove it")
+            for name in ("recType", "location", "source", "hour", "update", "part", "parts")
+        ),
+        ({"Table": ["a"]}, "the value of 'Table' cannot be sent; write a text"),
+        ({"Table": {"a": 1}}, "the value of 'Table' cannot be sent"),
+        ({"n": 2**31}, "the value of 'n' cannot be sent"),
+        ({"n": float("nan")}, "the value of 'n' cannot be sent"),
+        ({"Table": "canary\n"}, "the value of 'Table' cannot be sent"),
+        ({"Table": "long " * 206}, "the value of 'Table' cannot be sent"),
+        ({"x" * 129: 1}, "is not a name; write 1 to 128 printable characters"),
+        ({f"p{n}": n for n in range(21)}, "has 21 properties; write at most 20"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else None,
+)
+def test_a_property_that_cannot_be_sent_or_is_ours_is_refused(
+    problems: Problems, properties: dict[str, object], problem: str
+) -> None:
+    by_name = problems(config={"event_hubs/bodies": {"primary": {"properties": properties}}})
+    own = problems({"EVENT_HUB_CONNECTION_STRINGS": json.dumps([SECOND | {"properties": properties}])})
+
+    assert len(by_name) == len(own) == 1
+    assert by_name[0].startswith("event_hubs.bodies.primary.properties: ")
+    assert own[0].startswith("EVENT_HUB_CONNECTION_STRINGS[0].properties: ")
+    assert problem in by_name[0]
+    assert problem in own[0]
+    assert "canary" not in by_name[0] + own[0]
+
+
+def test_a_form_in_the_entry_of_a_hub_is_not_shown_where_it_is_wrong(problems: Problems) -> None:
+    (found,) = problems({"EVENT_HUB_CONNECTION_STRINGS": json.dumps([SECOND | {"body": "canary"}])})
+
+    assert found == "EVENT_HUB_CONNECTION_STRINGS[0].body: is not known; write plain, with_ids or cloudevents"
 
 
 # --- state ----------------------------------------------------------------------------------------
