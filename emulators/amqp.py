@@ -34,7 +34,7 @@ try:
         SASLOutcome,
         TransferFrame,
     )
-    from azure.eventhub._pyamqp.types import TYPE, VALUE, AMQPTypes
+    from azure.eventhub._pyamqp.types import TYPE, VALUE, AMQPTypes, FieldDefinition, ObjDefinition
 except ImportError as missing:
     raise ImportError(
         f"the Event Hubs emulator needs the private AMQP codec of azure-eventhub 5.12 to 5.15 ({missing}); "
@@ -108,6 +108,14 @@ _PERFORMATIVES: dict[int, Any] = {
 _FIXED_WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
 _SHORT_SIZES = {0xA, 0xC, 0xE}
 _EMPTY_LIST, _EMPTY_LIST8 = 0x45, b"\xc0\x01\x00"
+# What a field decodes to, where more is done with it than to send it back.
+_KINDS: dict[Any, type] = {
+    AMQPTypes.uint: int,
+    AMQPTypes.ushort: int,
+    FieldDefinition.fields: dict,
+    ObjDefinition.source: list,
+    ObjDefinition.target: list,
+}
 _UNDECODABLE = (IndexError, KeyError, TypeError, ValueError, RecursionError, struct.error)
 
 TypedValue = dict[str, Any]
@@ -172,9 +180,13 @@ def _decode(whole: bytes) -> Frame:
         decoded = performative(*fields, *[None] * missing, *payload)
     except _UNDECODABLE as cause:
         raise Malformed(f"a frame that cannot be decoded: {cause!r}") from cause
-    for field, value in zip(performative._definition, decoded, strict=True):  # noqa: SLF001 - what is mandatory
-        if value is None and field is not None and field.mandatory:
+    for field, value in zip(performative._definition, decoded, strict=True):  # noqa: SLF001 - its fields
+        if field is None:  # the payload
+            continue
+        if value is None and field.mandatory:
             raise Malformed(f"a frame of type {performative.__name__} without its {field.name}")
+        if value is not None and not isinstance(value, _KINDS.get(field.type, object)):
+            raise Malformed(f"a frame of type {performative.__name__} with {value!r} as its {field.name}")
     return Frame(channel, decoded)
 
 
@@ -224,7 +236,8 @@ def address_of(terminus: Any) -> str | None:
 
 def selector_of(terminus: Any) -> str | None:
     """Read the filter of a source as it was decoded; None where all is asked for."""
-    return text((terminus[7] or {}).get(SELECTOR)) if terminus and len(terminus) > 7 else None
+    filters = terminus[7] if terminus and len(terminus) > 7 else None
+    return text(filters.get(SELECTOR)) if isinstance(filters, dict) else None
 
 
 def text(value: object) -> str | None:

@@ -126,8 +126,7 @@ class Connection(asyncio.Protocol):
         performative = frame.performative
         if isinstance(performative, amqp.CloseFrame):
             self._close(None)  # unless it is the answer to ours
-            self._transport.close()
-            self.is_open = False
+            self._shut()
         elif self._closing or performative is None:
             return
         elif isinstance(performative, amqp.SASLInit):
@@ -149,14 +148,14 @@ class Connection(asyncio.Protocol):
             self._write(header)
         else:
             self._write(amqp.AMQP_HEADER)
-            self._transport.close()
+            self._shut()
 
     def _on_sasl(self, init: Any) -> None:
         known = init.mechanism in _OPEN_MECHANISMS
         outcome = amqp.SASLOutcome(code=0 if known else 1, additional_data=None)
         self._write(amqp.encode(0, outcome, sasl=True))
         if not known:
-            self._transport.close()
+            self._shut()
 
     def _on_open(self, peer: Any) -> None:
         self.peer_max_frame_bytes = peer.max_frame_size or MAX_FRAME_BYTES
@@ -208,6 +207,11 @@ class Connection(asyncio.Protocol):
         if self._peer_idle_timeout_s and now - self._spoke_at >= beat_s * 0.9:
             self._write(amqp.HEARTBEAT)
         self._heartbeat = asyncio.get_running_loop().call_later(beat_s, self._watch)
+
+    def _shut(self) -> None:
+        """Close the TCP connection, once what was written is on its way."""
+        self._transport.close()
+        self.is_open = False
 
     def _write(self, data: bytes) -> None:
         if self.is_open:

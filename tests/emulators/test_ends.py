@@ -442,8 +442,19 @@ def test_an_end_and_a_close_are_read_however_they_are_written(
         b"\x00\x53\x16\x45",
         b"\x00\x53\x17\xc0\x03\x01\x70\x00",
         b"\x00\x53\x17\xc0\x03\x02\x40\x40",
+        b"\x00\x53\x16\xc0\x03\x01\xa1\x00",
+        b"\x00\x53\x12\xc0\x0a\x06\xa1\x01l\x43\x42\x40\x40\x43",
     ],
-    ids=["cut", "no list", "unknown", "detach without a handle", "cut number", "too many fields"],
+    ids=[
+        "cut",
+        "no list",
+        "unknown",
+        "detach without a handle",
+        "cut number",
+        "too many fields",
+        "detach with a text as its handle",
+        "attach with a number as its source",
+    ],
 )
 def test_a_frame_that_cannot_be_read_closes_the_connection(client: _Client, body: bytes) -> None:
     client.say_body(body)
@@ -455,6 +466,13 @@ def test_a_client_of_another_protocol_is_told_which_one_is_spoken(client: _Clien
     client.say_raw(b"AMQP\x00\x00\x09\x01")
 
     assert (bytes(client.wire.written), client.wire.shut) == (amqp.AMQP_HEADER, "closed")
+
+
+def test_a_client_that_wants_to_sign_in_otherwise_is_refused(client: _Client) -> None:
+    client.say(amqp.SASLInit(mechanism="GSSAPI", initial_response=None, hostname=None))
+    client.say(_attach(0))
+
+    assert (client.wire.shut, b"\x00\x53\x44" in client.wire.written) == ("closed", True)
 
 
 def test_a_message_with_long_descriptors_is_read_and_delivered_as_it_came() -> None:
