@@ -106,9 +106,12 @@ class FaultyInstallation(Installation):
         super().__init__(source, hubs, clock, folder)
         self.other = stack.enter_context(EventHubsEmulator([case.hubs[1]], key=HUB_KEY))
         hours = int(case.start_from.total_seconds() // 3600)
+        # Whatever goes wrong, it must not matter in which form a hub gets its events.
         self.environ |= {
             "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
-            "EVENT_HUB_CONNECTION_STRINGS": json.dumps([self.other.connection_string("b")]),
+            "EVENT_HUB_CONNECTION_STRINGS": json.dumps(
+                [{"connection_string": self.other.connection_string("b"), "body": "cloudevents"}]
+            ),
             "START_FROM": f"{hours}h",
             "PATH": os.environ["PATH"],
             "FORWARDER_CONFIG": str(folder / "config.yaml"),

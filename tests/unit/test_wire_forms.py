@@ -12,7 +12,7 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.base import exact_json
@@ -48,8 +48,8 @@ def events_of(name: str, *lines: list[dict[str, Any]], location: str = LOCATION)
         for number, line in enumerate(lines)
     ]
     readings = read_answer(feed.rec_type, location, DashboardAnswer(tuple(objs)))
-    settings = FeedSettings(name=name, view_id="view", schedule="0 0 * * * *")
-    return feed.events(location, readings, readings, Checkpoint(NOON, NOON), settings)
+    followed = FeedSettings(name=name, view_id="view", schedule="0 0 * * * *")
+    return feed.events(location, readings, readings, Checkpoint(NOON, NOON), followed)
 
 
 def event_of(name: str = PEOPLE, **fields: Any) -> Event:
@@ -192,6 +192,7 @@ def test_id_and_our_properties_do_not_depend_on_the_form(body: Body, feed: str) 
 
 @pytest.mark.parametrize("feed", [PEOPLE, SNAPSHOTS])
 @pytest.mark.parametrize("body", FORMS)
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["_forwarder", "data", "specversion", "value", "objs"]),
