@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from app.base.program import APP_ROOT
+from app.base.readings import Event
+from app.base.wire_forms import WireForm, message_of
 from app.feeds.feed import load_feed
 from app.feeds.flat import FlatFeed
 from app.feeds.hourly_snapshot import FEED as SNAPSHOT
+from deploy.consumers.functions.readings import rows_of
+from tests.unit.test_wire_forms import LOCATION, events_of
 
 CONSUMERS = APP_ROOT / "deploy" / "consumers"
 KUSTO = CONSUMERS / "data-explorer"
@@ -58,3 +67,87 @@ def test_every_page_of_a_consumer_is_listed() -> None:
     listed = set(re.findall(r"\]\(([\w-]+)/README\.md\)", (CONSUMERS / "README.md").read_text("utf-8")))
 
     assert pages - {"python"} == listed - {"python"}
+
+
+# --- Functions, into PostgreSQL ----------------------------------------------------------------------
+
+FUNCTIONS = CONSUMERS / "functions"
+AT = "2026-03-02T12:14:00.000Z"
+PLACE = json.dumps([LOCATION, "0"])
+
+
+def body(event: Event) -> bytes:
+    return message_of(event, WireForm(body="with_ids")).body
+
+
+def people(**fields: Any) -> bytes:
+    (event,) = events_of("people_counter", [{"time": AT, "record": "r1", **fields}])
+    return body(event)
+
+
+def rooms(*lines: dict[str, Any]) -> bytes:
+    (event,) = events_of("hourly_snapshot", [{"time": AT, "metric": "occupancy", **line} for line in lines])
+    return body(event)
+
+
+def table(stored: Iterable[tuple[str, int, bytes]]) -> list[tuple[Any, ...]]:
+    """Give what is kept of events, each with its enqueued time and sequence number. SQLite takes the texts
+    of PostgreSQL as they are, but for the placeholders."""
+    database = sqlite3.connect(":memory:")
+    database.executescript((FUNCTIONS / "schema.sql").read_text("utf-8"))
+    upsert = re.sub(r"%\((\w+)\)s", r":\1", (FUNCTIONS / "upsert.sql").read_text("utf-8"))
+    for enqueued, sequence, said in stored:
+        for row in rows_of(said):
+            database.execute(upsert, row | {"enqueued": enqueued, "sequence": sequence})
+    kept = database.execute("SELECT tags, reading, entry FROM readings ORDER BY tags, reading").fetchall()
+    database.close()
+    return [(tags, reading, json.loads(entry)) for tags, reading, entry in kept]
+
+
+VERSIONS = [
+    ("2026-03-02T12:20:00+00:00", 7, people(change={"in": 1})),
+    ("2026-03-02T12:20:00+00:00", 8, people(change={"in": 2})),
+    ("2026-03-02T12:21:00+00:00", 3, people(change={"in": 3})),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(VERSIONS)))
+def test_postgres_keeps_what_the_hub_stored_last_in_whatever_order_it_is_read(
+    order: tuple[tuple[str, int, bytes], ...],
+) -> None:
+    ((tags, _, entry),) = table([*order, *order])
+
+    assert (tags, entry) == (PLACE, {"time": AT, "record": "r1", "change": {"in": 3}})
+
+
+def test_of_one_moment_the_higher_sequence_number_counts() -> None:
+    ((_, _, entry),) = table(reversed(VERSIONS[:2]))
+
+    assert entry["change"] == {"in": 2}
+
+
+def test_readings_of_a_place_with_other_records_are_others() -> None:
+    later = ("2026-03-02T12:20:00+00:00", 9, people(record="r2"))
+
+    assert {entry["record"] for _, _, entry in table([VERSIONS[0], later])} == {"r1", "r2"}
+
+
+def test_an_update_of_a_snapshot_replaces_its_readings_and_leaves_the_others() -> None:
+    first = rooms({"category": "desk", "current": 1}, {"category": "room", "current": 2})
+    update = rooms({"category": "room", "current": 5})
+
+    kept = table([("2026-03-02T14:00:00+00:00", 1, first), ("2026-03-02T15:00:00+00:00", 2, update)])
+
+    assert sorted((entry["category"], entry["current"]) for _, _, entry in kept) == [("desk", 1), ("room", 5)]
+
+
+@pytest.mark.parametrize("time", ["2026-03-02T13:14:00+01:00", 1772453640000, {"$date": AT}])
+def test_a_time_is_the_same_however_it_is_written(time: Any) -> None:
+    ((row),) = rows_of(people(time=time))
+
+    assert row["time"] == "2026-03-02T12:14:00.000+00:00"
+
+
+@pytest.mark.parametrize("said", [b'{"recType":"test"}', b"[]", b'{"_forwarder":{"id":"a"}}'])
+def test_what_holds_no_readings_gives_none(said: bytes) -> None:
+    assert rows_of(said) == []
