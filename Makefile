@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait for sockets, or for time-outs, much of their time.
 WORKERS ?= 8
 
-.PHONY: bench help demo scenario test deploy-check deploy-systems long lint types azurite runtime lock licences sbom vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs package clean
+.PHONY: bench help demo scenario test deploy-check deploy-systems long lint types azurite runtime lock licences sbom vulnerabilities torture crashes simulate faults fuzz breaks wheel pictures outputs schemas package clean
 
 help:
 	@echo "make demo          forward an example estate into two hubs, on this machine alone"
@@ -31,6 +31,7 @@ help:
 	@echo "make package       build packages for Azure Functions with all that they need, in dist/; PYTHON_OF=3.12 one, TELEMETRY=1"
 	@echo "make pictures      make the README's pictures anew, from the scenario; a browser is needed"
 	@echo "make outputs       write what commands print into the docs again, from the scenario"
+	@echo "make schemas       write the JSON Schemas of events into docs/schemas again"
 	@echo "make clean         remove what these made"
 
 $(BIN)/.run: requirements.lock
@@ -131,6 +132,9 @@ pictures: $(BIN)/.dev
 # What of them is compared is in tests/emulators/test_scenario.py.
 outputs: $(BIN)/.dev
 	$(BIN)/python -m tools.command_outputs
+
+schemas: $(BIN)/.dev
+	$(BIN)/python -m tools.event_schemas
 
 clean:
 	rm -rf $(VENV) .venvs node_modules dist .demo .scenario .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from operator import attrgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 from emulators import amqp
 
@@ -45,6 +45,10 @@ class StoredEvent:
     connection: int
 
 
+onlookers: Final[list[Callable[[StoredEvent], None]]] = []
+"""Who is shown every event that a client sent, once, as the program that the hub runs in first reads it."""
+
+
 class Reader(Protocol):
     """Whoever wants to know that a partition has grown."""
 
@@ -65,6 +69,8 @@ class Record:
         self.encoded = encoded
         self.partition_key = partition_key
         self.connection = connection
+        # Not put there by hand, which has no connection, nor changed since.
+        self.is_as_sent = connection > 0
         self.sequence_number = partition.next_sequence_number
         self.offset = partition.next_offset
         self.enqueued_ms = max(partition.now_ms(), partition.last_enqueued_ms)
@@ -72,7 +78,7 @@ class Record:
     @cached_property
     def event(self) -> StoredEvent:
         message = amqp.decode_event(self.encoded)
-        return StoredEvent(
+        event = StoredEvent(
             hub=self.partition.hub,
             partition_id=self.partition.id,
             sequence_number=self.sequence_number,
@@ -85,9 +91,13 @@ class Record:
             body=message.body,
             connection=self.connection,
         )
+        for look in onlookers if self.is_as_sent else ():
+            look(event)
+        return event
 
     def rewrite(self, old: bytes, new: bytes) -> None:
         """Change what the event says, as if it had come so."""
+        self.is_as_sent = False
         self.encoded = self.encoded.replace(old, new)
         self.__dict__.pop("event", None)
 

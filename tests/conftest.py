@@ -14,12 +14,14 @@ from app.base import redaction
 from tests.environments.azurite import AzuriteMissing, Service, running_azurite
 from tests.environments.polling import poll_quickly
 from tests.environments.queues import Queues
+from tests.environments.valid_events import check_events_as_they_are_read
 
 
 def pytest_sessionstart() -> None:
     # Commands that tests start hear Ctrl-C: what a shell starts beside itself is told to ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     poll_quickly()
+    check_events_as_they_are_read()
 
 
 @pytest.hookimpl(wrapper=True)

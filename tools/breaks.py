@@ -1611,8 +1611,8 @@ _IN_FORMS_OF_BODIES = (
     PlantedBreak(
         "what looks like a CloudEvent is read as one",
         "app/base/wire_forms.py",
-        '    if (content_type or "").partition(";")[0].strip().lower() != _CLOUDEVENT:\n',
-        "    if not body:\n",
+        "    if not _is_cloudevent(content_type):\n        return body\n",
+        "    if not body:\n        return body\n",
         _noticed_by("tests/unit/test_wire_forms.py", "test_what_an_event_says_it_is_decides_how_it_is_read"),
     ),
     PlantedBreak(
@@ -1651,6 +1651,47 @@ _IN_FORMS_OF_BODIES = (
         _noticed_by(
             "tests/flows/test_bodies.py", "test_what_a_hub_lost_is_sent_again_in_the_form_it_has_now"
         ),
+    ),
+    PlantedBreak(
+        "tail ends with 0 whatever does not fit",
+        "app/cli/tail.py",
+        'SOMETHING_WRONG if verdicts.count["wrong"] else ALL_WELL',
+        "ALL_WELL",
+        _noticed_by(
+            "tests/flows/test_bodies.py",
+            "test_tail_validates_events_of_any_form_and_says_which_one_does_not_fit",
+        ),
+    ),
+    PlantedBreak(
+        "events of other senders are held to our schemas",
+        "app/cli/event_verdicts.py",
+        " if is_ours(event) else None",
+        "",
+        _noticed_by("tests/flows/test_foreign_events.py", "test_events_of_others_are_not_validated"),
+    ),
+    PlantedBreak(
+        "a schema knows of ISO times only",
+        "app/feeds/event_schema.py",
+        '"anyOf": [text, number, extended, date],',
+        '"anyOf": [text],',
+        _noticed_by("tests/unit/test_event_schemas.py", "test_a_reading_fits_however_its_time_is_written"),
+    ),
+    PlantedBreak(
+        "the value that does not fit is told unmasked",
+        "app/feeds/validation.py",
+        "    (masked,) = redact_json({name: value}).values()\n",
+        "    (masked,) = {name: value}.values()\n",
+        _noticed_by(
+            "tests/unit/test_event_schemas.py",
+            "test_nothing_secret_and_nothing_long_is_told_of_what_does_not_fit",
+        ),
+    ),
+    PlantedBreak(
+        "an event goes without the tags of its reading",
+        "app/feeds/flat.py",
+        '{"recType": self.rec_type, _TAGS: reading.tags}',
+        '{"recType": self.rec_type}',
+        _noticed_by("tests/contracts/test_feeds.py", "test_events_fit_their_schema_in_each_form"),
     ),
     PlantedBreak(
         "config.yaml wins over the entry of a hub",

@@ -68,7 +68,7 @@ def message_of(event: Event, form: WireForm) -> Message:
 
 def plain_body(content_type: str | None, body: bytes) -> bytes:
     """Give what stands for an event's readings in its body: all of it, or what a CloudEvent is about."""
-    if (content_type or "").partition(";")[0].strip().lower() != _CLOUDEVENT:
+    if not _is_cloudevent(content_type):
         return body
     try:
         found = exact_json.loads(body)
@@ -77,14 +77,30 @@ def plain_body(content_type: str | None, body: bytes) -> bytes:
         return body
 
 
+def form_of(content_type: str | None, said: object) -> Body:
+    """Give the form of an event's body, `said`, as its readers tell it."""
+    if _is_cloudevent(content_type):
+        return "cloudevents"
+    return "with_ids" if isinstance(said, Mapping) and _has_ids(said) else "plain"
+
+
 def without_ids(said: JsonObject) -> JsonObject:
     """Give a body without what `with_ids` adds to it; one that has nothing of it as it is."""
-    while isinstance(ours := said.get(_FORWARDER), Mapping) and ours.keys() >= _ALWAYS:
+    while _has_ids(said):
+        ours = said[_FORWARDER]
         left = {name: value for name, value in said.items() if name != _FORWARDER}
         if _REPLACED not in ours:
             return left
         said = left | {_FORWARDER: ours[_REPLACED]}
     return said
+
+
+def _is_cloudevent(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == _CLOUDEVENT
+
+
+def _has_ids(said: JsonObject) -> bool:
+    return isinstance(ours := said.get(_FORWARDER), Mapping) and ours.keys() >= _ALWAYS
 
 
 def wire_text(text: str) -> str:

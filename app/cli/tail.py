@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,8 +15,9 @@ from app.base.text import counted
 from app.cli import COMMANDS
 from app.cli.choices import consumer_group_option, find_hub, hub_option
 from app.cli.event_lines import EventLines
+from app.cli.event_verdicts import Verdicts
 from app.cli.output import Output
-from app.cli.session import ALL_WELL, begin, complain, json_option
+from app.cli.session import ALL_WELL, SOMETHING_WRONG, begin, complain, json_option
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
 from app.feeds.feed import Feed, load_feed
@@ -30,6 +30,9 @@ from app.settings.schema import HubSettings, Settings
 @click.option("--latest", is_flag=True, help="Only what comes from now on, instead of all that is there.")
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N events.")
 @click.option("--seconds", metavar="S", type=click.FloatRange(min=0), help="End after S seconds of reading.")
+@click.option(
+    "--validate", is_flag=True, help="Check each event against its JSON Schema; needs the package jsonschema."
+)
 @json_option
 def command(
     wanted: str | None,
@@ -37,6 +40,7 @@ def command(
     latest: bool,
     count: int | None,
     seconds: float | None,
+    validate: bool,
     as_json: bool,
 ) -> int:
     """Read a hub's events, oldest first in each partition.
@@ -46,6 +50,9 @@ def command(
     --count or --seconds ends it. It needs a key with the Listen right, and leaves nothing behind in the
     hub.
 
+    With --validate each line begins with whether the event fits the JSON Schema of its feed and form (in
+    docs/schemas), those of others and test events with a dash; it ends with 1 where one does not fit.
+
     \b
     python -m app tail --count 5
     python -m app tail --hub second --latest --json | jq .body
@@ -53,33 +60,29 @@ def command(
     settings = begin(as_json=as_json)
     hub = find_hub(settings, wanted)
     out = Output(as_json=as_json)
+    feeds = _feeds(settings)
+    verdicts = Verdicts(feeds) if validate else None
     with contextlib.suppress(KeyboardInterrupt):
-        lines = EventLines(_feeds(settings), utc_now())
-        reader = HubReader(hub, consumer_group)
-        _tail(reader, hub, lines, out, latest=latest, count=count, seconds=seconds)
-    return ALL_WELL
+        shown = _Shown(out, EventLines(feeds.values(), utc_now()), verdicts)
+        _tail(HubReader(hub, consumer_group), hub, shown, latest=latest, count=count, seconds=seconds)
+    if verdicts is None:
+        return ALL_WELL
+    complain(verdicts.summary())
+    return SOMETHING_WRONG if verdicts.count["wrong"] else ALL_WELL
 
 
 def _tail(
     reader: HubReader,
     hub: HubSettings,
-    lines: EventLines,
-    out: Output,
+    shown: _Shown,
     *,
     latest: bool,
     count: int | None,
     seconds: float | None,
 ) -> None:
-    shown = 0
-
     def take(event: Received) -> bool:
-        nonlocal shown
-        if out.as_json:
-            out.write_object(_event_json(event))
-        else:
-            out.show_line(lines.line(event))
-        shown += 1
-        return not out.reader_gone and shown != count
+        shown.show(event)
+        return not shown.out.reader_gone and shown.count != count
 
     partitions = reader.open(latest=latest)
     begins = "what comes from now on" if latest else "from the beginning"
@@ -87,11 +90,34 @@ def _tail(
     reader.read(take, seconds)
 
 
-def _feeds(settings: Settings) -> Iterator[Feed]:
+class _Shown:
+    """Shows events, each with its verdict where there are `verdicts`; `count` is how many it has shown."""
+
+    def __init__(self, out: Output, lines: EventLines, verdicts: Verdicts | None) -> None:
+        self.out = out
+        self.count = 0
+        self._lines = lines
+        self._verdicts = verdicts
+
+    def show(self, event: Received) -> None:
+        verdict = self._verdicts.of(event) if self._verdicts else None
+        self.count += 1
+        if self.out.as_json:
+            self.out.write_object(_event_json(event) | (verdict.as_json() if verdict else {}))
+            return
+        begins = f"{verdict.word:5} " if verdict else ""
+        self.out.show_line(f"{begins}{self._lines.line(event)}")
+        if verdict and verdict.flaws:
+            self.out.show(*(f"      {flaw}" for flaw in verdict.flaws))
+
+
+def _feeds(settings: Settings) -> dict[str, Feed]:
+    feeds: dict[str, Feed] = {}
     for name in settings.feeds:
         # A feed that is off need not have a module.
         with contextlib.suppress(SettingsError):
-            yield load_feed(name)
+            feeds[name] = load_feed(name)
+    return feeds
 
 
 def _event_json(event: Received) -> dict[str, Any]:

@@ -38,14 +38,16 @@ class Feed(ABC):
 
     `placeholders` are those of its view beside what every query has; configured parameters win over
     them. `merged_by` names the fields of an entry that tell readings apart for a consumer, beside
-    their location, tags and time. `unused` are settings that mean nothing to such a feed, each with
-    the value that says what it does.
+    their location, tags and time. `fields` says in words what entries were seen to hold, and promises
+    nothing. `unused` are settings that mean nothing to such a feed, each with the value that says what
+    it does.
     """
 
     rec_type: str
     state_name: str
     placeholders: Mapping[str, str] = field(default_factory=dict)
     merged_by: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
     unused: ClassVar[Mapping[str, Any]] = {}
 
     def query(self, settings: FeedSettings, location: str, window: Slice) -> DashboardQuery:

@@ -125,5 +125,11 @@ FEED = HourlyFeed(
     # Pasted as text into the view's pipeline, so the double quotes of ownerOrg are part of the value.
     placeholders={**six_fields("current"), "ownerOrg": '"[a-zA-Z]"'},
     merged_by=("category", "metric"),
+    fields={
+        "category": "What is measured, such as `space`.",
+        "metric": "What of it, such as `occupancy`.",
+        "current": "Figures of the hour: `avg`, `min`, `max`, `first`, `last`, `sum`, `range`, `delta`, "
+        "and `count`, the number of samples.",
+    },
 )
 get_snapshot_full_coverage = FEED.full_coverage

@@ -18,8 +18,11 @@ from app.base.errors import BadResponse
 from app.base.exact_json import loads
 from app.base.program import APP_ROOT
 from app.base.readings import DashboardAnswer, Event, QuarantinedReading, Reading, Slice
+from app.base.wire_forms import Body, WireForm, message_of
+from app.feeds.event_schema import BODIES
 from app.feeds.feed import Feed, load_feed, read_answer
 from app.feeds.quarantine import event_again, quarantine_text
+from app.feeds.validation import EventValidator
 from app.microshare.client import MicroshareClient
 from app.settings.loading import load_settings
 from app.settings.schema import FeedSettings
@@ -112,6 +115,18 @@ def test_events_stand_for_each_reading_once_and_give_back_its_id(feed: Feed) -> 
 
     assert ids([reading for event in events for reading in event.readings]) == ids(readings)
     assert told_by(feed, events) == ids(readings)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_events_fit_their_schema_in_each_form(feed: Feed, body: Body) -> None:
+    # What is sent names the feed by its settings.
+    validator = EventValidator({SETTINGS.name: feed})
+
+    for event in events_of(feed, readings_of(feed)):
+        sent = message_of(event, WireForm(body))
+        found = validator.check(feed.rec_type, sent.content_type, sent.body)
+        assert found is not None
+        assert (found.schema.rpartition(":")[2], found.flaws) == (body, ())
 
 
 def test_the_body_of_an_event_gives_its_readings_back_as_the_source_wrote_them(feed: Feed) -> None:

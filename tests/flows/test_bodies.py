@@ -168,6 +168,32 @@ def test_a_backfill_of_what_is_missing_knows_what_a_hub_of_any_form_holds(formed
     assert len(formed.b.received()) == held
 
 
+@pytest.mark.parametrize("formed", FORMS, indirect=True)
+def test_tail_validates_events_of_any_form_and_says_which_one_does_not_fit(formed: Terminal) -> None:
+    formed.call("run", "all")
+    count = len(formed.b.received())
+    formed.call("send-test", "--hub", "second")
+    words = ("tail", "--hub", "second", "--validate", "--count", str(count + 1))
+
+    well = formed.call(*words)
+    assert formed.b.rewrite(nth(1), b'"_location_tags":', b'"_another_name_":') == 1
+    broken = formed.call(*words)
+    as_json = formed.call(*words, "--json")
+
+    told = {line.split()[0] for line in well.out.splitlines()}
+    assert (well.status, told, well.out.count("test event 1")) == (0, {"fits", "-"}, 1)
+    assert f"{count} events checked: {count} fit, 0 wrong; 1 of others or tests" in well.err
+    assert (broken.status, as_json.status) == (1, 1)
+    assert f"{count} events checked: {count - 1} fit, 1 wrong" in broken.err
+    (wrong,) = [found for found in as_json.objects if found["fits"] is False]
+    (flaw,) = wrong["flaws"]
+    assert flaw["seen"] == "without _location_tags"
+    assert wrong["schema"].startswith("urn:microshare-forwarder:event:1:people_counter:")
+    assert f"      {flaw['place']} is without _location_tags; must have it\n" in broken.out
+    (of_test,) = [found for found in as_json.objects if found["fits"] is None]
+    assert (of_test["properties"]["recType"], of_test["schema"], of_test["flaws"]) == ("test", None, [])
+
+
 @commands
 def test_tail_reads_readings_and_test_events_of_any_form(formed: Terminal) -> None:
     formed.call("run", "people-counter")

@@ -135,6 +135,16 @@ def test_they_are_shown_one_by_one(terminal: Terminal) -> None:
     assert "an event of another sender, 1 byte (" in lines.out
 
 
+def test_events_of_others_are_not_validated(terminal: Terminal) -> None:
+    held = len(terminal.a.received())
+
+    shown = terminal.call("tail", "--validate", "--json", "--count", str(held))
+
+    assert shown.status == 0
+    ours = [event["fits"] for event in shown.objects if event["fits"] is not None]
+    assert ours == [True] * (held - 3 * len(list(foreign_events({}))) - len(list(in_our_name({}))))
+
+
 def test_what_is_missing_is_found_beside_them_and_sent(terminal: Terminal) -> None:
     ours = [
         event

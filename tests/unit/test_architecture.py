@@ -34,6 +34,7 @@ SDKS = {
     "simplejson": "app/base/exact_json.py",
     "azure.eventhub._pyamqp": "app/eventhub/encoding.py",
     "jinja2": "app/page/render.py",
+    "jsonschema": "app/feeds/validation.py",
     "azure.identity": "app/network/identity.py",
     "azure.monitor": "app/telemetry/azure_monitor.py",
     "opentelemetry": "app/telemetry/azure_monitor.py",
