@@ -2430,6 +2430,64 @@ _IN_THE_HUBS_STAND_IN = (
     ),
 )
 
+_CONSUMER = "deploy/consumers/python"
+_NEWER = "WHERE (excluded.enqueued, excluded.sequence) > (readings.enqueued, readings.sequence)"
+_REPLACED = _noticed_by("tests/flows/test_consumer.py", "test_a_reading_is_replaced_by_what_was_stored_later")
+_EACH_FORM = _noticed_by(
+    "tests/flows/test_consumer.py",
+    "test_the_table_is_the_source_reading_by_reading_after_all_trouble_in_each_form",
+)
+
+_IN_THE_CONSUMER = (
+    PlantedBreak(
+        "the consumer puts what the hub stored before in the place of what it stored later",
+        f"{_CONSUMER}/merge.sql",
+        _NEWER,
+        "WHERE true",
+        _REPLACED,
+    ),
+    PlantedBreak(
+        "the consumer leaves out a correction that was stored in the same millisecond",
+        f"{_CONSUMER}/merge.sql",
+        _NEWER,
+        "WHERE excluded.enqueued > readings.enqueued",
+        _REPLACED,
+    ),
+    PlantedBreak(
+        "the consumer keeps one of two counts of one door and time",
+        f"{_CONSUMER}/unfold.sql",
+        "CASE WHEN NOT in_snapshot AND",
+        "CASE WHEN false AND",
+        _EACH_FORM,
+    ),
+    PlantedBreak(
+        "the consumer takes a CloudEvent for the body that it holds",
+        f"{_CONSUMER}/unfold.sql",
+        "CASE WHEN :cloudevent THEN json_extract(:body, '$.data')",
+        "CASE WHEN :cloudevent THEN :body",
+        _EACH_FORM,
+    ),
+    PlantedBreak(
+        "the consumer keeps what the forwarder added as the source's",
+        f"{_CONSUMER}/unfold.sql",
+        "'$._location_tags', '$._forwarder')",
+        "'$._location_tags')",
+        _EACH_FORM,
+    ),
+    PlantedBreak(
+        "the consumer keeps rows before their checkpoint",
+        f"{_CONSUMER}/consumer.py",
+        "                self._merge(partition, event)\n",
+        "                self._merge(partition, event)\n"
+        '                self._database.execute("COMMIT")\n'
+        '                self._database.execute("BEGIN IMMEDIATE")\n',
+        _noticed_by(
+            "tests/flows/test_consumer.py",
+            "test_what_the_table_refuses_ends_it_with_nothing_of_its_batch_kept",
+        ),
+    ),
+)
+
 BREAKS = (
     *_IN_THE_CORE,
     *_AT_HUBS,
@@ -2448,4 +2506,5 @@ BREAKS = (
     *_IN_THE_FASTER_WAYS,
     *_IN_THE_HUBS_STAND_IN,
     *_IN_FORMS_OF_BODIES,
+    *_IN_THE_CONSUMER,
 )
