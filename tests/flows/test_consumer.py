@@ -289,9 +289,11 @@ def test_killed_in_the_middle_it_has_no_row_beyond_its_checkpoint_and_goes_on_fr
     )
 
     running = consumer.process()
-    while not is_written(consumer.file) and running.poll() is None:
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
+    try:
+        while not is_written(consumer.file) and running.poll() is None:
+            time.sleep(0.02)
+    finally:
+        running.send_signal(signal.SIGKILL)
 
     assert running.wait() == -signal.SIGKILL
     assert 0 < consumer.rows().total() < troubled.owed.total()
