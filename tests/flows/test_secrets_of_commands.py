@@ -67,6 +67,7 @@ LINES = {
     "tail": [
         Line("tail --hub second --count 3 --seconds 5"),
         Line("tail --hub second --count 3 --seconds 5 --json"),
+        Line("tail --hub second --count 3 --seconds 5 --validate"),
     ],
     "send-test": [Line("send-test")],
     "state": [
