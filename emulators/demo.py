@@ -1,11 +1,13 @@
 """`make demo`: an example estate's readings into two hubs, with a failure on the way, and an account.
 
 The forwarder is the real command line in processes of its own; this only plays the
-world around it, and compares at the end what the source published with what each hub holds.
+world around it, and compares what the source published with what each hub holds. At the end
+a consumer, a process too, reads one of them.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,7 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,14 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from deploy.consumers.python.ask import bar_in
 from emulators.counts import Count, read_counts
-from emulators.estate import EmulatedFeed, Estate
+from emulators.estate import DEFAULT, Building, EmulatedFeed, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from emulators.microshare_answers import FIELD_SLOTS, line_entry
 from emulators.next_steps import ROOT, from_here, python
+from emulators.visitors import read_hub, visitors_chart, visitors_in
 
 HUBS = ("people-live", "people-backup")
 # What a process needs to start and to write text, on Linux, macOS and Windows.
@@ -49,7 +53,7 @@ class World:
         self.span = timedelta(days=7) if counts else timedelta(days=1)
         self.start = self.now - self.span
         self._behind = HELD_BACK
-        estate = Estate(counts=counts)
+        estate = Estate(buildings=_with_one_door() if counts else DEFAULT, counts=counts)
         self.source = MicroshareEmulator(estate, clock=lambda: self.now - self._behind)
         self.source.skew = HELD_BACK
         self.hubs = EventHubsEmulator(HUBS)
@@ -94,6 +98,11 @@ class World:
                 feed.name, self.start, self.now, self.now
             )
         )
+
+
+def _with_one_door() -> list[Building]:
+    """Give the buildings, the first one with the door alone that counts what is in a file."""
+    return [replace(DEFAULT[0], groups=DEFAULT[0].groups[:1]), *DEFAULT[1:]]
 
 
 def _config() -> dict[str, Any]:
@@ -233,14 +242,30 @@ def show_positions(environment: Mapping[str, str]) -> None:
             console.print(f"  {shown(feed['feed']):16} {key.rpartition('/')[2]:14} {hub['delivered_until']}")
 
 
+def show_visitors(table: Path, environment: Mapping[str, str], counts: Path | None) -> None:
+    """Let a consumer make a table of the first hub, and show what it says of who came."""
+    console.print(
+        f"\n[bold]5. A consumer makes a table of {HUBS[0]}, and is asked who came on the last day[/bold]"
+    )
+    read_hub(table, environment)
+    replayed = DEFAULT[0].name if counts else None
+    console.out("\n".join(visitors_chart(visitors_in(table), first=replayed, bar=bar_in(console.encoding))))
+    if counts:
+        console.out(f"\n{replayed} has the counts of {counts.name}.")
+    console.out("\nHow to make such a table of your hubs:\n  docs/consuming.md")
+
+
 @click.command()
 @click.option(
     "--counts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with time,in,out: real counts, replayed as those of the first building's door.",
+    help="CSV with time,in,out: real counts, replayed as those of the first building, which has one door.",
 )
 def demo(counts: Path | None) -> None:
-    """Forward an example estate into two hubs; break one, and let it catch up."""
+    """Forward an example estate into two hubs; break one, let it catch up, and read it with a consumer."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name may have letters that the terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         rows = read_counts(counts) if counts else None
     except (OSError, ValueError) as error:
@@ -249,17 +274,16 @@ def demo(counts: Path | None) -> None:
     try:
         world = World(rows)
         with world.source, world.hubs:
-            agree = play(world, world.environment(folder))
+            environment = world.environment(folder)
+            if not play(world, environment):
+                console.print("\n[red]Source and hubs differ.[/red]")
+                sys.exit(1)
+            console.print("\n[green]Source and hubs agree, reading by reading.[/green]")
+            show_visitors(folder / "readings.db", environment, counts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if not agree:
-        console.print("\n[red]Source and hubs differ.[/red]")
-        sys.exit(1)
-    console.print(
-        "\n[green]Source and hubs agree, reading by reading.[/green]\n"
-        "\nThe same world, to try the commands on by hand; it prints which:"
-    )
     # Not by the console, which would break a long path in two.
+    click.echo("\nThe same world, to try the commands on by hand; it prints which:")
     click.echo(f"  {from_here(f'{python()} -m emulators --env-file ~/demo.env')}")
     click.echo(f"\nWhat else there is:\n  {from_here(f'{python()} -m app --help')}")
     click.echo("\nYour own account and hubs: README.md, Install")

@@ -86,8 +86,8 @@ def with_entry(config: str) -> str:
 
 
 def add_to(tree: Path) -> None:
-    """Copy what is deployed, and the emulators, to `tree`, and add the feed there as a maintainer does."""
-    for folder in ("app", "emulators"):
+    """Copy what is deployed, and what the demo needs, to `tree`, and add the feed as a maintainer does."""
+    for folder in ("app", "emulators", "deploy/consumers/python"):
         shutil.copytree(APP_ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tree / "app" / "feeds" / "example_desks.py").write_text(MODULE)
     shutil.copy(__file__, tree / "emulators" / "third_feed.py")

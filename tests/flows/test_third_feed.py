@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.base.instants import parse_time
 from emulators.estate import FEEDS, Estate
 from emulators.eventhubs import EventHubsEmulator, StoredEvent
 from emulators.microshare import MicroshareEmulator
@@ -117,7 +121,10 @@ def test_the_functions_host_finds_its_timer(terminal: Terminal) -> None:
 
 
 def test_the_demo_compares_it_and_sees_nothing_of_the_world_around_it(terminal: Terminal) -> None:
-    """A feed that is off is no offence; nor are a proxy, or the `.env`, hubs and telemetry of a real one."""
+    """A feed that is off is no offence; nor are a proxy, or the `.env`, hubs and telemetry of a real one.
+
+    Its terminal shows plain characters only.
+    """
     lifts = third_feed.MODULE.replace("desks", "lifts")
     (terminal.folder / "app" / "feeds" / "example_lifts.py").write_text(lifts)
     config = terminal.folder / "config.yaml"
@@ -132,10 +139,58 @@ def test_the_demo_compares_it_and_sees_nothing_of_the_world_around_it(terminal: 
     nowhere = "http://127.0.0.1:9"
     terminal.environ |= {"HTTP_PROXY": nowhere, "http_proxy": nowhere, "ALL_PROXY": nowhere}
     terminal.environ |= {"REQUESTS_CA_BUNDLE": "/nowhere/authorities.pem", "LOG_FORMAT": "no format"}
+    terminal.environ["PYTHONIOENCODING"] = "ascii"
 
     ended = terminal.call_in_folder("-m", "emulators.demo")
 
     assert ended.status == 0, ended.out + ended.err
     assert "Source and hubs agree" in ended.out
-    assert "│ desks" in ended.out
+    assert "| desks" in ended.out
     assert "example-lifts   off: it has no view id" in ended.out
+    visitors = came_at_the_source(position_of_people(ended.out))
+    assert chart_of(ended.out, "building") == dict(by_building(visitors))
+    (most, _), *_ = by_building(visitors).most_common()
+    assert chart_of(ended.out, most) == {
+        hour: came for (name, hour), came in visitors.items() if name == most
+    }
+
+
+def position_of_people(said: str) -> datetime:
+    """Give the instant up to which the demo says that people counts are done."""
+    found = re.search(r"people-counter +people-live +(\S+Z)$", said, re.MULTILINE)
+    assert found
+    return parse_time(found[1])
+
+
+def came_at_the_source(until: datetime) -> Counter[tuple[str, str]]:
+    """Count who came in the last 24 hours of the clock, by building and hour on its clocks; no zeros."""
+    shown = Estate().expected_people(until - timedelta(days=1), until, until)
+    readings = [(name, parse_time(str(time)), entry) for name, _, time, entry in shown]
+    newest = max(time for _, time, _ in readings)
+    first = newest.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    came: Counter[tuple[str, str]] = Counter()
+    for name, time, entry in readings:
+        if time >= first:
+            hour = time.astimezone(ZoneInfo(entry["meta"]["timezone"]))
+            came[plain(name), f"{hour:%Y-%m-%d %H:00}"] += entry["change"]["in"]
+    return +came
+
+
+def plain(name: str) -> str:
+    return name.encode("ascii", "backslashreplace").decode()
+
+
+def by_building(visitors: Mapping[tuple[str, str], int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (name, _), came in visitors.items():
+        found[name] += came
+    return found
+
+
+def chart_of(said: str, heading: str) -> dict[str, int]:
+    """Give the numbers of the demo's chart that has this heading; each line is to fit a terminal."""
+    below = re.split(rf"(?m)^{re.escape(heading)} +visitors$\n", said)[1]
+    lines = below.partition("\n\n")[0].splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [re.fullmatch(r"(.+?) {2,}([\d,]+)(?: +#+)?", line) for line in lines]
+    return {row[1]: int(row[2].replace(",", "")) for row in rows if row}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -27,7 +28,16 @@ def answer(file: Path, question: str) -> tuple[list[str], list[tuple[object, ...
         database.close()
 
 
-def chart(columns: list[str], rows: list[tuple[object, ...]]) -> list[str]:
+def bar_in(encoding: str) -> str:
+    """Give what bars are made of in text of an encoding: blocks, or plain characters where it has none."""
+    try:
+        "█".encode(encoding)
+    except UnicodeEncodeError:
+        return "#"
+    return "█"
+
+
+def chart(columns: Sequence[str], rows: Sequence[tuple[object, ...]], *, bar: str = "█") -> list[str]:
     """Give the lines of a table, with a bar for its last column where that is a number."""
     cells = [
         columns,
@@ -36,15 +46,16 @@ def chart(columns: list[str], rows: list[tuple[object, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numbers = [row[-1] if isinstance(row[-1], int | float) else 0 for row in rows]
     most = max(numbers, default=0) or 1
-    bars = ["", *("█" * round(LONGEST_BAR * max(number, 0) / most) for number in numbers)]
+    bars = ["", *(bar * round(LONGEST_BAR * max(number, 0) / most) for number in numbers)]
     lines = []
-    for row, bar in zip(cells, bars, strict=True):
+    for row, drawn in zip(cells, bars, strict=True):
         *texts, last = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([*texts, f"{last.strip():>{widths[-1]}}", bar]).rstrip())
+        lines.append("  ".join([*texts, f"{last.strip():>{widths[-1]}}", drawn]).rstrip())
     return lines
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit("usage: python ask.py DATABASE QUESTION.sql")
-    print(*chart(*answer(Path(sys.argv[1]), Path(sys.argv[2]).read_text("utf-8"))), sep="\n")
+    found = answer(Path(sys.argv[1]), Path(sys.argv[2]).read_text("utf-8"))
+    print(*chart(*found, bar=bar_in(sys.stdout.encoding)), sep="\n")
