@@ -8,6 +8,7 @@ run, and so of the reason for each repeat, use the judgements that it is made of
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,13 @@ class Reading:
     @property
     def entry(self) -> Any:
         return json.loads(self.content)[1]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What its versions have in common."""
+        tags, entry = json.loads(self.content)
+        told_by = entry.get("record") or [entry.get(name) for name in ("time", "category", "metric")]
+        return self.location, self.rec_type, json.dumps(tags), json.dumps(told_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,16 @@ def lost(owed: Iterable[Reading], at_hub: Iterable[Reading]) -> list[str]:
 def invented(published: Iterable[Reading], at_hub: Iterable[Reading]) -> list[str]:
     strangers = set(at_hub).difference(published)
     return [f"arrived, but was never published: {reading}" for reading in sorted(strangers)]
+
+
+def not_merged(arrived: Iterable[Arrival], kept: Iterable[Reading]) -> list[str]:
+    """Say what is wrong in a consumer's table: of each reading it has the version that arrived last, once."""
+    last = {reading.key: reading for arrival in arrived for reading in arrival.readings}
+    due, rows = Counter(last.values()), Counter(kept)
+    return [
+        *(f"not in the consumer's table: {reading}" for reading in sorted(due - rows)),
+        *(f"too much in the consumer's table: {reading}" for reading in sorted(rows - due)),
+    ]
 
 
 def repeated(arrived: Iterable[Arrival], had: Mapping[Reading, str] = {}) -> Iterator[Repeat]:

@@ -2454,6 +2454,16 @@ _IN_THE_CONSUMER = (
         _REPLACED,
     ),
     PlantedBreak(
+        "the consumer keeps the version that it read first",
+        f"{_CONSUMER}/merge.sql",
+        _NEWER,
+        "WHERE false",
+        _noticed_by(
+            "tests/faults/test_faults.py",
+            "test_what_goes_wrong_is_survived[B11-row corrected inside the look-back]",
+        ),
+    ),
+    PlantedBreak(
         "the consumer keeps one of two counts of one door and time",
         f"{_CONSUMER}/unfold.sql",
         "CASE WHEN NOT in_snapshot AND",

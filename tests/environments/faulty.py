@@ -31,6 +31,7 @@ from app.wiring import wire
 from emulators.estate import PEOPLE, SNAPSHOTS, Building, Entry, Estate
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
+from emulators.stored_events import StoredEvent
 from tests.canaries import API_KEY, HUB_KEY, PASSWORD
 from tests.environments.azurite import Relay, connection_string
 from tests.environments.installation import Clock, Installation, arrivals
@@ -232,9 +233,13 @@ class FaultyInstallation(Installation):
     def observe(self) -> None:
         self.issued |= self.shown_now()
 
+    def events(self, hub: str) -> list[StoredEvent]:
+        """Give a hub's events in order."""
+        return (self.a if hub == "a" else self.b).received()
+
     def arrived(self, hub: str) -> list[Arrival]:
         """Give a hub's events in order, taken apart."""
-        return arrivals((self.a if hub == "a" else self.b).received())
+        return arrivals(self.events(hub))
 
     def entries(self, hub: str) -> list[Entry]:
         """Give the entries a hub has, in order."""

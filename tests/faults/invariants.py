@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from tests.canaries import shown_in
+from tests.environments.consuming import kept_of
 from tests.environments.faulty import FaultyInstallation, Outcome
-from tests.promise import breaches
+from tests.promise import breaches, lost, not_merged
 
 
 def check_fault(faulty: FaultyInstallation, outcome: Outcome) -> None:
@@ -28,21 +29,28 @@ def check_healed(faulty: FaultyInstallation, outcome: Outcome) -> None:
 
 
 def check_hubs(faulty: FaultyInstallation) -> None:
-    """Check both hubs against the source: nothing lost, nothing invented, repeated or out of order."""
+    """Check both hubs against the source: nothing lost, nothing invented, repeated or out of order.
+
+    And the consumer's table of each hub: of every reading the last version, once, and what the source shows.
+    """
     shown = faulty.shown_now()
     for hub in ("a", "b"):
         arrived = faulty.arrived(hub)
         at_hub = {reading for event in arrived for reading in event.readings}
         known = shown | faulty.issued | at_hub
+        withheld = {reading for reading in known if reading.entry in faulty.unsendable[hub]}
         wrong = breaches(
             shown,
             arrived,
             also=at_hub if faulty.case.alters else faulty.issued,
-            withheld={reading for reading in known if reading.entry in faulty.unsendable[hub]},
+            withheld=withheld,
             late={reading for reading in known if reading.entry in faulty.late},
             repeats=faulty.repeats,
         )
         assert wrong == [], f"at {hub}"
+        kept = kept_of(faulty.events(hub))
+        assert not_merged(arrived, kept) == [], f"at {hub}"
+        assert lost(shown - withheld, kept) == [], f"in the consumer's table of {hub}"
 
 
 def check_secrets(faulty: FaultyInstallation, log: str) -> None:

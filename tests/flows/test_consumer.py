@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,6 +34,7 @@ from emulators.estate import PEOPLE, SNAPSHOTS, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec, StoredEvent
 from emulators.microshare import MicroshareEmulator
 from tests.commands import FALSE_KEY
+from tests.environments.consuming import Event, as_read
 from tests.environments.installation import START, Clock, Installation
 
 FOLDER = APP_ROOT / "deploy" / "consumers" / "python"
@@ -96,38 +97,6 @@ class Consumer:
         done = dict(self.asked("SELECT partition, sequence FROM checkpoints"))
         rows = self.asked("SELECT location, sequence FROM readings")
         return [(name, number) for name, number in rows if number > done.get(partition[name], -1)]
-
-
-@dataclass
-class Event:
-    """An event as the SDK gives it, of a place and time that a test says."""
-
-    body_text: str
-    sequence_number: int
-    enqueued_time: datetime
-    properties: dict[str, Any]
-    message_id: str = "id"
-    content_type: str = "application/json"
-    offset: str = "0"
-    partition: str = "0"
-    body: list[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.body = [self.body_text.encode()]
-
-
-def as_read(event: StoredEvent) -> Event:
-    """Give an event of the hub as the SDK reads it."""
-    return Event(
-        event.body.decode(),
-        event.sequence_number,
-        event.enqueued_at,
-        event.properties,
-        str(event.message_id),
-        str(event.content_type),
-        event.offset,
-        event.partition_id,
-    )
 
 
 def read(*consumers: Consumer) -> None:

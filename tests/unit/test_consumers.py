@@ -69,6 +69,63 @@ def test_every_page_of_a_consumer_is_listed() -> None:
     assert pages == listed
 
 
+# --- the rules of merging ----------------------------------------------------------------------------
+
+
+def merge_text(name: str) -> str:
+    return (CONSUMERS / name).read_text("utf-8")
+
+
+def names(columns: str) -> list[str]:
+    """Give the columns of a list, without their table and in small letters."""
+    found = [name.split(".")[-1] for name in re.findall(r"[\w.]+", columns)]
+    return [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in found]
+
+
+def upserted(text: str) -> tuple[list[str], list[str]]:
+    """Give the key of an upsert, and what the new version has to be greater by than the one that is there."""
+    ((key, new, kept),) = re.findall(
+        r"ON CONFLICT \(([^)]*)\) DO UPDATE\s+SET [^;]*\sWHERE \((.*?)\) > \((.*?)\)", text
+    )
+    assert new.replace("excluded.", "readings.") == kept != new
+    return names(key), names(new)
+
+
+# What is one reading, and by what its versions are ordered: the consumer in Python is the one that is proved.
+KEY, VERSION = upserted(merge_text("python/merge.sql"))
+
+
+def test_the_rules_of_the_consumer_in_python_are_the_documented_ones() -> None:
+    assert KEY == ["rec_type", "location", "tags", "reading"]
+    assert VERSION == ["enqueued", "sequence"]
+
+
+def test_postgres_takes_the_same_key_and_order_of_versions() -> None:
+    assert upserted(merge_text("functions/upsert.sql")) == (KEY, VERSION)
+
+
+def test_spark_takes_the_same_key_and_order_of_versions_in_a_batch_and_in_the_table() -> None:
+    text = merge_text("spark/merge.sql")
+    newer = "WHEN MATCHED AND (new.{0} > kept.{0} OR (new.{0} = kept.{0} AND new.{1} > kept.{1})) THEN UPDATE"
+    same = " AND ".join(f"kept.{name} = new.{name}" for name in KEY)
+
+    (in_batch,) = re.findall(r"PARTITION BY (.*?) ORDER BY (.*?)\) AS version", text)
+    assert in_batch == (", ".join(KEY), ", ".join(f"{name} DESC" for name in VERSION))
+    assert "WHERE version = 1\n" in text
+    assert f"\nON {same}\n" in text
+    assert newer.format(*VERSION) in text
+
+
+def test_data_explorer_takes_the_same_key_and_order_of_versions() -> None:
+    (key,) = re.findall(r"summarize arg_max\(Version,[^)]*\) by ([^\n]*)", TABLES)
+    (version,) = re.findall(
+        r"extend Version = todecimal\(tolong\(\((\w+) - .*? \+ todecimal\((\w+)\)\n", TABLES
+    )
+
+    assert names(key) == KEY
+    assert names(", ".join(version)) == VERSION
+
+
 # --- Functions, into PostgreSQL ----------------------------------------------------------------------
 
 FUNCTIONS = CONSUMERS / "functions"

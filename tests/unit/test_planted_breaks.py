@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from tests.faults.matrix import CASES
 from tools.breaks import BREAKS, PlantedBreak
 from tools.planted_breaks import ROOT, check, copies, fits
 
@@ -23,7 +24,9 @@ def test_a_planted_break_still_fits_the_code(planted: PlantedBreak) -> None:
 def test_the_tests_that_must_notice_a_break_are_there(planted: PlantedBreak) -> None:
     for named in planted.tests:
         file, _, test = named.partition("::")
+        test, _, case = test.removesuffix("]").partition("[")
         assert not test or f"def {test}(" in (ROOT / file).read_text()
+        assert not case or case in {found.title for found in CASES}
 
 
 def test_no_two_breaks_have_one_name() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.promise import Arrival, Reading, arrival_of, breaches, lost, reading_of, repeated
+from tests.promise import Arrival, Reading, arrival_of, breaches, lost, not_merged, reading_of, repeated
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -165,3 +165,40 @@ def test_an_event_of_snapshots_is_taken_apart() -> None:
     assert arrival_of("id", {"location": "Mill", "hour": "2026-03-02T12:00:00Z"}, body) == Arrival(
         "id", "Mill", NOON, (reading_of("Mill", "snapshots", ["Mill", "1"], {"n": 1}),), body
     )
+
+
+# --- what a consumer keeps ------------------------------------------------------------------------
+
+
+def counted(record: str | None, *, minute: int = 1, count: int = 1) -> Reading:
+    entry = {"time": f"2026-03-02T12:{minute:02}:00.000Z", "record": record, "in": count}
+    return reading_of("Mill", "counts", ["Mill", "Door"], entry)
+
+
+OLD, NEW, OTHER = counted("r1"), counted("r1", count=2), counted("r2")
+
+
+def test_a_table_of_the_last_versions_is_no_breach() -> None:
+    arrived = [event(OLD), event(OTHER), event(NEW), event(OTHER)]
+
+    assert not_merged(arrived, [NEW, OTHER]) == []
+
+
+def test_readings_without_a_record_are_told_apart_by_their_time() -> None:
+    first, second = counted(None, minute=1), counted(None, minute=2)
+
+    assert not_merged([event(first), event(second)], [first, second]) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ([NEW], [f"not in the consumer's table: {OTHER}"]),
+        ([OLD, OTHER], [f"not in the consumer's table: {NEW}", f"too much in the consumer's table: {OLD}"]),
+        ([NEW, NEW, OTHER], [f"too much in the consumer's table: {NEW}"]),
+        ([OLD, NEW, OTHER], [f"too much in the consumer's table: {OLD}"]),
+    ],
+    ids=["one is missing", "the first version stayed", "twice", "both versions"],
+)
+def test_what_a_table_has_otherwise_is_named(kept: list[Reading], said: list[str]) -> None:
+    assert not_merged([event(OLD), event(NEW), event(OTHER)], kept) == said
