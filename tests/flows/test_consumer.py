@@ -360,10 +360,13 @@ def test_what_is_not_a_reading_stops_nothing(consumer: Consumer) -> None:
         replace(FIRST, body_text="[]", sequence_number=2),
         replace(FIRST, properties=said | {"source": "somebody else"}, sequence_number=3),
         replace(FIRST, properties=said | {"recType": "test"}, sequence_number=4),
+        replace(FIRST, body_text="{}", properties={"source": said["source"]}, sequence_number=5),
+        replace(FIRST, properties={"source": said["source"]}, sequence_number=6),
         FIRST,
     )
 
-    assert consumer.asked("SELECT sequence, body FROM unread") == [(1, b"{"), (2, b"[]")]
+    unread = [(1, b"{"), (2, b"[]"), (5, b"{}"), (6, FIRST.body_text.encode())]
+    assert consumer.asked("SELECT sequence, body FROM unread") == unread
     assert consumer.asked("SELECT sequence FROM readings") == [(10,)]
 
 

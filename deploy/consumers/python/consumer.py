@@ -92,7 +92,8 @@ class ReadingsTable(CheckpointStore):
             found = self._database.execute(UNFOLD, given).fetchall()
         except (UnicodeDecodeError, sqlite3.OperationalError):
             found = []
-        if not found or not all(row["tags"] and row["time"] for row in found):
+        is_whole = found and all(row["tags"] and row["time"] for row in found)
+        if not is_whole or not {"recType", "location"} <= said.keys():
             unread = (self._hub, partition, event.sequence_number, body)
             self._database.execute("INSERT OR IGNORE INTO unread VALUES (?, ?, ?, ?)", unread)
             return
