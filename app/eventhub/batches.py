@@ -123,20 +123,14 @@ class _Packer:
 
     def fits(self, event: Event, message: Message) -> bool:
         """Whether the event alone, as this message, fits a batch."""
-        return encoding.fits(
-            self._largest,
-            partition_key(event.location),
-            message_id=message.id,
-            content_type=message.content_type,
-            body=message.body,
-            properties=message.properties,
-        )
+        return encoding.fits(self._largest, partition_key(event.location), message)
 
     def add(self, event: Event, message: Message) -> bool:
         """Add the event to the batch that is open, or to a new one. False: it is too large for any."""
-        if self._open is None or not _try_add(self._open, event, message):
-            fresh = self._empty(event)
-            if not _try_add(fresh, event, message):
+        key = partition_key(event.location)
+        if self._open is None or not encoding.add(self._open, key, message):
+            fresh = encoding.empty(self._largest, key)
+            if not encoding.add(fresh, key, message):
                 return False
             self._close()
             self._open = fresh
@@ -148,11 +142,6 @@ class _Packer:
         self._close()
         return tuple(self._batches)
 
-    def _empty(self, event: Event) -> EventDataBatch:
-        from azure.eventhub import EventDataBatch
-
-        return EventDataBatch(max_size_in_bytes=self._largest, partition_key=partition_key(event.location))
-
     def _close(self) -> None:
         if self._open is not None:
             counts = Counts(
@@ -160,14 +149,3 @@ class _Packer:
             )
             self._batches.append(Batch(tuple(self._events), self._open.size_in_bytes, self._open, counts))
         self._open, self._events, self._body_bytes = None, [], 0
-
-
-def _try_add(batch: EventDataBatch, event: Event, message: Message) -> bool:
-    return encoding.add(
-        batch,
-        partition_key(event.location),
-        message_id=message.id,
-        content_type=message.content_type,
-        body=message.body,
-        properties=message.properties,
-    )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from app.base.wire_forms import PropertyValue
+from app.base.wire_forms import Message, PropertyValue
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch
@@ -44,24 +44,23 @@ def is_compared() -> bool:
     return sdk_version() == COMPARED_WITH
 
 
-def add(
-    batch: EventDataBatch,
-    key: str,
-    *,
-    message_id: str,
-    content_type: str,
-    body: bytes,
-    properties: Mapping[str, PropertyValue],
-) -> bool:
+def empty(largest_bytes: int, key: str) -> EventDataBatch:
+    """Give a batch of this partition key with nothing in it."""
+    from azure.eventhub import EventDataBatch
+
+    return EventDataBatch(max_size_in_bytes=largest_bytes, partition_key=key)
+
+
+def add(batch: EventDataBatch, key: str, message: Message) -> bool:
     """Add an event to a batch of this partition key. False: it would be too large, and nothing was done."""
     if not is_compared():
-        return add_publicly(batch, message_id, content_type, body, properties)
+        return add_publicly(batch, message)
     encoded = b"".join(
         (
             _head(key),
-            _own_properties(message_id, content_type),
-            _all_properties(properties),
-            _data(body),
+            _own_properties(message.id, message.content_type),
+            _all_properties(message.properties),
+            _data(message.body),
         )
     )
     size = _with_overhead(len(encoded))
@@ -73,41 +72,27 @@ def add(
     return True
 
 
-def fits(
-    largest_bytes: int,
-    key: str,
-    *,
-    message_id: str,
-    content_type: str,
-    body: bytes,
-    properties: Mapping[str, PropertyValue],
-) -> bool:
+def fits(largest_bytes: int, key: str, message: Message) -> bool:
     """Say whether `add` would take an event into an empty batch."""
     if not is_compared():
-        return add_publicly(_empty(largest_bytes, key), message_id, content_type, body, properties)
+        return add_publicly(empty(largest_bytes, key), message)
     size = (
         len(_head(key))
-        + len(_own_properties(message_id, content_type))
-        + len(_all_properties(properties))
-        + _data_bytes(len(body))
+        + len(_own_properties(message.id, message.content_type))
+        + len(_all_properties(message.properties))
+        + _data_bytes(len(message.body))
     )
     return _empty_bytes(key) + _with_overhead(size) <= largest_bytes
 
 
-def add_publicly(
-    batch: EventDataBatch,
-    message_id: str,
-    content_type: str,
-    body: bytes,
-    properties: Mapping[str, PropertyValue],
-) -> bool:
+def add_publicly(batch: EventDataBatch, message: Message) -> bool:
     """Do what `add` does in the way that the SDK documents."""
     from azure.eventhub import EventData
 
-    data = EventData(body)
-    data.message_id = message_id
-    data.content_type = content_type
-    data.properties = dict(properties.items())
+    data = EventData(message.body)
+    data.message_id = message.id
+    data.content_type = message.content_type
+    data.properties = dict(message.properties.items())
     try:
         batch.add(data)
     except ValueError:
@@ -174,17 +159,11 @@ def _with_overhead(size: int) -> int:
 
 @lru_cache(maxsize=64)
 def _empty_bytes(key: str) -> int:
-    return int(_empty(1_000_000, key).size_in_bytes)
-
-
-def _empty(largest_bytes: int, key: str) -> EventDataBatch:
-    from azure.eventhub import EventDataBatch
-
-    return EventDataBatch(max_size_in_bytes=largest_bytes, partition_key=key)
+    return int(empty(1_000_000, key).size_in_bytes)
 
 
 def _by_the_sdk(**sections: Any) -> bytes:
     from azure.eventhub._pyamqp._encode import encode_payload
-    from azure.eventhub._pyamqp.message import Message
+    from azure.eventhub._pyamqp.message import Message as SdkMessage
 
-    return bytes(encode_payload(bytearray(), Message(**sections)))
+    return bytes(encode_payload(bytearray(), SdkMessage(**sections)))

@@ -10,34 +10,27 @@ from azure.eventhub import EventDataBatch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.base.wire_forms import Message
 from app.eventhub import encoding
 
 LARGEST = 1_000_000
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
-EVENTS = st.fixed_dictionaries(
-    {
-        "message_id": TEXTS,
-        "content_type": st.sampled_from(["application/json", "application/cloudevents+json"]) | TEXTS,
-        "body": st.binary(max_size=600),
-        "properties": st.dictionaries(
-            TEXTS, TEXTS | st.booleans() | st.integers(-(2**31), 2**31 - 1), max_size=4
-        ),
-    }
+MESSAGES = st.builds(
+    Message,
+    id=TEXTS,
+    content_type=st.sampled_from(["application/json", "application/cloudevents+json"]) | TEXTS,
+    body=st.binary(max_size=600),
+    properties=st.dictionaries(TEXTS, TEXTS | st.booleans() | st.integers(-(2**31), 2**31 - 1), max_size=4),
 )
-PLAIN: dict[str, Any] = {
-    "message_id": "Ab_-Cd12Ef34Gh56",
-    "content_type": "application/json",
-    "body": b'{"a":1}',
-    "properties": {"recType": "x", "hour": 3, "late": True},
-}
+PLAIN = Message("Ab_-Cd12Ef34Gh56", "application/json", b'{"a":1}', {"recType": "x", "hour": 3, "late": True})
 
 
-def both(key: str, events: list[dict[str, Any]], largest: int = LARGEST) -> tuple[Any, Any]:
+def both(key: str, messages: list[Message], largest: int = LARGEST) -> tuple[Any, Any]:
     """Give the batches that the two ways fill, after they took the same events."""
     ours, theirs = (EventDataBatch(max_size_in_bytes=largest, partition_key=key) for _ in range(2))
-    for event in events:
-        taken = encoding.add(ours, key, **event)
-        assert taken == encoding.add_publicly(theirs, **event)
+    for message in messages:
+        taken = encoding.add(ours, key, message)
+        assert taken == encoding.add_publicly(theirs, message)
     return ours, theirs
 
 
@@ -45,20 +38,20 @@ def written(batch: Any) -> tuple[list[bytes], int, int]:
     return [bytes(event) for event in batch._message.data], batch.size_in_bytes, len(batch)
 
 
-@given(TEXTS.filter(bool), st.lists(EVENTS, min_size=1, max_size=3))
-@example("k", [PLAIN | {"properties": {"a": 1}}, PLAIN | {"properties": {"a": True}}])
-@example("k", [PLAIN | {"properties": {}}])
-@example("k", [PLAIN | {"message_id": ""}, PLAIN | {"body": b""}])
-def test_an_event_has_the_bytes_that_the_sdk_gives_it(key: str, events: list[dict[str, Any]]) -> None:
-    ours, theirs = both(key, events)
+@given(TEXTS.filter(bool), st.lists(MESSAGES, min_size=1, max_size=3))
+@example("k", [PLAIN._replace(properties={"a": 1}), PLAIN._replace(properties={"a": True})])
+@example("k", [PLAIN._replace(properties={})])
+@example("k", [PLAIN._replace(id=""), PLAIN._replace(body=b"")])
+def test_an_event_has_the_bytes_that_the_sdk_gives_it(key: str, messages: list[Message]) -> None:
+    ours, theirs = both(key, messages)
 
     assert written(ours) == written(theirs)
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 250, 255, 256, 257, 65_535, 65_536, 70_000])
 def test_every_way_to_write_a_length_is_the_sdks(length: int) -> None:
-    body = PLAIN | {"body": b"x" * length}
-    name = PLAIN | {"message_id": "m" * length, "content_type": "c" * (length % 300)}
+    body = PLAIN._replace(body=b"x" * length)
+    name = PLAIN._replace(id="m" * length, content_type="c" * (length % 300))
 
     ours, theirs = both("key", [body, name])
 
@@ -67,21 +60,21 @@ def test_every_way_to_write_a_length_is_the_sdks(length: int) -> None:
 
 @pytest.mark.parametrize("largest", range(300, 420))
 def test_a_batch_is_full_where_the_sdk_says_so(largest: int) -> None:
-    ours, theirs = both("Mill & Lane", [PLAIN, PLAIN, PLAIN | {"body": b"longer" * 20}, PLAIN], largest)
+    ours, theirs = both("Mill & Lane", [PLAIN, PLAIN, PLAIN._replace(body=b"longer" * 20), PLAIN], largest)
 
     assert written(ours) == written(theirs)
 
 
 @pytest.mark.parametrize("length", [0, 100, 255, 256, 300])
 def test_an_event_is_said_to_fit_where_an_empty_batch_takes_it(length: int) -> None:
-    event = PLAIN | {"body": b"x" * length}
+    message = PLAIN._replace(body=b"x" * length)
     sizes = range(100, 700)
 
-    said = [encoding.fits(largest, "Mill & Lane", **event) for largest in sizes]
+    said = [encoding.fits(largest, "Mill & Lane", message) for largest in sizes]
 
     taken = [
         encoding.add(
-            EventDataBatch(max_size_in_bytes=largest, partition_key="Mill & Lane"), "Mill & Lane", **event
+            EventDataBatch(max_size_in_bytes=largest, partition_key="Mill & Lane"), "Mill & Lane", message
         )
         for largest in sizes
     ]
@@ -99,7 +92,7 @@ def test_another_version_of_the_sdk_encodes_its_events_itself(monkeypatch: pytes
     encoding.is_compared.cache_clear()
     try:
         ours, theirs = both("Mill & Lane", [PLAIN])
-        fits = [encoding.fits(largest, "Mill & Lane", **PLAIN) for largest in (100, 10_000)]
+        fits = [encoding.fits(largest, "Mill & Lane", PLAIN) for largest in (100, 10_000)]
     finally:
         encoding.is_compared.cache_clear()
 
