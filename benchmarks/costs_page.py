@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -22,6 +21,7 @@ from app.health.sizing import (
     together,
     units_a_month,
 )
+from benchmarks import pages
 
 EXAMPLE, SIZES = 1_000, (100, 1_000, 10_000)
 ANSWER_S = 0.5
@@ -49,12 +49,9 @@ Bill = Mapping[Price, float]
 
 def with_tables(page: str, measured: Measured) -> str:
     """Give the page with its tables as they are to be, each between its marks."""
-    made = {"prices": _prices(), "example": _example(measured), "totals": _totals(measured)}
-    for name, lines in made.items():
-        begin, end = f"<!-- {name}: made by make bench -->", f"<!-- /{name} -->"
-        table = "\n".join([begin, "", *lines, "", end])
-        page = re.sub(f"{begin}.*?{end}", lambda _, table=table: table, page, flags=re.DOTALL)  # type: ignore[misc]
-    return page
+    return pages.with_tables(
+        page, {"prices": _prices(), "example": _example(measured), "totals": _totals(measured)}
+    )
 
 
 def bills_of(need: Need) -> Mapping[str, Bill]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from app.health.measured import Measured
 from app.health.sizing import Need, assumed, dollars_a_month, need_of, together, units_a_month
+from benchmarks import pages
 
 SIZES = (100, 1_000, 10_000, 50_000)
 ANSWERS_S = (0.2, 0.5)
@@ -32,12 +32,9 @@ NEEDS: Mapping[str, Row] = {
 
 def with_tables(page: str, measured: Measured) -> str:
     """Give the page with its tables as they are to be, each between its marks."""
-    made = {"measured": _costs(measured), "needs": _needs(measured), "money": _money(measured)}
-    for name, lines in made.items():
-        begin, end = f"<!-- {name}: made by make bench -->", f"<!-- /{name} -->"
-        table = "\n".join([begin, "", *lines, "", end])
-        page = re.sub(f"{begin}.*?{end}", lambda _, table=table: table, page, flags=re.DOTALL)  # type: ignore[misc]
-    return page
+    return pages.with_tables(
+        page, {"measured": _costs(measured), "needs": _needs(measured), "money": _money(measured)}
+    )
 
 
 def _costs(measured: Measured) -> Iterator[str]:
