@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -43,6 +45,23 @@ class Ended:
 
 
 Call = Callable[..., Ended]
+
+
+def ended(
+    command: Sequence[str | Path], folder: Path | str, environ: Mapping[str, str], patience_s: float
+) -> Ended:
+    """Run a command to its end; nobody is there to answer it."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience_s,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def variables_of(feed: str) -> set[str]:

@@ -23,6 +23,7 @@ import pytest
 from dotenv import dotenv_values
 
 from app.base.program import APP_ROOT
+from tests.commands import Ended, ended
 from tests.environments.azurite import AzuriteMissing, connection_string, running_azurite
 from tests.environments.vm import NAME, Vm, copy_tree
 
@@ -103,9 +104,9 @@ class Follower:
     def type(self, block: Block) -> None:
         """Run what a block says; fails with the block's place, and with what was said."""
         done = self.run(block.text)
-        assert done.returncode == 0, f"{block.place}\n{block.text}\n{done.stdout}\n{done.stderr}"
+        assert done.status == 0, f"{block.place}\n{block.text}\n{done.out}\n{done.err}"
 
-    def run(self, text: str) -> subprocess.CompletedProcess[str]:
+    def run(self, text: str) -> Ended:
         text = re.sub(r"(?m)^\S*python -m app init\b", "true", text)
         text = re.sub(r"(?<![\w/.])(?=/(?:etc|opt|tmp|var/lib|var/backups)/)", str(self.vm.root), text)
         for name, meaning in self.meant.items():
@@ -115,16 +116,7 @@ class Follower:
             "HOME": str(self.vm.root),
             "PATH": f"{self.vm.bin}:{os.environ['PATH']}",
         }
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=self.tree,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        return ended(["bash", "-euo", "pipefail", "-c", text], self.tree, environ, 240)
 
 
 # The account is whoever runs this. install.sh is told where its root is, and needs no registry.
@@ -187,8 +179,8 @@ def follow(follower: Follower, page: str, *sections: str) -> None:
 def audited(follower: Follower) -> str:
     """Give the verdict of an audit that finds nothing wrong."""
     done = follower.run(f"sudo -u {NAME} {NAME} audit --from 6h")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.status == 0, done.out + done.err
+    return done.out
 
 
 @pytest.mark.parametrize("page", FOLLOWED)
@@ -237,7 +229,7 @@ def test_an_earlier_forwarder_is_taken_over(follower: Follower, settings: dict[s
     follow(follower, "docs/migrate.md", "From the earlier forwarder")
 
     shown = follower.run(f"sudo -u {NAME} {NAME} state show people-counter")
-    assert "taken over by the next run" in shown.stdout
+    assert "taken over by the next run" in shown.out
 
 
 def test_two_installations_are_compared_by_one_audit(follower: Follower, settings: dict[str, str]) -> None:
@@ -250,7 +242,7 @@ def test_two_installations_are_compared_by_one_audit(follower: Follower, setting
         "STATE_DIR": str(follower.vm.root / "tmp" / "other"),
     }
     (follower.tree / ".env").write_text(env_text(other))
-    assert follower.run(".venv/bin/python -m app run all").returncode == 0
+    assert follower.run(".venv/bin/python -m app run all").status == 0
     follower.meant["CLIENTS-HUB"] = clients
 
     follow(follower, "docs/migrate.md", "Compare before the switch")
@@ -265,12 +257,12 @@ def test_a_state_goes_to_the_cloud_and_back_and_nothing_comes_twice(
             (follower.tree / ".env").write_text(env_text(cloud))
             installed(follower)
             follow(follower, "docs/migrate.md", "From a VM to the cloud")
-            assert follower.run(".venv/bin/python -m app run all").returncode == 0
+            assert follower.run(".venv/bin/python -m app run all").status == 0
             follow(follower, "docs/migrate.md", "Back to a VM")
     except AzuriteMissing as error:
         pytest.skip(str(error))
 
-    assert follower.run(f"sudo -u {NAME} {NAME} run all").returncode == 0
+    assert follower.run(f"sudo -u {NAME} {NAME} run all").status == 0
     assert "nothing is wrong" in audited(follower)
 
 

@@ -14,7 +14,7 @@ from app.base.program import APP_ROOT
 from emulators.authorities import one_authority
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
-from tests.commands import Ended, of_two_feeds
+from tests.commands import Ended, ended, of_two_feeds
 from tests.environments.forked import forked_commands
 
 
@@ -64,16 +64,7 @@ class Terminal:
 
     def call_in_folder(self, *words: str) -> Ended:
         """Call Python where `folder` holds a tree of its own, of which a command is `-m app`."""
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return ended([sys.executable, *words], self.folder, self.environ, 120)
 
     def call(self, *words: str, **variables: str) -> Ended:
         self.environ |= variables

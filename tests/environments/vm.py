@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
 from app.base.program import APP_ROOT
-from tests.commands import Ended
+from tests.commands import Ended, ended
 
 NAME = "microshare-forwarder"
 INSTALL = APP_ROOT / "deploy" / "vm" / "install.sh"
+_PATIENCE_S = 240
 
 
 # What is no part of a tree that somebody has fetched, or is large and not needed.
@@ -60,13 +60,13 @@ class Vm:
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "SYSTEMCTL": str(self.bin / "systemctl"),
         }
-        return _ended([script, "--root", self.root, *words], environ)
+        return ended([script, "--root", self.root, *words], "/", environ, _PATIENCE_S)
 
     def call(self, *words: str) -> Ended:
         """Call the command that is in use, with the settings and the state of this VM."""
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.state), "STATE_DIR": str(self.state)}
         environ["XDG_CONFIG_HOME"] = str(self.root / "etc")
-        return _ended([self.base / "current" / "bin" / NAME, *words], environ)
+        return ended([self.base / "current" / "bin" / NAME, *words], "/", environ, _PATIENCE_S)
 
     @property
     def in_use(self) -> str:
@@ -128,17 +128,3 @@ def main():
     print("MICROSHARE_IDENTITY: not accepted" if refused else "nothing is wrong")
     sys.exit(2 if refused else 0)
 """
-
-
-def _ended(command: list[str | Path], environ: dict[str, str]) -> Ended:
-    done = subprocess.run(
-        command,
-        cwd="/",
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
