@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.base.program import APP_ROOT
+from tests.environments.vm import build_wheel
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +31,7 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the wheel of this tree."""
-    folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=APP_ROOT, check=True, capture_output=True)
-    [built] = folder.iterdir()
-    return built
+    return build_wheel(APP_ROOT, tmp_path_factory.mktemp("dist"))
 
 
 # The same as in pyproject.toml: pip installs them by itself where a tree is to become a wheel.

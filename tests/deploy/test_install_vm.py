@@ -15,7 +15,7 @@ import pytest
 
 from app.base.program import APP_ROOT
 from app.base.version import VERSION
-from tests.environments.vm import NAME, Vm, copy_tree, small_wheel
+from tests.environments.vm import NAME, Vm, build_wheel, copy_tree, small_wheel
 
 pytestmark = pytest.mark.deploy
 
@@ -55,9 +55,7 @@ def of_version(version: str, folder: Path) -> Path:
         text = (APP_ROOT / name).read_text()
         assert VERSION in text
         (folder / "tree" / name).write_text(text.replace(VERSION, version))
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=folder / "tree", check=True, capture_output=True)
-    return folder / f"microshare_forwarder-{version}-py3-none-any.whl"
+    return build_wheel(folder / "tree", folder)
 
 
 def test_it_delivers_and_is_upgraded_and_rolled_back_with_its_state(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -24,6 +26,14 @@ _NOT_FETCHED = shutil.ignore_patterns(
 def copy_tree(to: Path) -> None:
     """Copy this tree as somebody fetches it."""
     shutil.copytree(APP_ROOT, to, ignore=_NOT_FETCHED)
+
+
+def build_wheel(tree: Path, folder: Path) -> Path:
+    """Build the wheel of a tree into a folder that has no other."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=tree, check=True, capture_output=True)
+    [built] = folder.glob("*.whl")
+    return built
 
 
 class Vm:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from app.base.program import APP_ROOT
 from tests.environments.dialogue import Dialogue
+from tests.environments.vm import build_wheel
 
 ENVIRONMENT = """\
 MICROSHARE_USERNAME=svc@example.test
@@ -29,11 +30,7 @@ STATE_STORE=json
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=APP_ROOT, check=True, capture_output=True)
-    [built] = folder.iterdir()
-    return built
+    return build_wheel(APP_ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
