@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.environments.client_process import client_process
+
 _CLIENT = Path(__file__).with_name("earlier_sdk_client.py")
 _PATIENCE_S = 120
 
@@ -60,20 +62,8 @@ def install(version: str, folder: Path) -> None:
 @contextmanager
 def running(folder: Path, kind: str, connection_string: str) -> Iterator[EarlierSdkClient]:
     """Run a client, `blocking` or `asynchronous`, with the version that is in a folder."""
-    process = subprocess.Popen(
-        [sys.executable, str(_CLIENT), kind],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-    )
-    client = EarlierSdkClient(process)
-    try:
+    environ = os.environ | {"PYTHONPATH": str(folder)}
+    with client_process([sys.executable, str(_CLIENT), kind], env=environ) as process:
+        client = EarlierSdkClient(process)
         client.say(connection_string)
         yield client
-    finally:
-        process.kill()
-        process.wait(10)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()

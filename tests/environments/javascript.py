@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.environments.client_process import client_process
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "node_modules" / "@azure" / "event-hubs"
 # More than the process itself waits for anything.
@@ -56,19 +58,5 @@ def running_javascript() -> Iterator[JavaScriptClient]:
         raise JavaScriptMissing("the client for JavaScript needs node, which is not on the PATH")
     if not PACKAGE.exists():
         raise JavaScriptMissing(f"@azure/event-hubs is not at {PACKAGE}; run npm install --no-package-lock")
-    process = subprocess.Popen(
-        [node, str(Path(__file__).with_suffix(".mjs"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        cwd=ROOT,
-    )
-    try:
+    with client_process([node, str(Path(__file__).with_suffix(".mjs"))], cwd=ROOT) as process:
         yield JavaScriptClient(process)
-    finally:
-        process.kill()
-        process.wait(10)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
