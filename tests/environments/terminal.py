@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.base.program import APP_ROOT
 from emulators.authorities import one_authority
 from emulators.eventhubs import EmulatedHub, EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
+from emulators.microshare import MicroshareEmulator, Request, Response
 from tests.commands import Ended, ended, of_two_feeds
 from tests.environments.forked import forked_commands
 
@@ -93,6 +97,25 @@ def read_until(said: str, process: subprocess.Popen[str], times: int = 1) -> str
     while read.count(said) < times and (line := process.stderr.readline()):
         read += line
     return read
+
+
+@contextmanager
+def queries_held(
+    source: MicroshareEmulator, is_held: Callable[[int], bool]
+) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Let queries wait, by their numbers from 0 on; gives an event for one that came, and one to go on."""
+    came, go_on = threading.Event(), threading.Event()
+    numbers = itertools.count()
+
+    def hold(request: Request) -> Response | None:
+        if request.kind == "query" and is_held(next(numbers)):
+            came.set()
+            go_on.wait(30)
+        return None
+
+    source.intercept = hold
+    yield came, go_on
+    go_on.set()
 
 
 def words(page: Path) -> str:

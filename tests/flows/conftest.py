@@ -8,9 +8,9 @@ import pytest
 
 from emulators.estate import Estate
 from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator, Request, Response
+from emulators.microshare import MicroshareEmulator
 from tests.environments.installation import START, Clock, Installation, small_estate
-from tests.environments.terminal import Terminal
+from tests.environments.terminal import Terminal, queries_held
 
 
 @pytest.fixture
@@ -40,14 +40,5 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 @pytest.fixture
 def held_queries(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Queries that wait: an event that says that one came, and one that lets them go on."""
-    came, go_on = threading.Event(), threading.Event()
-
-    def hold(request: Request) -> Response | None:
-        if request.kind == "query":
-            came.set()
-            go_on.wait(30)
-        return None
-
-    terminal.source.intercept = hold
-    yield came, go_on
-    go_on.set()
+    with queries_held(terminal.source, lambda _: True) as events:
+        yield events

@@ -21,9 +21,8 @@ from app.base.instants import floor_to, format_time, parse_time, utc_now
 from app.base.program import APP_ROOT
 from app.state.json_file import JsonFileStore
 from emulators.eventhubs import StoredEvent
-from emulators.microshare import Request, Response
 from tests.environments.azurite import connection_string
-from tests.environments.terminal import Terminal, finish, wait_for
+from tests.environments.terminal import Terminal, finish, queries_held, wait_for
 
 HOUR = timedelta(hours=1)
 FEED = "people-counter"
@@ -281,18 +280,8 @@ def test_a_hub_that_fails_ends_it_with_1_and_the_same_command_goes_on_for_that_h
 @pytest.fixture
 def held_after_one(terminal: Terminal) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Queries of which the third waits: an event that says that it came, and one that lets it go on."""
-    came, go_on = threading.Event(), threading.Event()
-    count = iter(range(1_000))
-
-    def hold(request: Request) -> Response | None:
-        if request.kind == "query" and next(count) == 2:
-            came.set()
-            go_on.wait(30)
-        return None
-
-    terminal.source.intercept = hold
-    yield came, go_on
-    go_on.set()
+    with queries_held(terminal.source, lambda number: number == 2) as events:
+        yield events
 
 
 LONG = ("--from", format_time(START - 96 * HOUR), "--to", format_time(END), "--location", "Mill & Lane")
