@@ -15,12 +15,10 @@ import pytest
 from app.base.instants import HOUR, floor_to, utc_now
 from app.base.program import APP_ROOT
 from app.settings.schedules import schedule
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
 from tests.commands import FEEDS
 from tests.environments.indexing import indexed
 from tests.environments.ingestion import Ingestion
-from tests.environments.installation import Clock, Installation, arrivals, small_estate
+from tests.environments.installation import Installation, arrivals, standing_still
 from tests.promise import breaches
 from tests.runtime.host import FunctionsHost, timer_bindings
 from tools.package import PACKAGES, PYTHONS, let_in, make
@@ -64,10 +62,8 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    clock = Clock(NOW)
-    source = MicroshareEmulator(small_estate(), clock=clock)
-    with source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+    with standing_still(NOW, BEGIN, tmp_path) as installation:
+        yield installation
 
 
 def of_package(folder: Path) -> dict[str, str]:

@@ -17,10 +17,8 @@ import pytest
 from app.base.instants import HOUR, floor_to, utc_now
 from app.base.program import APP_ROOT
 from app.settings.env_file import quoted
-from emulators.eventhubs import EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
 from tests.deploy.test_guides import blocks_of
-from tests.environments.installation import Clock, Installation, small_estate
+from tests.environments.installation import Installation, standing_still
 from tests.environments.live_systemd import LiveSystemd, LiveSystemdMissing, running_systemd
 
 pytestmark = pytest.mark.deploy
@@ -129,10 +127,8 @@ def systemd(machine: LiveSystemd) -> LiveSystemd:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    clock = Clock(NOW)
-    source = MicroshareEmulator(small_estate(), clock=clock, password=PASSWORD)
-    with source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+    with standing_still(NOW, BEGIN, tmp_path, password=PASSWORD) as installation:
+        yield installation
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ test's own: the source and the forwarder share it unless a test sets them apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +53,18 @@ class Clock:
 
     def move(self, **by: float) -> None:
         self.now += timedelta(**by)
+
+
+@contextmanager
+def standing_still(now: datetime, begin: datetime, folder: Path, **source: Any) -> Iterator[Installation]:
+    """Give a small installation whose source stands still at `now`, with all since `begin` to forward."""
+    clock = Clock(now)
+    environ = {"START_FROM": begin.isoformat()}
+    with (
+        MicroshareEmulator(small_estate(), clock=clock, **source) as emulated,
+        EventHubsEmulator(["a", "b"]) as hubs,
+    ):
+        yield Installation(emulated, hubs, clock, folder, environ)
 
 
 class Installation:

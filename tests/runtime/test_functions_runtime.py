@@ -21,11 +21,10 @@ from app.base.instants import HOUR, floor_to, utc_now
 from app.base.program import APP_ROOT
 from app.settings.loading import load_settings
 from app.settings.scale_out import QUEUE
-from emulators.eventhubs import FALSE_KEY, EventHubsEmulator
-from emulators.microshare import MicroshareEmulator
+from emulators.eventhubs import FALSE_KEY
 from tests.environments.deployment import publish
 from tests.environments.ingestion import Ingestion
-from tests.environments.installation import Clock, Installation, arrivals, small_estate
+from tests.environments.installation import Installation, arrivals, standing_still
 from tests.flows.test_snapshots import published as published_snapshots
 from tests.flows.test_snapshots import readings_at
 from tests.flows.test_stores import table_environment
@@ -75,10 +74,8 @@ def start(runtime: Path, app_folder: Path) -> StartHost:
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     """An installation whose source stands still at the hour that has begun, with one day to forward."""
-    clock = Clock(NOW)
-    source = MicroshareEmulator(small_estate(), clock=clock, password=CANARY)
-    with source, EventHubsEmulator(["a", "b"]) as hubs:
-        yield Installation(source, hubs, clock, tmp_path, {"START_FROM": BEGIN.isoformat()})
+    with standing_still(NOW, BEGIN, tmp_path, password=CANARY) as installation:
+        yield installation
 
 
 def secrets_in(transcript: str, installation: Installation) -> list[str]:
