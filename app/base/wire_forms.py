@@ -43,6 +43,16 @@ class WireForm:
     def __post_init__(self) -> None:
         object.__setattr__(self, "types", tuple(type(value) for _, value in self.properties))
 
+    def said(self) -> str:
+        """Say what is not as in a hub without a form of its own; of properties the names alone."""
+        said = [f"body: {self.body}"] if self.body != "plain" else []
+        if self.properties:
+            said.append(f"properties: {', '.join(name for name, _ in self.properties)}")
+        return "; ".join(said)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"body": self.body, "properties": dict(self.properties)}
+
 
 PLAIN: Final = WireForm()
 

@@ -174,9 +174,15 @@ def _check_hubs(settings: Settings, findings: CheckResults, now: datetime) -> No
     checked = run_async(check_all())
     some_reached = any(of_hub.reached for of_hub in checked)
     for hub, of_hub in zip(settings.hubs, checked, strict=True):
-        findings.tell(of_hub.finding(beside_others=some_reached))
+        findings.tell(_with_form(of_hub.finding(beside_others=some_reached), hub))
         for further in (*_key_findings(hub, now), *_proxy_findings(hub)):
             findings.tell(further)
+
+
+def _with_form(found: CheckResult, hub: HubSettings) -> CheckResult:
+    """Add how events go to a hub: for people where it is not failing, and not as to any other."""
+    said = "; ".join(filter(None, [found.said, hub.form.said() if found.ok else ""]))
+    return replace(found, said=said, facts={**found.facts, **hub.form.as_json()})
 
 
 def _key_findings(hub: HubSettings, now: datetime) -> Iterator[CheckResult]:

@@ -120,8 +120,7 @@ def _hub_as_json(hub: HubSettings) -> dict[str, Any]:
         "enabled": hub.enabled,
         "transport": hub.transport,
         "signs_in_with": _signs_in_with(hub),
-        "body": hub.form.body,
-        "properties": dict(hub.form.properties),
+        **hub.form.as_json(),
     }
 
 
@@ -211,12 +210,7 @@ def _hubs(hubs: Sequence[HubSettings]) -> Any:
 
 
 def _state(hub: HubSettings) -> str:
-    said = ["on" if hub.enabled else "paused"]
-    if hub.form.body != "plain":
-        said.append(f"body: {hub.form.body}")
-    if hub.form.properties:
-        said.append(f"properties: {', '.join(name for name, _ in hub.form.properties)}")
-    return "; ".join(said)
+    return "; ".join(filter(None, ["on" if hub.enabled else "paused", hub.form.said()]))
 
 
 def _signs_in_with(hub: HubSettings) -> str:

@@ -69,6 +69,36 @@ def test_it_says_of_each_thing_that_it_is_right(terminal: Terminal) -> None:
     assert terminal.a.received() == terminal.b.received() == []
 
 
+def test_the_form_of_a_hubs_events_is_said_where_it_is_not_that_of_the_source(terminal: Terminal) -> None:
+    form = {"body": "cloudevents", "properties": {"Table": "readings", "Format": "multijson"}}
+    entry = terminal.second(terminal.hubs.connection_string("b"))
+    terminal.environ["EVENT_HUB_CONNECTION_STRINGS"] = json.dumps([entry | form])
+
+    for_people = terminal.call("check").out.split("ok      ")
+    found = {each["check"]: each for each in terminal.call("check", "--json").objects}
+
+    primary, second = (" ".join(said.split()) for said in for_people if said.startswith("hub "))
+    assert "2 partitions; body: cloudevents; properties: Format, Table way: " in second
+    assert "2 partitions way: " in primary
+    assert {"body": "plain", "properties": {}}.items() <= found["hub primary"].items()
+    assert form.items() <= found["hub second"].items()
+    assert found["hub second"]["said"].endswith("2 partitions; body: cloudevents; properties: Format, Table")
+
+
+def test_a_hub_that_is_paused_or_fails_has_its_form_too(terminal: Terminal) -> None:
+    entry = terminal.second(terminal.hubs.connection_string("b")) | {"body": "with_ids"}
+    paused = json.dumps([entry | {"enabled": False}])
+    terminal.b.refuse_attach()
+
+    told = terminal.call("check", "--json", EVENT_HUB_CONNECTION_STRINGS=json.dumps([entry])).objects
+    told += terminal.call("check", "--json", EVENT_HUB_CONNECTION_STRINGS=paused).objects
+
+    failed, waiting = (found for found in told if found["check"] == "hub second")
+    assert (failed["ok"], failed["body"], waiting["body"]) == (False, "with_ids", "with_ids")
+    assert "with_ids" not in failed["said"]
+    assert waiting["said"].endswith("catches up later; body: with_ids")
+
+
 def test_the_way_of_each_target_is_a_line_and_a_proxy_that_amqp_goes_past_is_doubted(
     terminal: Terminal,
 ) -> None:
