@@ -5,12 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import runpy
 import sqlite3
+import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
+import azure.functions as func
 import pytest
 
+from app.base import extended_json
+from app.base.instants import parse_time
 from app.base.program import APP_ROOT
 from app.base.readings import Event
 from app.base.wire_forms import WireForm, message_of
@@ -198,13 +205,120 @@ def test_an_update_of_a_snapshot_replaces_its_readings_and_leaves_the_others() -
     assert sorted((entry["category"], entry["current"]) for _, _, entry in kept) == [("desk", 1), ("room", 5)]
 
 
-@pytest.mark.parametrize("time", ["2026-03-02T13:14:00+01:00", 1772453640000, {"$date": AT}])
-def test_a_time_is_the_same_however_it_is_written(time: Any) -> None:
+@pytest.mark.parametrize("said", [b'{"recType":"test"}', b"[]", b'{"_forwarder":{"id":"a"}}'])
+def test_what_holds_no_readings_gives_none(said: bytes) -> None:
+    assert rows_of(said) == []
+
+
+# Each way in which the forwarder reads a time of the source.
+TIMES_ALIKE = [
+    "2026-03-02T13:14:00+01:00",
+    "2026-03-02T12:14:00z",
+    "20260302T121400Z",
+    "2026-03-02T12:14",
+    "2026-03-02T12:13:60Z",
+    1772453640000,
+    {"$date": AT},
+    {"$date": 1772453640000},
+    {"$date": {"$numberLong": "1772453640000"}},
+    {"$numberLong": "1772453640000"},
+    {"$numberDecimal": "1772453640000.0"},
+]
+
+
+@pytest.mark.parametrize("time", TIMES_ALIKE, ids=json.dumps)
+def test_a_time_is_the_one_that_the_forwarder_reads_however_it_is_written(time: Any) -> None:
+    assert extended_json.instant(time) == parse_time(AT)
+
     ((row),) = rows_of(people(time=time))
 
     assert row["time"] == "2026-03-02T12:14:00.000+00:00"
 
 
-@pytest.mark.parametrize("said", [b'{"recType":"test"}', b"[]", b'{"_forwarder":{"id":"a"}}'])
-def test_what_holds_no_readings_gives_none(said: bytes) -> None:
-    assert rows_of(said) == []
+OURS: dict[str, Any] = {"recType": "any", "_location_tags": [], "time": AT}
+OURS |= {"_forwarder": {"id": "a" * 16, "location": "any"}}
+
+
+UNREADABLE: dict[str, list[Any]] = {
+    "time": [None, [], {}, 10**400, 1e300, "0001-01-01T00:00:00+05:00", {"$date": {"a": "b"}}],
+    "recType": [None, {}],
+    "_forwarder": [None, [], "any", {"id": 5, "location": "any"}, {"id": "a" * 16, "location": {}}],
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"", b'{"_forwarder":{"id":"a"},"objs":[5]}'),
+        *(json.dumps(OURS | {name: value}).encode() for name in UNREADABLE for value in UNREADABLE[name]),
+    ],
+    ids=lambda said: said[:80].decode(errors="replace"),
+)
+def test_what_cannot_be_read_says_so_in_one_way(said: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        rows_of(said)
+
+
+class Postgres:
+    """The driver of a database that refuses some rows; `kept` and `unread` are its tables."""
+
+    class DataError(Exception): ...
+
+    class ProgramLimitExceeded(Exception): ...
+
+    class OperationalError(Exception): ...
+
+    errors = SimpleNamespace(ProgramLimitExceeded=ProgramLimitExceeded)
+
+    def __init__(self, error: type[Exception]) -> None:
+        self._error = error
+        self.kept: list[str] = []
+        self.unread: list[bytes] = []
+
+    def connect(self, _: str) -> nullcontext[Postgres]:
+        return nullcontext(self)
+
+    transaction = cursor = lambda self: nullcontext(self)
+
+    def executemany(self, _: str, rows: list[dict[str, Any]]) -> None:
+        if any(json.loads(row["tags"]) == ["refused"] for row in rows):
+            raise self._error
+        self.kept += [row["reading"] for row in rows]
+
+    def execute(self, _: str, row: tuple[Any, ...]) -> None:
+        self.unread.append(row[2])
+
+
+def given_to_the_function(bodies: list[bytes], postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the function take events, with this driver in place of PostgreSQL's."""
+    monkeypatch.setitem(sys.modules, "psycopg", postgres)
+    monkeypatch.syspath_prepend(FUNCTIONS)
+    monkeypatch.setenv("POSTGRES", "")
+    (function,) = runpy.run_path(str(FUNCTIONS / "function_app.py"))["app"].get_functions()
+    function.get_user_function()([func.EventHubEvent(body=body) for body in bodies])
+
+
+GOOD, REFUSED = (json.dumps(OURS | {"_location_tags": [tag]}).encode() for tag in ("good", "refused"))
+
+
+@pytest.mark.parametrize("error", [Postgres.DataError, Postgres.ProgramLimitExceeded])
+def test_what_the_database_would_refuse_again_is_kept_as_it_is_and_holds_nothing_up(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres, deep = Postgres(error), b"[" * 100_000
+
+    given_to_the_function([REFUSED, deep, GOOD], postgres, monkeypatch)
+
+    assert postgres.unread == [REFUSED, deep]
+    assert postgres.kept == ["a" * 8]
+
+
+def test_what_ails_the_database_itself_lets_the_host_give_the_events_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    postgres = Postgres(Postgres.OperationalError)
+
+    with pytest.raises(Postgres.OperationalError):
+        given_to_the_function([REFUSED], postgres, monkeypatch)
+
+    assert postgres.unread == []

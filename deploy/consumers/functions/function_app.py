@@ -10,6 +10,9 @@ from readings import rows_of
 
 UPSERT = (Path(__file__).resolve().parent / "upsert.sql").read_text("utf-8")
 UNREAD = "INSERT INTO unread (enqueued, sequence, body, error) VALUES (%s, %s, %s, %s)"
+# What the database says of a row, and would say again: a character or number that no type has, a key too long
+# for an index. All else passes: no connection, a full disk, a table that is missing.
+_REFUSALS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 
 app = func.FunctionApp()
 
@@ -43,7 +46,7 @@ def _take(connection: "psycopg.Connection", event: func.EventHubEvent) -> None:
         # Of an event all rows are taken, or none.
         with connection.transaction(), connection.cursor() as cursor:
             cursor.executemany(UPSERT, rows)
-    except (ValueError, TypeError, KeyError, AttributeError, psycopg.DataError) as error:
+    except (ValueError, *_REFUSALS) as error:
         # It would fail again and again, and hold up its partition: what is wrong with it does not pass.
         kept = body if isinstance(body, bytes) else body.encode()
         connection.execute(UNREAD, (event.enqueued_time, event.sequence_number, kept, repr(error)))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _ADDED = ("recType", "_location_tags", "_forwarder")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rows_of(body: str | bytes) -> list[dict[str, str]]:
     """Give a row for each reading; none of an event that no forwarder sent, or that is none of readings.
 
-    Raises ValueError, TypeError, KeyError or AttributeError for one that cannot be read.
+    Raises ValueError for one that cannot be read, whatever its sender put into it.
     """
-    said = json.loads(body)
+    try:
+        return _rows(json.loads(body))
+    # JSON may be nested deeper than Python reads it, and a time be beyond what it counts to.
+    except (RecursionError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"it cannot be read: {error!r}") from error
+
+
+def _rows(said: Any) -> list[dict[str, str]]:
     if not isinstance(said, dict) or "_forwarder" not in said:
         return []
     if "_location_tags" in said:
@@ -37,24 +45,38 @@ def _lines(said: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
 def _row(said: dict[str, Any], tags: Any, reading: str, entry: dict[str, Any]) -> dict[str, str]:
     ours = said["_forwarder"]
     return {
-        "rec_type": said["recType"],
-        "location": ours["location"],
+        "rec_type": _text(said["recType"]),
+        "location": _text(ours["location"]),
         "tags": json.dumps(tags),
         "reading": reading,
-        "message_id": ours["id"],
+        "message_id": _text(ours["id"]),
         "time": _time(entry),
         "entry": json.dumps(entry),
     }
 
 
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise TypeError(f"{found!r} is no text")
+    return found
+
+
 def _time(entry: dict[str, Any]) -> str:
-    """Give the time of an entry, written as ISO text or milliseconds since 1970, perhaps below "$date"."""
-    written = entry["time"]
+    return _instant(entry["time"]).isoformat(timespec="milliseconds")
+
+
+def _instant(written: Any) -> datetime:
+    """Read ISO text, UTC where it names no zone, or milliseconds since 1970; either in extended JSON, too."""
     if isinstance(written, dict):
-        written = written["$date"]
-    if isinstance(written, str):
-        time = datetime.fromisoformat(written)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    else:
-        time = datetime.fromtimestamp(written / 1000, UTC)
-    return time.isoformat(timespec="milliseconds")
+        if "$date" in written:
+            return _instant(written["$date"])
+        ((_, number),) = written.items()
+        return _instant(float(number))
+    if not isinstance(written, str):
+        return _EPOCH + timedelta(milliseconds=written)
+    # A leap second is the second after.
+    leap = written[16:19] == ":60"
+    text = f"{written[:16]}:59{written[19:]}" if leap else written
+    time = datetime.fromisoformat(text.removesuffix("z") + "Z" if text.endswith("z") else text)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time + timedelta(seconds=leap)

@@ -59,7 +59,7 @@ def main() -> None:
                 raise KafkaException(error)
             try:
                 lines = lines_of(message)
-            except (ValueError, TypeError, KeyError, AttributeError) as wrong:
+            except ValueError as wrong:
                 where = f"partition {message.partition()}, offset {message.offset()}"
                 print(f"{where}: cannot be read, {wrong!r}", file=sys.stderr)
                 lines = []
