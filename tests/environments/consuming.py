@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from azure.eventhub.amqp import AmqpMessageBodyType
+
 from deploy.consumers.python.consumer import ReadingsTable
 from emulators.stored_events import StoredEvent
 from tests.promise import Reading, reading_of
@@ -27,6 +29,7 @@ class Event:
     content_type: str = "application/json"
     offset: str = "0"
     partition: str = "0"
+    body_type: AmqpMessageBodyType = AmqpMessageBodyType.DATA
     body: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:

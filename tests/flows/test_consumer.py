@@ -32,6 +32,7 @@ from deploy.consumers.python import ask
 from deploy.consumers.python.consumer import ReadingsTable, consume, hub_name
 from emulators.estate import PEOPLE, SNAPSHOTS, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec, StoredEvent
+from emulators.foreign_events import data, foreign_events, message
 from emulators.microshare import MicroshareEmulator
 from tests.commands import FALSE_KEY
 from tests.environments.consuming import Event, as_read
@@ -393,3 +394,26 @@ def test_an_answer_is_shown_with_bars_to_its_greatest_number() -> None:
         f"Quay+One          600  {'█' * 15}",
         "Roof                0",
     ]
+
+
+# --- events of others --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claims", [{}, FIRST.properties], ids=["of others", "in the forwarder's name"])
+def test_no_event_of_another_sender_holds_it_up(claims: dict[str, str], tmp_path: Path) -> None:
+    with EventHubsEmulator([HubSpec("hub", partitions=1)]) as hubs:
+        consumer = Consumer(tmp_path / "readings.db", hubs.connection_string("hub"))
+        for _, encoded in foreign_events(claims):
+            hubs.hub("hub").put(encoded, partition_key=BUILDING)
+        ours = message(data(FIRST.body_text.encode()), application=FIRST.properties)
+        hubs.hub("hub").put(ours, partition_key=BUILDING)
+
+        assert consumer.process().wait(30) == 0
+
+        last = hubs.hub("hub").received()[-1].sequence_number
+    assert consumer.rows().total() == 1
+    assert consumer.asked("SELECT sequence FROM checkpoints") == [(last,)]
+
+
+def test_it_reads_what_others_sent_by_the_forwarders_own_way() -> None:
+    assert (FOLDER / "decoding.py").read_text() == (APP_ROOT / "app/eventhub/decoding.py").read_text()

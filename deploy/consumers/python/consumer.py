@@ -26,6 +26,7 @@ from typing import Any, cast
 
 from azure.eventhub import EventData, parse_connection_string
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, PartitionContext
+from azure.eventhub.amqp import AmqpMessageBodyType
 from azure.eventhub.exceptions import EventHubError
 
 HERE = Path(__file__).resolve().parent
@@ -79,21 +80,23 @@ class ReadingsTable(CheckpointStore):
 
     def _merge(self, partition: str, event: EventData) -> None:
         said = {_text(name): _text(value) for name, value in (event.properties or {}).items()}
-        if said.get("source") != "microshare-forwarder" or said.get("recType") == "test":
+        is_ours = said.get("source") == "microshare-forwarder" and event.body_type is AmqpMessageBodyType.DATA
+        if not is_ours or said.get("recType") == "test":
             return
         body = b"".join(cast(Iterable[bytes], event.body))
-        kind = (event.content_type or "").partition(";")[0]
+        kind = str(_text(event.content_type) or "").partition(";")[0]
+        message_id = _text(event.message_id)
         try:
             given = {
                 "body": body.decode(),
-                "message_id": event.message_id,
+                "message_id": message_id if isinstance(message_id, str) else None,
                 "cloudevent": kind == "application/cloudevents+json",
             }
             found = self._database.execute(UNFOLD, given).fetchall()
         except (UnicodeDecodeError, sqlite3.OperationalError):
             found = []
         is_whole = found and all(row["tags"] and row["time"] for row in found)
-        if not is_whole or not {"recType", "location"} <= said.keys():
+        if not is_whole or not all(isinstance(said.get(name), str) for name in ("recType", "location")):
             unread = (self._hub, partition, event.sequence_number, body)
             self._database.execute("INSERT OR IGNORE INTO unread VALUES (?, ?, ?, ?)", unread)
             return
@@ -203,7 +206,7 @@ async def _to_read(client: EventHubConsumerClient, table: ReadingsTable) -> dict
 
 
 def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 async def _main(arguments: argparse.Namespace, connection_string: str) -> None:
@@ -218,6 +221,8 @@ async def _main(arguments: argparse.Namespace, connection_string: str) -> None:
 
 
 if __name__ == "__main__":
+    from decoding import read_every_event
+
     parser = argparse.ArgumentParser(description="Keeps a hub's readings in SQLite.")
     parser.add_argument("file", type=Path, help="the database; made if it is missing")
     parser.add_argument("--once", action="store_true", help="end when all is read that the hub holds now")
@@ -225,4 +230,6 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if not os.environ.get("EVENT_HUB_CONNECTION_STRING"):
         parser.error("set EVENT_HUB_CONNECTION_STRING to a hub's connection string, with EntityPath")
+    # Whoever may send to the hub can send what the SDK ends at, each time, until retention removes it.
+    read_every_event()
     asyncio.run(_main(given, os.environ["EVENT_HUB_CONNECTION_STRING"]))
