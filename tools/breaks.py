@@ -1625,6 +1625,12 @@ _IN_FORMS_OF_BODIES = (
         ),
     ),
     PlantedBreak(
+        "all hubs get the form of the first",
+        "app/run/handover.py",
+        "{hub.key: hub.form for hub in wiring.settings.hubs}",
+        "{hub.key: wiring.settings.hubs[0].form for hub in wiring.settings.hubs}",
+    ),
+    PlantedBreak(
         "each form is split by itself",
         "app/eventhub/batches.py",
         "        return all(packer.fits(event, message_of(event, form)) for form, packer in each)\n",

@@ -19,6 +19,7 @@ from app.base.errors import LockHeld
 from app.base.instants import EPOCH, LATEST, MILLISECOND, format_time
 from app.base.readings import Slice
 from app.base.shards import WHOLE, Shard
+from app.base.wire_forms import Body, WireForm
 from app.eventhub.deliveries import News
 from app.run.forwarder import run_forwarder
 from app.run.ports import Lanes, Wiring
@@ -74,6 +75,9 @@ _LONG_BUDGET_S = 240.0
 # The share of worlds with leases whose feed is run in shards, and how many there may be.
 _SHARED_OUT = 0.4
 _NUMBERS = (1, 2, 2, 3)
+# The share of steps, and of runs in between, before which a hub gets another form.
+_ANOTHER_FORM = 0.1
+_BODIES: tuple[Body, ...] = ("plain", "with_ids", "cloudevents")
 # The share of worlds whose quiet end goes on for days.
 _QUIET_DAYS = 0.2
 
@@ -206,6 +210,8 @@ class SimulatedFeed:
         self.shards_rng = random.Random(f"{seed} shards")
         self.is_shared_out = self.disk.leased and self.shards_rng.random() < _SHARED_OUT
         self.shards = self.shards_rng.choice(_NUMBERS) if self.is_shared_out else 1
+        self.forms_rng = random.Random(f"{seed} forms")
+        self.forms = {hub: self._draw_form() for hub in self.largest}
         self.skew = timedelta(0)
         self.api_wrong = timedelta(0)
         self.per_page = rng.choice((0, 0, 0, 0, 0, 1, 2))
@@ -297,6 +303,16 @@ class SimulatedFeed:
                 kind = self.rng.choice(("down", "refused", "silent", "paused"))
                 found[hub] = (begin, begin + self.rng.choice((2, 5, 15)), kind)
         return found
+
+    def _draw_form(self) -> WireForm:
+        beside = self.forms_rng.choice(((), (("tenant", "north"),)))
+        return WireForm(self.forms_rng.choice(_BODIES), beside)
+
+    def _maybe_change_a_form(self) -> None:
+        if self.forms_rng.random() < _ANOTHER_FORM:
+            hub, form = self.forms_rng.choice(sorted(self.forms)), self._draw_form()
+            self.oracle.counts["hubs given another form"] += form != self.forms[hub]
+            self.forms[hub] = form
 
     def _draw_broken(self) -> tuple[int, int, str]:
         if self.rng.random() >= self.badness:
@@ -423,7 +439,8 @@ class SimulatedFeed:
         return Weather(timedelta(0), api, StoreFaults(), hubs, budget_s=3_600.0)
 
     def _between_runs(self, step: int) -> None:
-        """Add a hub late, restore an older state, move the clock a little."""
+        """Add a hub late, restore an older state, change the form of a hub."""
+        self._maybe_change_a_form()
         if self.late_hub is not None and step == self.steps // 2:
             self.hubs.append(self.late_hub)
             self.oracle.add_hub(self.late_hub.key)
@@ -474,7 +491,9 @@ class SimulatedFeed:
 
     def _wiring(self, process: Process, weather: Weather) -> Wiring:
         paused = weather.paused
-        hubs = tuple(replace(hub, enabled=hub.key not in paused) for hub in self.hubs)
+        hubs = tuple(
+            replace(hub, enabled=hub.key not in paused, form=self.forms[hub.key]) for hub in self.hubs
+        )
         settings = Settings(
             _MICROSHARE,
             {self.feed.name: self.feed},
@@ -532,6 +551,7 @@ class SimulatedFeed:
             self.disk.lose_lock(process.shard)
             self.clock.sleep(61)
         self.oracle.counts["second runners"] += 1
+        self._maybe_change_a_form()
         second = self._calm()
         second.skew, second.paused = weather.skew, weather.paused
         if self.rng.random() < 0.3:

@@ -9,8 +9,10 @@ from datetime import timedelta
 
 from app.base.budget import Budget
 from app.base.errors import BatchRejected, HubBusy, HubError, HubRefused, HubUnreachable
+from app.base.wire_forms import WireForm
 from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.settings.schema import HubSettings
+from emulators.amqp import Message, decode_event
 from tests.simulation.process import Process
 
 _SEND_TIMEOUT_S = 60.0
@@ -43,6 +45,7 @@ class HubWeather:
 @dataclass(slots=True)
 class _Lane:
     key: str
+    form: WireForm
     weather: HubWeather
     queue: deque[Delivery] = field(default_factory=deque)
     queued_bytes: int = 0
@@ -75,7 +78,7 @@ class SimulatedLanes:
         self._may_send = may_send
         self._holds_lock = holds_lock
         self._lane_bytes = lane_bytes
-        self._lanes = {hub.key: _Lane(hub.key, weather[hub.key]) for hub in hubs}
+        self._lanes = {hub.key: _Lane(hub.key, hub.form, weather[hub.key]) for hub in hubs}
         self._is_closed = False
         process.on_death = self._cut
         process.on_lost_lease = self._note_lost_lease
@@ -180,6 +183,10 @@ class SimulatedLanes:
         process = self._process
         process.oracle.require(self._holds_lock(), "nothing is sent without the run lock", lane.key)
         process.oracle.require(not process.save_failed, "nothing is sent after a failed save", lane.key)
+        size, largest = delivery.batch.size_bytes if delivery.batch else 0, lane.weather.largest
+        process.oracle.require(
+            size <= largest, "no batch is larger than its hub takes", lane.key, size, largest
+        )
         lane.is_busy = True
         lane.in_flight = delivery
         process.effect("send", lane.key, delivery.location, delivery.closes)
@@ -233,15 +240,18 @@ class SimulatedLanes:
         process = self._process
         overtaken = not self._holds_lock()
         serials: set[int] = set()
-        for event in delivery.batch.events if delivery.batch else ():
-            now = process.clock.now()
-            serials.update(process.oracle.store(lane.key, event, now, process, overtaken=overtaken))
+        now = process.clock.now()
+        for event in _events_of(delivery):
+            serials.update(
+                process.oracle.store(lane.key, event, lane.form, now, process, overtaken=overtaken)
+            )
         process.stored.setdefault(lane.key, set()).update(serials)
         process.inbox.note_stored(delivery, serials)
 
     def _excuse_in_flight(self, lane: _Lane, cause: str) -> None:
         if lane.in_flight is not None:
-            self._process.oracle.excuse_events(lane.key, lane.in_flight, cause)
+            events = _events_of(lane.in_flight)
+            self._process.oracle.excuse_events(lane.key, events, lane.form, cause)
 
     def _close_lane(self, lane: _Lane, error: HubError | None) -> None:
         if not lane.is_closed:
@@ -263,3 +273,12 @@ class SimulatedLanes:
             stores = lane.weather.fault != "rejects" and delivery.location != lane.weather.rejects
             if stores and self._process.rng.random() < 0.5:
                 self._store(lane, delivery)
+
+
+def _events_of(delivery: Delivery) -> list[Message]:
+    """Give the events of a delivery as its hub reads them."""
+    return (
+        [decode_event(bytes(event)) for event in delivery.batch.encoded._message.data]
+        if delivery.batch
+        else []
+    )

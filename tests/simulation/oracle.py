@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from app.base.checkpoints import LocationState
 from app.base.instants import format_time, hour_of
-from app.base.readings import Event, QuarantinedReading, Slice
-from app.eventhub.deliveries import Delivery
+from app.base.readings import QuarantinedReading, Slice
+from app.base.wire_forms import WireForm
 from app.settings.schema import FeedSettings
+from emulators.amqp import Message
 from tests.simulation.source import DAY, LARGE_BYTES, REC_TYPES, Source, Version
 
 _Pair = tuple[str, str]
@@ -161,14 +162,21 @@ class Oracle:
     # --- what arrives -------------------------------------------------------------------------------
 
     def store(
-        self, hub: str, event: Event, now: datetime, run: Sender, *, overtaken: bool = False
+        self,
+        hub: str,
+        event: Message,
+        form: WireForm,
+        now: datetime,
+        run: Sender,
+        *,
+        overtaken: bool = False,
     ) -> list[int]:
-        """Judge an event that a hub stores from a run; give the readings in it.
+        """Judge an event that a hub of this form stores from a run; give the readings in it.
 
         `overtaken` says that the lease was lost while it was on its way: another run may have been quicker.
         """
         self.catch_up(now)
-        versions = self._versions_in(event)
+        versions = self._versions_in(event, form)
         early = [version for version in versions if version.shown > now]
         self.require(not early, "nothing arrives before it is published", *early)
         again: set[int] = set()
@@ -179,12 +187,13 @@ class Oracle:
             if version.serial not in again:
                 self._arrive(hub, version, run.started, overtaken=overtaken)
         serials = frozenset(version.serial for version in versions)
-        known = self._message_ids.setdefault(serials, event.message_id)
+        known = self._message_ids.setdefault(serials, str(event.message_id))
         self.require(known == event.message_id, "a repeat has the same message id", event.message_id)
+        self.counts[f"messages stored, {form.body}"] += 1
         return [version.serial for version in versions]
 
     def _judge_hour(
-        self, hub: str, event: Event, versions: Sequence[Version], run: Sender, *, overtaken: bool
+        self, hub: str, event: Message, versions: Sequence[Version], run: Sender, *, overtaken: bool
     ) -> set[int]:
         """Judge an event that stands for an hour; give what comes again since the hour is sent whole."""
         first = versions[0]
@@ -294,8 +303,27 @@ class Oracle:
             newest.sent_by_run_of,
         )
 
-    def _versions_in(self, event: Event) -> list[Version]:
-        body = json.loads(event.body)
+    def _plain(self, event: Message, form: WireForm) -> Any:
+        """Give what an event would say in a hub without a form of its own; it goes in that of its hub."""
+        said = json.loads(event.body)
+        is_cloudevent = event.content_type == "application/cloudevents+json"
+        ours = said if is_cloudevent else said.pop("_forwarder", None)
+        body = "cloudevents" if is_cloudevent else "plain" if ours is None else "with_ids"
+        beside = {name: event.properties.get(name) for name, _ in form.properties}
+        self.require(
+            (body, beside) == (form.body, dict(form.properties)),
+            "an event goes to a hub in its form",
+            body,
+            beside,
+            form,
+        )
+        self.require(
+            ours is None or ours["id"] == event.message_id, "a body says the id of its message", event.body
+        )
+        return said["data"] if is_cloudevent else said
+
+    def _versions_in(self, event: Message, form: WireForm) -> list[Version]:
+        body = self._plain(event, form)
         if "objs" in body:
             return [
                 self._match(
@@ -328,10 +356,10 @@ class Oracle:
         self._excused |= {(hub, serial) for serial in serials}
         self.counts[f"excused: {cause}"] += 1
 
-    def excuse_events(self, hub: str, delivery: Delivery, cause: str) -> None:
-        """Note why the readings of a delivery may come once more."""
-        events = delivery.batch.events if delivery.batch else ()
-        self.excuse(hub, [found.serial for event in events for found in self._versions_in(event)], cause)
+    def excuse_events(self, hub: str, events: Iterable[Message], form: WireForm, cause: str) -> None:
+        """Note why the readings of events may come once more."""
+        found = [version.serial for event in events for version in self._versions_in(event, form)]
+        self.excuse(hub, found, cause)
 
     def quarantine(self, item: QuarantinedReading, largest: Mapping[str, int]) -> None:
         version = self._by_serial[json.loads(item.text)["entry"]["serial"]]
