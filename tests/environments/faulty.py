@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -83,6 +84,11 @@ class RunningClock(Clock):
 Act = Callable[["FaultyInstallation"], Outcome]
 
 
+def _other_body(case: Case) -> str:
+    """Give the form of hub `b`, always the same one in a case."""
+    return ("with_ids", "cloudevents")[zlib.crc32(case.title.encode()) % 2]
+
+
 class FaultyInstallation(Installation):
     """The installation of one case. Hub `a` and hub `b` are services of their own, so that one can be gone.
 
@@ -107,11 +113,11 @@ class FaultyInstallation(Installation):
         super().__init__(source, hubs, clock, folder)
         self.other = stack.enter_context(EventHubsEmulator([case.hubs[1]], key=HUB_KEY))
         hours = int(case.start_from.total_seconds() // 3600)
-        # Whatever goes wrong, it must not matter in which form a hub gets its events.
+        # Whatever goes wrong, it must not matter in which form a hub gets its events; `a` has the plain one.
         self.environ |= {
             "EVENT_HUB_CONNECTION_STRING": hubs.connection_string("a"),
             "EVENT_HUB_CONNECTION_STRINGS": json.dumps(
-                [{"connection_string": self.other.connection_string("b"), "body": "cloudevents"}]
+                [{"connection_string": self.other.connection_string("b"), "body": _other_body(case)}]
             ),
             "START_FROM": f"{hours}h",
             "PATH": os.environ["PATH"],
