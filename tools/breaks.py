@@ -630,6 +630,13 @@ _AT_HUBS = (
         ),
     ),
     PlantedBreak(
+        "a WebSocket that comes to nothing stays open",
+        "app/eventhub/websockets.py",
+        "            if session is not None:\n",
+        "            if session is None:\n",
+        _noticed_by("tests/flows/test_hub_by_proxy.py", "test_a_hub_that_is_not_reached_leaves_nothing_open"),
+    ),
+    PlantedBreak(
         "a reader whose connection is cut never connects again",
         "app/eventhub/reader.py",
         "                if self._monotonic() - began < _STEADY_S:\n                    raise\n",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.eventhub.websockets import close_what_fails
 from app.network.authorities import no_authorities, trusting
 from app.network.identity import async_credential
 from app.network.proxies import by_proxy, proxy_for
@@ -31,6 +32,8 @@ def consumer_client(settings: HubSettings, consumer_group: str) -> tuple[Any, Cl
 
 
 def _client(kind: Any, settings: HubSettings, **options: Any) -> tuple[Any, Closing]:
+    if settings.transport == "websockets":
+        close_what_fails()
     options = _options(settings) | options
     if settings.connection_string is not None:
         client = kind.from_connection_string(settings.connection_string, **options)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+import gc
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.base.errors import HubUnreachable
 from app.eventhub.hub import Hub
 from app.eventhub.reader import HubReader
 from app.eventhub.received import Received
@@ -18,6 +22,8 @@ from app.settings.schema import HubSettings, NetworkSettings
 from emulators.eventhubs import EventHubsEmulator
 from emulators.foreign_events import data, message
 from tests.environments.identities import IdentityEndpoint
+from tests.environments.proxies import RefusingProxy
+from tests.environments.terminal import Terminal
 from tests.environments.tls import Authority, TlsFront
 from tests.environments.websockets import WebSocketFront
 
@@ -31,6 +37,7 @@ class Way:
     def __init__(self, hubs: EventHubsEmulator, proxy: TlsFront, authority: Authority) -> None:
         self.hub = hubs.hub("hub")
         self.proxy = proxy
+        self.authority = authority
         plain = hubs.connection_string("hub").replace(";UseDevelopmentEmulator=true", "")
         self.settings = HubSettings(
             f"{HOST}/hub",
@@ -57,10 +64,10 @@ def way(tmp_path: Path) -> Iterator[Way]:
         front.stop()
 
 
-async def opened(settings: HubSettings) -> int:
+async def opened(settings: HubSettings, *, within_s: float = 20) -> int:
     hub = Hub(settings)
     try:
-        return await hub.open(20)
+        return await hub.open(within_s)
     finally:
         await hub.close()
 
@@ -125,3 +132,70 @@ def test_what_goes_past_the_proxy_goes_to_the_hub_itself(way: Way, no_proxy: tup
         reader.open(latest=False)
 
     assert way.proxy.met == 0
+
+
+# --- where a hub is not reached -------------------------------------------------------------------------
+
+
+def closed_port(_: Authority) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    yield port
+
+
+def silent_port(_: Authority) -> Iterator[int]:
+    """A port where connections are taken, and nothing is ever answered."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield int(found.getsockname()[1])
+
+
+def refusing_port(_: Authority) -> Iterator[int]:
+    proxy = RefusingProxy()
+    yield proxy.port
+    proxy.close()
+
+
+def silent_hub(authority: Authority) -> Iterator[int]:
+    """The port of a proxy behind which a WebSocket is taken, and nothing is ever said in it."""
+    with contextmanager(silent_port)(authority) as port:
+        front = WebSocketFront(port).start()
+        proxy = TlsFront(front.port, authority.sign(host=HOST), as_proxy=True).start()
+        yield proxy.port
+        assert front.met == 1
+        proxy.stop()
+        front.stop()
+
+
+@pytest.mark.parametrize("ports", [refusing_port, closed_port, silent_port, silent_hub])
+def test_a_hub_that_is_not_reached_leaves_nothing_open(
+    ports: Callable[[Authority], Iterator[int]], way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextmanager(ports)(way.authority) as port:
+        network = replace(way.settings.network, https_proxy=read_proxy(f"http://127.0.0.1:{port}"))
+        with pytest.raises(HubUnreachable, match=f"through the proxy http://127.0.0.1:{port}"):
+            asyncio.run(opened(replace(way.settings, network=network), within_s=3))
+        gc.collect()
+
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.parametrize("words", [("run", "people-counter"), ("check",), ("tail",)], ids=" ".join)
+def test_a_command_says_of_a_proxy_that_refuses_it_what_is_ours_to_say(
+    words: tuple[str, ...], terminal: Terminal
+) -> None:
+    proxy = RefusingProxy()
+    hub = f"Endpoint=sb://{HOST}/;SharedAccessKeyName=send;SharedAccessKey=b2J2aW91c2x5IGZhbHNl;EntityPath=c"
+
+    ended = terminal.call(
+        *words,
+        HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}",
+        EVENT_HUB_TRANSPORT="websockets",
+        EVENT_HUB_CONNECTION_STRING=hub,
+        EVENT_HUB_CONNECTION_STRINGS="[]",
+    )
+    proxy.close()
+
+    ours = ('{"event": ', "hub primary: no connection through the proxy ")
+    assert [line for line in ended.err.splitlines() if not line.startswith(ours)] == []
+    assert "407" in ended.out + ended.err
+    assert ended.status == 1
