@@ -252,6 +252,9 @@ def _location_rows(found: FeedHealth) -> list[list[object]]:
     rows: list[list[object]] = []
     for location in found.locations:
         name = location.name + ("" if location.asked else " (gone)")
+        if not location.hubs:
+            how = text(location.verdict, _STYLES[location.verdict])
+            rows.append([name, "-", how, span(location.lag), None])
         for key, hub in location.hubs.items():
             how = text(hub.condition, _STYLES[hub.condition])
             rows.append([name, found.hubs[key].name, how, span(hub.lag), hub.position])

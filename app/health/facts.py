@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
@@ -10,6 +10,8 @@ from itertools import islice, takewhile
 from app.base.budget import GRACE
 from app.base.checkpoints import FeedState, Gap, HubRecord, LocationState
 from app.base.instants import parse_time
+from app.base.shards import Shard
+from app.feeds.feed import why_not_asked
 from app.health.past_runs import PastRun
 from app.health.records import Condition, HubOfLocation, LocationHealth, Runs
 from app.health.trend import TREND
@@ -47,7 +49,8 @@ class Kept:
         return last if last is not None and is_newer and not last.ok else None
 
     def record(self, location: str, hub: str) -> HubRecord:
-        return self.state.locations[location].hubs.get(hub, HubRecord())
+        found = self.state.locations.get(location)
+        return found.hubs.get(hub, HubRecord()) if found else HubRecord()
 
     def gaps(self) -> list[tuple[str, Gap]]:
         """Give the gaps with their locations, in the order of the names."""
@@ -108,6 +111,7 @@ def gather_facts(
         _location(name, location, hubs, now, limit, asked=_is_asked(name, location, feed, kept.state))
         for name, location in sorted(kept.state.locations.items())
     ]
+    locations += _not_begun(feed, kept, now, limit)
     return Facts(feed, hubs, kept, now, longest_run, runs, limit, max_behind is not None, locations)
 
 
@@ -179,6 +183,33 @@ def _location(
         location.since,
         found,
     )
+
+
+def _not_begun(
+    feed: FeedSettings, kept: Kept, now: datetime, limit: timedelta | None
+) -> Iterator[LocationHealth]:
+    """Give the locations of which nothing is kept, since the shards that hold them have not run."""
+    if kept.last is None or not (since := _missing_since(kept.runs, kept.last)):
+        return
+    discovery = kept.state.discovery
+    listed = {place.name for place in discovery.places} - {*discovery.collisions} if discovery else set()
+    for name in sorted({*listed, *feed.locations} - kept.state.locations.keys()):
+        first = since.get(Shard.of_location(name, kept.last.shards).number)
+        if first is not None and why_not_asked(name, feed) is None:
+            lag = max(now - first, timedelta(0))
+            how = fares(failing=False, behind=limit is not None and lag > limit)
+            listed_at = discovery.at if discovery and name in listed else None
+            yield LocationHealth(name, how, asked=True, lag=lag, last_listed=listed_at)
+
+
+def _missing_since(runs: Sequence[PastRun], last: PastRun) -> Mapping[int, datetime]:
+    """Give the shards that ran in none of the newest runs, each with when the first of these began."""
+    since: dict[int, datetime] = {}
+    still = {*last.missing}
+    for run in reversed(runs):
+        still &= {*run.missing} if run.shards == last.shards else set()
+        since |= dict.fromkeys(still, run.started)
+    return since
 
 
 def fares(*, failing: bool, behind: bool) -> Condition:

@@ -27,7 +27,10 @@ _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What is kept of a run, see `app.run.report.Report`, or of those of `shards` that are told as one."""
+    """What is kept of a run, see `app.run.report.Report`, or of those of `shards` that are told as one.
+
+    `missing` are the numbers of those of them that have no run.
+    """
 
     run: str | None
     started: datetime
@@ -47,6 +50,7 @@ class PastRun:
     per_day: JsonObject | None
     interrupted: bool = False
     shards: int = 1
+    missing: Sequence[int] = ()
     locations: int = 0
     api_calls: int = 0
 
@@ -106,6 +110,7 @@ def _past_run(report: JsonObject) -> PastRun:
         "per_day": per_day and _per_day(per_day),
         "interrupted": report.get("interrupted", False),
         "shards": report.get("shards", 1),
+        "missing": report.get("missing", ()),
         "locations": report.get("locations", 0),
         "api_calls": report.get("api_calls", 0),
     }

@@ -134,6 +134,7 @@ def _lag(facts: Facts, lags: Sequence[Trouble]) -> Iterator[Told]:
         for each in lags
         if (key := each.hub) is not None
     }
+    yield from (Told(each.kind, each.said, each.do, each.grave) for each in lags if each.hub is None)
     keys = [key for key, found in late.items() if found]
     if not keys:
         return

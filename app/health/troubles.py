@@ -15,10 +15,11 @@ from app.base.grouping import by_key
 from app.base.instants import MINUTE, format_time
 from app.base.program import PROGRAM
 from app.base.readings import Slice
+from app.base.shards import Shard
 from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span, zone_name
 from app.health.facts import RUNS_FORGIVEN, Facts
 from app.health.past_runs import PastRun
-from app.health.records import Kind, Trouble
+from app.health.records import Condition, Kind, Trouble
 from app.health.trend import TREND
 from app.quality.bounds import LEFT_BEHIND, SATURATED
 from app.run.report import Failure, is_note
@@ -163,6 +164,28 @@ def _lags(facts: Facts) -> Iterator[Trouble]:
                 min(hub.position for hub in late.values()),
                 grave=facts.given,
             )
+    yield from _never_asked(facts)
+
+
+def _never_asked(facts: Facts) -> Iterator[Trouble]:
+    """Give the locations that no run has begun with, by the shard that holds them."""
+    late = [found for found in facts.asked.values() if not found.hubs and found.verdict is Condition.BEHIND]
+    if not late or facts.kept.last is None:
+        return
+    shards = by_key((Shard.of_location(each.name, facts.kept.last.shards), each.name) for each in late)
+    which = [str(shard) for shard in sorted(shards)]
+    longest = max(each.lag for each in late if each.lag is not None)
+    yield Trouble(
+        Kind.BEHIND,
+        f"nothing of {len(late):,} of {counted(len(facts.asked), 'location')} was ever asked for: "
+        f"{'shard' if len(which) == 1 else 'shards'} {named(which)} {'has' if len(which) == 1 else 'have'} "
+        f"not run in {span(longest)}",
+        "look at the timer and the host that run it: nothing of these locations reaches a hub until it runs",
+        None,
+        [each.name for each in late],
+        facts.now - longest,
+        grave=facts.given,
+    )
 
 
 def fails_at(facts: Facts, name: str, key: str) -> bool:

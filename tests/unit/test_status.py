@@ -30,6 +30,7 @@ from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.health.facts import RUNS_FORGIVEN, Kept
 from app.health.feed_health import judge
 from app.health.past_runs import past_run
+from app.health.ticks import past_ticks
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
@@ -657,6 +658,65 @@ def test_a_feed_has_not_stopped_where_one_of_its_shards_has(
     assert [trouble["locations"] for trouble in wrong(found, "behind")] == [["Quay"]]
     [warning] = wrong(found, "warning")
     assert warning["said"].endswith("no run of 2/2")
+
+
+def of_first_half(number: int, **fields: Any) -> JsonObject:
+    """Give the report of shard 1/2, so many quarters before noon."""
+    of_shard = {"shard": {"index": 1, "of": 2}, "took_s": 4.0}
+    return report(NOON - number * 15 * MINUTE, **of_shard, **fields)
+
+
+def listed(*names: str, **fields: Any) -> FeedState:
+    """Give the state of a feed with Mill, of shard 1/2, in it, and these others on the list of locations."""
+    places = tuple(Place(name, "com.example.NORTH", 4) for name in ("Mill", *names))
+    return replace(state(Mill=location()), discovery=Discovery(NOON, places, **fields))
+
+
+def judged_in_ticks(
+    settings: Settings, kept: FeedState, *reports: JsonObject, **fields: Any
+) -> dict[str, Any]:
+    schedule = settings.feeds["people_counter"].schedule
+    return judged(settings, Kept(kept, list(past_ticks(reports, schedule))), **fields)
+
+
+def test_what_a_shard_that_never_ran_should_have_begun_with_is_behind(settings: Settings) -> None:
+    parts = [of_first_half(number) for number in range(5, -1, -1)]
+
+    found = judged_in_ticks(settings, listed("Quay", "Tower"), *parts)
+    told = judged_in_ticks(settings, listed("Quay", "Tower"), *parts, max_behind=80 * MINUTE)
+
+    assert (found["verdict"], found["ok"], found["behind_s"]) == ("behind", True, 85 * 60.0)
+    assert found["said"].startswith("nothing of 2 of 3 locations was ever asked for: shard 2/2 has not run")
+    [trouble] = wrong(found, "behind")
+    assert trouble["locations"] == ["Quay", "Tower"]
+    assert trouble["do"].startswith("look at the timer and the host that run it")
+    [_, quay, tower] = found["locations"]
+    assert [quay["verdict"], quay["hubs"], tower["location"]] == ["behind", {}, "Tower"]
+    assert (told["verdict"], told["ok"]) == ("behind", False)
+
+
+@pytest.mark.parametrize(
+    ("kept", "reports"),
+    [
+        pytest.param(listed("Quay"), [of_first_half(1), of_first_half(0)], id="two runs that were due"),
+        pytest.param(
+            listed("Mill & Lane"), [of_first_half(n) for n in (3, 2, 1, 0)], id="of a shard that runs"
+        ),
+        pytest.param(
+            listed("Quay", collisions=("Quay",)),
+            [of_first_half(n) for n in (3, 2, 1, 0)],
+            id="two organisations",
+        ),
+        pytest.param(listed('a "name"'), [of_first_half(n) for n in (3, 2, 1, 0)], id="no name for a view"),
+        pytest.param(listed("Quay"), [report(NOON - n * 15 * MINUTE) for n in (3, 2, 1, 0)], id="no shards"),
+    ],
+)
+def test_what_the_next_run_begins_with_or_none_asks_for_is_not_behind(
+    settings: Settings, kept: FeedState, reports: Sequence[JsonObject]
+) -> None:
+    found = judged_in_ticks(settings, kept, *reports)
+
+    assert (found["verdict"], wrong(found, "behind")) == ("healthy", [])
 
 
 @pytest.mark.parametrize(
