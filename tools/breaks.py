@@ -389,8 +389,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "a correction has the id of what it corrects",
         "app/feeds/feed.py",
-        "halves = _digest(exact_json.dumps_with_flaws(key)) + _digest(content)",
-        "halves = _digest(exact_json.dumps_with_flaws(key)) * 2",
+        "halves = _digest(key) + _digest(content)",
+        "halves = _digest(key) * 2",
     ),
     PlantedBreak(
         "the horizon does not follow the API's clock back",
@@ -1506,8 +1506,8 @@ _MORE_OF_THE_CORE = (
     PlantedBreak(
         "a record that is null is taken for a record",
         "app/feeds/feed.py",
-        '["record"] if fields.get("record") else',
-        '["record"] if "record" in fields else',
+        "[record] if record else",
+        '[record] if "record" in fields else',
         _noticed_by("tests/unit/test_feeds.py", "test_a_record_that_names_nothing_is_none"),
     ),
     PlantedBreak(

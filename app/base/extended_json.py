@@ -50,7 +50,8 @@ def instant(found: Any) -> datetime:
 
     Raises ValueError where it is neither, or beyond the years 1 to 9999.
     """
-    if isinstance(found, Mapping) and _DATE in found:
+    # Nearly all are texts, and to ask whether one is a mapping takes longer.
+    if not isinstance(found, str) and isinstance(found, Mapping) and _DATE in found:
         found = found[_DATE]
     if isinstance(found, str):
         return parse_time(found)

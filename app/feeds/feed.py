@@ -218,21 +218,21 @@ def _is_of_a_view(obj: Any) -> bool:
 def _readings_of(rec_type: str, location: str, obj: Any) -> Iterator[Reading]:
     lines = line_entries(obj)
     if lines is None:
-        reading_id, content_flaw = _reading_id(rec_type, location, (), obj)
+        reading_id, content_flaw = _reading_id(_begin_of_keys(rec_type, location, ()), obj)
         yield Reading(
             reading_id, None, (), obj, {}, content_flaw or "it is an object without a list of lines"
         )
         return
-    frame_flaw = _frame_flaw(obj["data"])
-    for entry in lines:
-        yield _reading(rec_type, location, obj["data"], entry, frame_flaw)
-
-
-def _reading(rec_type: str, location: str, data: JsonObject, entry: Any, frame_flaw: str | None) -> Reading:
+    data = obj["data"]
+    frame_flaw = _frame_flaw(data)
     tags, tags_flaw = _tags(data)
-    time, time_flaw = _time(entry)
-    reading_id, content_flaw = _reading_id(rec_type, location, tags, entry)
-    return Reading(reading_id, time, tags, entry, data, content_flaw or tags_flaw or time_flaw or frame_flaw)
+    begin = _begin_of_keys(rec_type, location, tags)
+    for entry in lines:
+        time, time_flaw = _time(entry)
+        reading_id, content_flaw = _reading_id(begin, entry)
+        yield Reading(
+            reading_id, time, tags, entry, data, content_flaw or tags_flaw or time_flaw or frame_flaw
+        )
 
 
 def _frame_flaw(data: JsonObject) -> str | None:
@@ -253,7 +253,7 @@ def _tags(data: JsonObject) -> tuple[tuple[str, ...], str | None]:
 
 
 def _time(entry: Any) -> tuple[datetime | None, str | None]:
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         return None, "it is not a JSON object"
     written = entry.get("time")
     if written is None:
@@ -264,16 +264,22 @@ def _time(entry: Any) -> tuple[datetime | None, str | None]:
         return None, f"its time {shown(written)} is not an ISO time, and no number of milliseconds since 1970"
 
 
-def _reading_id(rec_type: str, location: str, tags: tuple[str, ...], entry: Any) -> tuple[str, str | None]:
+def _begin_of_keys(rec_type: str, location: str, tags: tuple[str, ...]) -> bytes:
+    """Give what the keys of all readings of an object begin with, as JSON that is not at its end."""
+    return exact_json.dumps_with_flaws([rec_type, location, list(tags)])[:-1] + b","
+
+
+def _reading_id(begin_of_key: bytes, entry: Any) -> tuple[str, str | None]:
     flaw = None
     try:
         content = exact_json.dumps(entry, sort_keys=True)
     except exact_json.NotJson as error:
         content, flaw = exact_json.dumps_with_flaws(entry), str(error)
-    fields = entry if isinstance(entry, Mapping) else {}
-    named = ["record"] if fields.get("record") else ["time", "category", "metric"]
-    key = [rec_type, location, list(tags), *(fields.get(name) for name in named)]
-    halves = _digest(exact_json.dumps_with_flaws(key)) + _digest(content)
+    fields = entry if isinstance(entry, dict) else {}
+    record = fields.get("record")
+    own = [record] if record else [fields.get("time"), fields.get("category"), fields.get("metric")]
+    key = begin_of_key + exact_json.dumps_with_flaws(own)[1:]
+    halves = _digest(key) + _digest(content)
     return base64.urlsafe_b64encode(halves).decode(), flaw
 
 

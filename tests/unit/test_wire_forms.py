@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_with_ids_a_snapshot_has_the_ids_of_its_readings_in_the_order_of_its_lin
         ENTRY | {"time": f"2026-03-02T12:{minute:02}:00.000Z", "record": minute + 1} for minute in range(4)
     ]
     (event,) = events_of(SNAPSHOTS, hour[::2], hour[1::2])
-    part = replace(event, properties={**event.properties, "update": True, "part": 2, "parts": 3})
+    part = event._replace(properties={**event.properties, "update": True, "part": 2, "parts": 3})
 
     message = message_of(part, WireForm("with_ids"))
 
