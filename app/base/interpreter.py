@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 import sys
@@ -39,6 +40,12 @@ def lacking(
         made = f"python3 -m venv {venv} && {venv}/bin/pip install -r {requirements}"
         other = f"make a virtual environment: {made}"
     return f"{lacks}; {other}; or install them into this one: {pip} -r {requirements}"
+
+
+def require(package: str) -> None:
+    """Raise ModuleNotFoundError where a package is missing, as loading it would. It is not loaded."""
+    if importlib.util.find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dataclasses import replace
 from app.base.budget import Budget
 from app.base.errors import BatchRejected, HubBusy, HubError, HubUnreachable, MessageTooLarge
 from app.eventhub.batches import Batch
+from app.eventhub.connecting import load_sdk
 from app.eventhub.deliveries import Delivered, Delivery, Dropped, LaneClosed, News, Opened, Rejected
 from app.eventhub.hub import Hub
 from app.network.addresses import EveryAddressLoop
@@ -75,6 +76,9 @@ class Broadcaster:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
+        # Not in the lanes' thread: the run would load what asks the source beside it, and the hubs wait
+        # for both. To connect is mostly to wait, which leaves the processor to that.
+        load_sdk()
         self._thread.start()
         self._loop.call_soon_threadsafe(self._start_lanes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,12 @@ from app.settings.connection_strings import authority, is_emulated
 from app.settings.schema import HubSettings, Proxy
 
 Closing = Sequence[Callable[[], Coroutine[Any, Any, None]]]
+
+
+def load_sdk() -> None:
+    """Load what connects to hubs. Where that fails, it fails again as a hub is opened, and is told there."""
+    with suppress(Exception):
+        import azure.eventhub.aio  # noqa: F401
 
 
 def producer_client(settings: HubSettings, **options: Any) -> tuple[Any, Closing]:

@@ -7,17 +7,19 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlencode
 
 from app.base import exact_json, extended_json
 from app.base.errors import AuthError
 from app.base.redaction import register_secret
 from app.base.text import printable
-from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause, told_time
 from app.microshare.verdict import quote_body, redirect_target, searchable
 from app.settings.schema import MicroshareSettings
+
+if TYPE_CHECKING:
+    from app.microshare.http import HttpAnswer
 
 # What the platform documents; said by neither form of login in a way to rely on.
 LIFETIME = timedelta(hours=48)

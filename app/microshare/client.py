@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 from app.base import exact_json
@@ -26,6 +26,7 @@ from app.base.errors import (
     WindowTooWide,
 )
 from app.base.instants import MILLISECOND, format_time, utc_now
+from app.base.interpreter import require
 from app.base.log import get_log
 from app.base.readings import DashboardAnswer, DashboardQuery, JsonObject, line_entries
 from app.base.redaction import register_secret
@@ -35,11 +36,16 @@ from app.microshare import auth
 from app.microshare.asked import Asked
 from app.microshare.auth import LoginRefusals, Token, TokenCache
 from app.microshare.discovery import READ_NAMES, Found, Organisation, find_places, organisations_in
-from app.microshare.http import Http, HttpAnswer
 from app.microshare.paging import PER_PAGE, Page, Pages, read_all_pages, read_page
 from app.microshare.retries import PassingTrouble, told_time, with_retries
 from app.microshare.verdict import Question, check_status, is_json_typed, quote_body, read_json
 from app.settings.schema import MicroshareSettings
+
+if TYPE_CHECKING:
+    from app.microshare.http import Http, HttpAnswer
+
+# It is loaded with the first call; where there is none, that is said before anything is begun.
+require("requests")
 
 VIEW_REC_TYPE = "io.microshare.fm.master.agg"
 CLUSTER_REC_TYPE = "io.microshare.peoplecounter.packed"
@@ -91,7 +97,7 @@ class MicroshareClient:
         self._jitter = jitter
         self._wait = wait or budget.sleep
         self._refusals = refusals
-        self._http = Http(largest_body=_LARGEST_OTHER, network=settings.network, monotonic=monotonic)
+        self._http: Http | None = None
         self._lock = threading.Lock()
         self._api_calls = 0
         self._logins = 0
@@ -181,7 +187,8 @@ class MicroshareClient:
         return DashboardAnswer(pages.objs, warnings)
 
     def close(self) -> None:
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
 
     def _clusters(self, cluster_ids: Sequence[str]) -> tuple[list[Any], list[str]]:
         """Give the clusters of these ids with their devices, and warnings."""
@@ -329,7 +336,7 @@ class MicroshareClient:
         with self._lock:
             self._api_calls += 1
         try:
-            return self._http.send(
+            return self._calls().send(
                 method,
                 url,
                 seconds=self._settings.timeout.total_seconds(),
@@ -343,6 +350,17 @@ class MicroshareClient:
             if self._budget.remaining() <= 0:
                 raise Interrupted(_OVER) from trouble
             raise
+
+    def _calls(self) -> Http:
+        """Give what makes calls. It is loaded for the first of them, while hubs are being connected to."""
+        with self._lock:
+            if self._http is None:
+                from app.microshare.http import Http
+
+                self._http = Http(
+                    largest_body=_LARGEST_OTHER, network=self._settings.network, monotonic=self._monotonic
+                )
+            return self._http
 
     def _share_pause(self, trouble: PassingTrouble, seconds: float) -> None:
         if trouble.busy:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.base import exact_json
@@ -13,8 +14,10 @@ from app.base.errors import BadResponse, NoPermission, SourceError, SourceRefuse
 from app.base.readings import JsonObject
 from app.base.redaction import redact
 from app.base.text import counted, printable
-from app.microshare.http import HttpAnswer
 from app.microshare.retries import PassingTrouble, asked_pause
+
+if TYPE_CHECKING:
+    from app.microshare.http import HttpAnswer
 
 _QUOTED_CHARACTERS = 500
 # An error page is searched and quoted from its beginning only.

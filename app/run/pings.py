@@ -14,7 +14,6 @@ from app.base.errors import SourceError
 from app.base.log import Log
 from app.base.side_call import SideCall
 from app.base.text import said_and_advised
-from app.microshare.http import Http
 from app.settings.schema import NetworkSettings
 
 # A monitor that takes longer is not waited for: nothing of a run depends on it.
@@ -65,6 +64,8 @@ def asking(network: NetworkSettings) -> Ask:
     """Give what asks a URL by the way that the settings say. No text of it holds the URL, a secret."""
 
     def ask(url: str, seconds: float) -> str | None:
+        from app.microshare.http import Http
+
         http = Http(largest_body=_LARGEST_ANSWER, network=network)
         deadline = time.monotonic() + seconds
         try:

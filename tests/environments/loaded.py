@@ -11,8 +11,8 @@ from app.base.program import APP_ROOT
 _TELL = "import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
 
 
-def loaded_by(program: str, environ: Mapping[str, str] | None = None) -> set[str]:
-    """Give the modules that are loaded once this program has ended, successfully, in the tree."""
+def loaded_by(program: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Give the modules that this program, which succeeds in the tree, has loaded, in their order."""
     ended = subprocess.run(
         [sys.executable, "-c", _TELL + program],
         cwd=APP_ROOT,
@@ -22,4 +22,4 @@ def loaded_by(program: str, environ: Mapping[str, str] | None = None) -> set[str
         check=True,
         timeout=60,
     )
-    return set(ended.stderr.splitlines()[-1].split())
+    return ended.stderr.splitlines()[-1].split()

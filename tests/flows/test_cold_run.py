@@ -12,13 +12,19 @@ _OF_OTHER_SETTINGS = {
     *("rich", "jinja2", "prometheus_client", "sqlite3", "azure.functions"),
 }
 
+_RUN = "from app.__main__ import main; main(['run', 'people-counter', '--json'])"
+
 
 def test_a_run_loads_nothing_of_other_commands_and_of_what_its_settings_do_not_ask_for(
     terminal: Terminal,
 ) -> None:
-    run = "from app.__main__ import main; main(['run', 'people-counter', '--json'])"
-
-    loaded = loaded_by(run, terminal.environ)
+    loaded = set(loaded_by(_RUN, terminal.environ))
 
     assert {"app.run.forwarder", "azure.eventhub.aio", "requests"} <= loaded
     assert (_OF_OTHER_COMMANDS | _OF_OTHER_SETTINGS) & loaded == set()
+
+
+def test_what_asks_the_source_is_loaded_while_hubs_are_being_connected_to(terminal: Terminal) -> None:
+    loaded = loaded_by(_RUN, terminal.environ)
+
+    assert loaded.index("azure.eventhub.aio") < loaded.index("requests")

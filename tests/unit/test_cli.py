@@ -246,6 +246,23 @@ def test_a_python_without_the_packages_is_named_with_the_ways_out(module: str) -
     assert "Traceback" not in ended.stderr
 
 
+def test_a_package_that_is_loaded_late_is_missed_before_anything_is_begun(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['requests'] = None; from app.cli import main; main(['run', 'all'])"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=APP_ROOT,
+        env={**os.environ, "STATE_DIR": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"this Python, {sys.executable}, lacks the package requests, ")
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_package_that_only_a_command_needs_is_no_bug_to_report(tmp_path: Path) -> None:
     missing = ModuleNotFoundError("No module named 'azure.eventhub'", name="azure.eventhub")
     other = tmp_path / ".venv" / "bin" / "python"

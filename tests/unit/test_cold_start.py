@@ -10,7 +10,7 @@ def of_ours(modules: set[str]) -> set[str]:
 
 
 def test_listing_the_functions_loads_what_reads_schedules_and_nothing_of_a_run() -> None:
-    loaded = loaded_by("import function_app")
+    loaded = set(loaded_by("import function_app"))
 
     assert {name.split(".")[1] for name in of_ours(loaded) - {"app"}} == {"base", "settings"}
     assert {"app.settings.schema", "app.settings.document", "app.settings.rules"} & loaded == set()
@@ -19,10 +19,17 @@ def test_listing_the_functions_loads_what_reads_schedules_and_nothing_of_a_run()
     assert {*of_a_run, *others, "msgspec", "simplejson", "dotenv"} & loaded == set()
 
 
+def test_what_asks_and_what_sends_is_loaded_as_a_run_comes_to_it() -> None:
+    loaded = set(loaded_by("import app.cli.run, app.timer"))
+
+    assert "app.run.forwarder" in loaded
+    assert {"azure.eventhub", "requests", "urllib3"} & loaded == set()
+
+
 def test_help_loads_its_texts_and_click() -> None:
-    loaded = loaded_by(
-        "import runpy, sys; sys.argv = ['app', '--help']; runpy.run_module('app', run_name='__main__')"
-    )
+    program = "import runpy, sys; sys.argv = ['app', '--help']; runpy.run_module('app', run_name='__main__')"
+
+    loaded = set(loaded_by(program))
 
     assert of_ours(loaded) == {
         "app",
