@@ -1,6 +1,13 @@
 """`python -m app`: see app/cli."""
 
+import os
+import signal
 import sys
+
+# The first process of a container is told of no signal that it has no handler for. So this comes before all
+# that takes long to load; a command that has an order to end in sets its own.
+if os.getpid() == 1:
+    signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
 
 try:
     from app.cli import main

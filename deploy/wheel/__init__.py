@@ -14,6 +14,6 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Do what the command line says, and end with the exit status."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from app.cli import main as run
+    from app.__main__ import main as run
 
     run()

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from emulators.eventhubs import EventHubsEmulator
 from emulators.microshare import MicroshareEmulator
 from tests.environments.container import CannotMount, Image, build
 from tests.environments.installation import small_estate
+from tests.environments.live_systemd import first_process
 from tests.environments.terminal import finish, read_until
 
 pytestmark = pytest.mark.deploy
@@ -138,3 +141,32 @@ def test_a_container_whose_settings_are_refused_ends_with_2(image: Image) -> Non
 
     assert (ended.status, ended.out) == (2, "")
     assert "MICROSHARE_USERNAME" in ended.err
+
+
+# Stands for the first package that a command loads: it is never done with that.
+_LOADING = "import signal\nprint('loading', flush=True)\nwhile True:\n    signal.pause()\n"
+_OF_THE_WHEEL = "import microshare_forwarder; microshare_forwarder.main()"
+
+
+@pytest.mark.parametrize("words", [("-m", "app"), ("-c", _OF_THE_WHEEL)], ids=["the tree's", "the wheel's"])
+def test_the_first_process_of_a_container_ends_at_once_while_it_loads(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text(_LOADING)
+    shutil.copytree(APP_ROOT / "deploy" / "wheel", tmp_path / "microshare_forwarder")
+    (tmp_path / "microshare_forwarder" / "app").symlink_to(APP_ROOT / "app")
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs root, and to be allowed a namespace of its own")
+    command = ["unshare", "--pid", "--fork", "--kill-child=KILL", sys.executable, *words, "serve"]
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    with subprocess.Popen(command, cwd=APP_ROOT, env=environ, stdout=subprocess.PIPE, text=True) as container:
+        try:
+            assert container.stdout is not None
+            assert container.stdout.readline() == "loading\n"
+            os.kill(first_process(container), signal.SIGTERM)
+            status = container.wait(20)
+        finally:
+            container.kill()
+
+    assert status == 128 + signal.SIGTERM

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _BOOT = Path(__file__).with_suffix(".sh")
 _NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup")
@@ -93,17 +94,17 @@ def running_systemd(
         )
     try:
         _wait_for(ready, process)
-        yield LiveSystemd(folder, _first_process(process))
+        yield LiveSystemd(folder, first_process(process))
     finally:
         # With the first process of its namespace each other ends, before anybody is told that it has ended.
-        os.kill(_first_process(process) or process.pid, signal.SIGKILL)
+        os.kill(first_process(process) or process.pid, signal.SIGKILL)
         process.wait(10)
         for below in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
             below.rmdir()
         group.rmdir()
 
 
-def _first_process(unshare: subprocess.Popen[bytes]) -> int:
+def first_process(unshare: subprocess.Popen[Any]) -> int:
     """Give the process that `unshare` waits for; 0 where there is none."""
     try:
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split()
