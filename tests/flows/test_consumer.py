@@ -37,6 +37,7 @@ from emulators.microshare import MicroshareEmulator
 from tests.commands import FALSE_KEY
 from tests.environments.consuming import Event, as_read
 from tests.environments.installation import START, Clock, Installation
+from tests.unit.test_consumers import TIMES_ALIKE
 
 FOLDER = APP_ROOT / "deploy" / "consumers" / "python"
 SPAN = timedelta(hours=5)
@@ -337,21 +338,22 @@ def test_a_reading_is_replaced_by_what_was_stored_later(consumer: Consumer, late
     assert consumer.asked("SELECT came FROM people") == [(came,)]
 
 
-@pytest.mark.parametrize(
-    ("written", "kept"),
-    [
-        ("2026-03-02T12:45:00.000+01:00", "2026-03-02T11:45:00.000Z"),
-        (1772451900000, "2026-03-02T11:45:00.000Z"),
-        ({"$date": "2026-03-02T11:45:00Z"}, "2026-03-02T11:45:00.000Z"),
-        ("soon", "soon"),
-    ],
-)
-def test_a_time_is_kept_in_utc_however_it_is_written(consumer: Consumer, written: Any, kept: str) -> None:
-    entry = json.loads(FIRST.body_text) | {"time": written}
+def counted_at(written: Any) -> Event:
+    return replace(FIRST, body_text=json.dumps(json.loads(FIRST.body_text) | {"time": written}))
 
-    consumer.take(replace(FIRST, body_text=json.dumps(entry)))
 
-    assert consumer.asked("SELECT time FROM people") == [(kept,)]
+@pytest.mark.parametrize("written", TIMES_ALIKE, ids=json.dumps)
+def test_a_time_is_kept_in_utc_however_it_is_written(consumer: Consumer, written: Any) -> None:
+    consumer.take(counted_at(written))
+
+    assert consumer.asked("SELECT time FROM people") == [("2026-03-02T12:14:00.000Z",)]
+
+
+@pytest.mark.parametrize("written", ["soon", None, 10**300, [], {}, {"$date": "{"}, "{"], ids=json.dumps)
+def test_what_is_no_time_is_no_row(consumer: Consumer, written: Any) -> None:
+    consumer.take(counted_at(written))
+
+    assert consumer.asked("SELECT (SELECT count(*) FROM people), count(*) FROM unread") == [(0, 1)]
 
 
 def test_what_is_not_a_reading_stops_nothing(consumer: Consumer) -> None:
@@ -385,6 +387,21 @@ def test_visitors_by_building_and_hour_are_those_of_the_source(troubled: Trouble
     assert {name for name, _, came in rows if came} == {BUILDING, "50% Annex"}
 
 
+@pytest.mark.parametrize("zone", ["Mars/Utopia", "Europe", "../zone", 5, {}, None])
+def test_what_is_no_zone_is_told_in_utc_and_keeps_nobody_else_from_being_asked(
+    consumer: Consumer, zone: Any
+) -> None:
+    entry = json.loads(FIRST.body_text)
+    here = entry | {"record": "here", "meta": {"timezone": "Europe/Paris"}}
+    nowhere = entry | {"record": "nowhere", "meta": {"timezone": zone}}
+    consumer.take(*(replace(FIRST, body_text=json.dumps(said)) for said in (here, nowhere)))
+
+    _, rows = ask.answer(consumer.file, (FOLDER / "questions" / "visitors.sql").read_text())
+
+    utc = "" if zone is None else " UTC"
+    assert rows == [(BUILDING, f"2026-03-02 11:00{utc}", 1), (BUILDING, "2026-03-02 12:00", 1)]
+
+
 def test_an_answer_is_shown_with_bars_to_its_greatest_number() -> None:
     lines = ask.chart(["location", "visitors"], [("Mill & Lane", 1_200), ("Quay+One", 600), ("Roof", 0)])
 
@@ -408,7 +425,11 @@ def test_no_event_of_another_sender_holds_it_up(claims: dict[str, str], tmp_path
         ours = message(data(FIRST.body_text.encode()), application=FIRST.properties)
         hubs.hub("hub").put(ours, partition_key=BUILDING)
 
-        assert consumer.process().wait(30) == 0
+        running = consumer.process()
+        try:
+            assert running.wait(30) == 0
+        finally:
+            running.kill()
 
         last = hubs.hub("hub").received()[-1].sequence_number
     assert consumer.rows().total() == 1

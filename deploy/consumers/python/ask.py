@@ -7,14 +7,20 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 LONGEST_BAR = 30
 
 
-def local_hour(time: str, zone: str | None) -> str:
-    """Give the hour of a time in UTC as clocks of a zone show it."""
-    return datetime.fromisoformat(time).astimezone(ZoneInfo(zone or "UTC")).strftime("%Y-%m-%d %H:00")
+def local_hour(time: str, zone: Any) -> str:
+    """Give the hour of a time in UTC as clocks of a zone show it; of what is none in UTC, which it says."""
+    at = datetime.fromisoformat(time)
+    try:
+        return at.astimezone(ZoneInfo(zone or "UTC")).strftime("%Y-%m-%d %H:00")
+    # Whatever the source wrote there: of one reading it must not keep all others from being asked.
+    except (ValueError, TypeError, AttributeError, KeyError, OSError):
+        return at.strftime("%Y-%m-%d %H:00 UTC")
 
 
 def answer(file: Path, question: str) -> tuple[list[str], list[tuple[object, ...]]]:

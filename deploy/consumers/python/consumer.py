@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ UNFOLD = (HERE / "unfold.sql").read_text("utf-8")
 MERGE = (HERE / "merge.sql").read_text("utf-8")
 # What is read from where there is no checkpoint: all that the hub still has.
 EARLIEST = "-1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReadingsTable(CheckpointStore):
@@ -43,6 +45,7 @@ class ReadingsTable(CheckpointStore):
         self._hub = hub
         self._database = sqlite3.connect(file, timeout=30, isolation_level=None)
         self._database.row_factory = sqlite3.Row
+        self._database.create_function("utc", 1, utc, deterministic=True)
         # Others may read while it is written.
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript((HERE / "schema.sql").read_text("utf-8"))
@@ -137,6 +140,34 @@ class ReadingsTable(CheckpointStore):
             }
             for row in self._checkpoints()
         ]
+
+
+def utc(written: Any) -> str | None:
+    """Give a time of the source, an object as JSON, as `2026-03-02T12:14:00.000Z`; None for what is no time.
+
+    It is ISO text, UTC where it names no zone, or milliseconds since 1970; either in extended JSON, too.
+    """
+    try:
+        time = _instant(json.loads(written) if str(written).startswith("{") else written)
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        return None
+    return f"{time.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def _instant(written: Any) -> datetime:
+    if isinstance(written, dict):
+        if "$date" in written:
+            return _instant(written["$date"])
+        ((_, number),) = written.items()
+        return _instant(float(number))
+    if not isinstance(written, str):
+        return EPOCH + timedelta(milliseconds=written)
+    # A leap second is the second after.
+    leap = written[16:19] == ":60"
+    text = f"{written[:16]}:59{written[19:]}" if leap else written
+    time = datetime.fromisoformat(text.removesuffix("z") + "Z" if text.endswith("z") else text)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time + timedelta(seconds=leap)
 
 
 def hub_name(connection_string: str, group: str) -> str:

@@ -20,22 +20,13 @@ found (tags, entry, id, in_snapshot) AS (
     FROM plain WHERE json_type(body, '$._location_tags') = 'array'
 ),
 timed (tags, entry, id, in_snapshot, record, time) AS (
-    -- A time is ISO text or milliseconds since 1970, perhaps below "$date".
-    SELECT tags, entry, id, in_snapshot, json_extract(entry, '$.record'),
-           coalesce(json_extract(entry, '$.time."$date"'), json_extract(entry, '$.time'))
+    -- utc() is in consumer.py: SQLite reads some ways to write a time, and sources know more.
+    SELECT tags, entry, id, in_snapshot, json_extract(entry, '$.record'), utc(json_extract(entry, '$.time'))
     FROM found
-),
-in_utc (tags, entry, id, in_snapshot, record, time) AS (
-    SELECT tags, entry, id, in_snapshot, record,
-           coalesce(
-               CASE WHEN typeof(time) = 'text' THEN strftime('%Y-%m-%dT%H:%M:%fZ', time)
-                    ELSE strftime('%Y-%m-%dT%H:%M:%fZ', time / 1000.0, 'unixepoch') END,
-               time)
-    FROM timed
 )
 -- Which reading of its place it is: its record says that, else its time, category and metric do.
 SELECT tags,
        CASE WHEN NOT in_snapshot AND coalesce(record, '') NOT IN ('', 0, '[]', '{}') THEN json_array(record)
             ELSE json_array(time, json_extract(entry, '$.category'), json_extract(entry, '$.metric')) END AS reading,
        time, entry, id
-FROM in_utc
+FROM timed

@@ -29,7 +29,7 @@ timed AS (
 SELECT said.recType AS rec_type, said._forwarder.location AS location, one.tags AS tags,
        -- The first half of an id is the same in all versions of a reading; readings of a snapshot have none of their own here.
        CASE WHEN said._location_tags IS NOT NULL THEN substring(said._forwarder.id, 1, 8)
-            ELSE concat_ws('|', coalesce(CAST(time AS STRING), ''), coalesce(get_json_object(one.entry, '$.category'), ''), coalesce(get_json_object(one.entry, '$.metric'), ''))
+            ELSE concat_ws('|', coalesce(CAST(time AS STRING), time_text, ''), coalesce(get_json_object(one.entry, '$.category'), ''), coalesce(get_json_object(one.entry, '$.metric'), ''))
        END AS reading,
        said._forwarder.id AS message_id, time, one.entry AS entry, enqueued, sequence
 FROM timed
