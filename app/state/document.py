@@ -74,9 +74,10 @@ from app.state.records import (
 )
 
 VERSION = 1
-# Of what is written at a time; and how deep is read by the library that is quick.
-_LOCATIONS_A_PART = 20
+# How deep is read by the library that is quick.
 _DEEPEST = 100
+# A part of this size is written where a processor has it near at hand; twenty at a time take twice as long.
+_LOCATIONS_A_PART = 4
 # Stands for the seal of an hour whose ids are no picture of it.
 _MARK = "-"
 # A month of runs answers what is asked about last week, and of a month's report. A run in which everything
