@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from collections.abc import Iterable, Iterator, Set
 
 ID_LENGTH = 16
+ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 _EACH = re.compile(f".{{{ID_LENGTH}}}", re.DOTALL)
 
 

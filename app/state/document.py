@@ -28,7 +28,6 @@ import math
 import os
 import re
 import socket
-import string
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -53,7 +52,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.instants import format_time, parse_time
-from app.base.packed_ids import ID_LENGTH, PackedIds
+from app.base.packed_ids import ID_CHARACTERS, ID_LENGTH, PackedIds
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.shards import WHOLE, Shard
 from app.base.text import shown
@@ -87,7 +86,6 @@ _HISTORY_BYTES = 256 * 1024
 # What the earlier forwarder called its one position and its total, the later name first.
 _EARLIER_POSITIONS = ("last_fetch_timestamp", "last_fetch_time")
 _EARLIER_TOTALS = ("total_events_sent", "total_snapshots_sent")
-_OF_AN_ID = (string.ascii_letters + string.digits + "_-").encode()
 
 _Found = TypeVar("_Found")
 
@@ -99,7 +97,7 @@ def ids_text(ids: Set[str]) -> str:
 def ids_from(text: str) -> PackedIds:
     if len(text) % ID_LENGTH:
         raise ValueError(f"{len(text)} characters of ids, no multiple of {ID_LENGTH}")
-    if text.encode().translate(None, _OF_AN_ID):
+    if text.encode().translate(None, ID_CHARACTERS):
         raise ValueError("ids with characters that no id has")
     return PackedIds(text)
 
@@ -407,7 +405,7 @@ def _seals_from(groups: list[Mapping[str, Any]]) -> dict[str, Seals]:
     seals: dict[str, Seals] = {}
     for group in of_kind(list, groups):
         written = of_kind(dict, group["hours"]).items()
-        hours = {_hour(hour): _seal_from(text) for hour, text in written if not _is_far_mark(hour, text)}
+        hours = {hour_from(hour): _seal_from(text) for hour, text in written if not _is_far_mark(hour, text)}
         seals |= {of_kind(str, hub): hours for hub in of_kind(list, group["hubs"])}
     return seals
 
@@ -417,7 +415,7 @@ def _is_far_mark(hour: str, seal: object) -> bool:
     if seal != _MARK:
         return False
     try:
-        _hour(hour)
+        hour_from(hour)
     except ValueError:
         # What is no hour at all is damage.
         parse_time(f"{hour}:00Z")
@@ -451,7 +449,7 @@ def _sensors_from(documents: list[Mapping[str, Any]]) -> dict[tuple[str, ...], S
     # Earlier versions kept tags of any length.
     return {
         sensor_of(texts_from(found["tags"])): Sensor(
-            INSTANT.read(found["last"]), _seconds(found["longest_s"])
+            INSTANT.read(found["last"]), duration(found["longest_s"])
         )
         for found in of_kind(list, documents)
     }
@@ -459,7 +457,7 @@ def _sensors_from(documents: list[Mapping[str, Any]]) -> dict[tuple[str, ...], S
 
 # Most have reported at the same interval ever since.
 @functools.lru_cache(maxsize=1024)
-def _seconds(seconds: float) -> timedelta:
+def duration(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
@@ -479,7 +477,7 @@ def _seen_key_text(seen: SeenKey) -> str:
 
 
 def _seen_key_from(text: str) -> SeenKey:
-    return SeenKey(_hour(of_kind(str, text).removeprefix("-")), text.startswith("-"))
+    return SeenKey(hour_from(of_kind(str, text).removeprefix("-")), text.startswith("-"))
 
 
 def _last_run_from(found: dict[str, Any]) -> dict[str, Any]:
@@ -497,7 +495,7 @@ def _hour_text(hour: datetime) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _hour(text: str) -> datetime:
+def hour_from(text: str) -> datetime:
     return in_reach(parse_time(f"{text}:00Z"))
 
 
@@ -518,7 +516,7 @@ _KEYS = Field(list, lambda found: list(_TEXTS.read(found)))
 _INSTANT_OR_NONE = INSTANT.or_none()
 _IDS = Field(
     lambda ids: {_hour_text(hour): ids_text(found) for hour, found in sorted(ids.items()) if found},
-    lambda found: {_hour(hour): ids_from(text) for hour, text in found.items()},
+    lambda found: {hour_from(hour): ids_from(text) for hour, text in found.items()},
 )
 _SKETCH = Field(lambda sketch: " ".join(sorted(sketch)), lambda text: frozenset(of_kind(str, text).split()))
 _CHECKPOINT = Record(

@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import filelock
 
@@ -37,6 +37,7 @@ from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
 from app.state import document as documents
+from app.state.state_text import document_in
 from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
@@ -68,19 +69,18 @@ class JsonFileStore:
         self._require_whole(shard)
         path = self._state_path(name)
         with _explained(path):
-            text = _content(path)
-            if text is None:
+            file = _opened(path)
+            if file is None:
                 if _backup_of(path).exists():
                     raise StateDamaged(
                         f"state: {path}: the file is gone, its backup is still there; {_advice(path)}"
                     )
                 return self._state_of_the_earlier_file()
-        with _refused(path, _advice(path)), uncollected():
-            document = documents.decode(text)
-            del text
-            if "version" not in document:
-                return FeedState(takeover=documents.takeover_from(document, str(path)))
-            return documents.whole_from(document)
+            with file, _refused(path, _advice(path)), uncollected():
+                document = document_in(file)
+                if "version" not in document:
+                    return FeedState(takeover=documents.takeover_from(document, str(path)))
+                return documents.whole_from(document)
 
     def outline(self, name: str) -> FeedState:
         state = self.load(name)
@@ -363,8 +363,16 @@ def _free(path: Path) -> Path:
 
 
 def _content(path: Path) -> bytes | None:
+    file = _opened(path)
+    if file is None:
+        return None
+    with file:
+        return file.read()
+
+
+def _opened(path: Path) -> BinaryIO | None:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except FileNotFoundError:
         return None
 

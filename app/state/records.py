@@ -14,6 +14,13 @@ _BEYOND: Final = LATEST - 366 * DAY
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """Stands in a document for the value of a field that was read from the text: JSON has no such values."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """How one field is written and read, each of which may raise what it likes.
 
@@ -55,7 +62,7 @@ class Record:
         """Read a record; `more` are fields that its document does not have."""
         for name, attribute, field in self._fields:
             found = document[name] if field.absent is _REQUIRED else document.get(name, field.absent)
-            more[attribute] = field.read(found)
+            more[attribute] = found.value if type(found) is Ready else field.read(found)
         return self._kind(**more)
 
     def field(self) -> Field:

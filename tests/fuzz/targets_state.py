@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import tempfile
@@ -29,6 +30,7 @@ from app.settings.schema import Settings
 from app.state.azure_table import AzureTableStore
 from app.state.document import decode, encode, whole_document, whole_from
 from app.state.json_file import JsonFileStore
+from app.state.state_text import document_in
 from app.state.store import MendableStore
 from app.state.table_rows import location_from_row, location_row
 from tests.commands import ENVIRONMENT
@@ -68,6 +70,10 @@ def check_state(case: bytes) -> None:
         found = outcome(lambda: JsonFileStore(folder).load(NAME), StateError)
     if found.value is not None:
         _is_of_use(found.value)
+    at_once = outcome(lambda: whole_from(decode(case)), ValueError)
+    in_parts = outcome(lambda: whole_from(document_in(io.BytesIO(case))), ValueError)
+    if at_once.value != in_parts.value or str(at_once.error) != str(in_parts.error):
+        raise Broken(f"read at once it is {at_once}, and in parts {in_parts}")
 
 
 def check_rows(case: bytes) -> None:
