@@ -39,6 +39,8 @@ _WITHIN = re.compile(r"[^;<]*?: (?=(?:microshare|state|clocks): |hub [^:]*: )")
 AGAIN: Final = "the next run tries again"
 # Of an error of the API or the state what came stands in quotes, in brackets, or as what was sent.
 _QUOTED = re.compile(r'".*"|\(.*\)|; sent [^\s;]+')
+# What is in brackets there is ours.
+_OF_CLOCKS: Final = r"(?:during the run, |in mid-run, )?clocks: "
 _ADVICE = re.compile(r"; (.*)")
 # An SDK's text may hold anything, a semicolon too: it stands alone, behind the advice in brackets, or before
 # advice that is known by its words.
@@ -124,7 +126,8 @@ _OF_THE_STATE: _Rules = (
     (r"", "could not be saved"),
 )
 _OF_OTHERS: _Rules = (
-    (r"(?:during the run, |in mid-run, )?clocks: ", "this host's clock and the API's differ"),
+    (r"answer for .*: none of ", "the API's answer is not that of a dashboard view"),
+    (_OF_CLOCKS, "this host's clock and the API's differ"),
     (r"(?:.*: |.*)unexpected [A-Za-z]+(?:: |$)", "an unexpected error"),
     (r"the run lock was lost", "the run lock was lost"),
     (r"it is larger than a message of the hub", "a reading larger than a message"),
@@ -172,7 +175,10 @@ def advice(error: str) -> str | None:
     rest, rules = _of_its_place(text)
     if rules is _OF_HUBS and _NO_SUCH_HOST.match(rest):
         return "check the namespace that it is given with"
-    found = _advice_of_hub(rest) if rules is _OF_HUBS else _ADVICE.search(_QUOTED.sub("", rest))
+    if rules is _OF_HUBS:
+        found = _advice_of_hub(rest)
+    else:
+        found = _ADVICE.search(rest if re.match(_OF_CLOCKS, rest) else _QUOTED.sub("", rest))
     said = next(filter(None, found.groups()), "").strip() if found else ""
     return said if said and said.isprintable() and "<" not in said else None
 

@@ -24,8 +24,9 @@ from app.base.causes import advice, short_cause, without_quotes
 from app.base.clocks import Clocks
 from app.base.errors import ForwarderError
 from app.base.files import STATE_ADVICE, explained
-from app.base.readings import DashboardQuery, Slice
+from app.base.readings import DashboardAnswer, DashboardQuery, Slice
 from app.eventhub.hub import Hub, translate
+from app.feeds.feed import read_answer
 from app.microshare.http import Http
 from app.quality.bounds import error_kept
 from app.run.availability import never_connected
@@ -261,6 +262,23 @@ def test_clocks_that_differ_are_told_as_that() -> None:
     apart = Clocks(NOON, NOON - timedelta(days=1))
 
     assert short_cause(raised(apart.require_agreement)) == "this host's clock and the API's differ"
+
+
+def test_all_of_the_advice_on_clocks_is_given() -> None:
+    error = raised(Clocks(NOON, NOON - timedelta(days=1)).require_agreement)
+
+    said = advice(error)
+
+    assert said is not None
+    assert "timedatectl" in said
+    assert "or see what answers in the API's place (a proxy, a cache), or ask Microshare" in said
+    assert advice(f"during the run, {error}") == said
+
+
+def test_an_answer_of_another_view_is_told_as_that() -> None:
+    error = raised(lambda: read_answer("counts", "Mill: Quay", DashboardAnswer(({"other": "view"},))))
+
+    assert short_cause(error) == "the API's answer is not that of a dashboard view"
 
 
 def test_an_error_within_another_is_the_cause() -> None:
