@@ -183,7 +183,7 @@ class _Repair:
                 return
             self.under_way[hub] += 1
             # A delivery also names what is remembered though it is not sent now.
-            lanes.put(hub, replace(batch, ids=tuple(pair for pair in batch.ids if pair[1] in taken)))
+            lanes.put(hub, replace(batch, ids={hour: ids & taken for hour, ids in batch.ids.items()}))
 
     def _quarantine(self, location: str, refused: Refused) -> None:
         for item in refused.as_quarantined(self.compared.settings.name, location, self.wiring.now()):
@@ -213,7 +213,7 @@ class _Repair:
 
     def _delivered(self, hub: str, delivery: Delivery) -> None:
         times = self.times[delivery.location, hub]
-        sent = [(times[found], found) for _, found in delivery.ids]
+        sent = sorted((times[found], found) for ids in delivery.ids.values() for found in ids)
         self.sent.setdefault((delivery.location, hub), []).extend(sent)
         self.compared.repaired(hub, delivery.location, sent)
         self.outcome.sent[hub] += len(sent)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from app.base.instants import hour_of
+from app.base.instants import EPOCH, HOUR, LATEST, hour_of
+
+# What the last instant of an hour lies behind its first; the hour after may lie beyond the year 9999.
+_WITHIN_AN_HOUR = HOUR - timedelta.resolution
 
 JsonObject = Mapping[str, Any]
 
@@ -79,13 +82,12 @@ class Reading(NamedTuple):
     data: JsonObject
     flaw: str | None = None
 
-    def remembered_under(self, window: Slice) -> datetime:
-        """Give the hour under which the id is kept: a time outside the window counts as its end.
+    def remembered_at(self, window: Slice) -> datetime:
+        """Give the instant under whose hour the id is kept: a time outside the window counts as its end.
 
         `window` is what ids are kept of: from `known_from` on, up to where the source was asked.
         """
-        instant = self.time if self.time is not None and self.time in window else window.end
-        return hour_of(instant)
+        return self.time if self.time is not None and self.time in window else window.end
 
 
 class Event(NamedTuple):
@@ -118,13 +120,15 @@ class QuarantinedReading:
 
 def ids_by_hour(found: Iterable[tuple[datetime, str]]) -> Ids:
     """Gather ids, each with an instant, by the hours that these lie in."""
-    # Many have one instant, where it is the hour already.
-    by_instant: defaultdict[datetime, list[str]] = defaultdict(list)
-    for instant, reading_id in found:
-        by_instant[instant].append(reading_id)
     ids: defaultdict[datetime, set[str]] = defaultdict(set)
-    for instant, together in by_instant.items():
-        ids[hour_of(instant)].update(together)
+    # Nearly all come in the order of their times: the hour is that of the one before.
+    first, last, together = LATEST, EPOCH, set[str]()
+    for instant, reading_id in found:
+        if not first <= instant <= last:
+            first = hour_of(instant)
+            last = first + _WITHIN_AN_HOUR
+            together = ids[first]
+        together.add(reading_id)
     return {hour: frozenset(together) for hour, together in ids.items()}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.base.errors import HubError
+from app.base.readings import Ids
 from app.eventhub.batches import Batch
 
 
@@ -13,7 +14,7 @@ from app.eventhub.batches import Batch
 class Delivery:
     """One thing for one lane to do: a batch to send, or None to mark a place in the order.
 
-    `ids` are the (hour, id) pairs that the hub has once it is done; `closes` is the position that
+    `ids` are those that the hub has once it is done, by the hour; `closes` is the position that
     it completes, if any; `newest` the time of the newest reading of that slice, and `duplicates`
     the count of what it held that the hub had before. `odd` are hours whose ids are no picture of
     what the source shows of them, since a reading is not remembered under its own hour.
@@ -21,7 +22,7 @@ class Delivery:
 
     location: str
     batch: Batch | None
-    ids: tuple[tuple[datetime, str], ...]
+    ids: Ids
     closes: datetime | None = None
     newest: datetime | None = None
     duplicates: int = 0

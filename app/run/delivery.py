@@ -58,8 +58,8 @@ class _Remembered:
     readings: Sequence[Reading]
     window: Slice
 
-    def pairs(self) -> tuple[tuple[datetime, str], ...]:
-        return tuple((reading.remembered_under(self.window), reading.id) for reading in self.readings)
+    def ids(self) -> Ids:
+        return ids_by_hour((reading.remembered_at(self.window), reading.id) for reading in self.readings)
 
     def odd_hours(self) -> tuple[datetime, ...]:
         """Give the hours under which readings are remembered, or should be, where these are not the same."""
@@ -67,7 +67,7 @@ class _Remembered:
         for reading in self.readings:
             if reading.time is not None and reading.time in self.window:
                 continue
-            under = reading.remembered_under(self.window)
+            under = hour_of(reading.remembered_at(self.window))
             own = None if reading.time is None else hour_of(reading.time)
             if own != under:
                 hours |= {under} if own is None else {under, own}
@@ -94,7 +94,7 @@ def dispatch(
     # A slice overlaps what was asked before it, and may be done for less than was asked: what lies
     # there has its own hour too.
     kept = Slice(group.checkpoint.known_from, fetched.window.end)
-    known = group.checkpoint.known_among(reading.id for reading in fetched.readings)
+    known = group.checkpoint.known_among([reading.id for reading in fetched.readings])
     fresh = [found for found in fetched.readings if not _is_known(feed, group, found, known)]
     sound = [reading for reading in fresh if reading.flaw is None]
     flawed = tuple(reading for reading in fresh if reading.flaw is not None)
@@ -117,15 +117,15 @@ def dispatch(
         queue = _queue(group.location, packed.batches, (*flawed, *packed.oversize), kept)
         queue[-1] = replace(
             queue[-1],
-            ids=(*queue[-1].ids, *strays.pairs()),
+            ids=_both(queue[-1].ids, strays.ids()),
             odd=(*queue[-1].odd, *strays.odd_hours()),
             closes=done_until,
             newest=newest,
             duplicates=duplicates,
         )
         deliveries |= dict.fromkeys(hubs, queue)
-    ids = (*_Remembered(fresh, kept).pairs(), *strays.pairs())
-    return Dispatch(deliveries, refused, ids_by_hour(ids), newest)
+    ids = _both(_Remembered(fresh, kept).ids(), strays.ids())
+    return Dispatch(deliveries, refused, ids, newest)
 
 
 def too_large(largest_bytes: int, form: WireForm) -> str:
@@ -146,8 +146,8 @@ def _newest(fetched: Fetched, done_until: datetime, at_most: datetime | None) ->
     """Give the newest time in what the slice is done for; None where it has none, or may not say it."""
     window = Slice(fetched.window.start, max(done_until, fetched.window.start))
     times = [reading.time for reading in fetched.readings if reading.time is not None]
-    newest = max((floor_to(time, MILLISECOND) for time in times if time in window), default=None)
-    return newest and at_most and min(newest, at_most)
+    newest = max((time for time in times if time in window), default=None)
+    return newest and at_most and min(floor_to(newest, MILLISECOND), at_most)
 
 
 def _strays(
@@ -201,4 +201,9 @@ def _queue(
 
 def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], window: Slice) -> Delivery:
     remembered = _Remembered(readings, window)
-    return Delivery(location, batch, remembered.pairs(), odd=remembered.odd_hours())
+    return Delivery(location, batch, remembered.ids(), odd=remembered.odd_hours())
+
+
+def _both(one: Ids, other: Ids) -> Ids:
+    none: frozenset[str] = frozenset()
+    return {hour: one.get(hour, none) | other.get(hour, none) for hour in {**one, **other}}

@@ -112,7 +112,7 @@ class Ledger:
         """Note that the hub has a delivery; its position moves when that closes a slice."""
         name = delivery.location
         location = self.location(name)
-        checkpoint = location.checkpoints[hub].with_ids(delivery.ids)
+        checkpoint = location.checkpoints[hub].with_hours(delivery.ids)
         seals = location.seals.get(hub, {})
         if delivery.odd:
             seals = unprovable(seals, delivery.odd, checkpoint)

@@ -331,7 +331,7 @@ def traced(
                 case Opened(hub, _):
                     trace.reached(f"hub connected: {names[hub]}")
                 case Delivered(hub, delivery) if delivery.batch is not None:
-                    ids = [reading_id for _, reading_id in delivery.ids]
+                    ids = sorted(reading_id for ids in delivery.ids.values() for reading_id in ids)
                     trace.reached(f"acknowledged: {names[hub]}, {delivery.location}", hub=names[hub], ids=ids)
                     if save_clock is not None:
                         save_clock.leap()

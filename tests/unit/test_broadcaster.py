@@ -113,7 +113,7 @@ class Sending:
         for name in names:
             event = Event(name, name.split()[0], b"{}", {}, ())
             batch = Batch((event,), 100, event.message_id)  # type: ignore[arg-type]  # nobody encodes it here
-            self.lanes.put(hub, Delivery(event.location, batch, ()))
+            self.lanes.put(hub, Delivery(event.location, batch, {}))
 
     def until(self, kind: type[N], *, times: int = 1) -> N:
         """Take news in until the last of `times` of a kind."""
@@ -156,7 +156,7 @@ Begin = Callable[..., Sending]
 def test_a_lane_delivers_in_order_what_it_was_given_and_a_mark_in_its_place(sending: Begin) -> None:
     found = sending({A: []})
     found.put(A, "Mill 1", "Quay 1")
-    found.lanes.put(A, Delivery("Quay", None, ()))
+    found.lanes.put(A, Delivery("Quay", None, {}))
     found.put(A, "Mill 2")
     found.lanes.start()
 
@@ -357,7 +357,7 @@ def test_after_the_budget_a_batch_is_begun_only_where_the_slowest_so_far_would_s
 def test_a_run_that_is_told_to_stop_begins_no_batch_and_still_passes_marks(sending: Begin) -> None:
     found = sending({A: []})
     found.budget.stop()
-    found.lanes.put(A, Delivery("Mill", None, ()))
+    found.lanes.put(A, Delivery("Mill", None, {}))
     found.put(A, "Mill 1")
     found.lanes.start()
 

@@ -55,7 +55,7 @@ def test_a_reading_beside_its_slice_makes_what_comes_late_of_its_hour_an_update(
         done_until,
         {"hub": 1_000_000},
     )
-    after = before.with_ids(first.deliveries["hub"][-1].ids)
+    after = before.with_hours(first.deliveries["hub"][-1].ids)
     late = readings(time, room="Room 2")
 
     second = dispatch(
@@ -94,7 +94,7 @@ def test_a_reading_that_is_in_every_answer_is_sent_once_in_a_backlog_of_days(tim
         found = dispatch(FEED, SETTINGS, group, fetched, window.end, {"hub": 1_000_000})
         for delivery in found.deliveries["hub"]:
             sent += len(delivery.batch.events) if delivery.batch else 0
-            checkpoint = checkpoint.with_ids(delivery.ids)
+            checkpoint = checkpoint.with_hours(delivery.ids)
         checkpoint = checkpoint.done_until(window.end, reach=timedelta(days=1))
 
     assert sent == 1

@@ -95,12 +95,11 @@ def test_a_slice_that_comes_back_to_its_hub_counts_only_up_to_what_was_shown_bef
 
 def test_a_batch_brings_ids_and_counts_and_only_what_closes_its_slice_moves_the_position() -> None:
     ledger = begun(A, B)
-    pair = [(NOON - HOUR, ONE.id)]
 
-    ledger.delivered(A, Delivery(MILL, batch(ONE), tuple(pair)), NOON)
+    ledger.delivered(A, Delivery(MILL, batch(ONE), {NOON - HOUR: frozenset([ONE.id])}), NOON)
     after_the_batch = position(ledger)
     ledger.delivered(
-        A, Delivery(MILL, None, (), closes=NOON, newest=ONE.time, duplicates=3), NOON + 2 * MINUTE
+        A, Delivery(MILL, None, {}, closes=NOON, newest=ONE.time, duplicates=3), NOON + 2 * MINUTE
     )
 
     assert (after_the_batch, position(ledger), position(ledger, B)) == (NOON - HOUR, NOON, NOON - HOUR)
@@ -115,7 +114,7 @@ def test_a_batch_brings_ids_and_counts_and_only_what_closes_its_slice_moves_the_
 def test_an_hour_that_cannot_be_proved_is_marked_for_the_hub_that_got_it_alone() -> None:
     ledger = begun(A, B)
 
-    ledger.delivered(A, Delivery(MILL, None, (), odd=(NOON - HOUR,)), NOON)
+    ledger.delivered(A, Delivery(MILL, None, {}, odd=(NOON - HOUR,)), NOON)
 
     assert ledger.location(MILL).seals == {A: {NOON - HOUR: None}}
 
@@ -123,7 +122,7 @@ def test_an_hour_that_cannot_be_proved_is_marked_for_the_hub_that_got_it_alone()
 def test_what_a_location_s_hubs_have_or_are_about_to_get_is_known() -> None:
     ledger = begun(A, B)
     ledger.planned(MILL, A, {NOON - HOUR: frozenset([ONE.id])}, Slice(NOON - HOUR, NOON), NOON, None)
-    ledger.delivered(B, Delivery(MILL, batch(TWO), ((NOON, TWO.id),)), NOON)
+    ledger.delivered(B, Delivery(MILL, batch(TWO), {NOON: frozenset([TWO.id])}), NOON)
 
     known = ledger.known(MILL)
 
@@ -147,7 +146,7 @@ def test_a_hub_that_goes_on_failing_fails_since_the_first_time_with_the_last_err
 def test_a_hub_that_took_something_since_fails_since_the_time_after_that() -> None:
     ledger = begun(A)
     ledger.hub_failed(MILL, A, "down", NOON)
-    ledger.delivered(A, Delivery(MILL, batch(ONE), ()), NOON + HOUR)
+    ledger.delivered(A, Delivery(MILL, batch(ONE), {}), NOON + HOUR)
     was_failing = ledger.is_failing(MILL, A)
 
     ledger.hub_failed(MILL, A, "down", NOON + 2 * HOUR)
@@ -173,7 +172,7 @@ def test_a_query_that_goes_on_failing_fails_since_the_first_time_and_anew_after_
 def test_a_hub_that_works_again_is_well_at_every_location_but_those_it_refuses_and_keeps_its_counts() -> None:
     ledger = begun(A)
     ledger.begin(QUAY, A, NOON - HOUR, NOON)
-    ledger.delivered(A, Delivery(MILL, batch(ONE), ()), NOON - HOUR)
+    ledger.delivered(A, Delivery(MILL, batch(ONE), {}), NOON - HOUR)
     for name in (MILL, QUAY):
         ledger.hub_failed(name, A, "down", NOON)
 

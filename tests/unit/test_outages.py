@@ -219,7 +219,7 @@ def test_a_refusal_stops_one_hub_at_one_location_and_is_over_when_that_hub_takes
     second = Run(state)
     for hub in (A, B):
         second.available.opened(hub, 1_000_000)
-    second.ledger.delivered(A, Delivery(MILL, None, (), closes=NOON), NOON)
+    second.ledger.delivered(A, Delivery(MILL, None, {}, closes=NOON), NOON)
     second.ends()
 
     assert [key for key, usable in usable.items() if not usable] == [(MILL, A)]

@@ -1,14 +1,17 @@
-"""Packed ids are a set like any other."""
+"""Ids by the hour, and packed ones, which are a set like any other."""
 
 from __future__ import annotations
 
 import base64
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.base.instants import LATEST, hour_of
 from app.base.packed_ids import PackedIds, joined, packed, unpacked
+from app.base.readings import ids_by_hour
 
 raw = st.binary(min_size=12, max_size=12).map(lambda found: base64.urlsafe_b64encode(found).decode())
 # Drawn from few, so that sets have ids in common.
@@ -37,3 +40,16 @@ def test_packed_ids_are_joined_and_packed_again(one: set[str], other: set[str]) 
 @pytest.mark.parametrize("ids", [["short"], ["A" * 16, "B" * 17], []], ids=["short", "one longer", "none"])
 def test_what_has_not_the_length_of_an_id_stays_a_set_of_its_own(ids: list[str]) -> None:
     assert (packed(ids), type(packed(ids))) == (frozenset(ids), frozenset)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * 7_200), few.map(min)), max_size=9), st.booleans())
+def test_ids_are_gathered_by_the_hours_of_their_instants(found: list[tuple[int, str]], sort: bool) -> None:
+    # In half seconds before the end of all time, a few hours long.
+    pairs = [(LATEST - timedelta(seconds=before / 2), reading_id) for before, reading_id in found]
+
+    ids = ids_by_hour(sorted(pairs) if sort else pairs)
+
+    hours: dict[datetime, set[str]] = {}
+    for instant, reading_id in pairs:
+        hours.setdefault(hour_of(instant), set()).add(reading_id)
+    assert ids == hours
