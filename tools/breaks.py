@@ -1702,8 +1702,8 @@ _IN_FORMS_OF_BODIES = (
     PlantedBreak(
         "an event goes without the tags of its reading",
         "app/feeds/flat.py",
-        '{"recType": self.rec_type, _TAGS: reading.tags}',
-        '{"recType": self.rec_type}',
+        'body["recType"], body[_TAGS] = self.rec_type, reading.tags',
+        'body["recType"] = self.rec_type',
         _noticed_by("tests/contracts/test_feeds.py", "test_events_fit_their_schema_in_each_form"),
     ),
     PlantedBreak(

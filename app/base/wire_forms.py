@@ -68,7 +68,7 @@ class Message(NamedTuple):
 
 def message_of(event: Event, form: WireForm) -> Message:
     """Give an event in a form."""
-    ours = {name: _on_the_wire(value) for name, value in event.properties.items()}
+    ours = event.properties
     properties = {**dict(form.properties), **ours} if form.properties else ours
     if form.body == "cloudevents":
         return Message(event.message_id, _CLOUDEVENT, _cloudevent(event, ours), properties)
@@ -116,10 +116,6 @@ def _has_ids(said: JsonObject) -> bool:
 def wire_text(text: str) -> str:
     """Give a text as it is on the wire: UTF-8 has no lone surrogates, they are written as their escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _on_the_wire(value: str | int | bool) -> str | int | bool:
-    return wire_text(value) if isinstance(value, str) else value
 
 
 def _with_ids(event: Event, properties: Mapping[str, PropertyValue]) -> bytes:

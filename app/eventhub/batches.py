@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.base.readings import Event, Reading
 from app.base.wire_forms import PLAIN, Message, WireForm, message_of, wire_text
-from app.eventhub import encoding
+from app.eventhub.encoding import Envelope, empty
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch
@@ -120,17 +120,18 @@ class _Packer:
         self._open: EventDataBatch | None = None
         self._events: list[Event] = []
         self._body_bytes = 0
+        self._envelope: Envelope | None = None
 
     def fits(self, event: Event, message: Message) -> bool:
         """Whether the event alone, as this message, fits a batch."""
-        return encoding.fits(self._largest, partition_key(event.location), message)
+        return self._envelope_of(event, message).fits(self._largest, message)
 
     def add(self, event: Event, message: Message) -> bool:
         """Add the event to the batch that is open, or to a new one. False: it is too large for any."""
-        key = partition_key(event.location)
-        if self._open is None or not encoding.add(self._open, key, message):
-            fresh = encoding.empty(self._largest, key)
-            if not encoding.add(fresh, key, message):
+        envelope = self._envelope_of(event, message)
+        if self._open is None or not envelope.add(self._open, message):
+            fresh = empty(self._largest, partition_key(event.location))
+            if not envelope.add(fresh, message):
                 return False
             self._close()
             self._open = fresh
@@ -141,6 +142,13 @@ class _Packer:
     def finish(self) -> tuple[Batch, ...]:
         self._close()
         return tuple(self._batches)
+
+    def _envelope_of(self, event: Event, message: Message) -> Envelope:
+        """Give that of the message before, where they have the same properties: nearly always."""
+        if self._envelope is None or self._envelope.properties is not message.properties:
+            key = partition_key(event.location)
+            self._envelope = Envelope(key, message.content_type, message.properties)
+        return self._envelope
 
     def _close(self) -> None:
         if self._open is not None:

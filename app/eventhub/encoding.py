@@ -29,6 +29,8 @@ _FIELDS, _UNSET = b"\x0d", b"\x40"
 _BETWEEN, _BEHIND = _UNSET * 5, _UNSET * 6
 # A list whose length is one byte holds 255; whatever is longer than this the SDK encodes.
 _SHORT = 200
+_BYTES: Final = [bytes((number,)) for number in range(256)]
+_LENGTH = struct.Struct(">L").pack
 _OVERHEAD_BYTES, _LARGE_OVERHEAD_BYTES = 5, 8
 
 
@@ -51,42 +53,59 @@ def empty(largest_bytes: int, key: str) -> EventDataBatch:
     return EventDataBatch(max_size_in_bytes=largest_bytes, partition_key=key)
 
 
-def add(batch: EventDataBatch, key: str, message: Message) -> bool:
-    """Add an event to a batch of this partition key. False: it would be too large, and nothing was done."""
-    if not is_compared():
-        return add_publicly(batch, message)
-    encoded = b"".join(
-        (
-            _head(key),
-            _own_properties(message.id, message.content_type),
-            _all_properties(message.properties),
-            _data(message.body),
-        )
-    )
-    size = _with_overhead(len(encoded))
-    if batch._size + size > batch.max_size_in_bytes:
-        return False
-    batch._message.data.append(encoded)
-    batch._size += size
-    batch._count += 1
-    return True
+class Envelope:
+    """What messages of one partition key, content type and set of properties share, encoded once for them."""
 
+    def __init__(self, key: str, content_type: str, properties: Mapping[str, PropertyValue]) -> None:
+        self.properties = properties
+        self._key = key
+        self._content_type = content_type
+        self._is_compared = is_compared()
+        if self._is_compared:
+            kind = content_type.encode()
+            self._longest_id = _SHORT - len(kind)
+            self._head = _head(key)
+            self._behind_id = b"".join((_BETWEEN, _SYMBOL8, _BYTES[min(len(kind), 255)], kind, _BEHIND))
+            self._properties = _all_properties(properties)
 
-def fits(largest_bytes: int, key: str, message: Message) -> bool:
-    """Say whether `add` would take an event into an empty batch."""
-    if not is_compared():
-        return add_publicly(empty(largest_bytes, key), message)
-    size = (
-        len(_head(key))
-        + len(_own_properties(message.id, message.content_type))
-        + len(_all_properties(message.properties))
-        + _data_bytes(len(message.body))
-    )
-    return _empty_bytes(key) + _with_overhead(size) <= largest_bytes
+    def add(self, batch: EventDataBatch, message: Message) -> bool:
+        """Add a message to a batch of its partition key. False: it would be too large, nothing was done."""
+        if not self._is_compared:
+            return add_publicly(batch, message)
+        encoded = self._encoded(message)
+        size = _with_overhead(len(encoded))
+        if batch._size + size > batch.max_size_in_bytes:
+            return False
+        batch._message.data.append(encoded)
+        batch._size += size
+        batch._count += 1
+        return True
+
+    def fits(self, largest_bytes: int, message: Message) -> bool:
+        """Whether `add` would take a message into an empty batch."""
+        if not self._is_compared:
+            return add_publicly(empty(largest_bytes, self._key), message)
+        return _empty_bytes(self._key) + _with_overhead(len(self._encoded(message))) <= largest_bytes
+
+    def _encoded(self, message: Message) -> bytes:
+        body = message.body
+        length = _BINARY8 + _BYTES[len(body)] if len(body) < 256 else _BINARY32 + _LENGTH(len(body))
+        return b"".join((self._head, self._own(message.id), self._properties, _DATA, length, body))
+
+    def _own(self, message_id: str) -> bytes:
+        """Encode what AMQP calls properties: the id and the content type."""
+        identity = message_id.encode()
+        length = len(identity)
+        if length > self._longest_id:
+            from azure.eventhub._pyamqp.message import Properties
+
+            return _by_the_sdk(properties=Properties(message_id=message_id, content_type=self._content_type))
+        fields = b"".join((_FIELDS, _STRING8, _BYTES[length], identity, self._behind_id))
+        return b"".join((_PROPERTIES, _BYTES[len(fields)], fields))
 
 
 def add_publicly(batch: EventDataBatch, message: Message) -> bool:
-    """Do what `add` does in the way that the SDK documents."""
+    """Do what `Envelope.add` does in the way that the SDK documents."""
     from azure.eventhub import EventData
 
     data = EventData(message.body)
@@ -108,28 +127,6 @@ def _head(key: str) -> bytes:
     return _by_the_sdk(header=Header(durable=True), message_annotations={b"x-opt-partition-key": key})
 
 
-def _own_properties(message_id: str, content_type: str) -> bytes:
-    identity, kind = message_id.encode(), content_type.encode()
-    if len(identity) + len(kind) > _SHORT:
-        from azure.eventhub._pyamqp.message import Properties
-
-        return _by_the_sdk(properties=Properties(message_id=message_id, content_type=content_type))
-    fields = b"".join(
-        (
-            _FIELDS,
-            _STRING8,
-            bytes((len(identity),)),
-            identity,
-            _BETWEEN,
-            _SYMBOL8,
-            bytes((len(kind),)),
-            kind,
-            _BEHIND,
-        )
-    )
-    return b"".join((_PROPERTIES, bytes((len(fields),)), fields))
-
-
 def _all_properties(properties: Mapping[str, PropertyValue]) -> bytes:
     return _application_properties(tuple(properties.items()), tuple(map(type, properties.values())))
 
@@ -141,16 +138,6 @@ def _application_properties(
     types: tuple[type, ...],  # noqa: ARG001
 ) -> bytes:
     return _by_the_sdk(application_properties=dict(properties))
-
-
-def _data(body: bytes) -> bytes:
-    if len(body) < 256:
-        return b"".join((_DATA, _BINARY8, bytes((len(body),)), body))
-    return b"".join((_DATA, _BINARY32, struct.pack(">L", len(body)), body))
-
-
-def _data_bytes(of_body: int) -> int:
-    return of_body + len(_DATA) + (2 if of_body < 256 else 5)
 
 
 def _with_overhead(size: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from app.base import exact_json
 from app.base.checkpoints import Checkpoint
 from app.base.readings import Event, Reading
-from app.base.wire_forms import without_ids
+from app.base.wire_forms import wire_text, without_ids
 from app.feeds.feed import SOURCE, Feed, read_body, read_objects
 from app.settings.schema import FeedSettings
 
@@ -32,7 +32,9 @@ class FlatFeed(Feed):
         checkpoint: Checkpoint,  # noqa: ARG002
         settings: FeedSettings,
     ) -> list[Event]:
-        return [self._event(location, reading, settings.name) for reading in fresh]
+        # One for all of them: what is the same is encoded once.
+        properties = {"recType": self.rec_type, "location": wire_text(location), "source": SOURCE}
+        return [self._event(location, reading, properties, settings.name) for reading in fresh]
 
     def readings_in(self, location: str, body: bytes) -> list[Reading]:
         said = without_ids(read_body(location, body))
@@ -48,8 +50,10 @@ class FlatFeed(Feed):
         line = [{name: value for name, value in entry.items() if name not in _OURS}]
         return read_objects(self.rec_type, location, [{"data": {"_id": {"tags": tags}, "line": line}}])
 
-    def _event(self, location: str, reading: Reading, feed: str) -> Event:
+    def _event(
+        self, location: str, reading: Reading, properties: Mapping[str, str | int | bool], feed: str
+    ) -> Event:
         # First of all what it is, whatever the entry says under that name.
-        body = {"recType": self.rec_type, **reading.entry} | {"recType": self.rec_type, _TAGS: reading.tags}
-        properties = {"recType": self.rec_type, "location": location, "source": SOURCE}
+        body = {"recType": self.rec_type, **reading.entry}
+        body["recType"], body[_TAGS] = self.rec_type, reading.tags
         return Event(reading.id, location, exact_json.dumps(body), properties, (reading,), feed)

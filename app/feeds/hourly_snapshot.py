@@ -12,6 +12,7 @@ from app.base.checkpoints import Checkpoint
 from app.base.grouping import by_key
 from app.base.instants import format_time, hour_of
 from app.base.readings import Event, Reading
+from app.base.wire_forms import wire_text
 from app.feeds.feed import SOURCE, Feed, joint_id, read_body, read_objects, six_fields
 from app.settings.schema import FeedSettings
 
@@ -54,7 +55,12 @@ class HourlyFeed(Feed):
     def _of_hour(
         self, location: str, hour: datetime, readings: Sequence[Reading], feed: str, *, is_update: bool
     ) -> Event:
-        said = {"recType": self.rec_type, "location": location, "source": SOURCE, "hour": format_time(hour)}
+        said = {
+            "recType": self.rec_type,
+            "location": wire_text(location),
+            "source": SOURCE,
+            "hour": format_time(hour),
+        }
         return _event(location, readings, said | ({"update": True} if is_update else {}), feed)
 
 

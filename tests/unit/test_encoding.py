@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.base.wire_forms import Message
 from app.eventhub import encoding
+from app.eventhub.encoding import Envelope
 
 LARGEST = 1_000_000
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
@@ -25,11 +26,15 @@ MESSAGES = st.builds(
 PLAIN = Message("Ab_-Cd12Ef34Gh56", "application/json", b'{"a":1}', {"recType": "x", "hour": 3, "late": True})
 
 
+def envelope(key: str, message: Message) -> Envelope:
+    return Envelope(key, message.content_type, message.properties)
+
+
 def both(key: str, messages: list[Message], largest: int = LARGEST) -> tuple[Any, Any]:
     """Give the batches that the two ways fill, after they took the same events."""
     ours, theirs = (EventDataBatch(max_size_in_bytes=largest, partition_key=key) for _ in range(2))
     for message in messages:
-        taken = encoding.add(ours, key, message)
+        taken = envelope(key, message).add(ours, message)
         assert taken == encoding.add_publicly(theirs, message)
     return ours, theirs
 
@@ -70,14 +75,11 @@ def test_an_event_is_said_to_fit_where_an_empty_batch_takes_it(length: int) -> N
     message = PLAIN._replace(body=b"x" * length)
     sizes = range(100, 700)
 
-    said = [encoding.fits(largest, "Mill & Lane", message) for largest in sizes]
+    shared = envelope("Mill & Lane", message)
 
-    taken = [
-        encoding.add(
-            EventDataBatch(max_size_in_bytes=largest, partition_key="Mill & Lane"), "Mill & Lane", message
-        )
-        for largest in sizes
-    ]
+    said = [shared.fits(largest, message) for largest in sizes]
+
+    taken = [shared.add(encoding.empty(largest, "Mill & Lane"), message) for largest in sizes]
     assert said == taken
     assert set(said) == {True, False}
 
@@ -92,7 +94,7 @@ def test_another_version_of_the_sdk_encodes_its_events_itself(monkeypatch: pytes
     encoding.is_compared.cache_clear()
     try:
         ours, theirs = both("Mill & Lane", [PLAIN])
-        fits = [encoding.fits(largest, "Mill & Lane", PLAIN) for largest in (100, 10_000)]
+        fits = [envelope("Mill & Lane", PLAIN).fits(largest, PLAIN) for largest in (100, 10_000)]
     finally:
         encoding.is_compared.cache_clear()
 
