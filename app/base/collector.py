@@ -8,12 +8,23 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Leave garbage for later: what is loaded is kept, and to look through it as it grows takes long."""
+def uncollected(*, much: bool = False) -> Iterator[None]:
+    """Leave garbage for later: what is loaded is kept, and to look through it as it grows takes long.
+
+    `much` is not looked through as soon as it is loaded either, but counts as old at once. What was garbage
+    before would be old with it, and is removed first.
+    """
     was_on = gc.isenabled()
+    much = much and was_on and not gc.get_freeze_count()
+    if much:
+        gc.collect()
     gc.disable()
     try:
         yield
     finally:
+        if much:
+            # All that is moved out of the sight of the collector comes back as the oldest.
+            gc.freeze()
+            gc.unfreeze()
         if was_on:
             gc.enable()

@@ -18,6 +18,7 @@ import bisect
 import glob
 import itertools
 import json
+import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -42,6 +43,8 @@ from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
 _EARLIER_FILE = "state.json"
+# What is read of so large a file takes longer to look through than all else that a process has.
+_MUCH_BYTES = 32 * 1024**2
 
 
 class JsonFileStore:
@@ -76,7 +79,8 @@ class JsonFileStore:
                         f"state: {path}: the file is gone, its backup is still there; {_advice(path)}"
                     )
                 return self._state_of_the_earlier_file()
-            with file, _refused(path, _advice(path)), uncollected():
+            much = os.fstat(file.fileno()).st_size > _MUCH_BYTES
+            with file, _refused(path, _advice(path)), uncollected(much=much):
                 document = document_in(file)
                 if "version" not in document:
                     return FeedState(takeover=documents.takeover_from(document, str(path)))
