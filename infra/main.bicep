@@ -45,7 +45,7 @@ param vaultSettings object = {
   MICROSHARE_PASSWORD: 'microshare-password'
 }
 
-@description('In how many shards each feed is run, from a queue; 0: a timer runs its feed as a whole. See docs/scaling.md.')
+@description('In how many shards each feed is run, from a queue; 0 or 1: a timer runs its feed as a whole. See docs/scaling.md.')
 @minValue(0)
 @maxValue(256)
 param scaleOutShards int = 0
@@ -154,10 +154,12 @@ var ofVault = toObject(
   item => item.key,
   item => format('@Microsoft.KeyVault(SecretUri={0}/secrets/{1})', vaultUri, item.value)
 )
-var ofScaleOut = scaleOutShards == 0 ? {} : {
+// One shard is the whole feed, which a timer runs; the app refuses to be told of a queue for it.
+var byQueue = scaleOutShards > 1
+var ofScaleOut = byQueue ? {
   SCALE_OUT: 'queue'
   SCALE_OUT_SHARDS: string(scaleOutShards)
-}
+} : {}
 var ofInstallation = {
   // The host goes by the account's name and does not look at the address of tables: that is the state's, for the app alone.
   AzureWebJobsStorage__accountName: hostAccount
@@ -192,7 +194,7 @@ var endpoints = !privateNetwork ? [] : concat(
     { name: '${name}-host-blob', group: 'blob', target: hostId }
     { name: '${name}-state-table', group: 'table', target: stateId }
   ],
-  scaleOutShards == 0 ? [] : [{ name: '${name}-host-queue', group: 'queue', target: hostId }],
+  byQueue ? [{ name: '${name}-host-queue', group: 'queue', target: hostId }] : [],
   makeEventHub ? [{ name: '${name}-event-hub', group: 'namespace', target: resourceId('Microsoft.EventHub/namespaces', appName) }] : []
 )
 var groups = concat(map(endpoints, endpoint => endpoint.group), closedApp ? ['sites'] : [])
@@ -303,7 +305,7 @@ module hostStorage 'modules/host-storage.bicep' = {
     location: location
     tags: tags
     packageContainer: packageContainer
-    queues: scaleOutShards == 0 ? [] : ['forwarder-shards', 'forwarder-shards-poison']
+    queues: byQueue ? ['forwarder-shards', 'forwarder-shards-poison'] : []
     principalId: granted
     publicNetworkAccess: publicAccess
   }

@@ -311,10 +311,12 @@ def test_who_may_not_grant_roles_finds_each_in_the_guide() -> None:
 def test_the_queue_s_role_and_queues_are_there_with_shards_only() -> None:
     module = MODULES["host-storage"].text
 
-    assert f"queues: scaleOutShards == 0 ? [] : ['{QUEUE}', '{POISON}']" in MAIN.text
+    assert f"queues: byQueue ? ['{QUEUE}', '{POISON}'] : []" in MAIN.text
     assert "empty(queues) ? [blobDataOwner] : [blobDataOwner, queueDataContributor]" in module
     assert "= [for queue in queues: {" in module
-    assert "var ofScaleOut = scaleOutShards == 0 ? {} : {" in MAIN.text
+    # One shard, which the parameter takes, is none for the app: its settings ask for two at least.
+    assert "var byQueue = scaleOutShards > 1\n" in MAIN.text
+    assert "var ofScaleOut = byQueue ? {" in MAIN.text
 
 
 def test_roles_are_granted_to_nobody_where_those_who_deploy_may_not() -> None:
