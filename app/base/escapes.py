@@ -7,7 +7,6 @@ backslash itself is left out, so that one reading fits texts that were escaped o
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Sequence
 
@@ -121,6 +120,8 @@ def _meant(escape: re.Match[str]) -> str:
 
 
 def _entity(written: str) -> str:
+    import html
+
     if not written.startswith("#"):
         return html.unescape(f"&{written}")
     digits = written.strip("#;").lstrip("xX0")

@@ -6,8 +6,6 @@ else; no user meets a traceback.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -20,8 +18,6 @@ from app.base.version import VERSION
 from app.cli.common_options import OPTIONS, accept_below, call_by_name
 
 _STOPPED_BY_CTRL_C = 130
-# How many new objects Python looks through for garbage at a time.
-_GARBAGE_EVERY = 20_000
 
 # The order of a first session. A command is `command` of the module of its name, with _ for -.
 COMMANDS = {
@@ -114,10 +110,6 @@ call_by_name(commands)
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Do what `args` say, sys.argv unless given, and end with the exit status."""
-    # What modules load is no garbage; to look for some every 700 objects takes a twentieth of a short run.
-    gc.set_threshold(_GARBAGE_EVERY)
-    # As it ends, Python looks through all that was loaded for garbage, which takes a tenth of a short run.
-    atexit.register(gc.freeze)
     sys.exit(_status_of(args))
 
 

@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
 READABLE = "save it as UTF-8, readable by this account"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# A statement as python-dotenv reads it, in what stands before its value, the value, and what follows.
-_STATEMENT = re.compile(
-    r"""(?xs)
+# A statement as python-dotenv reads it, in what stands before its value, the value, and what follows. It is
+# compiled where a file is written, which a run never does.
+_STATEMENT = r"""(?xs)
     (?P<before> \s* (?:export[^\S\r\n]+)? (?:'[^']+'|[^=\#\s]+) [^\S\r\n]* = [^\S\r\n]*)
     (?:
         (?:'(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*") (?= [^\S\r\n]* (?:\#|[\r\n]|\Z))
         | (?<=[^\S\r\n]) (?=\#)
         | [^\r\n]*? (?= (?:[^\S\r\n]+\#[^\r\n]*)? [^\S\r\n]* (?:[\r\n]|\Z))
     )
-    (?P<after> .*)""",
-)
+    (?P<after> .*)"""
 _ASSIGNMENT = re.compile(r"(?m)^[^\S\n]*(?:export[^\S\n]+)?[A-Za-z_][A-Za-z0-9_]*[^\S\n]*=")
 
 
@@ -75,7 +74,7 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
         written = binding.original.string
         if binding.key is not None and binding.key in values:
             missing.pop(binding.key, None)
-            written = _STATEMENT.sub(partial(_rewritten, quoted(values[binding.key])), written, count=1)
+            written = re.sub(_STATEMENT, partial(_rewritten, quoted(values[binding.key])), written, count=1)
         parts.append(written)
     before = "".join(parts)
     if missing and before and not before.endswith("\n"):
