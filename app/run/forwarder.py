@@ -36,6 +36,7 @@ from app.run.planning import Group, Limits
 from app.run.ports import Progress, Wiring
 from app.run.report import Report, RunFailed
 from app.run.saving import Saving
+from app.run.schedule import Turn
 from app.run.slices import Slices
 from app.run.source import FetchEnded, Source
 from app.run.telling import Telling
@@ -48,6 +49,9 @@ _OPENING_GRACE_S = 5.0
 _OPENING_SHARE = 0.2
 # The share of the budget after which what is behind comes before what is near.
 _NEAR_SHARE = 0.8
+# How long what is behind waits, once all that is near was asked for, so that what is near has the processor
+# to itself. A source and a hub that are well take less; one slow location holds up a run no longer.
+_BEHIND_WAITS_S = 1.0
 # How soon a run notices that its time is over or that it was told to stop.
 _LONGEST_WAIT_S = 0.5
 
@@ -166,6 +170,7 @@ class _Run:
         self._knows_the_time = False
         self._opens_no_more = False
         self._cut_short = False
+        self._behind_waits_until = wiring.monotonic()
         self._fetched_s = self._backlog_s = self._backlog_before_s = 0.0
 
     def execute(self) -> Report:
@@ -258,8 +263,18 @@ class _Run:
 
     def _open_slices(self) -> None:
         while not self._is_closing() and self._source.under_way < self._wiring.settings.run.concurrency:
-            if not self._slices.open_next(behind_first=self._budget.used() >= _NEAR_SHARE):
+            if not self._slices.open_next(self._turn()):
                 return
+
+    def _turn(self) -> Turn:
+        """Say what comes first: by the end what is behind, before that what is near, at first on its own."""
+        if self._budget.used() >= _NEAR_SHARE:
+            return Turn.BEHIND_FIRST
+        now = self._wiring.monotonic()
+        if self._slices.has_near:
+            self._behind_waits_until = now + _BEHIND_WAITS_S
+        is_under_way = self._source.under_way > 0 or self._handover.undelivered.total() > 0
+        return Turn.NEAR_ALONE if is_under_way and now < self._behind_waits_until else Turn.NEAR_FIRST
 
     def _handle_next(self, within_s: float) -> None:
         try:

@@ -3,7 +3,7 @@
 Groups whose next slice reaches the horizon come first, then those that are behind and
 those whose location failed in the last run, a slice each in turn, the longest-waiting
 first. Near the end of the budget what is behind comes first, so that a busy estate
-cannot starve its own catch-up.
+cannot starve its own catch-up; in the beginning it can be told to wait for what is near.
 """
 
 from __future__ import annotations
@@ -14,9 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum
 
 from app.base.readings import Slice
 from app.run.planning import Group
+
+
+class Turn(Enum):
+    """What comes first. With `NEAR_ALONE` nothing that is behind is given, unless some was given before."""
+
+    NEAR_ALONE = "near alone"
+    NEAR_FIRST = "near first"
+    BEHIND_FIRST = "behind first"
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -38,6 +47,7 @@ class Schedule:
         self._near: list[Task] = []
         self._behind: list[Task] = []
         self._waiting: list[Task] = []
+        self._behind_has_begun = False
         self._latest: dict[tuple[str, str], int] = {}
         self._served: Counter[str] = Counter()
         self._numbers = itertools.count(1)
@@ -50,14 +60,18 @@ class Schedule:
         self._latest |= {(group.location, hub): number for hub in group.hubs}
         heapq.heappush(self._near if near and not failed_before else self._behind, task)
 
-    def take(self, *, behind_first: bool, usable: Callable[[str, str], bool]) -> Task | None:
+    @property
+    def has_near(self) -> bool:
+        return bool(self._near)
+
+    def take(self, turn: Turn, usable: Callable[[str, str], bool]) -> Task | None:
         """Give the next task, for those of its hubs that are `usable` and were not offered anew."""
-        heaps = [self._behind, self._near] if behind_first else [self._near, self._behind]
-        for heap in heaps:
+        for heap in self._heaps(turn):
             while heap:
                 task = heapq.heappop(heap)
                 hubs = self._current_hubs(task, usable)
                 if hubs:
+                    self._behind_has_begun |= heap is self._behind
                     self._served[task.group.location] += 1
                     return replace(task, group=replace(task.group, hubs=hubs))
         return None
@@ -71,6 +85,13 @@ class Schedule:
         for task in self._waiting:
             heapq.heappush(self._behind, task)
         self._waiting = []
+
+    def _heaps(self, turn: Turn) -> list[list[Task]]:
+        if turn is Turn.BEHIND_FIRST:
+            return [self._behind, self._near]
+        if turn is Turn.NEAR_ALONE and not self._behind_has_begun:
+            return [self._near]
+        return [self._near, self._behind]
 
     def _current_hubs(self, task: Task, usable: Callable[[str, str], bool]) -> tuple[str, ...]:
         location = task.group.location

@@ -10,7 +10,7 @@ from app.run.horizon import Horizon
 from app.run.ledger import Ledger
 from app.run.planning import Limits, plan_slice
 from app.run.ports import Lanes
-from app.run.schedule import Schedule
+from app.run.schedule import Schedule, Turn
 from app.run.source import Source
 
 
@@ -54,9 +54,14 @@ class Slices:
                 behind.append(self._horizon.at - group.cursor)
         return max(behind).total_seconds()
 
-    def open_next(self, *, behind_first: bool) -> bool:
+    @property
+    def has_near(self) -> bool:
+        """Whether slices are to be opened yet that reach the horizon."""
+        return self._schedule.has_near
+
+    def open_next(self, turn: Turn) -> bool:
         """Open the slice whose turn it is, for its hubs that have room. False where there is none."""
-        task = self._schedule.take(behind_first=behind_first, usable=self._available.is_usable)
+        task = self._schedule.take(turn, self._available.is_usable)
         if task is None:
             return False
         with_room = tuple(hub for hub in task.group.hubs if self._lanes.has_room(hub))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from app.base.checkpoints import Checkpoint
 from app.base.readings import Slice
 from app.run.planning import Group
-from app.run.schedule import Schedule
+from app.run.schedule import Schedule, Turn
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -22,9 +22,9 @@ def usable(location: str, hub: str) -> bool:
     return True
 
 
-def taken(schedule: Schedule, *, behind_first: bool = False) -> list[str]:
+def taken(schedule: Schedule, turn: Turn = Turn.NEAR_FIRST) -> list[str]:
     order = []
-    while task := schedule.take(behind_first=behind_first, usable=usable):
+    while task := schedule.take(turn, usable):
         order.append(task.group.location)
     return order
 
@@ -44,7 +44,20 @@ def test_late_in_the_budget_what_is_behind_comes_first() -> None:
     offer(schedule, "near", hours=1)
     offer(schedule, "behind", hours=48, near=False)
 
-    assert taken(schedule, behind_first=True) == ["behind", "near"]
+    assert taken(schedule, Turn.BEHIND_FIRST) == ["behind", "near"]
+
+
+def test_what_is_behind_waits_for_what_is_near_until_it_has_begun() -> None:
+    schedule = Schedule()
+    for location in ("behind", "also behind"):
+        offer(schedule, location, hours=48, near=False)
+    offer(schedule, "near", hours=1)
+
+    assert taken(schedule, Turn.NEAR_ALONE) == ["near"]
+
+    begins = schedule.take(Turn.NEAR_FIRST, usable)
+    assert begins is not None
+    assert taken(schedule, Turn.NEAR_ALONE) == ["also behind"]
 
 
 def test_locations_that_failed_last_time_wait_for_the_others() -> None:
@@ -62,7 +75,7 @@ def test_those_behind_are_served_a_slice_each_in_turn() -> None:
     for location, hours in (("a", 90), ("b", 60), ("c", 30)):
         offer(schedule, location, hours=hours, near=False)
     for _ in range(6):
-        task = schedule.take(behind_first=False, usable=usable)
+        task = schedule.take(Turn.NEAR_FIRST, usable)
         assert task is not None
         order.append(task.group.location)
         offer(schedule, task.group.location, hours=89, near=False)
@@ -76,8 +89,8 @@ def test_a_hub_offered_anew_leaves_its_former_task() -> None:
     group = Group("a", ("i",), Checkpoint(NOW, NOW), NOW)
     schedule.offer(group, Slice(NOW, NOW + timedelta(hours=1)), near=True, failed_before=False)
 
-    first = schedule.take(behind_first=False, usable=usable)
-    second = schedule.take(behind_first=False, usable=usable)
+    first = schedule.take(Turn.NEAR_FIRST, usable)
+    second = schedule.take(Turn.NEAR_FIRST, usable)
 
     assert first is not None
     assert second is not None
@@ -88,23 +101,23 @@ def test_hubs_that_are_not_usable_are_left_out() -> None:
     schedule = Schedule()
     offer(schedule, "a", hours=5)
 
-    task = schedule.take(behind_first=False, usable=lambda _, hub: hub == "i")
+    task = schedule.take(Turn.NEAR_FIRST, lambda _, hub: hub == "i")
 
     assert task is not None
     assert task.group.hubs == ("i",)
-    assert schedule.take(behind_first=False, usable=usable) is None
+    assert schedule.take(Turn.NEAR_FIRST, usable) is None
 
 
 def test_a_task_without_room_is_taken_once_room_came() -> None:
     schedule = Schedule()
     offer(schedule, "a", hours=5)
-    task = schedule.take(behind_first=False, usable=usable)
+    task = schedule.take(Turn.NEAR_FIRST, usable)
     assert task is not None
     schedule.wait_for_room(task)
 
-    before = schedule.take(behind_first=False, usable=usable)
+    before = schedule.take(Turn.NEAR_FIRST, usable)
     schedule.room_came()
-    after = schedule.take(behind_first=False, usable=usable)
+    after = schedule.take(Turn.NEAR_FIRST, usable)
 
     assert before is None
     assert after is not None
