@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,21 @@ def etc(tmp_path: Path) -> Path:
         called = re.sub(r"(?m)^(Exec\w+=-?)\S+", r"\1/bin/true", unit.read_text())
         (folder / unit.name).write_text(called)
     return folder
+
+
+def test_a_backup_starts_the_timers_again_that_it_stops_and_no_other() -> None:
+    page = (APP_ROOT / "docs" / "install-vm.md").read_text("utf-8")
+    block = page.partition("## Back up and restore")[2].partition("```sh\n")[2].partition("```")[0]
+    patterns, named_ones = (
+        re.findall(r"[\w@*-]+\.timer", found)
+        for found in re.findall(r"systemctl (?:stop|start) (.*)", block.replace("\\\n", " "))
+    )
+
+    timers = [path.name for path in UNITS if path.suffix == ".timer"]
+    stopped = [name for name in timers if any(fnmatch(name, pattern) for pattern in patterns)]
+
+    # Of those that are on in some installations only, none is touched.
+    assert sorted(named_ones) == stopped != timers
 
 
 def verify(analyze: str, unit: Path) -> str:
