@@ -18,6 +18,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_with_floats = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _encode_sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+_HOLDERS = frozenset({dict, list})
 # A name and its colon that are apart: where a body has that, counting `":` misses names.
 _APART = re.compile(rb'"[ \t\r\n]+:')
 
@@ -45,18 +46,17 @@ def loads(body: bytes, *, deepest: int, floats: bool = False) -> Any:
 def _names_in(value: Any, levels: int) -> int | None:
     """Count the names of all objects in a value; None where it is nested over so many levels."""
     names = 0
-    holders = [value] if type(value) is dict or type(value) is list else []
+    holders = [value] if type(value) in _HOLDERS else []
     for _ in range(levels + 1):
-        below: list[Any] = []
-        for holder in holders:
-            if type(holder) is dict:
-                names += len(holder)
-            for member in holder.values() if type(holder) is dict else holder:
-                if type(member) is dict or type(member) is list:
-                    below.append(member)  # noqa: PERF401 - a list made for each holder takes longer
-        if not below:
+        names += sum([len(holder) for holder in holders if type(holder) is dict])
+        holders = [
+            member
+            for holder in holders
+            for member in (holder.values() if type(holder) is dict else holder)
+            if type(member) in _HOLDERS
+        ]
+        if not holders:
             return names
-        holders = below
     return None
 
 

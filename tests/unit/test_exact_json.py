@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.base import exact_json
+from app.base import exact_json, fast_json
 from app.base.exact_json import Flaw, NotJson
 
 TEXTS = st.text(st.characters(codec=None), max_size=20)
@@ -207,6 +207,32 @@ def test_a_text_says_the_same_however_its_names_and_colons_stand(value: Any) -> 
     compact = json.dumps(json.loads(exact_json.dumps(value), parse_float=str), separators=(",", ":"))
 
     assert exact_json.loads(compact) == exact_json.loads(spread)
+
+
+NESTED = st.recursive(
+    st.none() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def nesting(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(nesting, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(NESTED, st.integers(0, 3))
+def test_the_faster_library_reads_what_is_nested_over_no_more_levels_than_are_asked_for(
+    value: Any, deepest: int
+) -> None:
+    body = exact_json.dumps(value)
+
+    if nesting(value) <= deepest + 1:
+        assert fast_json.loads(body, deepest=deepest) == value
+    else:
+        with pytest.raises(fast_json.Unsure):
+            fast_json.loads(body, deepest=deepest)
 
 
 @given(PLAIN, st.booleans())
