@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.base.checkpoints import Discovery, Drift, LocationState, Place, SeenKey, Sensor
+from app.base.grouping import by_key
 from app.base.instants import format_time, hour_of
 from app.base.readings import Reading
 from app.base.text import dashed, named, said_and_advised
@@ -171,15 +172,17 @@ def with_readings(
 ) -> Mapping[tuple[str, ...], Sensor]:
     """Give what sensors have shown, with these readings, which are in the order of their times."""
     known = dict(sensors)
-    for reading in readings:
-        if reading.time is None or not reading.tags:
-            continue
-        tags = reading.tags if reading.tags in known else sensor_of(reading.tags)
-        sensor = known.get(tags)
-        if sensor is None:
-            known[tags] = Sensor(reading.time)
-        elif reading.time > sensor.last:
-            known[tags] = Sensor(reading.time, max(sensor.longest, reading.time - sensor.last))
+    shown = by_key(
+        (reading.tags, reading.time) for reading in readings if reading.time is not None and reading.tags
+    )
+    for tags, times in shown.items():
+        kept_as = tags if tags in known else sensor_of(tags)
+        sensor = known.get(kept_as) or Sensor(times[0])
+        last, longest = sensor.last, sensor.longest
+        for time in times:
+            if time > last:
+                last, longest = time, max(longest, time - last)
+        known[kept_as] = Sensor(last, longest)
     return newest_sensors(known)
 
 
