@@ -505,8 +505,8 @@ _IN_THE_CORE = (
     PlantedBreak(
         "what differs is not asked for again",
         "app/run/observer.py",
-        "for hour in sorted({difference.hour for difference in suspected}):",
-        "for hour in sorted({difference.hour for difference in suspected})[:0]:",
+        "for hour in sorted({difference.hour for difference in found}):",
+        "for hour in sorted({difference.hour for difference in found})[:0]:",
         _noticed_by(
             "tests/unit/test_observer.py",
             "test_an_hour_that_differs_is_asked_for_once_more_and_no_gap_where_it_is_whole_then",

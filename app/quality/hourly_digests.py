@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
+from operator import xor
 
 from app.base.checkpoints import Checkpoint, Gap, LocationState, Seal, Seals
 from app.base.instants import DAY, HOUR, hour_of
@@ -110,12 +111,16 @@ def compare(
     """
     ids = ids_by_hour((reading.time, reading.id) for reading in readings if reading.time is not None)
     seals = dict(location.seals)
+    digests: dict[datetime, Seal] = {}
     found: dict[tuple[datetime, str], list[str]] = {}
     for hub in hubs:
         had = location.seals.get(hub)
         if had is None:
             continue
-        shown = {hour: seal(ids.get(hour, ())) for hour, known in had.items() if known and hour in window}
+        hours = [hour for hour, known in had.items() if known and hour in window]
+        # Hubs have the same hours, nearly always.
+        digests |= {hour: seal(ids.get(hour, ())) for hour in hours if hour not in digests}
+        shown = {hour: digests[hour] for hour in hours}
         for hour, now in shown.items():
             kind = _difference(had[hour], now)
             if kind and not _in_gap(location.gaps, hub, hour):
@@ -157,4 +162,4 @@ def _in_gap(gaps: Iterable[Gap], hub: str, hour: datetime) -> bool:
 
 
 def _xor(numbers: Iterable[int]) -> int:
-    return reduce(lambda one, other: one ^ other, numbers, 0)
+    return reduce(xor, numbers, 0)

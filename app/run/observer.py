@@ -89,10 +89,12 @@ class Observer:
         hours = 0
         for window in questions(location, hubs, self._settings.record_limit):
             readings = shown(window)
-            _, suspected = compare(location, hubs, window, readings)
-            for hour in sorted({difference.hour for difference in suspected}):
-                readings = [*readings, *shown(Slice(hour, hour + HOUR))]
-            location, found = compare(location, hubs, window, readings)
+            after, found = compare(location, hubs, window, readings)
+            if found:
+                for hour in sorted({difference.hour for difference in found}):
+                    readings = [*readings, *shown(Slice(hour, hour + HOUR))]
+                after, found = compare(location, hubs, window, readings)
+            location = after
             differences += found
             hours += (window.end - window.start) // HOUR
         gaps = gaps_of(differences, horizon)
