@@ -26,6 +26,7 @@ command with a newer tree upgrades it.
                      of python3, python3.13, python3.12, python3.11
   --wheel FILE       install this wheel; else one of --wheelhouse, else the tree
                      that this script lies in
+  --sha256 HASH      with --wheel: install it only if this is its hash
   --wheelhouse DIR   take all packages from this folder, none from a registry
   --enable           turn the timers on if `check` succeeds
   --take-over DIR    take .env and state of the forwarder in DIR, which is only
@@ -130,6 +131,7 @@ find_source() {
     VERSION=${SOURCE##*/microshare_forwarder-}
     [ "$VERSION" != "$SOURCE" ] || die "--wheel $wheel: its name does not begin with microshare_forwarder-; name the wheel that \`make wheel\` builds in dist/"
     VERSION=${VERSION%%-*}
+    [ -z "$sha256" ] || [ "$(hash_of "$SOURCE")" = "${sha256,,}" ] || die "$SOURCE: its hash is $(hash_of "$SOURCE"), not $sha256; fetch the wheel again, and see where that hash is from"
   else
     SOURCE=$(realpath "$HERE/../..")
     [ -f "$SOURCE/pyproject.toml" ] || die "$SOURCE: it is not the forwarder's tree; call the install.sh of one, or name a wheel with --wheel"
@@ -138,9 +140,31 @@ find_source() {
   [ -d "$HERE/units" ] || die "$HERE/units: it is missing; copy the whole folder deploy/vm of the tree"
 }
 
+# Set LOCK, the list of all packages with the hashes of their files, as far as one goes with SOURCE: that of a folder
+# of wheels lies in it, as some may have been built there; that of a wheel next to it, or in a tree of its version.
+find_lock() {
+  local folder of_tree=$HERE/../..
+  local -a folders=("$wheelhouse")
+  if [ -z "$wheelhouse" ] && [ -d "$SOURCE" ]; then
+    folders=("$SOURCE")
+  elif [ -z "$wheelhouse" ]; then
+    folders=("$(dirname "$SOURCE")")
+    ! grep -qsxF "version = \"$VERSION\"" "$of_tree/pyproject.toml" || folders+=("$(realpath "$of_tree")")
+  fi
+  for folder in "${folders[@]}"; do
+    LOCK=$folder/requirements$extra.lock
+    [ ! -f "$LOCK" ] || return 0
+  done
+  LOCK=
+}
+
+hashes() { if [ -n "$LOCK" ]; then say "by the hashes in $LOCK"; else say "without hashes of packages"; fi; }
+
+hash_of() { sha256sum <"$1" | cut -c -64; }
+
 # All that a release is made of, as one text: another one makes another release.
 fingerprint() {
-  local -a parts=("$SOURCE")
+  local -a parts=("$SOURCE" ${LOCK:+"$LOCK"})
   if [ -d "$SOURCE" ]; then
     mapfile -t parts < <(sed -n 's/^"\(.*\)" = "microshare_forwarder.*/\1/p' "$SOURCE/pyproject.toml")
     parts=("$SOURCE/pyproject.toml" "$SOURCE"/*.lock "${parts[@]/#/$SOURCE/}")
@@ -237,20 +261,24 @@ wants_telemetry() {
 }
 
 build() {
-  local to=$1
+  local to=$1 said
   local -a packages=(--no-cache-dir)
   [ -z "$wheelhouse" ] || packages+=(--no-index --find-links "$wheelhouse")
   building=$to
   rm -rf "$to"
   mkdir -p "$to"
   "$PYTHON" -m venv "$to" || die "$to: no virtual environment could be made with $PYTHON; $(still "$(current)")"
-  # The same files everywhere, as the tree's lock has them; a folder of wheels may have built some itself.
-  if [ -z "$wheelhouse" ] && [ -f "$SOURCE/requirements$extra.lock" ]; then
-    "$to/bin/python" -m pip install --quiet "${packages[@]}" --require-hashes -r "$SOURCE/requirements$extra.lock" \
-      || die "$SOURCE/requirements$extra.lock: pip could not install what it lists, see above; where no registry is reached, name a folder of wheels with --wheelhouse; $(still "$(current)")"
+  if [ -n "$LOCK" ]; then
+    # The same files everywhere; what the lock does not have is not fetched without a hash.
+    "$to/bin/python" -m pip install --quiet "${packages[@]}" --require-hashes -r "$LOCK" \
+      || die "$LOCK: pip could not install what it lists, see above; where no registry is reached, name a folder of wheels with --wheelhouse; $(still "$(current)")"
+    packages+=(--no-deps)
   fi
   "$to/bin/python" -m pip install --quiet "${packages[@]}" "$SOURCE${extra:+[telemetry]}" \
     || die "$SOURCE: pip could not install it, see above; where no registry is reached, name a folder of wheels with --wheelhouse; $(still "$(current)")"
+  if [ -n "$LOCK" ]; then
+    said=$("$to/bin/python" -m pip check) || die "$LOCK: it is not the one of $SOURCE: $said; take both of one release; $(still "$(current)")"
+  fi
   cp -R "$HERE/units" "$HERE/install.sh" "$to/"
   say "$print" >"$to/.fingerprint"
   building=
@@ -260,6 +288,7 @@ build() {
 provide_release() {
   local number=1 at
   if wants_telemetry; then extra=-telemetry; fi
+  find_lock
   print=$(fingerprint)
   RELEASE=$VERSION
   while at=$RELEASES/$RELEASE && [ -f "$at/.fingerprint" ]; do
@@ -271,12 +300,12 @@ provide_release() {
     number=$((number + 1))
     RELEASE=$VERSION.$number
   done
-  step "$at: install $VERSION${extra:+ with packages for telemetry} from $SOURCE${wheelhouse:+, packages from $wheelhouse}, with $PYTHON" build "$at"
+  step "$at: install $VERSION${extra:+ with packages for telemetry} from $SOURCE${wheelhouse:+, packages from $wheelhouse}, $(hashes), with $PYTHON" build "$at"
 }
 
 unit_files() { find "$1" -maxdepth 1 -type f \( -name '*.service' -o -name '*.timer' \) -printf '%f\n' 2>/dev/null | sort; }
 
-sum_of() { printf '%s %s\n' "$(sha256sum <"$1" | cut -c -64)" "${1##*/}"; }
+sum_of() { printf '%s %s\n' "$(hash_of "$1")" "${1##*/}"; }
 
 # Those that an installation wrote, as it noted.
 installed_units() { if [ -f "$BASE/units" ]; then cut -d ' ' -f 2 "$BASE/units"; fi; }
@@ -552,8 +581,8 @@ need_value() { [ -n "${2:-}" ] || refuse "$1: it needs a value"; }
 main() {
   local do=install
   HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-  ROOT='' RELEASE='' EARLIER_STATE='' SOURCE='' VERSION='' PYTHON='' PYTHON_VERSION=''
-  dry_run='' python='' wheel='' wheelhouse='' enable='' take_over='' earlier_state='' rollback_to='' purge='' yes=''
+  ROOT='' RELEASE='' EARLIER_STATE='' SOURCE='' VERSION='' LOCK='' PYTHON='' PYTHON_VERSION=''
+  dry_run='' python='' wheel='' sha256='' wheelhouse='' enable='' take_over='' earlier_state='' rollback_to='' purge='' yes=''
   building='' changed='' reload='' print='' extra='' take_env='' take_files=''
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -568,6 +597,7 @@ main() {
         if [[ -n ${2:-} && ${2:-} != -* ]]; then rollback_to=$2; shift; fi ;;
       --python) need_value "$@"; python=$2; shift ;;
       --wheel) need_value "$@"; wheel=$2; shift ;;
+      --sha256) need_value "$@"; sha256=$2; shift ;;
       --wheelhouse) need_value "$@"; wheelhouse=$2; shift ;;
       --take-over) need_value "$@"; take_over=$2; shift ;;
       --state) need_value "$@"; earlier_state=$2; shift ;;
@@ -577,6 +607,7 @@ main() {
     shift
   done
   [ -z "$purge" ] || [ "$do" = uninstall ] || refuse "--purge: it goes with --uninstall"
+  [ -z "$sha256" ] || [ -n "$wheel" ] || refuse "--sha256: it goes with --wheel"
   [ -z "$earlier_state" ] || [ -n "$take_over" ] || refuse "--state: it goes with --take-over"
   if [ -n "$ROOT" ]; then
     [ -d "$ROOT" ] || die "--root $ROOT: it is not a folder; make it first"

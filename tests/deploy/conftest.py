@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.environments.vm import build_wheel
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder with all that `pip --no-index` needs to build this tree and to install it."""
+    """Give the folder with all that `pip --no-index` needs to build this tree, and its lock."""
     # The base of one worker lies in that of all.
     shared = tmp_path_factory.getbasetemp().parent
     folder, done = shared / "wheelhouse", shared / "wheelhouse.done"
@@ -23,7 +24,9 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder)]
-            subprocess.run([*pip, "-r", "requirements.txt", *_BUILDERS], cwd=APP_ROOT, check=True)
+            subprocess.run([*pip, "--require-hashes", "-r", "requirements.lock"], cwd=APP_ROOT, check=True)
+            subprocess.run([*pip, *_BUILDERS], cwd=APP_ROOT, check=True)
+            shutil.copy(APP_ROOT / "requirements.lock", folder)
             done.touch()
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from app.base.program import APP_ROOT
 from app.base.version import VERSION
-from tests.environments.vm import NAME, Vm, build_wheel, copy_tree, small_wheel
+from tests.environments.vm import NAME, Vm, build_wheel, copy_tree, package_wheel, small_wheel
 
 pytestmark = pytest.mark.deploy
 
@@ -148,6 +149,51 @@ def test_the_same_version_with_other_content_is_a_release_of_its_own(vm: Vm, tmp
     assert vm.install("--wheel", small_wheel(tmp_path / "b", "2.0", refuses="x")).status == 0
 
     assert (vm.in_use, vm.releases) == ("2.0.2", {"2.0", "2.0.2"})
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """Give a folder with a wheel of the forwarder, the one package that it needs, and their lock."""
+    folder = tmp_path / "wheels"
+    small_wheel(folder, "2.0", needs="invented-package")
+    package = package_wheel(folder, "invented-package", "1.0")
+    hashed = hashlib.sha256(package.read_bytes()).hexdigest()
+    (folder / "requirements.lock").write_text(f"invented-package==1.0 --hash=sha256:{hashed}\n")
+    return folder
+
+
+def test_packages_are_held_to_the_hashes_of_the_lock_that_lies_with_them(vm: Vm, wheels: Path) -> None:
+    assert vm.install("--wheelhouse", wheels).status == 0
+    package_wheel(wheels, "invented-package", "1.0", "replaced = True\n")
+    small_wheel(wheels, "2.0", needs="invented-package", refuses="x")
+
+    failed = vm.install("--wheelhouse", wheels)
+
+    assert failed.status == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in failed.err
+    assert "2.0 stays in use" in failed.err
+    assert vm.releases == {"2.0"}
+
+
+def test_a_lock_that_is_of_another_release_installs_nothing(vm: Vm, wheels: Path) -> None:
+    small_wheel(wheels, "2.0", needs="another-package")
+    package_wheel(wheels, "another-package", "1.0")
+
+    failed = vm.install("--wheelhouse", wheels)
+
+    assert failed.status == 1
+    assert f"{wheels}/requirements.lock: it is not the one of {wheels}/" in failed.err
+    assert "another-package" in failed.err
+    assert vm.releases == set()
+
+
+def test_without_a_lock_packages_are_taken_as_they_are(vm: Vm, wheels: Path) -> None:
+    (wheels / "requirements.lock").unlink()
+
+    installed = vm.install("--wheelhouse", wheels)
+
+    assert installed.status == 0, installed.err
+    assert "without hashes of packages" in installed.out
 
 
 @pytest.mark.parametrize("fault", ["does not run", "refuses the settings", "is no wheel"])

@@ -103,24 +103,34 @@ class Vm:
         }
 
 
-def small_wheel(folder: Path, version: str, *, refuses: str = "", runs: bool = True) -> Path:
-    """Make a wheel of the forwarder's name that needs nothing: it tells its version and checks its settings.
+def small_wheel(folder: Path, version: str, *, refuses: str = "", runs: bool = True, needs: str = "") -> Path:
+    """Make a wheel of the forwarder's name that needs little: it tells its version and checks its settings.
 
     It refuses settings that hold the text `refuses`, and where it does not run, fails as a damaged one does.
     """
     program = (
         _PROGRAM.format(version=version, refuses=refuses) if runs else "import a_module_that_is_missing\n"
     )
-    info = f"microshare_forwarder-{version}.dist-info"
+    command = f"[console_scripts]\n{NAME} = microshare_forwarder:main\n"
+    return package_wheel(folder, NAME, version, program, needs=needs, command=command)
+
+
+def package_wheel(
+    folder: Path, name: str, version: str, program: str = "", *, needs: str = "", command: str = ""
+) -> Path:
+    """Make a wheel of one module, which may need one other package."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    needed = f"Requires-Dist: {needs}\n" if needs else ""
     files = {
-        "microshare_forwarder/__init__.py": program,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n",
+        f"{module}/__init__.py": program,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{NAME} = microshare_forwarder:main\n",
+        f"{info}/entry_points.txt": command,
     }
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"microshare_forwarder-{version}-py3-none-any.whl"
+    path = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for name, content in files.items():
             wheel.writestr(name, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -54,6 +55,38 @@ def test_a_dry_run_names_each_step_and_changes_nothing(vm: Vm, tmp_path: Path) -
 
 def test_a_dry_run_from_the_tree_says_which_version_it_is(vm: Vm) -> None:
     assert f"microshare-forwarder {VERSION} from {APP_ROOT}" in vm.install("--dry-run").out
+
+
+def test_packages_are_held_to_the_lock_of_the_tree_that_has_the_wheels_version(
+    vm: Vm, tmp_path: Path
+) -> None:
+    of_this_version, of_another = small_wheel(tmp_path, VERSION), small_wheel(tmp_path, "2.0")
+
+    said = [vm.install("--dry-run", "--wheel", wheel).out for wheel in (of_this_version, of_another)]
+
+    assert f", by the hashes in {APP_ROOT}/requirements.lock, " in said[0]
+    assert ", without hashes of packages, " in said[1]
+
+
+def test_the_lock_next_to_a_wheel_goes_before_that_of_the_tree(vm: Vm, tmp_path: Path) -> None:
+    wheel = small_wheel(tmp_path, VERSION)
+    (tmp_path / "requirements.lock").touch()
+
+    said = vm.install("--dry-run", "--wheel", wheel).out
+
+    assert f", by the hashes in {tmp_path}/requirements.lock, " in said
+
+
+def test_a_wheel_that_has_another_hash_than_was_given_is_refused(vm: Vm, tmp_path: Path) -> None:
+    wheel = small_wheel(tmp_path, "2.0")
+    own = hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+    taken = vm.install("--dry-run", "--wheel", wheel, "--sha256", own.upper())
+    refused = vm.install("--dry-run", "--wheel", wheel, "--sha256", "0" * 64)
+
+    assert taken.status == 0, taken.err
+    assert refused.status == 1
+    assert f"its hash is {own}, not {'0' * 64}; fetch the wheel again" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -122,7 +155,9 @@ def test_what_is_missing_is_named_with_its_place(vm: Vm, words: list[str], said:
     assert said in refused.err
 
 
-@pytest.mark.parametrize("words", [["--wheels"], ["--wheel"], ["--purge"], ["--state", "/x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--wheels"], ["--wheel"], ["--purge"], ["--state", "/x"], ["--sha256", "0"]], ids=" ".join
+)
 def test_an_option_that_is_wrong_ends_with_2(vm: Vm, words: list[str]) -> None:
     before = vm.snapshot()
 
