@@ -13,7 +13,7 @@ _EACH = re.compile(f".{{{ID_LENGTH}}}", re.DOTALL)
 
 
 class PackedIds(Set[str]):
-    """A set of ids, `text` being all of them, each once, sorted and joined.
+    """A set of ids, `text` being all of them, each once, sorted and joined: no other characters are in it.
 
     They are taken apart where one looks into the set; what was looked into last stays so for a while.
     """
@@ -45,15 +45,19 @@ class PackedIds(Set[str]):
         return frozenset(ids)
 
 
+def are_of_ids(text: str) -> bool:
+    """Whether a text has no characters but those of ids."""
+    return not text.encode("utf-8", "surrogatepass").translate(None, ID_CHARACTERS)
+
+
 def packed(ids: Iterable[str]) -> Set[str]:
     """Give ids as a set that takes little memory."""
     if isinstance(ids, PackedIds):
         return ids
     found = frozenset(ids)
+    text = "".join(sorted(found))
     # What has another length is no reading's id, and could not be told apart in a text.
-    if set(map(len, found)) != {ID_LENGTH}:
-        return found
-    return PackedIds("".join(sorted(found)))
+    return PackedIds(text) if set(map(len, found)) == {ID_LENGTH} and are_of_ids(text) else found
 
 
 def joined(one: Set[str], other: Set[str]) -> Set[str]:

@@ -22,6 +22,7 @@ from app.feeds.feed import load_feed
 from app.settings.schema import FeedSettings
 from app.state import document as documents
 from app.state.edits import Effect, Part, changed, effects
+from app.state.state_text import whole_text
 from app.state.store import RunLock
 
 
@@ -218,7 +219,7 @@ class StateEdit:
 
 
 def exported(name: str, state: FeedState) -> bytes:
-    return b"".join(documents.whole_text(name, state)) + b"\n"
+    return b"".join(whole_text(name, state)) + b"\n"
 
 
 def imported(file: Path, state_name: str) -> FeedState:

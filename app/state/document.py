@@ -52,7 +52,7 @@ from app.base.checkpoints import (
     Takeover,
 )
 from app.base.instants import format_time, parse_time
-from app.base.packed_ids import ID_CHARACTERS, ID_LENGTH, PackedIds
+from app.base.packed_ids import ID_LENGTH, PackedIds, are_of_ids
 from app.base.readings import JsonObject, QuarantinedReading, Slice
 from app.base.shards import WHOLE, Shard
 from app.base.text import shown
@@ -75,8 +75,6 @@ from app.state.records import (
 VERSION = 1
 # How deep is read by the library that is quick.
 _DEEPEST = 100
-# A part of this size is written where a processor has it near at hand; twenty at a time take twice as long.
-_LOCATIONS_A_PART = 4
 # Stands for the seal of an hour whose ids are no picture of it.
 _MARK = "-"
 # A month of runs answers what is asked about last week, and of a month's report. A run in which everything
@@ -91,13 +89,14 @@ _Found = TypeVar("_Found")
 
 
 def ids_text(ids: Set[str]) -> str:
-    return ids.text if isinstance(ids, PackedIds) else "".join(sorted(ids))
+    """Write ids. Raises ValueError for what is none, which could not be read again."""
+    return (ids if isinstance(ids, PackedIds) else ids_from("".join(sorted(ids)))).text
 
 
 def ids_from(text: str) -> PackedIds:
     if len(text) % ID_LENGTH:
         raise ValueError(f"{len(text)} characters of ids, no multiple of {ID_LENGTH}")
-    if text.encode().translate(None, ID_CHARACTERS):
+    if not are_of_ids(text):
         raise ValueError("ids with characters that no id has")
     return PackedIds(text)
 
@@ -154,20 +153,6 @@ def whole_document(name: str, state: FeedState) -> dict[str, Any]:
     """Write the whole state of a feed, `name` being its state name."""
     locations = {key: location_document(location) for key, location in sorted(state.locations.items())}
     return {"name": name, **feed_document(state), "locations": locations}
-
-
-def whole_text(name: str, state: FeedState) -> Iterator[bytes]:
-    """Write `whole_document` as JSON for people to read, in parts, so that no more than one is held."""
-    head = _indented({"name": name, **feed_document(state), "locations": {}})
-    before, after = b'{\n "locations": {', b"\n }\n}"
-    locations = sorted(state.locations.items())
-    for at in range(0, len(locations), _LOCATIONS_A_PART):
-        some = {key: location_document(location) for key, location in locations[at : at + _LOCATIONS_A_PART]}
-        part = _indented({"locations": some})[len(before) : -len(after)]
-        is_last = at + _LOCATIONS_A_PART >= len(locations)
-        yield b"".join((b"," if at else head.removesuffix(b"}\n}"), part, after if is_last else b""))
-    if not locations:
-        yield head
 
 
 def whole_from(document: Mapping[str, Any]) -> FeedState:
@@ -227,13 +212,6 @@ def decode(text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"a {type(document).__name__}, no object")
     return document
-
-
-def _indented(document: Any) -> bytes:
-    try:
-        return fast_json.dumps_indented(document)
-    except fast_json.Unsure:
-        return encode(document, indent=1)
 
 
 def _decode_strictly(text: bytes) -> Any:

@@ -38,7 +38,7 @@ from app.base.instants import format_time, parse_time, utc_now
 from app.base.readings import JsonObject, QuarantinedReading
 from app.base.shards import WHOLE, Shard
 from app.state import document as documents
-from app.state.state_text import document_in
+from app.state.state_text import document_in, whole_text
 from app.state.store import RunLock, all_but_damaged
 
 # What the earlier forwarder wrote for whichever feed it served.
@@ -108,7 +108,7 @@ class JsonFileStore:
         with _explained(path):
             self._files.make_folder(self._directory)
             target = self._files.ordinary(path)
-            with self._files.beside(target, documents.whole_text(name, state)) as beside:
+            with self._files.beside(target, whole_text(name, state)) as beside:
                 if state.takeover is not None and state.takeover.source == str(path):
                     self._keep_earlier(path, target)
                 if target.exists():

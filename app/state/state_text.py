@@ -1,24 +1,26 @@
-"""The text of a whole state, read in parts: a large one takes half of the time so, and of the memory.
+"""The text of a whole state, written and read in parts: a large one takes half of the time and memory so.
 
-Nearly all of it are ids, and most of the rest are sensors. These are taken out of the text, and each is read
-as what it has to be; what is left is read as any JSON. Each of them being JSON by itself, the whole is JSON
-if what is left is, with a mark where one was that nothing else can be. What has another form than that in
-which it is written, or is damaged, is read at once: that says what is wrong with it.
+Nearly all of it are ids, and most of the rest are sensors. Ids are put into the text as they are. To read it,
+both are taken out of the text, and each is read as what it has to be; what is left is read as any JSON. Each
+of them being JSON by itself, the whole is JSON if what is left is, with a mark where one was that nothing
+else can be. What has another form than that in which it is written, or is damaged, is read at once: that
+says what is wrong with it.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, TypedDict
 
 from app.base import fast_json
-from app.base.checkpoints import Sensor
+from app.base.checkpoints import FeedState, Sensor
 from app.base.packed_ids import ID_CHARACTERS, ID_LENGTH, PackedIds
 from app.quality.bounds import sensor_of
-from app.state.document import decode, duration, hour_from
+from app.state.document import decode, duration, encode, feed_document, hour_from, location_document
 from app.state.records import Ready
 
 # Of what is read at a time: a processor has that much near at hand while it looks through it.
@@ -30,6 +32,8 @@ _SENSORS = (b'"sensors": [\n', b"\n   ]")
 _EMPTY_TEXTS = re.compile(rb'[{},:\s]*(?:""[{},:\s]+)*')
 # What is below a microsecond msgspec rounds, and `parse_time` leaves out.
 _BELOW_MICROSECONDS = re.compile(rb"\.[0-9]{7}")
+# Texts of this size are put together where a processor has them near at hand; of twenty, in twice the time.
+_LOCATIONS_A_PART = 4
 
 
 class _Sensor(TypedDict):
@@ -42,6 +46,36 @@ class _Sensor(TypedDict):
 
 _texts_of = fast_json.reader_of(dict[str, str])
 _sensors_of = fast_json.reader_of(list[_Sensor])
+
+
+def whole_text(name: str, state: FeedState) -> Iterator[bytes]:
+    """Write `whole_document` as JSON for people to read, in parts, so that no more than one is held."""
+    head = _indented({"name": name, **feed_document(state), "locations": {}})
+    mark = secrets.token_hex()
+    locations = sorted(state.locations.items())
+    for at in range(0, len(locations), _LOCATIONS_A_PART):
+        some = {key: location_document(location) for key, location in locations[at : at + _LOCATIONS_A_PART]}
+        ids = [_ids_replaced(group, mark) for location in some.values() for group in location["groups"]]
+        text = _indented({"locations": some}).removeprefix(b'{\n "locations": {').removesuffix(b"\n }\n}")
+        yield b"," if at else head.removesuffix(b"}\n}")
+        between = text.split(f'"{mark}"'.encode())
+        yield b"".join(itertools.chain.from_iterable(zip(between, [*ids, b""], strict=True)))
+    yield b"\n }\n}" if locations else head
+
+
+def _ids_replaced(group: dict[str, Any], mark: str) -> bytes:
+    """Give the text of a group's ids, a mark being in their place from now on."""
+    ids, group["ids"] = group["ids"], mark
+    # Their characters stand for themselves in JSON.
+    parts = [part for hour, text in ids.items() for part in ('",\n      "', hour, '": "', text)]
+    return "".join(('{\n      "', *parts[1:], '"\n     }')).encode() if ids else b"{}"
+
+
+def _indented(document: Any) -> bytes:
+    try:
+        return fast_json.dumps_indented(document)
+    except fast_json.Unsure:
+        return encode(document, indent=1)
 
 
 def document_in(file: BinaryIO) -> dict[str, Any]:
@@ -62,56 +96,61 @@ def _read_in_parts(file: BinaryIO) -> dict[str, Any]:
     left = b""
     # As much again as is left over, or a text without ids would be looked through again and again.
     while block := file.read(_BLOCK + len(left)):
-        left = parts.taken_out(left + block, *_IDS, _ids_from)
-    without_ids = parts.text(left)
-    left = parts.taken_out(without_ids, *_SENSORS, _sensors_from)
-    document = decode(parts.text(left))
-    for location in document["locations"].values():
-        parts.put_back(location, "sensors")
-        for group in location["groups"]:
-            parts.put_back(group, "ids")
-    parts.require_none()
-    return document
+        *found, left = _taken_apart(left + block, *_IDS)
+        for before, ids in zip(found[::2], found[1::2], strict=True):
+            parts.add(before)
+            parts.add_read(_ids_from(ids))
+    parts.add(left)
+    return parts.document()
+
+
+def _taken_apart(text: bytes, begins: bytes, ends: bytes) -> list[bytes]:
+    """Give what is before a value that begins and ends so, that value, and so on; last what is after them."""
+    pieces: list[bytes] = []
+    at = 0
+    while (found := text.find(begins, at)) >= 0 and (last := text.find(ends, found)) >= 0:
+        start, end = found + begins.index(b" ") + 1, last + len(ends)
+        pieces += (text[at:start], text[start:end])
+        at = end
+    return [*pieces, text[at:]]
 
 
 class _Parts:
-    """Values that were taken out of a text, and what stands for them in it."""
+    """A text of which values have been read, and what stands for them in it."""
 
     def __init__(self) -> None:
+        self._texts: list[bytes] = []
         self._mark = secrets.token_hex()
         self._values: dict[str, Ready] = {}
-        self._texts: list[bytes] = []
 
-    def taken_out(self, text: bytes, begins: bytes, ends: bytes, read: Callable[[bytes], Any]) -> bytes:
-        """Take the values out of a text that begin and end so; give what follows the last of them."""
-        at = 0
-        while (found := text.find(begins, at)) >= 0:
-            start = found + begins.index(b" ") + 1
-            last = text.find(ends, start)
-            if last < 0:
-                break
-            end = last + len(ends)
-            mark = f"{self._mark} {len(self._values)}"
-            self._values[mark] = Ready(read(text[start:end]))
-            self._texts += (text[at:start], f'"{mark}"'.encode())
-            at = end
-        return text[at:]
+    def add(self, text: bytes) -> None:
+        """Add what is before ids or after them; there may be sensors in it."""
+        *found, left = _taken_apart(text, *_SENSORS)
+        for before, sensors in zip(found[::2], found[1::2], strict=True):
+            self._texts.append(before)
+            self.add_read(_sensors_from(sensors))
+        self._texts.append(left)
 
-    def text(self, end: bytes) -> bytes:
-        """Give the text that ends so, with marks for the values that were taken out."""
-        text = b"".join((*self._texts, end))
-        self._texts = []
-        return text
+    def add_read(self, value: Any) -> None:
+        mark = f"{self._mark} {len(self._values)}"
+        self._values[mark] = Ready(value)
+        self._texts.append(f'"{mark}"'.encode())
 
-    def put_back(self, document: dict[str, Any], name: str) -> None:
+    def document(self) -> dict[str, Any]:
+        """Read the text, and put back what was read of it. Raises ValueError and others."""
+        document = decode(b"".join(self._texts))
+        for location in document["locations"].values():
+            self._put_back(location, "sensors")
+            for group in location["groups"]:
+                self._put_back(group, "ids")
+        if self._values:
+            raise fast_json.Unsure("ids or sensors that are of no hub or location")
+        return document
+
+    def _put_back(self, document: dict[str, Any], name: str) -> None:
         value = document.get(name)
         if isinstance(value, str):
             document[name] = self._values.pop(value)
-
-    def require_none(self) -> None:
-        """Raise Unsure if a value was not put back, and so stood where none is known."""
-        if self._values:
-            raise fast_json.Unsure("ids or sensors of nobody")
 
 
 def _ids_from(text: bytes) -> dict[datetime, PackedIds]:

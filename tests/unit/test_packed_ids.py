@@ -37,8 +37,12 @@ def test_packed_ids_are_joined_and_packed_again(one: set[str], other: set[str]) 
     assert (both, isinstance(both, PackedIds)) == (one | other, True)
 
 
-@pytest.mark.parametrize("ids", [["short"], ["A" * 16, "B" * 17], []], ids=["short", "one longer", "none"])
-def test_what_has_not_the_length_of_an_id_stays_a_set_of_its_own(ids: list[str]) -> None:
+@pytest.mark.parametrize(
+    "ids",
+    [["short"], ["A" * 16, "B" * 17], ["A" * 16, '"' * 16], ["\ud800" * 16], []],
+    ids=["short", "one longer", "other characters", "half characters", "none"],
+)
+def test_what_has_not_the_length_or_characters_of_an_id_stays_a_set_of_its_own(ids: list[str]) -> None:
     assert (packed(ids), type(packed(ids))) == (frozenset(ids), frozenset)
 
 

@@ -45,8 +45,8 @@ from app.state.document import (
     takeover_from,
     whole_document,
     whole_from,
-    whole_text,
 )
+from app.state.state_text import whole_text
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -254,6 +254,12 @@ def test_ids_are_sorted_and_joined() -> None:
 
     assert text == "AAAAAAAAAAAAAAAABBBBBBBBBBBBBBB-"
     assert frozenset(ids_from(text)) == IDS
+
+
+@pytest.mark.parametrize("odd", ["short", "A" * 15 + '"'])
+def test_what_is_no_id_is_not_written_among_ids(odd: str) -> None:
+    with pytest.raises(ValueError, match="ids"):
+        ids_text(IDS | {odd})
 
 
 @pytest.mark.parametrize("text", ["A", "A" * 17, "A" * 15 + "=", "A" * 15 + "\n", "é" * 16])

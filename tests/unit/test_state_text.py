@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.base.checkpoints import Checkpoint, FeedState, HubRecord, LocationState, Seal, Sensor
-from app.state.document import decode, whole_from, whole_text
+from app.state.document import decode, whole_from
 from app.state.records import Ready
-from app.state.state_text import document_in
+from app.state.state_text import document_in, whole_text
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
