@@ -91,6 +91,10 @@ class ClocksDiffer(ForwarderError):
     """The host's clock and the API's are too far apart to tell what time it is: nothing is done by them."""
 
 
+class OutputLost(ForwarderError):
+    """What a command says could not be written; what it does is not touched by that."""
+
+
 class Interrupted(ForwarderError):
     """The run's time is over, or it was told to stop, while waiting."""
 

@@ -7,8 +7,10 @@ else; no user meets a traceback.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -110,7 +112,26 @@ call_by_name(commands)
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Do what `args` say, sys.argv unless given, and end with the exit status."""
-    sys.exit(_status_of(args))
+    _open_what_is_closed()
+    status = _status_of(args)
+    _forget_what_cannot_be_written()
+    sys.exit(status)
+
+
+def _open_what_is_closed() -> None:
+    """Let standard output and error lead nowhere where the process began without them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _forget_what_cannot_be_written() -> None:
+    """Keep what is still buffered from failing once more at the end, which would be another exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _status_of(args: Sequence[str] | None) -> int:
@@ -118,7 +139,8 @@ def _status_of(args: Sequence[str] | None) -> int:
         # Not standalone: a command's return value is the exit status.
         status = commands.main(args, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except click.Abort:
         return _STOPPED_BY_CTRL_C

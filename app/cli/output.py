@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from app.base import exact_json
+from app.base.errors import OutputLost
 from app.base.redaction import redact, redact_json
 from app.base.text import printable
 from app.cli.common_options import chosen
@@ -39,7 +40,7 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self._is_quiet = chosen().quiet
-        # Whoever read the pipe has gone; the work goes on, and its exit status stays true.
+        # Nobody reads any more; the work goes on, and its exit status stays true.
         self.reader_gone = False
         self._console: Console | None = None
 
@@ -135,10 +136,14 @@ class Output:
         try:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self.reader_gone = True
             # What is still buffered would fail again when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise OutputLost(
+                    f"standard output: {error.strerror or error}; look at where it is sent to"
+                ) from None
 
 
 def _json(found: Any) -> bytes:

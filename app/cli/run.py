@@ -8,7 +8,7 @@ import click
 
 from app.base.budget import Budget
 from app.base.causes import advice, of_several, short_cause, without_quotes
-from app.base.errors import SettingsError
+from app.base.errors import OutputLost, SettingsError
 from app.base.grouping import by_key
 from app.base.shards import WHOLE, Shard
 from app.base.text import counted, dashed, minute, moment, named, printable, span, zone_name
@@ -75,19 +75,16 @@ def command(feed: str, dry_run: bool, shard: Shard | None, as_json: bool) -> int
         )
     out = Output(as_json=as_json)
     stop = Stop()
+    statuses: list[int] = []
+    is_all, of = feed.lower() == _ALL, shard or WHOLE
     with stop.on_signals():
-        statuses = [
-            _run_one(
-                name,
-                settings,
-                stop,
-                out,
-                dry_run=dry_run,
-                of_all=feed.lower() == _ALL,
-                shard=shard or WHOLE,
-            )
-            for name in names
-        ]
+        for name in names:
+            try:
+                statuses.append(_run_one(name, settings, stop, out, dry_run=dry_run, of_all=is_all, shard=of))
+            except OutputLost as error:
+                # It keeps no feed from being run.
+                complain(f"{dashed(name)}: {error}")
+                statuses.append(SOMETHING_WRONG)
     return worst(statuses)
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -134,7 +134,9 @@ def explain(error: Exception) -> Explained:
 def complain(text: str) -> None:
     """Write to standard error, where nothing is read by a program."""
     lines = redact(text).split("\n")
-    print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
+    # Where it cannot be written there is nobody to tell that.
+    with suppress(OSError):
+        print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
 
 
 def show_traceback(error: Exception) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ from app.state.json_file import JsonFileStore
 from tests.commands import Ended
 from tests.environments.azurite import connection_string
 from tests.environments.terminal import Terminal, finish, wait_for
+
+on_a_full_device = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="there is no device that is full"
+)
 
 _LOCATIONS = ["50% Annex", "Example Beacon House", "Mill & Lane", "Quay+One", "Tour Été"]
 
@@ -174,6 +179,51 @@ def test_a_feed_that_fails_beside_one_that_is_locked_ends_with_1(terminal: Termi
         ended = terminal.call("run", "all", "--json")
 
     assert (ended.status, [found["ok"] for found in ended.objects]) == (1, [False, False])
+
+
+@pytest.mark.parametrize(
+    ("streams", "status"),
+    [
+        ("> /dev/full", 1),
+        ("> /dev/full 2>&1", 1),
+        ("2> /dev/full", 0),
+        (">&-", 0),
+        (">&- 2>&-", 0),
+    ],
+)
+@on_a_full_device
+def test_where_its_output_cannot_be_written_a_run_is_as_any_other(
+    terminal: Terminal, streams: str, status: int
+) -> None:
+    words = f"exec {sys.executable} -m app run all --json {streams}"
+
+    done = subprocess.run(
+        ["sh", "-c", words], cwd=APP_ROOT, env=terminal.environ, capture_output=True, check=False
+    )
+
+    said = done.stderr.decode()
+    assert done.returncode == status
+    assert ("people-counter: standard output: No space left on device" in said) == (streams == "> /dev/full")
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    for hub in (terminal.a, terminal.b):
+        assert len({event.properties["recType"] for event in hub.received()}) == 2
+    assert terminal.call("status").status == 0
+
+
+@pytest.mark.parametrize("words", ["status --json", "config show", "locations"])
+@on_a_full_device
+def test_what_cannot_be_told_ends_with_1_and_says_so(terminal: Terminal, words: str) -> None:
+    line = f"exec {sys.executable} -m app {words} > /dev/full"
+
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=APP_ROOT, env=terminal.environ, capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr.decode().splitlines()[-1]) == (
+        1,
+        "standard output: No space left on device; look at where it is sent to",
+    )
 
 
 def test_sigterm_ends_a_run_early_in_order_and_with_0(
