@@ -20,7 +20,7 @@ from app.audit.findings import Failing, HubAudit
 from app.audit.hub_contents import HubContents, read_hub
 from app.audit.source_contents import SourceContents
 from app.audit.summary import NamedReading, Summary, named_readings, summarised
-from app.base.budget import Budget
+from app.base.budget import GRACE, Budget
 from app.base.checkpoints import LocationState
 from app.base.errors import ForwarderError, HubUnreachable, StateDamaged
 from app.base.instants import format_time
@@ -28,6 +28,7 @@ from app.base.readings import Slice
 from app.base.text import dashed
 from app.feeds.feed import load_feed
 from app.microshare.client import MicroshareClient
+from app.run.due_runs import expected_position
 from app.run.horizon import agreed_clocks
 from app.run.hub_events import names_on_the_wire
 from app.run.locations import find_locations
@@ -125,6 +126,10 @@ class ComparedFeed:
         self._quarantined = self._load_quarantine(wiring.store)
         clocks = agreed_clocks(client, self.settings.cluster_ids, wiring.now, self.state.last_run_ended())
         self._horizon = clocks.horizon(self.settings.settle)
+        # As `status` judges it; positions stop short of the clock by `settle`.
+        settle, longest_run = self.settings.settle, wiring.settings.run.budget + GRACE
+        due = expected_position(self.settings.schedule, self._horizon + settle, longest_run)
+        self._expected = due and due - settle
         window = replace(asked.window, end=min(asked.window.end, self._horizon))
         if window.start >= window.end:
             raise ForwarderError(
@@ -230,7 +235,7 @@ class ComparedFeed:
             self.state.locations.get(location, LocationState()),
             hub,
             start=self._start,
-            horizon=self._horizon,
+            expected=self._expected,
             limits=self._limits,
             quarantined=self._quarantined.get((hub, location), frozenset()),
             expired=self.contents[hub].expired(location),

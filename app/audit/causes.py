@@ -19,7 +19,6 @@ from app.audit.findings import (
 )
 from app.base.checkpoints import Checkpoint, Gap, HubRecord, LocationState
 from app.base.instants import EPOCH, hour_of
-from app.quality.lateness import is_steady
 from app.run.planning import Limits, read_floor
 
 
@@ -77,12 +76,15 @@ def promised(
     hub: str,
     *,
     start: datetime,
-    horizon: datetime,
+    expected: datetime | None,
     limits: Limits,
     quarantined: Collection[str],
     expired: datetime | None,
 ) -> Promised:
-    """Give what the state says of a hub at a location. `start` is where it would begin without a position."""
+    """Give what the state says of a hub at a location. `start` is where it would begin without a position.
+
+    Where its position should be by now is `expected`; None where no run is.
+    """
     checkpoint = location.checkpoints.get(hub)
     gaps = tuple(gap for gap in location.gaps if not gap.hubs or hub in gap.hubs)
     record = location.hubs.get(hub, HubRecord())
@@ -90,7 +92,7 @@ def promised(
     known = gaps, quarantined, expired, failing
     if checkpoint is None:
         return Promised(start, start, False, Checkpoint(start, start), *known)
-    current = failing is None and is_steady(checkpoint.delivered_until, horizon)
+    current = failing is None and expected is not None and checkpoint.delivered_until >= expected
     began, read_from = _began(checkpoint, record, limits), read_floor(checkpoint, limits)
     return Promised(began, read_from, current, checkpoint, *known)
 

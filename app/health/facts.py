@@ -15,13 +15,12 @@ from app.feeds.feed import why_not_asked
 from app.health.past_runs import PastRun
 from app.health.records import Condition, HubOfLocation, LocationHealth, Runs
 from app.health.trend import TREND
+from app.run.due_runs import expected_position
 from app.settings.ncrontab import times_after, times_before
 from app.settings.schema import FeedSettings, HubSettings, Settings
 
 # How much of the history is looked at: a day, and the day before it to compare with.
 HISTORY = 2 * TREND
-# One run that does not come, or brings a position no further, is forgiven: the next one catches up.
-RUNS_FORGIVEN = 2
 # Over a hundred days of people counters: beyond that the count tells nothing more, and takes long.
 _MISSED_AT_MOST = 10_000
 
@@ -120,19 +119,16 @@ def _runs(schedule: str, kept: Kept, now: datetime, longest_run: timedelta) -> R
     if (failed := kept.not_begun(now)) is not None:
         # It is over at once, and what it says of that itself may be anything.
         began = ended = failed.started
-    # What was due later may still be under way.
-    done = now - longest_run
-    due = list(islice(times_before(schedule, done), RUNS_FORGIVEN))
     missed = 0
     if began is not None:
-        since = takewhile(lambda at: at > began, times_before(schedule, done))
+        since = takewhile(lambda at: at > began, times_before(schedule, now - longest_run))
         missed = sum(1 for _ in islice(since, _MISSED_AT_MOST))
     return Runs(
         began,
         ended,
         next(times_after(schedule, now), None),
         missed,
-        due[-1] if len(due) == RUNS_FORGIVEN else None,
+        expected_position(schedule, now, longest_run),
     )
 
 

@@ -17,11 +17,12 @@ from app.base.program import PROGRAM
 from app.base.readings import Slice
 from app.base.shards import Shard
 from app.base.text import counted, dashed, minute, moment, named, said_and_advised, span, zone_name
-from app.health.facts import RUNS_FORGIVEN, Facts
+from app.health.facts import Facts
 from app.health.past_runs import PastRun
 from app.health.records import Condition, Kind, Trouble
 from app.health.trend import TREND
 from app.quality.bounds import LEFT_BEHIND, SATURATED
+from app.run.due_runs import RUNS_FORGIVEN
 from app.run.report import Failure, is_note
 from app.state.edits import advised
 

@@ -16,6 +16,7 @@ import pytest
 from app.audit.auditor import Asked, ComparedFeed, UnknownLocation, compared_feeds
 from app.audit.findings import Finding, HubAudit
 from app.audit.repair import Outcome, plan_repair, repair
+from app.audit.summary import OVERDUE, TO_COME
 from app.base.budget import Budget
 from app.base.checkpoints import Gap
 from app.base.errors import ForwarderError, HubUnreachable
@@ -23,6 +24,8 @@ from app.base.instants import format_time, parse_time
 from app.base.readings import Slice
 from app.eventhub.deliveries import Delivery, LaneClosed, News, Opened
 from app.feeds import hourly_snapshot
+from app.health.facts import Kept
+from app.health.feed_health import judge
 from app.settings.schema import HubSettings
 from app.state.opening import open_store
 from emulators.estate import Building, Estate
@@ -144,7 +147,7 @@ def test_a_site_that_works_is_found_well_whatever_is_yet_to_come(installation: I
     for feed in (PEOPLE, SNAPSHOTS):
         installation.run(feed)
     delivered = len([event for event in installation.a.received() if is_people(event)])
-    installation.clock.move(minutes=40)
+    installation.clock.move(minutes=30)
 
     people, snapshots = audit(installation), audit(installation, feed=SNAPSHOTS)
 
@@ -154,6 +157,30 @@ def test_a_site_that_works_is_found_well_whatever_is_yet_to_come(installation: I
     assert snapshots.counts()[1:] == (0, 0, 0)
     assert set(snapshots.causes) <= {"behind"}
     assert [audit.audit.locations for audit in (people, snapshots)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("feed", "minutes", "to_come"),
+    [
+        (PEOPLE, 34, TO_COME),
+        (PEOPLE, 35, OVERDUE),
+        (SNAPSHOTS, 124, TO_COME),
+        (SNAPSHOTS, 125, OVERDUE),
+    ],
+)
+def test_what_two_runs_that_were_due_did_not_bring_is_overdue_as_status_has_it(
+    installation: Installation, feed: str, minutes: int, to_come: str
+) -> None:
+    installation.run(feed)
+    installation.clock.move(minutes=minutes)
+
+    found = audit(installation, feed=feed)
+
+    settings, state = installation.settings(), installation.state(feed)
+    health = judge(settings.feeds[feed], settings, Kept(state), installation.clock.now)
+    assert set(found.audit.to_come) == {to_come}
+    assert health.verdict == {TO_COME: "healthy", OVERDUE: "stopped"}[to_come]
+    assert found.audit.ok == health.ok
 
 
 # --- missing: why -----------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def cause(
     *,
     reading_id: str = "x" * 16,
     checkpoint: Checkpoint | None = AT_WORK,
-    horizon: datetime = NOON + 5 * MINUTE,
+    expected: datetime | None = NOON - 15 * MINUTE,
     gap: Gap | None = None,
     error: str | None = None,
     expired: datetime | None = None,
@@ -243,8 +243,8 @@ def cause(
     promise = promised(
         location,
         HUB,
-        start=horizon - 24 * HOUR,
-        horizon=horizon,
+        start=NOON - 24 * HOUR,
+        expected=expected,
         limits=LIMITS,
         quarantined=quarantined,
         expired=expired,
@@ -271,7 +271,9 @@ def test_one_inside_the_look_back_or_after_the_position_comes_with_the_next_run_
 
 
 def test_one_behind_is_wrong_where_the_hub_is_far_behind_or_fails_or_has_no_position() -> None:
-    assert cause(NOON + MINUTE, horizon=NOON + 3 * HOUR) == ("behind", True)
+    assert cause(NOON + MINUTE, expected=NOON) == ("behind", False)
+    assert cause(NOON + MINUTE, expected=NOON + MINUTE) == ("behind", True)
+    assert cause(NOON + MINUTE, expected=None) == ("behind", True)
     assert cause(NOON + MINUTE, error="no connection") == ("behind", True)
     assert cause(NOON - HOUR, checkpoint=None) == ("behind", True)
 
@@ -304,7 +306,7 @@ def stuck(
         error=location_error,
     )
     promise = promised(
-        location, HUB, start=NOON - 24 * HOUR, horizon=NOON, limits=LIMITS, quarantined=(), expired=None
+        location, HUB, start=NOON - 24 * HOUR, expected=NOON, limits=LIMITS, quarantined=(), expired=None
     )
     return promise.explained(Finding("missing", PLACE, time, None, "x" * 16)).stuck, promise.failing
 

@@ -27,10 +27,11 @@ from app.base.checkpoints import (
 from app.base.instants import format_time, parse_time, utc_now
 from app.base.program import APP_ROOT
 from app.base.readings import JsonObject, QuarantinedReading, Slice
-from app.health.facts import RUNS_FORGIVEN, Kept
+from app.health.facts import Kept
 from app.health.feed_health import judge
 from app.health.past_runs import past_run
 from app.health.ticks import past_ticks
+from app.run.due_runs import RUNS_FORGIVEN
 from app.settings.loading import load_settings
 from app.settings.schema import Settings
 from app.state.json_file import JsonFileStore
