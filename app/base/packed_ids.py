@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import re
 import string
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Iterator, Set
 
 ID_LENGTH = 16
+_BYTES = ID_LENGTH * 3 // 4
 ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 _EACH = re.compile(f".{{{ID_LENGTH}}}", re.DOTALL)
 
@@ -62,12 +64,23 @@ def packed(ids: Iterable[str]) -> Set[str]:
 
 def joined(one: Set[str], other: Set[str]) -> Set[str]:
     """Give the ids of both, packed."""
+    if not one:
+        return packed(other)
     return packed(unpacked(one) | unpacked(other))
 
 
 def unpacked(ids: Set[str]) -> frozenset[str]:
     """Give ids as a set that is quick to look into many times."""
     return _apart(ids.text) if isinstance(ids, PackedIds) else frozenset(ids)
+
+
+def decoded(ids: Iterable[str]) -> list[bytes]:
+    """Give what ids are base64 of."""
+    if isinstance(ids, PackedIds):
+        # Each is 12 bytes, with nothing to fill them up.
+        joint = urlsafe_b64decode(ids.text)
+        return [joint[at : at + _BYTES] for at in range(0, len(joint), _BYTES)]
+    return [urlsafe_b64decode(reading_id) for reading_id in ids]
 
 
 # The hours of a day, of some locations that are being worked on.

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.base.instants import EPOCH, HOUR, LATEST, hour_of
+from app.base.packed_ids import packed
 
 # What the last instant of an hour lies behind its first; the hour after may lie beyond the year 9999.
 _WITHIN_AN_HOUR = HOUR - timedelta.resolution
@@ -129,7 +130,7 @@ def ids_by_hour(found: Iterable[tuple[datetime, str]]) -> Ids:
             last = first + _WITHIN_AN_HOUR
             together = ids[first]
         together.add(reading_id)
-    return {hour: frozenset(together) for hour, together in ids.items()}
+    return {hour: packed(together) for hour, together in ids.items()}
 
 
 def key_of(reading_id: str) -> str:

@@ -7,7 +7,6 @@ got, the hour becomes a gap; then the seal follows the source, so that a differe
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from operator import xor
 
 from app.base.checkpoints import Checkpoint, Gap, LocationState, Seal, Seals
 from app.base.instants import DAY, HOUR, hour_of
+from app.base.packed_ids import decoded
 from app.base.readings import Reading, Slice, ids_by_hour
 from app.quality.bounds import marks_kept
 
@@ -40,7 +40,7 @@ class Difference:
 
 def seal(ids: Iterable[str]) -> Seal:
     """Give the seal of an hour's ids, each reading counted once, whatever its versions."""
-    halves = [base64.urlsafe_b64decode(reading_id) for reading_id in ids]
+    halves = decoded(ids)
     keys = {int.from_bytes(raw[:_HALF_BYTES]) for raw in halves}
     contents = _xor(int.from_bytes(raw[_HALF_BYTES:]) for raw in halves)
     return Seal(len(keys), _xor(keys), contents if len(keys) == len(halves) else None)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from app.base.checkpoints import Checkpoint
 from app.base.grouping import by_key
 from app.base.instants import LATEST, MILLISECOND, floor_to, hour_of
+from app.base.packed_ids import joined
 from app.base.readings import Event, Ids, QuarantinedReading, Reading, Slice, ids_by_hour
 from app.base.wire_forms import PLAIN, WireForm
 from app.eventhub.batches import Batch, Packed, pack, pack_alike
@@ -205,5 +206,4 @@ def _delivery(location: str, batch: Batch | None, readings: Sequence[Reading], w
 
 
 def _both(one: Ids, other: Ids) -> Ids:
-    none: frozenset[str] = frozenset()
-    return {hour: one.get(hour, none) | other.get(hour, none) for hour in {**one, **other}}
+    return {**one, **{hour: joined(one.get(hour, frozenset()), ids) for hour, ids in other.items()}}
