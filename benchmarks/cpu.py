@@ -19,7 +19,7 @@ from benchmarks.results import Result
 from benchmarks.services import Services, services
 
 BUILDINGS, PAIRS = 20, 3
-DAYS, LONG_DAYS = 4, 8
+DAYS, LONG_DAYS = 3, 8
 
 
 def results(long: bool) -> Iterator[Result]:

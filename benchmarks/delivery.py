@@ -26,7 +26,7 @@ from benchmarks.services import Services, services
 
 BUILDINGS, DAYS = 20, 2
 # What takes little time is measured more often.
-PAIRS, SHORT_PAIRS = 3, 9
+PAIRS, SHORT_PAIRS = 3, 7
 # How far the nearer of two hubs is from the present, where the other has those days to catch up with.
 NEAR_HOURS = 6
 LONGEST_S = 60.0

@@ -30,7 +30,7 @@ from app.state.document import encode, location_document
 from benchmarks import costs_page, scaling_page, state
 from benchmarks.processes import MEBIBYTE, ROOT, run
 from benchmarks.results import Result
-from benchmarks.services import Services, services
+from benchmarks.services import Services, building_name, services
 from tests.environments.azurite import Relay, connection_string, running_azurite
 
 COMMAND = ("-m", "app", "run", "people-counter", "--json")
@@ -129,7 +129,7 @@ def _measured() -> Measured:
         seconds = max(0.0, ran.wall_s - small_run.wall_s)
         return max(0.0, (ran.requests - small_run.requests - a_second * seconds) / locations)
 
-    held = sum(Shard(0, 8).holds(f"Building {number:04}") for number in range(LARGE))
+    held = sum(Shard(0, 8).holds(building_name(number)) for number in range(LARGE))
     return Measured(
         cpu_s_a_run=small_run.cpu_s - (SMALL * ms_location + small_run.read * ms_read) / 1_000,
         cpu_ms_a_location=ms_location,

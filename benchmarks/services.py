@@ -72,7 +72,7 @@ def main() -> None:
     estate = Estate(
         buildings=[
             Building(name, groups=tuple((name, "0", f"Door {door}") for door in range(int(doors))))
-            for name in (f"Building {number:04}" for number in range(int(count)))
+            for name in map(building_name, range(int(count)))
         ]
     )
     with MicroshareEmulator(estate) as source, EventHubsEmulator(names) as hubs:
@@ -98,6 +98,10 @@ def main() -> None:
         for line in sys.stdin:
             what, _, argument = line.strip().partition(" ")
             print(json.dumps(answers[what](argument)), flush=True)
+
+
+def building_name(number: int) -> str:
+    return f"Building {number:04}"
 
 
 def last(hubs: EventHubsEmulator, name: str) -> float:
