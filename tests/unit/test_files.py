@@ -50,7 +50,9 @@ class Noting(FileSystem):
         return descriptor
 
     def write(self, descriptor: int, content: bytes) -> None:
-        self.done.append(("write", self._names[descriptor]))
+        # In how many parts is nothing of the order.
+        if self.done[-1:] != [done := ("write", self._names[descriptor])]:
+            self.done.append(done)
         super().write(descriptor, content)
 
     def flush(self, descriptor: int) -> None:
