@@ -668,6 +668,16 @@ _AT_HUBS = (
 )
 _IN_A_REPAIR = (
     PlantedBreak(
+        "what two runs did not bring is said to come with the next",
+        "app/audit/causes.py",
+        " and checkpoint.delivered_until >= expected\n",
+        "\n",
+        _noticed_by(
+            "tests/unit/test_audit.py",
+            "test_one_behind_is_wrong_where_the_hub_is_far_behind_or_fails_or_has_no_position",
+        ),
+    ),
+    PlantedBreak(
         "a repair sends what came since the comparison",
         "app/audit/repair.py",
         "for found, time in wanted.items() if found not in came}",

@@ -88,7 +88,12 @@ def screen(found: Sequence[FeedHealth], room: Room, *, verbose: bool) -> Iterato
     """
     verdicts = _verdicts(found, room)
     yield from verdicts
-    blocks = [block for at, feed in enumerate(found) for block in _blocks(at, feed, verbose=verbose)]
+    whole = [said.plain == _verdict_said(feed) for said, feed in zip(verdicts, found, strict=True)]
+    blocks = [
+        block
+        for at, feed in enumerate(found)
+        for block in _blocks(at, feed, verbose=verbose, has_whole_verdict=whole[at])
+    ]
     # The last line says what was left out.
     shown = _fitting(blocks, room.lines - _PROMPT - room.lines_of(verdicts) - 1, room)
     for number, block in enumerate(blocks):
@@ -108,7 +113,7 @@ def whole(found: Sequence[FeedHealth], *, verbose: bool) -> Iterator[RenderableT
             continue
         yield from ("", _head(feed))
         for told in feed.told:
-            yield from (*_told(told), *_technical(told, verbose=verbose))
+            yield from (*_told(told, in_verdict=_is_said_by(feed, told)), *_technical(told, verbose=verbose))
         yield from _notes(feed)
         if feed.locations:
             yield from ("", table(_ALL_HUB_COLUMNS, _hub_rows(feed, feed.hubs.values(), readings=True)))
@@ -121,13 +126,14 @@ def whole(found: Sequence[FeedHealth], *, verbose: bool) -> Iterator[RenderableT
 # --- what there is room for -------------------------------------------------------------------------
 
 
-def _blocks(at: int, found: FeedHealth, *, verbose: bool) -> Iterator[_Block]:
+def _blocks(at: int, found: FeedHealth, *, verbose: bool, has_whole_verdict: bool) -> Iterator[_Block]:
     """Give what can be shown of a feed, in the order in which it stands on the screen."""
     if found.verdict is not Condition.OFF:
         yield _Block(at, 0, ["", _head(found)])
     for number, told in enumerate(found.told):
         rank = (1 if told.grave else 200) + number
-        yield _Block(at, rank, [*_told(told)], "trouble", [*_technical(told, verbose=verbose)])
+        parts = [*_told(told, in_verdict=has_whole_verdict and _is_said_by(found, told))]
+        yield _Block(at, rank, parts, "trouble", [*_technical(told, verbose=verbose)])
     for note in _notes(found):
         yield _Block(at, 150, [note], "note")
     if found.locations:
@@ -165,10 +171,10 @@ def _left_out(blocks: Sequence[_Block], found: Sequence[FeedHealth]) -> str:
     return ", ".join(counted(count, noun) for count, noun in ((troubles, "trouble"), (hubs, "hub")) if count)
 
 
-def _verdicts(found: Sequence[FeedHealth], room: Room) -> list[RenderableType]:
+def _verdicts(found: Sequence[FeedHealth], room: Room) -> list[Text]:
     """Give the verdicts in whole, a long one cut; of many feeds only their beginnings."""
     most = _LINES_OF_A_VERDICT * room.columns - room.columns // 8
-    verdicts: list[RenderableType] = []
+    verdicts: list[Text] = []
     for feed in found:
         said = text(_verdict_said(feed), _STYLES[feed.verdict])
         said.truncate(most, overflow="ellipsis")
@@ -210,12 +216,21 @@ def _runs(found: FeedHealth) -> str:
     return f"{said}; next due in {span(runs.next_due - found.at)}"
 
 
-def _told(told: Told) -> Iterator[RenderableType]:
+def _is_said_by(found: FeedHealth, told: Told) -> bool:
+    """Whether the verdict of a feed says what it is told here."""
+    return found.said.startswith(told.said)
+
+
+def _told(told: Told, *, in_verdict: bool) -> Iterator[RenderableType]:
+    """Give what is wrong, and what to do; that alone where the verdict has said the first."""
     kind = "noticed" if told.kind is Kind.DRIFT else told.kind
+    style = "bold red" if told.grave else "yellow"
     said = told.said if told.kind in _SAY_WHAT_THEY_ARE else f"{kind}: {told.said}"
-    yield hanging("-", _cut(said), style="bold red" if told.grave else "yellow")
+    if not in_verdict:
+        yield hanging("-", _cut(said), style=style)
     if told.do:
-        yield hanging(" ", f"{label_of(told.do)}: {_cut(told.do)}")
+        do = f"{label_of(told.do)}: {_cut(told.do)}"
+        yield hanging("-", do, style=style) if in_verdict else hanging(" ", do)
 
 
 def _technical(told: Told, *, verbose: bool) -> Iterator[RenderableType]:

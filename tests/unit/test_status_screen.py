@@ -285,7 +285,29 @@ def test_forty_hubs_and_three_hundred_locations_in_trouble_fit_a_screen() -> Non
     assert shown[0].startswith(
         "people-counter: failing: hubs e0, e1 and 18 more: no connection for 1 h 10 min, "
     )
-    assert "more: 40 hubs; --all" in shown[-1]
+    assert "more: 36 hubs; --all" in shown[-1]
+
+
+@pytest.mark.parametrize("shows", [screen, whole])
+def test_what_the_verdict_says_is_said_there_alone_and_below_it_what_to_do(shows: Any) -> None:
+    errors = {KEYS[0]: DOWN.format("e0", "10.0.0.1")}
+    found = fares({"Mill": location(errors=errors), "Quay": location(error=PAGE.format("Quay"), since=NOON)})
+
+    shown = " ".join(text_of(shows, found).split())
+
+    assert shown.count("hub e0: no connection for 1 h 10 min") == 1
+    assert "- do: check the network - Quay: the API answers with 502" in shown
+
+
+def test_a_cause_that_is_cut_in_the_verdict_is_whole_below_it() -> None:
+    keys = [f"h.example.test/{letter * 38}" for letter in "abc"]
+    errors = {key: DOWN.format(key, "10.0.0.1") for key in keys}
+    found = fares({"Mill": location(errors=errors, keys=keys)}, keys=keys)
+
+    verdict, below = text_of(screen, found).split("people-counter: last run")
+
+    assert verdict.rstrip().endswith("…")
+    assert f"{found.told[0].said} do: check the network" in " ".join(below.split())
 
 
 def test_no_trouble_is_shown_in_place_of_a_worse_one() -> None:
