@@ -32,13 +32,14 @@ def loads(body: bytes, *, deepest: int, floats: bool = False) -> Any:
 
     Raises Unsure.
     """
-    names = names_in(body)
+    if _may_be_apart(body) and _APART.search(body):
+        raise Unsure("names are not followed by their colons")
     try:
         found = (_decode_with_floats if floats else _decode)(body)
     except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
         raise Unsure(f"{error}") from None
     # If its objects have fewer names, one stands twice in one of them; or a text holds a quote and a colon.
-    if _names_in(found, deepest) != names:
+    if _names_in(found, deepest) != body.count(b'":'):
         raise Unsure("a name twice, or too much nesting")
     return found
 
@@ -76,13 +77,6 @@ def reader_of(kind: Any) -> Callable[[bytes], Any]:
             raise Unsure(f"{error}") from None
 
     return value
-
-
-def names_in(body: bytes) -> int:
-    """Count the names in JSON, or more than there are where a text has a quote and a colon. Raises Unsure."""
-    if _may_be_apart(body) and _APART.search(body):
-        raise Unsure("names are not followed by their colons")
-    return body.count(b'":')
 
 
 def dumps_indented(value: Any) -> bytes:

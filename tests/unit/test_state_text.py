@@ -86,6 +86,19 @@ def with_tabs(text: bytes) -> bytes:
     return json.dumps(json.loads(text), indent="\t").encode()
 
 
+def test_what_has_another_form_is_read_where_it_is_and_the_rest_by_itself() -> None:
+    text = TEXT.replace(b'"1"', b'"1\\""', 1).replace(b'T12": "C', b'T1\\u0032": "C', 1)
+
+    document = document_in(io.BytesIO(text))
+
+    read = [
+        [isinstance(part, Ready) for part in (found["sensors"], *(group["ids"] for group in found["groups"]))]
+        for found in document["locations"].values()
+    ]
+    assert whole_from(document) == at_once(text)
+    assert read[:2] == [[False, False, True], [True, True, True]]
+
+
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "compact": lambda text: json.dumps(json.loads(text), separators=(",", ":")).encode(),
     "on one line": lambda text: json.dumps(json.loads(text)).encode(),
