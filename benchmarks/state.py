@@ -71,10 +71,10 @@ def results(long: bool) -> Iterator[Result]:  # noqa: ARG001
     against = "the JSON library alone"
     cpu_s = median(lambda one: one.cpu_s, ours)
     yield Result(f"{what}: processor", cpu_s, "s", 1, of="ours")
-    yield Result(f"{what}: processor", cpu_s, "s", 3, against, median(lambda one: one.cpu_s, least))
+    yield Result(f"{what}: processor", cpu_s, "s", 1.5, against, median(lambda one: one.cpu_s, least))
     yield Result(f"{what}: clock", median(lambda one: one.wall_s, ours), "s", 1, of="ours")
     peaks = [median(lambda one: one.peak_mib, each) for each in (ours, least)]
-    yield Result(f"{what}: memory", peaks[0], "MiB", 1, against, peaks[1])
+    yield Result(f"{what}: memory", peaks[0], "MiB", 0.6, against, peaks[1])
 
 
 def taken(what: str, folder: str) -> Taken:
