@@ -83,13 +83,6 @@ class Reading(NamedTuple):
     data: JsonObject
     flaw: str | None = None
 
-    def remembered_at(self, window: Slice) -> datetime:
-        """Give the instant under whose hour the id is kept: a time outside the window counts as its end.
-
-        `window` is what ids are kept of: from `known_from` on, up to where the source was asked.
-        """
-        return self.time if self.time is not None and self.time in window else window.end
-
 
 class Event(NamedTuple):
     """What goes to a hub: a JSON body with the readings it stands for.

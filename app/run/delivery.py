@@ -54,25 +54,31 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """Readings whose ids are kept by hour, those with a time in `window` under their own."""
+    """Readings whose ids are kept by hour: those with a time in `window` under their own, others at its end.
+
+    The window is what ids are kept of: from `known_from` on, up to where the source was asked.
+    """
 
     readings: Sequence[Reading]
     window: Slice
 
     def ids(self) -> Ids:
-        return ids_by_hour((reading.remembered_at(self.window), reading.id) for reading in self.readings)
+        start, end = self.window.start, self.window.end
+        return ids_by_hour(
+            (reading.time if reading.time is not None and start <= reading.time < end else end, reading.id)
+            for reading in self.readings
+        )
 
     def odd_hours(self) -> tuple[datetime, ...]:
         """Give the hours under which readings are remembered, or should be, where these are not the same."""
-        hours: set[datetime] = set()
-        for reading in self.readings:
-            if reading.time is not None and reading.time in self.window:
-                continue
-            under = hour_of(reading.remembered_at(self.window))
-            own = None if reading.time is None else hour_of(reading.time)
-            if own != under:
-                hours |= {under} if own is None else {under, own}
-        return tuple(sorted(hours))
+        start, end = self.window.start, self.window.end
+        outside = [
+            reading.time
+            for reading in self.readings
+            if reading.time is None or not start <= reading.time < end
+        ]
+        hours = {hour_of(end), *(time and hour_of(time) for time in outside)}
+        return tuple(sorted(filter(None, hours))) if len(hours) > 1 else ()
 
 
 def dispatch(
