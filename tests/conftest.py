@@ -9,12 +9,17 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from app.base import redaction
 from tests.environments.azurite import AzuriteMissing, Service, running_azurite
 from tests.environments.polling import poll_quickly
 from tests.environments.queues import Queues
 from tests.environments.valid_events import check_events_as_they_are_read
+
+# How long an example takes is the machine's, and of its hour: no test goes by it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_sessionstart() -> None:

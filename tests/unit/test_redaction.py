@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.base.errors import ForwarderError
@@ -40,7 +40,6 @@ def test_a_percent_sign_before_a_secret_in_percent_hides_nothing_of_it() -> None
     assert redact(f"%255Bdone%{percent(secret)}%41") == "%255Bdone%***%41"
 
 
-@settings(deadline=None)
 @given(
     secret=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=8),
     write=st.sampled_from(list(FORMS.values())),
@@ -56,7 +55,6 @@ def test_any_secret_is_masked_in_any_form(secret: str, write: Callable[[str], st
     assert write(secret) not in told
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from('%&#x;"\\u0025amp{}:=@/ bearer?')))
 def test_any_text_can_be_redacted_and_again_without_change(text: str) -> None:
     once = redact(text)

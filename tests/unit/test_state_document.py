@@ -96,13 +96,13 @@ locations = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(locations)
 def test_a_location_comes_back_as_it_was_written(location: LocationState) -> None:
     assert location_from(decode(encode(location_document(location)))) == location
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(locations)
 def test_hubs_share_a_group_exactly_when_they_are_equal(location: LocationState) -> None:
     groups = location_document(location)["groups"]
@@ -116,7 +116,7 @@ def test_hubs_share_a_group_exactly_when_they_are_equal(location: LocationState)
     assert len(groups) == len(distinct)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text() | st.characters(categories=["Cs"]), texts | counts, max_size=4))
 def test_any_text_can_be_written_lone_surrogates_too(document: dict[str, Any]) -> None:
     assert decode(encode(document)) == document

@@ -264,7 +264,7 @@ def in_trouble(draw: Any) -> FeedHealth:
     return fares(locations, reports=reports, keys=keys, drift=drift, began=began)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(in_trouble(), min_size=1, max_size=2), st.sampled_from([24, 40]))
 def test_whatever_is_wrong_a_screen_holds_it(found: list[FeedHealth], lines: int) -> None:
     shown = text_of(screen, *found, lines=lines).splitlines()

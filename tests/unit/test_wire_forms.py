@@ -11,7 +11,7 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.base import exact_json
@@ -191,7 +191,6 @@ def test_id_and_our_properties_do_not_depend_on_the_form(body: Body, feed: str) 
 
 @pytest.mark.parametrize("feed", [PEOPLE, SNAPSHOTS])
 @pytest.mark.parametrize("body", FORMS)
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["_forwarder", "data", "specversion", "value", "objs"]),
