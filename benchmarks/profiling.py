@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 from benchmarks.services import services
 
-BUILDINGS, DAYS = 20, 8
+BUILDINGS, DAYS = 20, 16
 SAMPLES_A_SECOND = 200
 SHOWN = 15
 _FRAME = re.compile(r"(?P<function>.*) \((?P<file>[^:)]*)(?::\d+)?\)?")
