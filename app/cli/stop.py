@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from app.base.budget import Budget
@@ -52,6 +52,7 @@ class Stop:
             os._exit(128 + number)
         self.asked = True
         # A handler interrupts code that may hold the lock of the stream or of the budget: it writes
-        # past the first, and leaves the second to a thread.
-        os.write(2, b"stopping: what is under way is finished and saved; once more ends at once\n")
+        # past the first, and leaves the second to a thread. An error here would be raised in that code.
+        with suppress(OSError):
+            os.write(2, b"stopping: what is under way is finished and saved; once more ends at once\n")
         threading.Thread(target=self.now, daemon=True).start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.base.budget import Budget
+from app.base.program import APP_ROOT
 from app.cli.serve import ServedFeed, keep_on_schedule
 from app.cli.stop import Stop
 from tests.commands import Call
@@ -131,6 +134,22 @@ def test_a_signal_ends_the_newest_run_of_each_thread() -> None:
     assert [budget.stopped for budget in budgets] == [False, True, False, True]
     assert stop.watch(Budget(4 * MINUTE)).stopped
     assert (waited_in_vain, stop.wait(0)) == (False, True)
+
+
+_STOPPED = """
+import os, signal, sys
+from app.cli.stop import Stop
+
+stop = Stop()
+with stop.on_signals():
+    os.close(2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(0 if stop.wait(30) else 1)
+"""
+
+
+def test_a_signal_is_obeyed_where_nothing_can_be_said_of_it() -> None:
+    assert subprocess.run([sys.executable, "-c", _STOPPED], cwd=APP_ROOT, check=False).returncode == 0
 
 
 class FaultyStop(Stop):
