@@ -129,9 +129,10 @@ def _run_one(
     except Exception as error:  # noqa: BLE001 - one feed's trouble must not keep the next from running
         show_traceback(error)
         failure = explain(error)
+        # First, as it is to be told where standard output is lost, too.
+        complain(f"{dashed(name)}: {failure.text}")
         if out.as_json:
             out.write_object({"feed": name, "ok": False, "error": failure.text})
-        complain(f"{dashed(name)}: {failure.text}")
         return failure.status
     if out.as_json:
         out.write_object(report.as_json())

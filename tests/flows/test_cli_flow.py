@@ -211,6 +211,21 @@ def test_where_its_output_cannot_be_written_a_run_is_as_any_other(
     assert terminal.call("status").status == 0
 
 
+@on_a_full_device
+def test_why_a_feed_was_not_run_is_told_though_its_output_is_lost(terminal: Terminal) -> None:
+    line = f"exec {sys.executable} -m app run people-counter --json > /dev/full"
+
+    with JsonFileStore(terminal.folder / "state").lock("peoplecounterstate", "another-run"):
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=APP_ROOT, env=terminal.environ, capture_output=True, check=False
+        )
+
+    why, lost = done.stderr.decode().splitlines()[-2:]
+    assert why.startswith("people-counter: ")
+    assert "another run works on this feed (another-run" in why
+    assert lost.startswith("people-counter: standard output: ")
+
+
 @pytest.mark.parametrize("words", ["status --json", "config show", "locations"])
 @on_a_full_device
 def test_what_cannot_be_told_ends_with_1_and_says_so(terminal: Terminal, words: str) -> None:
