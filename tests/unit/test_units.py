@@ -176,6 +176,43 @@ def test_the_metrics_may_be_written_where_the_unit_writes_them() -> None:
     assert f"\nReadWritePaths=-{Path(file).parent}\n" in text
 
 
+def _lines_for_metrics() -> dict[str, str]:
+    """Give what writes the file of metrics on a VM, and by cron; the file is $0 of the shell."""
+    text = (VM / "units" / "microshare-forwarder-metrics.service").read_text()
+    [by_timer] = re.findall(r"^ExecStart=/bin/sh -c '(.*)'", text, re.MULTILINE)
+    page = (APP_ROOT / "docs" / "metrics.md").read_text("utf-8")
+    [by_cron] = re.findall(r"^\* \* \* \* \* F=\S+; (.*)$", page, re.MULTILINE)
+    return {"timer": by_timer, "cron": f"F=$0; {by_cron}"}
+
+
+@pytest.mark.parametrize("line", _lines_for_metrics().values(), ids=_lines_for_metrics().keys())
+@pytest.mark.parametrize(
+    ("said", "status", "room", "written"),
+    [
+        pytest.param("new", 0, "unlimited", "new\n", id="well"),
+        pytest.param("new", 1, "unlimited", "new\n", id="not well"),
+        pytest.param("", 2, "unlimited", "old\n", id="refused"),
+        pytest.param("new" * 1000, 0, "1", "old\n", id="no room for all of it"),
+    ],
+)
+def test_a_file_of_metrics_is_replaced_by_a_whole_one_only(
+    line: str, said: str, status: int, room: str, written: str, tmp_path: Path
+) -> None:
+    program, file = tmp_path / "program", tmp_path / "forwarder.prom"
+    program.write_text(f"#!/bin/sh\n{f'echo {said}' if said else ':'}\nexit {status}\n")
+    program.chmod(0o755)
+    file.write_text("old\n")
+    command = re.sub(r"/\S+/microshare-forwarder ", f"{program} ", line)
+
+    subprocess.run(
+        ["sh", "-c", f"trap '' XFSZ; ulimit -f {room}; {command}", file],
+        check=False,
+        capture_output=True,
+    )
+
+    assert file.read_text() == written
+
+
 def test_the_hosts_settings_for_a_vm_download_nothing_and_are_those_of_azure_otherwise() -> None:
     of_azure = json.loads((APP_ROOT / "host.json").read_text())
 
