@@ -83,7 +83,7 @@ def promised(
 ) -> Promised:
     """Give what the state says of a hub at a location. `start` is where it would begin without a position.
 
-    Where its position should be by now is `expected`; None where no run is.
+    Its position should be at `expected` by now, at least; None where two runs were never due.
     """
     checkpoint = location.checkpoints.get(hub)
     gaps = tuple(gap for gap in location.gaps if not gap.hubs or hub in gap.hubs)
