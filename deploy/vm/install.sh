@@ -167,11 +167,11 @@ fingerprint() {
   local -a parts=("$SOURCE" ${LOCK:+"$LOCK"})
   if [ -d "$SOURCE" ]; then
     mapfile -t parts < <(sed -n 's/^"\(.*\)" = "microshare_forwarder.*/\1/p' "$SOURCE/pyproject.toml")
-    parts=("$SOURCE/pyproject.toml" "$SOURCE"/*.lock "${parts[@]/#/$SOURCE/}")
+    parts=("$SOURCE/pyproject.toml" "$SOURCE"/*.lock "${parts[@]/#/$SOURCE/}" ${LOCK:+"$LOCK"})
   fi
   {
     say "$PYTHON $PYTHON_VERSION $extra"
-    find "${parts[@]}" "$HERE/units" "$HERE/install.sh" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | cut -c -64
+    find "${parts[@]}" "$HERE/units" "$HERE/install.sh" -type f -not -name '*.pyc' -print0 | sort -zu | xargs -0 sha256sum | cut -c -64
   } | sha256sum | cut -c -64
 }
 

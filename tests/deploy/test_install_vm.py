@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from app.base.program import APP_ROOT
 from app.base.version import VERSION
-from tests.environments.vm import NAME, Vm, build_wheel, copy_tree, package_wheel, small_wheel
+from tests.environments.vm import INSTALL, NAME, Vm, build_wheel, copy_tree, package_wheel, small_wheel
 
 pytestmark = pytest.mark.deploy
 
@@ -173,6 +174,30 @@ def test_packages_are_held_to_the_hashes_of_the_lock_that_lies_with_them(vm: Vm,
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in failed.err
     assert "2.0 stays in use" in failed.err
     assert vm.releases == {"2.0"}
+
+
+def test_a_tree_is_installed_anew_where_a_folder_of_wheels_has_another_lock(vm: Vm, tmp_path: Path) -> None:
+    tree, folder = tmp_path / "tree", tmp_path / "wheels"
+    shutil.copytree(INSTALL.parent, tree / "deploy" / "vm")
+    wheel = small_wheel(tree, "2.0")
+    (tree / "requirements.lock").touch()
+    (tree / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "built"\nbackend-path = ["."]\n\n'
+        f'[project]\nname = "{NAME}"\nversion = "2.0"\n'
+    )
+    (tree / "built.py").write_text(
+        "import shutil\n\ndef build_wheel(to, *_):\n"
+        f'    shutil.copy("{wheel.name}", to)\n    return "{wheel.name}"\n'
+    )
+    folder.mkdir()
+
+    for lock in (None, "# a lock\n", "# another one\n", "# another one\n"):
+        if lock is not None:
+            (folder / "requirements.lock").write_text(lock)
+        done = vm.install("--wheelhouse", folder, script=tree / "deploy" / "vm" / INSTALL.name)
+        assert done.status == 0, done.err
+
+    assert vm.releases == {"2.0", "2.0.2", "2.0.3"}
 
 
 def test_a_lock_that_is_of_another_release_installs_nothing(vm: Vm, wheels: Path) -> None:
