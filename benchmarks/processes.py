@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-
-_Asked = ParamSpec("_Asked")
-_Given = TypeVar("_Given")
 
 ROOT = Path(__file__).parent.parent
+LAUNCHER = Path(__file__).with_name("launcher.py")
 MEBIBYTE = 2**20
 
 
@@ -48,29 +44,17 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> Took:
     """Run Python with these arguments to its end, in the project's folder. Raises SystemExit if it fails."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-    )
-    if process.stdout is None:
-        raise AssertionError("its output is a pipe")
-    stdout = process.stdout.read()
-    process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"python {' '.join(arguments)} ended with {process.returncode}")
-    return Took(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024, stdout)
-
-
-def apart(work: Callable[_Asked, _Given], *args: _Asked.args, **options: _Asked.kwargs) -> _Given:
-    """Give what a function gives in a new process of its own.
-
-    What a process holds counts in the peak of those that it starts: Linux has them begin with it.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(work, *args, **options).result()
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.run(
+            [sys.executable, "-I", "-S", LAUNCHER, str(file.fileno()), sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            pass_fds=[file.fileno()],
+            check=True,
+        )
+        file.seek(0)
+        took = json.load(file)
+    if status := took.pop("exit"):
+        raise SystemExit(f"python {' '.join(arguments)} ended with {status}")
+    return Took(**took, stdout=process.stdout)

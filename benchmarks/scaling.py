@@ -146,10 +146,7 @@ def _measured() -> Measured:
 
 
 def _of_memory() -> dict[str, float]:
-    """Measure what a state and its list take to be loaded, planned and saved.
-
-    Processes of their own make them, too: what a process begins with counts in the peak of those it starts.
-    """
+    """Measure what a state and its list take to be loaded, planned and saved."""
 
     def peak(held: int, listed: int, devices: int) -> float:
         with tempfile.TemporaryDirectory() as folder, running_azurite(Path(folder)) as port:
