@@ -140,10 +140,13 @@ def _expected(group: Group, end: datetime) -> float:
 
 def _grid_end(group: Group, limits: Limits) -> datetime:
     longest = _longest(_rate(group.checkpoint.ids.values()), limits)
-    for step in _GRID:
-        end = floor_to(group.cursor, step) + step
-        if end - group.cursor <= longest:
-            return end
+    # One that only reads again moves no position: a run without time for a further one would leave it
+    # where the next run begins alike, for ever.
+    for least in (max(group.cursor, group.checkpoint.delivered_until), group.cursor):
+        for step in _GRID:
+            end = floor_to(least, step) + step
+            if end - group.cursor <= longest:
+                return end
     return group.cursor + max(longest, _GRID[-1])
 
 

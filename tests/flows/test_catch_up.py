@@ -37,8 +37,8 @@ class Hurry:
     def __call__(self) -> float:
         return time.monotonic() + 10.0 * self.queries
 
-    def budget(self) -> Budget:
-        return Budget(timedelta(minutes=2), grace=self.GRACE, monotonic=self)
+    def budget(self, budget: timedelta = timedelta(minutes=2)) -> Budget:
+        return Budget(budget, grace=self.GRACE, monotonic=self)
 
 
 @pytest.fixture
@@ -82,6 +82,25 @@ def test_a_month_is_caught_up_with_over_several_runs_oldest_first(
     # A run reads a day again after one that asked in several slices, and that with what is new at once.
     assert max(asked) <= 2 * DAY + OVERLAP
     assert sorted(asked)[len(asked) // 2] <= DAY + OVERLAP
+
+
+def test_runs_that_have_time_for_one_slice_of_a_location_catch_up_too(
+    installation: Installation, clock: Clock
+) -> None:
+    installation.run()
+    clock.move(days=3)
+    hurry = Hurry(installation)
+    positions: list[list[datetime]] = []
+    left = None
+    while left != 0:
+        # All that may be asked is asked at once, and then the time is over.
+        left = installation.run(budget=hurry.budget(timedelta(seconds=10))).left
+        positions.append([installation.position(name, hub) for name in ("East", "West") for hub in "ab"])
+        assert positions[-1] not in positions[:-1]
+
+    assert positions[-1] == [clock.now] * 4
+    for hub in (installation.a, installation.b):
+        assert installation.breaches(hub, START - DAY) == []
 
 
 def test_a_run_that_leaves_something_forecasts_how_long_runs_need_for_it(

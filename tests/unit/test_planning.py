@@ -94,6 +94,33 @@ def test_catch_up_slices_end_on_the_grid_of_the_day() -> None:
     assert plan_slice(group, at(9), LIMITS) == Slice(at(2, 4, 13), at(3))
 
 
+@pytest.mark.parametrize(
+    ("readings_an_hour", "look_back", "end"),
+    [
+        pytest.param(4, HOUR, at(2, 12), id="an hour is read again"),
+        pytest.param(4, 6 * HOUR, at(2, 12), id="six hours are read again"),
+        pytest.param(240, HOUR, at(2, 1), id="two hours in an answer"),
+        pytest.param(480, HOUR, at(2, 0, 1), id="little more than an hour in an answer"),
+    ],
+)
+def test_a_run_that_has_time_for_one_slice_of_catching_up_moves_on(
+    readings_an_hour: int, look_back: timedelta, end: datetime
+) -> None:
+    limits = Limits(look_back, slice_length=24 * HOUR, record_limit=999)
+    # Where the slice of an earlier run ended.
+    checkpoint = Checkpoint(at(2), at(1), ids_an_hour(readings_an_hour, day_of_hours(1)), at(2))
+    group = Group("A", ("h",), checkpoint, read_floor(checkpoint, limits))
+
+    assert plan_slice(group, at(9), limits) == Slice(at(2) - look_back, end)
+
+
+def test_what_is_read_again_is_cut_where_it_is_all_that_an_answer_holds() -> None:
+    checkpoint = Checkpoint(at(2), at(1), ids_an_hour(900, day_of_hours(1)), at(2))
+    group = Group("A", ("h",), checkpoint, at(1, 23))
+
+    assert plan_slice(group, at(9), LIMITS) == Slice(at(1, 23), at(1, 23, 30))
+
+
 def test_hubs_at_different_positions_meet_on_the_grid() -> None:
     ends = set()
     for position in (at(2, 5, 13), at(2, 9, 47)):
