@@ -131,6 +131,7 @@ _OF_OTHERS: _Rules = (
     (r"(?:.*: |.*)unexpected [A-Za-z]+(?:: |$)", "an unexpected error"),
     (r"the run lock was lost", "the run lock was lost"),
     (r"it is larger than a message of the hub", "a reading larger than a message"),
+    (r"no location was asked for within", "its time was over before it asked"),
     (r"the last run failed$", "the last run failed"),
 )
 _BY_PLACE: Final = (

@@ -108,6 +108,13 @@ def run_forwarder(
     return report
 
 
+def _nothing_asked(within_s: float) -> str:
+    return (
+        f"no location was asked for within the run's {within_s:.0f} s, so long did its state, the login and "
+        "the list of locations take; give runs more time (run.budget), or fewer locations each (--shard)"
+    )
+
+
 def _pings(wiring: Wiring, feed: FeedSettings, telling: Telling) -> Pings:
     """Give the pings of a run; a dry run and a backfill have none."""
     is_live = wiring.until is None and not wiring.dry_run
@@ -187,10 +194,12 @@ class _Run:
         return self._telling.tell(self._report(), knows_the_time=not clocks_differ)
 
     def _failed(self, error: ForwarderError) -> None:
-        if isinstance(error, Interrupted) and self._budget.left() <= 0:
+        if not isinstance(error, Interrupted) or self._budget.left() > 0:
+            self._draft.fail(None, None, str(error))
+        elif self._budget.stopped:
             self._draft.warn(str(error))
         else:
-            self._draft.fail(None, None, str(error))
+            self._draft.fail(None, None, _nothing_asked(self._budget.elapsed()))
 
     # --- before anything is sent --------------------------------------------------------------------
 
@@ -228,8 +237,9 @@ class _Run:
         """Wait until every hub is connected or known to fail, so that they share what is fetched."""
         monotonic = self._wiring.monotonic
         until = monotonic() + min(_OPENING_GRACE_S, self._budget.left() * _OPENING_SHARE)
-        while self._available.connecting and (left := until - monotonic()) > 0:
-            self._handle_next(left)
+        # Those that connected meanwhile count, whatever is left of the time.
+        while self._available.connecting and ((left := until - monotonic()) > 0 or not self._inbox.empty()):
+            self._handle_next(max(0.0, left))
 
     # --- fetching and delivering --------------------------------------------------------------------
 
@@ -399,10 +409,13 @@ class _Run:
         waited_s = self._budget.elapsed()
         for hub in sorted(self._available.connecting):
             self._lane_closed(hub, never_connected(hub, waited_s))
-        waits_still = self._cut_short or self._source.under_way > 0
-        if waits_still and self._draft.slices == 0 and not self._draft.failed:
+        if self._draft.slices or self._draft.failed:
+            return
+        if self._cut_short or self._source.under_way > 0:
             text = f"microshare: no query was answered within the run's {waited_s:.0f} s; check the API"
             self._draft.fail(None, None, text)
+        elif self._backlog_s > 0 and self._budget.left() <= 0:
+            self._draft.fail(None, None, _nothing_asked(waited_s))
 
     def _report(self) -> Report:
         return self._draft.finish(

@@ -24,6 +24,7 @@ from app.wiring import wire
 from emulators.estate import DEFAULT, Building, Estate
 from emulators.eventhubs import EventHubsEmulator, HubSpec, Stage
 from emulators.microshare import MicroshareEmulator
+from emulators.microshare_faults import Target
 from tests.environments.installation import START, Clock, Installation
 
 DAY = timedelta(hours=24)
@@ -471,6 +472,27 @@ def test_a_source_that_never_answers_is_named(installation: Installation) -> Non
     assert [failure.location for failure in report.failures] == [None]
     assert report.failures[0].error.startswith("microshare: no query was answered within the run's")
     assert report.left == 5
+
+
+@pytest.mark.parametrize(
+    ("step", "takes_s", "grace_s"),
+    [
+        pytest.param("login", 60, 0.5, id="a login that is not answered"),
+        pytest.param("devices", 60, 0.5, id="a list of locations that is not answered"),
+        # Long enough for the hubs of a busy machine to connect.
+        pytest.param("devices", 4, 30, id="a list of locations that takes the whole budget"),
+    ],
+)
+def test_a_run_whose_time_is_over_before_it_asks_for_a_location_is_not_well(
+    installation: Installation, step: Target, takes_s: float, grace_s: float
+) -> None:
+    installation.source.faults.slow(takes_s, on=step)
+
+    report = installation.run(budget=Budget(timedelta(seconds=1), grace=timedelta(seconds=grace_s)))
+
+    assert [(failure.location, failure.hub) for failure in report.failures] == [(None, None)]
+    assert report.failures[0].error.startswith("no location was asked for within the run's")
+    assert "run.budget" in report.failures[0].error
 
 
 def test_a_source_that_answers_short_windows_only_is_asked_for_those(

@@ -288,6 +288,12 @@ def test_an_error_within_another_is_the_cause() -> None:
     assert short_cause(f"hub eu: nothing more is sent: {inner}") == "too large to be saved"
 
 
+def test_a_run_that_asked_for_nothing_is_told_by_its_time() -> None:
+    error = "no location was asked for within the run's 240 s, so long did its state, the login and the list"
+
+    assert short_cause(error) == "its time was over before it asked"
+
+
 # --- what is not known ------------------------------------------------------------------------------
 
 
