@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from app.base import exact_json
 from app.base.errors import BatchRejected, HubError, MessageTooLarge, StateDamaged
 from app.base.instants import format_time
+from app.base.packed_ids import ID_LENGTH
 from app.base.readings import Event, QuarantinedReading
 from app.base.redaction import redact_json
 from app.base.text import counted, dashed, moment, printable
@@ -88,13 +90,19 @@ def command() -> None:
     """  # noqa: D301 - \b keeps click from filling the lines after it
 
 
-# An id may begin with a dash, and hold any letter: `-h` asks for help where it stands alone only.
-_WITH_AN_ID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+# What begins with a dash and is no option is an id that is not there.
+_WITH_AN_ID = {"ignore_unknown_options": True}
+# An id may begin with one, and would be read as options of a letter each.
+_LIKE_OPTIONS = re.compile(rf"-[A-Za-z0-9_-]{{{ID_LENGTH - 1}}}")
 
 
 class _CommandWithAnId(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["--help" if word == "-h" else word for word in args])
+        if "--" in args:
+            return super().parse_args(ctx, args)
+        ids = [word for word in args if _LIKE_OPTIONS.fullmatch(word)]
+        options = [word for word in args if word not in ids]
+        return super().parse_args(ctx, [*options, "--", *ids])
 
 
 @command.command("list", short_help="List them, a line a reading.")

@@ -1029,16 +1029,27 @@ def test_what_is_a_megabyte_long_is_cut_on_a_screen_and_whole_in_a_file(
 
 
 @pytest.mark.parametrize("command", ["show", "replay"])
-def test_help_is_asked_for_by_h_alone_and_an_id_may_begin_with_it(
-    command: str, call: Call, store: JsonFileStore
+@pytest.mark.parametrize(
+    "reading_id", ["-hQ0aB9xY7LwZk1f", "-5_oFfXvzSlQ5fnZ", "-Zk1qQ0aB9xY7LwZ", "--Q0aB9xY7LwZk1f"]
+)
+def test_an_id_may_begin_with_a_dash_and_hold_the_letters_of_options(
+    command: str, reading_id: str, call: Call, store: JsonFileStore
 ) -> None:
-    asked_for, begins_so = call("quarantine", command, "-h"), call("quarantine", command, "-hQ0aB9xY7LwZk1f")
+    plain = call("quarantine", command, reading_id, "-v")
+    behind_dashes = call("quarantine", command, "-v", "--", reading_id)
+
+    assert f"{reading_id!r} is not in quarantine" in plain.err
+    assert f"{reading_id!r} is not in quarantine" in behind_dashes.err
+
+
+@pytest.mark.parametrize("command", ["show", "replay"])
+def test_help_is_asked_for_by_h(command: str, call: Call, store: JsonFileStore) -> None:
+    asked_for = call("quarantine", command, "-h")
 
     assert (asked_for.status, asked_for.out.split("\n")[0].split(" [")[0]) == (
         0,
         f"Usage: python -m app quarantine {command}",
     )
-    assert "'-hQ0aB9xY7LwZk1f' is not in quarantine" in begins_so.err
 
 
 def test_a_file_in_quarantine_that_cannot_be_read_hides_no_other(
