@@ -132,14 +132,14 @@ def _parsed(text: str) -> Iterator[Binding]:
 
 def _problem(binding: Binding) -> str | None:
     first, _, further = binding.original.string.strip().partition("\n")
-    if binding.error and "=" in first:
+    if binding.error and _ASSIGNMENT.match(first):
         return (
             "a quote is not closed, or something follows the closing one; write NAME='value' and nothing "
             "behind it, and within single quotes \\' for a quote, \\\\ for a backslash"
         )
-    if binding.error or binding.value is None:
+    if binding.value is None and not (binding.error and "=" in first):
         return "sets nothing; write NAME='value', or begin it with # if it is a comment"
-    if binding.key is not None and not _NAME.fullmatch(binding.key):
+    if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
         return (
             "what is before = is not the name of a variable; write NAME='value', the name in letters, digits "
             "and _"
