@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -113,4 +114,7 @@ class ServedFeed:
             pass  # told by the run itself
         except Exception:  # noqa: BLE001 - a bug, too, must keep neither the next run nor the other feed
             log.error("error.unexpected", traceback=traceback.format_exc())
+        # What a run leaves refers to itself, and to its whole state. Having lived so long it counts as old:
+        # there Python looks after a hundred times as many objects as among new ones, which is many runs.
+        gc.collect()
         return self._schedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import threading
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from app.base.checkpoints import FeedState
+from app.cli.serve import ServedFeed
+from app.cli.stop import Stop
 from app.feeds.feed import load_feed
 from app.state.json_file import JsonFileStore
 from tests.environments.terminal import Terminal, finish, read_until, wait_for
@@ -102,6 +106,27 @@ def test_a_run_that_fails_ends_neither_the_service_nor_the_other_feed(terminal: 
 
     assert status == 0
     assert len(terminal.a.received()) == len(terminal.b.received()) > 0
+
+
+def states_in_memory() -> int:
+    return sum(isinstance(found, FeedState) for found in gc.get_objects())
+
+
+def test_a_state_is_not_kept_until_the_next_run(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in terminal.environ.items():
+        monkeypatch.setenv(name, value)
+    gc.collect()
+    before = states_in_memory()
+    # As long as it would take Python to look for garbage by itself.
+    gc.disable()
+    try:
+        ServedFeed("people_counter", "0 0 * * * *", Stop()).run()
+        after = states_in_memory()
+    finally:
+        gc.enable()
+
+    assert JsonFileStore(terminal.folder / "state").load("peoplecounterstate").last_run
+    assert after <= before
 
 
 def test_settings_files_are_read_again_for_each_run(terminal: Terminal) -> None:
