@@ -273,14 +273,25 @@ class Files:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_special(target):
-            raise FileRefused("is not an ordinary file, so nothing is put in its place", "move it away")
+            raise FileRefused(
+                "is not an ordinary file, so nothing is put in its place", f"move {path.name} away"
+            )
         return target
 
     def _require_plain(self, path: Path) -> None:
         """Raise what `ordinary` does, and FileRefused for a link: what only this names needs none."""
         if path.is_symlink():
-            raise FileRefused("is a link, and none belongs there, so it is not followed", "remove it", path)
-        self.ordinary(path)
+            # Where a message is cut short to a cause, the advice stands without what it is about.
+            raise FileRefused(
+                "is a link, and none belongs there, so it is not followed",
+                f"remove the link {path.name}",
+                path,
+            )
+        try:
+            self.ordinary(path)
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
     def _is_ours_alone(self, folder: Path) -> bool:
         if self._system.account() < 0:  # rights that are not of this kind
@@ -358,6 +369,7 @@ STATE_ADVICE: Final[Mapping[int, str]] = {
     errno.EEXIST: "set STATE_DIR to a folder; a file is in its way",
     errno.ENOENT: "set STATE_DIR to a folder that can be made",
     errno.ELOOP: "remove the link that is in its way",
+    errno.EISDIR: "remove the folder that is in the way of a file",
     errno.ENOLCK: "set STATE_DIR to a folder on a local disk; this file system has no locks",
     errno.ENOSYS: "set STATE_DIR to a folder on a local disk; this file system has no locks",
 }

@@ -252,11 +252,20 @@ def test_state_is_never_put_in_the_place_of_what_is_no_ordinary_file(tmp_path: P
     store = JsonFileStore(tmp_path)
     store.save(NAME, FeedState(), [])
 
-    with pytest.raises(StateError, match="is not an ordinary file, so nothing is put in its place; move it"):
+    with pytest.raises(StateError, match=r"its .*\.bak: is not an ordinary file, .*; move .*bak away"):
         store.save(NAME, FeedState(), [])
 
     assert stat.S_ISFIFO((tmp_path / f"{NAME}.json.bak").lstat().st_mode)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{NAME}.json", f"{NAME}.json.bak"]
+
+
+def test_a_folder_in_the_place_of_a_backup_is_what_the_error_says_to_remove(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.json.bak").mkdir()
+
+    with pytest.raises(
+        StateError, match=r"\.bak: Is a directory; remove the folder that is in the way of a file"
+    ):
+        save_twice(JsonFileStore(tmp_path))
 
 
 def test_a_folder_is_named_as_one_and_left(tmp_path: Path) -> None:
@@ -396,7 +405,9 @@ def test_links_that_do_not_belong_into_the_state_folder_are_refused_and_what_the
         shared.chmod(mode)
     path.symlink_to(victim)
 
-    with pytest.raises(StateError, match=r"is a link, .*not followed; (name what it leads to|remove it)"):
+    with pytest.raises(
+        StateError, match=r"is a link, .*not followed; (name what it leads to|remove the link )"
+    ):
         act(JsonFileStore(folder))
 
     assert stat.S_IMODE(victim.stat().st_mode) == 0o755
@@ -406,7 +417,9 @@ def test_links_that_do_not_belong_into_the_state_folder_are_refused_and_what_the
 def test_a_backup_that_is_a_link_is_what_the_error_says_to_remove(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.json.bak").symlink_to(tmp_path / "victim")
 
-    with pytest.raises(StateError, match=rf"{NAME}\.json, its {NAME}\.json\.bak: is a link, .*; remove it"):
+    with pytest.raises(
+        StateError, match=rf"its {NAME}\.json\.bak: is a link, .*; remove the link {NAME}\.json\.bak$"
+    ):
         save_twice(JsonFileStore(tmp_path))
 
 
