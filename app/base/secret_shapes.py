@@ -17,9 +17,11 @@ _TELLING = re.compile(
     r"|signing|encryption|decryption)_?key|shared_access_signature|authorization|cookie|play_session)"
 )
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[.-]")
+# IDToken; of APIkey it would make two words that tell nothing, so a name is looked at as it is, too.
+_ACRONYM_ENDS = re.compile(r"(?<=[A-Z])(?=[A-Z][a-z])")
 # No name that tells anything is longer.
 _LONGEST_NAME = 64
-_SCHEMES = r"(?i:basic|bearer|digest|negotiate|token|apikey|sharedkey|sharedkeylite|sharedaccesssignature)"
+_SCHEMES = r"(?i:basic|bearer|digest|negotiate|ntlm|token|apikey|sharedkey|sharedkeylite|sharedaccesssignature)"
 # A name and what stands between it and its value. After a colon and a space may stand prose instead:
 # "MICROSHARE_PASSWORD: not set; write it".
 _NAMED = re.compile(
@@ -49,7 +51,10 @@ def names_a_secret(name: str) -> bool:
     """Whether what stands under `name` is secret by that name."""
     if len(name) > _LONGEST_NAME:
         return False
-    return _TELLING.fullmatch(_WORD_BEGINS.sub("_", name).replace("-", "_").lower()) is not None
+    return any(
+        _TELLING.fullmatch(_WORD_BEGINS.sub("_", form).replace("-", "_").lower())
+        for form in {name, _ACRONYM_ENDS.sub("_", name)}
+    )
 
 
 def shapes_in(text: str) -> Iterator[tuple[int, int]]:
