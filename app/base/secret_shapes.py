@@ -21,7 +21,9 @@ _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[.-]")
 _ACRONYM_ENDS = re.compile(r"(?<=[A-Z])(?=[A-Z][a-z])")
 # No name that tells anything is longer.
 _LONGEST_NAME = 64
-_SCHEMES = r"(?i:basic|bearer|digest|negotiate|ntlm|token|apikey|sharedkey|sharedkeylite|sharedaccesssignature)"
+_SCHEMES = (
+    r"(?i:basic|bearer|digest|negotiate|ntlm|token|apikey|sharedkey|sharedkeylite|sharedaccesssignature)"
+)
 # A name and what stands between it and its value. After a colon and a space may stand prose instead:
 # "MICROSHARE_PASSWORD: not set; write it".
 _NAMED = re.compile(

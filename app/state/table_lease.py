@@ -123,7 +123,9 @@ class TableRunLock:
             return
         else:
             self._lost = found.get("nonce") != self._row["nonce"]
-            self._etag = etag_of(found)
+            # By the ETag of another's row, that would be given back in place of ours.
+            if not self._lost:
+                self._etag = etag_of(found)
 
 
 @contextmanager

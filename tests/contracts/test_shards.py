@@ -275,6 +275,17 @@ def test_who_slept_through_the_end_of_a_lease_cannot_renew_it_beside_another_div
             assert (renewed, slept.held(), second.held()) == (False, False, True)
 
 
+def test_who_lost_a_lease_leaves_that_of_the_next_run_alone(relay: Relay, name: str) -> None:
+    feed = Shards(relay.port, name)
+    with ExitStack() as later:
+        with feed.open().lock(name, "run-one", FIRST) as slept:
+            relay.clock_ahead = timedelta(seconds=70)
+            second = later.enter_context(feed.open().lock(name, "run-two", FIRST))
+            assert (slept.renew(), slept.held()) == (False, False)
+
+        assert (second.renew(), second.held()) == (True, True)
+
+
 def test_a_lease_that_ran_out_of_a_shard_beside_stays(relay: Relay, name: str) -> None:
     feed = Shards(relay.port, name)
     with feed.open().lock(name, "run-one", FIRST) as slept:
