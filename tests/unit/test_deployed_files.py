@@ -35,6 +35,7 @@ SECRETS = [
 ]
 WRITTEN = [
     "settings.json",
+    "deploy/container/settings.json",
     "people.json",
     "report.html",
     "report-people-counter-2026-11-29.html",
