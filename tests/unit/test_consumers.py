@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import re
@@ -24,7 +25,9 @@ from app.base.wire_forms import WireForm, message_of
 from app.feeds.feed import load_feed
 from app.feeds.flat import FlatFeed
 from app.feeds.hourly_snapshot import FEED as SNAPSHOT
+from deploy.consumers.functions import readings
 from deploy.consumers.functions.readings import rows_of
+from deploy.consumers.python import consumer
 from tests.unit.test_wire_forms import LOCATION, events_of
 
 CONSUMERS = APP_ROOT / "deploy" / "consumers"
@@ -233,6 +236,10 @@ def test_a_time_is_the_one_that_the_forwarder_reads_however_it_is_written(time: 
     ((row),) = rows_of(people(time=time))
 
     assert row["time"] == "2026-03-02T12:14:00.000+00:00"
+
+
+def test_a_time_is_read_by_the_same_lines_in_each_consumer_to_copy() -> None:
+    assert inspect.getsource(consumer._instant) == inspect.getsource(readings._instant)
 
 
 OURS: dict[str, Any] = {"recType": "any", "_location_tags": [], "time": AT}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _ADDED = ("recType", "_location_tags", "_forwarder")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rows_of(body: str | bytes) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def _instant(written: Any) -> datetime:
         ((_, number),) = written.items()
         return _instant(float(number))
     if not isinstance(written, str):
-        return _EPOCH + timedelta(milliseconds=written)
+        return EPOCH + timedelta(milliseconds=written)
     # A leap second is the second after.
     leap = written[16:19] == ":60"
     text = f"{written[:16]}:59{written[19:]}" if leap else written

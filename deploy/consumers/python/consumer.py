@@ -143,10 +143,7 @@ class ReadingsTable(CheckpointStore):
 
 
 def utc(written: Any) -> str | None:
-    """Give a time of the source, an object as JSON, as `2026-03-02T12:14:00.000Z`; None for what is no time.
-
-    It is ISO text, UTC where it names no zone, or milliseconds since 1970; either in extended JSON, too.
-    """
+    """Give a time of the source as `2026-03-02T12:14:00.000Z`, an object being JSON; None if it is none."""
     try:
         time = _instant(json.loads(written) if str(written).startswith("{") else written)
     except (ValueError, TypeError, ArithmeticError, RecursionError):
@@ -155,6 +152,7 @@ def utc(written: Any) -> str | None:
 
 
 def _instant(written: Any) -> datetime:
+    """Read ISO text, UTC where it names no zone, or milliseconds since 1970; either in extended JSON, too."""
     if isinstance(written, dict):
         if "$date" in written:
             return _instant(written["$date"])
