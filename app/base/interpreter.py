@@ -42,9 +42,17 @@ def lacking(
     return f"{lacks}; {other}; or install them into this one: {pip} -r {requirements}"
 
 
+def is_there(package: str) -> bool:
+    """Whether a package, or a part of one, could be loaded. It is not loaded, but what it lies in is."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False  # nor is what it would lie in
+
+
 def require(package: str) -> None:
     """Raise ModuleNotFoundError where a package is missing, as loading it would. It is not loaded."""
-    if importlib.util.find_spec(package) is None:
+    if not is_there(package):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 
+from app.base.interpreter import is_there
 from app.base.log import get_log
 from app.base.program import APP_ROOT
 from app.run.report import Report
@@ -20,7 +20,7 @@ def lacking_for_telemetry(
     loaded: Sequence[str] = _LOADED, environ: Mapping[str, str] | None = None
 ) -> str | None:
     """Say which package TELEMETRY=azure-monitor lacks here, and what to do; None where it lacks none."""
-    lacks = next((name for name in loaded if not _is_there(name)), None)
+    lacks = next((name for name in loaded if not is_there(name)), None)
     if lacks is None:
         return None
     import shlex
@@ -41,10 +41,3 @@ def telling_instead(lacks: str) -> Callable[[Report, float], None]:
         get_log(run=report.run, feed=report.feed).warning("telemetry.failed", error=f"telemetry: {lacks}")
 
     return tell
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False  # nor is what it would lie in
